@@ -1,0 +1,68 @@
+"""Engines and transactions, the same on SQLite and PostgreSQL.
+
+A transaction is short and never open while a request to somebody else is on the wire.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+
+SQLITE_BUSY_SECONDS = 60
+
+
+def open_engine(url: str, pool_size: int = 20) -> Engine:
+    """An engine for ``url``. SQLite gets write-ahead logging and takes its write lock when a transaction begins."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS}, pool_size=pool_size, max_overflow=50)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(parsed, pool_size=pool_size, max_overflow=50, pool_pre_ping=True)
+
+
+def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    # Python's sqlite3 would otherwise begin transactions by itself, late, and fail on the lock upgrade.
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")  # safe against a killed process; WAL keeps the file sound
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing_ = connection.get_execution_options().get("vtsync_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing_ else "BEGIN")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One committed transaction that may write; rolled back when the block raises."""
+    with engine.connect().execution_options(vtsync_writing=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent reading transaction."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+def is_postgres(connection: Connection | Engine) -> bool:
+    """Whether PostgreSQL's own statements may be used."""
+    return connection.dialect.name == "postgresql"
+
+
+def new_lease_owner() -> str:
+    """A name for one claim. It is the fencing token: results are written only while the row still carries it."""
+    return uuid.uuid4().hex

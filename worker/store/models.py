@@ -1,0 +1,359 @@
+"""The tables: what is known, what is wanted, and what was done about it. The database is the truth.
+
+Two halves. *Contacts*: ``ContactMapping`` (a CRM record) -> ``Contact`` (a phone in an account, what VirtualText
+should hold and what it was last told). *Messages*: ``Message`` (an intent to text or to record) and its
+``MessageEvent`` history. Times are UTC. Rows that a worker acts on are claimed with a lease (owner, until).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A UTC time on every database; SQLite forgets time zones, so they are put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone reached the store")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Always aware, always UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Code(TypeDecorator[str]):
+    """A short code kept as plain text, so that a new member of an enumeration needs no migration."""
+
+    impl = String(40)
+    cache_ok = True
+
+
+def utcnow() -> datetime:
+    """Now, aware."""
+    return datetime.now(UTC)
+
+
+def _time(*, nullable: bool = True, index: bool = False) -> Any:
+    if nullable:
+        return Field(default=None, sa_type=UTCDateTime, index=index)
+    return Field(default_factory=utcnow, sa_type=UTCDateTime, index=index)
+
+
+class PushState(StrEnum):
+    """Where a contact stands between what is wanted and what VirtualText was told."""
+
+    SYNCED = "synced"
+    DUE = "due"
+    CREATING = "creating"
+    """A create may be on the wire. A lease that runs out here means unknown, never due."""
+    UPDATING = "updating"
+    """An update may be on the wire. Repeating it is harmless."""
+    UNKNOWN = "unknown"
+    """A create whose answer was lost. Looked up before anything else is tried."""
+    REJECTED = "rejected"
+    """VirtualText refused these values. Tried again when they change, or by `vtsync retry`."""
+
+
+class RunState(StrEnum):
+    """How a sync run stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class MessageState(StrEnum):
+    """Where a message stands; the moves between them are in ``worker.messages.states``."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    DISPATCHING = "dispatching"
+    ACCEPTED = "accepted"
+    CONFIRMED = "confirmed"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    SUPPRESSED = "suppressed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class MessageKind(StrEnum):
+    """A text to send, or the record of one that another system sent already."""
+
+    SEND = "send"
+    RECORD = "record"
+
+
+class AccountState(SQLModel, table=True):
+    """What is known of a VirtualText account: whether its list can be read, whether it is stopped or paused."""
+
+    __tablename__ = "account_state"
+
+    account: str = Field(primary_key=True)
+    listed_at: datetime | None = _time()
+    """When the whole contact list was last read into ``remote_contact``."""
+    list_unavailable_at: datetime | None = _time()
+    """When the platform said it cannot give the list (408). Correctness never needs it."""
+    list_lease_owner: str | None = None
+    list_lease_until: datetime | None = _time()
+    stopped_at: datetime | None = _time()
+    stopped_reason: str = ""
+    """Set on 401/403: nothing is sent for the account until a probe after ``paused_until`` succeeds."""
+    paused_until: datetime | None = _time()
+    """Set on 429, and on a stopped account to the next probe."""
+
+
+class ConnectionState(SQLModel, table=True):
+    """How far a connection was read, and who is reading it now."""
+
+    __tablename__ = "connection_state"
+
+    connection: str = Field(primary_key=True)
+    cursor: str | None = Field(default=None, sa_type=Text)
+    """The adapter's JSON cursor; committed with the page before it."""
+    baseline_at: datetime | None = _time()
+    """When the first complete pull ended. Before that no trigger fires."""
+    batch_id: str | None = None
+    """The blast guard counts per batch: the runs from one complete pull to the next."""
+    next_run_at: datetime | None = _time(index=True)
+    schedule: str | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+    run_id: int | None = None
+    """The run that is open; with an expired lease it was interrupted."""
+
+
+class SyncRun(SQLModel, table=True):
+    """One reading of one connection and what it came to. Counts are of records."""
+
+    __tablename__ = "sync_run"
+
+    id: int | None = Field(default=None, primary_key=True)
+    connection: str = Field(index=True)
+    state: RunState = Field(default=RunState.RUNNING, sa_type=Code)
+    started_at: datetime = _time(nullable=False)
+    finished_at: datetime | None = _time()
+    batch_id: str = ""
+    seen: int = 0
+    unchanged: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    rejected: int = 0
+    messages: int = 0
+    error: str = Field(default="", sa_type=Text)
+
+
+class Contact(SQLModel, table=True):
+    """A phone in an account: what VirtualText should hold (``phone``, ``full_name``, ``email``, ``wanted_hash``)
+    and what it was last told (``pushed_hash``; None: nothing yet). The two hashes differ exactly when there is
+    something to push.
+    """
+
+    __table_args__ = (
+        UniqueConstraint("account", "phone", name="uq_contact_account_phone"),
+        Index("ix_contact_push", "account", "push_state", "next_attempt_at"),
+        Index("ix_contact_virtualtext_id", "account", "virtualtext_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    account: str
+    phone: str
+    full_name: str = ""
+    email: str = ""
+    wanted_hash: bytes = Field(sa_type=LargeBinary)
+    pushed_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    pushed_at: datetime | None = _time()
+    virtualtext_id: str | None = None
+    push_state: PushState = Field(default=PushState.DUE, sa_type=Code)
+    next_attempt_at: datetime | None = _time()
+    attempts: int = 0
+    attempted_at: datetime | None = _time()
+    """When the last create or update was put on the wire."""
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+    last_error: str = Field(default="", sa_type=Text)
+    created_at: datetime = _time(nullable=False)
+
+
+class ContactMapping(SQLModel, table=True):
+    """One CRM record, the contact it belongs to (None while it has no usable phone), and its last version."""
+
+    __tablename__ = "contact_mapping"
+    __table_args__ = (
+        UniqueConstraint("connection", "external_id", name="uq_mapping_connection_external_id"),
+        Index("ix_mapping_contact", "contact_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    connection: str
+    external_id: str
+    contact_id: int | None = Field(default=None, foreign_key="contact.id")
+    record_hash: bytes = Field(sa_type=LargeBinary)
+    """Of the record as it came, with the mapping rules: an equal hash means nothing to do."""
+    properties: str = Field(default="{}", sa_type=Text)
+    full_name: str = ""
+    email: str = ""
+    updated_at: datetime | None = _time()
+    """The CRM's own time of change."""
+    revision: int = 1
+    """Counts stored versions; names the occurrence that a `changed` trigger texts about."""
+    first_seen_at: datetime = _time(nullable=False)
+    changed_at: datetime = _time(nullable=False)
+    deleted_at: datetime | None = _time()
+    merged_into: str | None = None
+
+
+class RejectedRecord(SQLModel, table=True):
+    """A CRM record that could not be used, why, and since when. Gone when the record becomes good."""
+
+    __tablename__ = "rejected_record"
+    __table_args__ = (UniqueConstraint("connection", "key", name="uq_rejected_connection_key"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    connection: str
+    key: str
+    """The external id, or what names the place where there is none."""
+    code: str = Field(sa_type=Code)
+    reason: str = Field(sa_type=Text)
+    where: str = ""
+    excerpt: str = ""
+    since: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)
+
+
+class RemoteContactRow(SQLModel, table=True):
+    """VirtualText's contact list as last read: for adopting contacts and settling lost creates."""
+
+    __tablename__ = "remote_contact"
+    __table_args__ = (Index("ix_remote_phone", "account", "phone"),)
+
+    account: str = Field(primary_key=True)
+    virtualtext_id: str = Field(primary_key=True)
+    phone: str
+    full_name: str = ""
+    email: str = ""
+    listed_at: datetime = _time(nullable=False)
+
+
+class ContactEvent(SQLModel, table=True):
+    """Something notable that happened to a contact, for `vtsync explain`."""
+
+    __tablename__ = "contact_event"
+    __table_args__ = (Index("ix_contact_event_contact", "contact_id", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    contact_id: int = Field(foreign_key="contact.id")
+    at: datetime = _time(nullable=False)
+    kind: str = Field(sa_type=Code)
+    detail: str = Field(default="", sa_type=Text)
+
+
+class TriggerState(SQLModel, table=True):
+    """Since when a trigger watches a connection. None: the next complete pull is its baseline, no texts yet."""
+
+    __tablename__ = "trigger_state"
+
+    trigger: str = Field(primary_key=True)
+    connection: str = Field(primary_key=True)
+    fingerprint: str
+    """Of what it watches (not of its text): another one means a new baseline."""
+    active_since: datetime | None = _time()
+
+
+class OptOut(SQLModel, table=True):
+    """A number that must not be texted, by any account of this operator."""
+
+    __tablename__ = "opt_out"
+
+    phone: str = Field(primary_key=True)
+    since: datetime = _time(nullable=False)
+    source: str = Field(sa_type=Code)
+    detail: str = ""
+
+
+class Message(SQLModel, table=True):
+    """An intent to text somebody, or to record a text that was sent elsewhere. Committed before anything is done."""
+
+    __table_args__ = (
+        UniqueConstraint("account", "kind", "idempotency_key", name="uq_message_idempotency"),
+        Index("ix_message_due", "account", "kind", "state", "due_at"),
+        Index("ix_message_batch", "batch_id"),
+        Index("ix_message_conversation", "account", "kind", "to_number", "sent_at"),
+        Index("ix_message_contact", "contact_id"),
+    )
+
+    id: str = Field(primary_key=True, max_length=32)
+    """Time-ordered, see ``new_message_id``."""
+    account: str
+    kind: MessageKind = Field(sa_type=Code)
+    state: MessageState = Field(default=MessageState.QUEUED, sa_type=Code)
+    reason: str = Field(default="", sa_type=Text)
+    """Why it is in this state: a code such as `approval`, then words for a person."""
+    to_number: str
+    from_number: str
+    text: str = Field(default="", sa_type=Text)
+    media: str = Field(default="[]", sa_type=Text)
+    """JSON list of URLs."""
+    segments: int = 0
+    contact_id: int | None = Field(default=None, foreign_key="contact.id")
+    source: str = Field(default="", sa_type=Code)
+    """Who asked: `trigger`, `task`, `cli`, `http`."""
+    trigger: str | None = None
+    connection: str | None = None
+    external_id: str | None = None
+    batch_id: str | None = None
+    idempotency_key: str
+    payload_hash: str
+    """Of what the caller asked for: the same key with another hash is an error."""
+    created_at: datetime = _time(nullable=False)
+    due_at: datetime = _time(nullable=False)
+    expires_at: datetime | None = _time()
+    attempts: int = 0
+    attempted_at: datetime | None = _time()
+    body_hash: str = ""
+    """Of the body as it went on the wire, set when dispatching is committed."""
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+    virtualtext_message_id: str | None = None
+    reference_code: str = ""
+    carrier: str | None = None
+    carrier_message_id: str | None = None
+    sent_at: datetime | None = _time()
+    """For records: when the carrier sent it; its place in the conversation."""
+
+
+class MessageEvent(SQLModel, table=True):
+    """One move of one message, with its reason and who made it."""
+
+    __tablename__ = "message_event"
+    __table_args__ = (Index("ix_message_event_message", "message_id", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    message_id: str = Field(foreign_key="message.id")
+    at: datetime = _time(nullable=False)
+    from_state: str | None = None
+    to_state: str
+    reason: str = Field(default="", sa_type=Text)
+    actor: str = Field(default="worker", max_length=80)
+    attempt: int = 0
