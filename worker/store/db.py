@@ -34,7 +34,7 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")  # safe against a killed process; WAL keeps the file sound
+    cursor.execute("PRAGMA synchronous=FULL")  # a committed intent must survive a power cut: it prevents a second text
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
