@@ -1,0 +1,134 @@
+"""Whether an account may be called now. Shared by everything that calls VirtualText, in every process.
+
+* **stopped**: the credential or the URL is wrong. Thousands of further requests help no one: after
+  ``PROBE_INTERVAL`` one single request, the probe, tries whether a person has put it right.
+* **paused**: the platform asked to wait (429).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection, RowMapping, func, or_, select, update
+
+from worker.store.sql import insert
+from worker.store.tables import account_state
+
+PROBE_INTERVAL = timedelta(minutes=10)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Truthy when the account may be called. ``probe``: with one single request only, see ``begin_probe``.
+
+    When not: ``reason`` says why, for a person, and ``until`` when to ask again.
+    """
+
+    allowed: bool
+    reason: str = ""
+    until: datetime | None = None
+    probe: bool = False
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
+def may_call(connection: Connection, account: str, now: datetime) -> Permit:
+    """Whether requests may be made for ``account`` now."""
+    row = _row(connection, account)
+    if row is None:
+        return Permit(True)
+    waits = row["paused_until"] is not None and row["paused_until"] > now
+    if row["stopped_at"] is not None:
+        reason = f"the account {account} is stopped: {row['stopped_reason']}"
+        return Permit(not waits, reason, row["paused_until"] if waits else None, probe=not waits)
+    if waits:
+        return Permit(False, f"VirtualText asked to wait for the account {account}", row["paused_until"])
+    return Permit(True)
+
+
+def begin_probe(connection: Connection, account: str, now: datetime, seconds: float) -> bool:
+    """Take the one probe of a stopped account; False when another worker has it.
+
+    ``seconds`` is the longest that the probe can take. A probe that never ends is followed by another then.
+    """
+    taken = connection.execute(
+        update(account_state)
+        .where(
+            account_state.c.account == account,
+            account_state.c.stopped_at.is_not(None),
+            or_(account_state.c.paused_until.is_(None), account_state.c.paused_until <= now),
+        )
+        .values(paused_until=now + timedelta(seconds=seconds))
+    )
+    return taken.rowcount == 1
+
+
+def stop_account(connection: Connection, account: str, reason: str, now: datetime) -> None:
+    """Make no more requests for ``account`` until a probe succeeds. ``reason`` is for a person."""
+    before = _row(connection, account)
+    statement = insert(connection, account_state).values(
+        account=account, stopped_at=now, stopped_reason=reason, paused_until=now + PROBE_INTERVAL
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account"],
+            set_={
+                "stopped_at": func.coalesce(account_state.c.stopped_at, statement.excluded.stopped_at),
+                "stopped_reason": statement.excluded.stopped_reason,
+                "paused_until": statement.excluded.paused_until,
+            },
+        )
+    )
+    if before is None or before["stopped_at"] is None or before["stopped_reason"] != reason:
+        log.error(
+            "account stopped",
+            account=account,
+            reason=reason,
+            do=f"correct uid, token and URLs of [accounts.{account}], then run `vtsync check`. Nothing is lost:"
+            f" texts and contacts wait; one is tried every {PROBE_INTERVAL.seconds // 60} minutes.",
+        )
+
+
+def pause_account(connection: Connection, account: str, until: datetime) -> None:
+    """Make no requests for ``account`` before ``until``; never shortens a pause."""
+    statement = insert(connection, account_state).values(
+        account=account, stopped_reason="", paused_until=until
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account"],
+            set_={"paused_until": statement.excluded.paused_until},
+            where=or_(
+                account_state.c.paused_until.is_(None),
+                account_state.c.paused_until < statement.excluded.paused_until,
+            ),
+        )
+    )
+
+
+def clear_stop(connection: Connection, account: str, began_at: datetime | None = None) -> bool:
+    """The account works again. Returns whether it was stopped.
+
+    ``began_at`` is when the request began that proves it: one that began before the stop proves nothing.
+    None: a person says so.
+    """
+    proven = [] if began_at is None else [account_state.c.stopped_at <= began_at]
+    cleared = connection.execute(
+        update(account_state)
+        .where(account_state.c.account == account, account_state.c.stopped_at.is_not(None), *proven)
+        .values(stopped_at=None, stopped_reason="", paused_until=None)
+    )
+    if cleared.rowcount:
+        log.info("account works again", account=account)
+    return cleared.rowcount == 1
+
+
+def _row(connection: Connection, account: str) -> RowMapping | None:
+    return (
+        connection.execute(select(account_state).where(account_state.c.account == account)).mappings().first()
+    )
