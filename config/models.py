@@ -111,6 +111,9 @@ class WorkerSettings(Model):
     sweep_every: Duration = Field(
         timedelta(seconds=10), description="How often due schedules and work that was left behind are looked for."
     )
+    lease: Duration = Field(
+        timedelta(seconds=30), description="A worker that has vanished in the middle of a sync is replaced after this long."
+    )
     time_limit: Duration = Field(
         timedelta(minutes=30), description="A task stops cleanly after this long and goes on in the next one."
     )

@@ -1,0 +1,28 @@
+"""The tables as SQLAlchemy Core sees them: for bulk statements, which are ten times as fast as objects."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlalchemy import Table
+from sqlmodel import SQLModel
+
+from worker.store import models
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+account_state = _table(models.AccountState)
+connection_state = _table(models.ConnectionState)
+sync_run = _table(models.SyncRun)
+contact = _table(models.Contact)
+contact_mapping = _table(models.ContactMapping)
+rejected_record = _table(models.RejectedRecord)
+remote_contact = _table(models.RemoteContactRow)
+contact_event = _table(models.ContactEvent)
+trigger_state = _table(models.TriggerState)
+opt_out = _table(models.OptOut)
+message = _table(models.Message)
+message_event = _table(models.MessageEvent)

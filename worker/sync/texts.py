@@ -1,0 +1,125 @@
+"""The sync's side of triggers: which rules watch a connection, what they were watching when, and their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from sqlalchemy import Connection, select, update
+
+from config.models import Settings
+from worker.messages.outbox import BatchVerdict, insert_intents, settle_batch
+from worker.messages.triggers import RecordEvent, Rule, TextIntent, compile_rules, evaluate
+from worker.store.sql import insert
+from worker.store.tables import trigger_state
+from worker.sync.decide import Decision, RecordChange
+
+
+@dataclass
+class TriggerWatch:
+    """The rules of one connection. A rule is active from the first complete pull after it was enabled: what was so
+    before that is its baseline and texts nobody.
+    """
+
+    settings: Settings
+    connection: str
+    rules: tuple[Rule, ...]
+    active_since: dict[str, datetime]
+
+    @classmethod
+    def open(
+        cls, db: Connection, settings: Settings, connection: str, baseline_at: datetime | None
+    ) -> TriggerWatch:
+        """Read the states of the connection's rules; new and redefined ones start over, without texts."""
+        rules = compile_rules(settings).get(connection, ())
+        t = trigger_state.c
+        known = {
+            trigger: (fingerprint, active_since)
+            for trigger, fingerprint, active_since in db.execute(
+                select(t.trigger, t.fingerprint, t.active_since).where(t.connection == connection)
+            )
+        }
+        active: dict[str, datetime] = {}
+        for rule in rules:
+            fingerprint, active_since = known.get(rule.name, (None, None))
+            if fingerprint != rule.fingerprint:
+                _start_over(db, rule, connection)
+            elif active_since is not None and baseline_at is not None:
+                active[rule.name] = active_since
+        gone = set(known) - {rule.name for rule in rules}
+        if gone:  # a rule that was switched off has missed changes: switched on again it needs a new baseline
+            db.execute(
+                trigger_state.delete().where(t.connection == connection, t.trigger.in_(sorted(gone)))
+            )
+        return cls(settings, connection, rules, active)
+
+    def intents(self, decision: Decision, now: datetime) -> list[TextIntent]:
+        """The texts that a page's changes call for."""
+        if not self.active_since:
+            return []
+        found: list[TextIntent] = []
+        for change in decision.changes:
+            rules = [rule for rule in self.rules if self._watches(rule, change)]
+            if rules:
+                found += evaluate(rules, self._event(change, now))
+        return found
+
+    def queue(self, db: Connection, decision: Decision, batch_id: str, now: datetime) -> int:
+        """Commit the intents with the page. They go nowhere before the run ends, see ``settle``."""
+        intents = self.intents(decision, now)
+        if not intents:
+            return 0
+        connection = self.settings.connections[self.connection]
+        account = self.settings.accounts[connection.account]
+        return insert_intents(
+            db, connection.account, account.from_number, batch_id, intents, self.settings.policy, now
+        )
+
+    def settle(self, db: Connection, batch_id: str, now: datetime) -> BatchVerdict:
+        """At the end of a run: release its texts, or hold them all for approval when there are too many."""
+        return settle_batch(db, batch_id, self.settings.policy.blast_limit, now)
+
+    def complete(self, db: Connection, now: datetime) -> None:
+        """A complete pull has ended: what it read is the baseline of every rule that was waiting for one."""
+        t = trigger_state.c
+        db.execute(
+            update(trigger_state)
+            .where(t.connection == self.connection, t.active_since.is_(None))
+            .values(active_since=now)
+        )
+
+    def _watches(self, rule: Rule, change: RecordChange) -> bool:
+        active_since = self.active_since.get(rule.name)
+        if active_since is None:
+            return False
+        first_seen = change.mapping.first_seen_at
+        # A record that was there at activation and only now becomes usable is not a new record.
+        return change.old is not None or first_seen is None or first_seen > active_since
+
+    def _event(self, change: RecordChange, now: datetime) -> RecordEvent:
+        return RecordEvent(
+            connection=self.connection,
+            external_id=change.mapping.external_id,
+            contact_id=change.contact.id,
+            phone=change.contact.phone,
+            full_name=change.contact.full_name,
+            email=change.contact.email,
+            kind="created" if change.old is None else "changed",
+            old=change.old,
+            new=orjson.loads(change.mapping.properties),
+            revision=change.mapping.revision,
+            at=now,
+        )
+
+
+def _start_over(db: Connection, rule: Rule, connection: str) -> None:
+    statement = insert(db, trigger_state)
+    row = {"trigger": rule.name, "connection": connection, "fingerprint": rule.fingerprint, "active_since": None}
+    db.execute(
+        statement.on_conflict_do_update(
+            index_elements=["trigger", "connection"],
+            set_={"fingerprint": rule.fingerprint, "active_since": None},
+        ),
+        row,
+    )
