@@ -36,10 +36,9 @@ _WHOLE_NUMBER_DIGITS = 7
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One certain number. ``region`` is its two-letter country, None for international services."""
+    """One certain number."""
 
     e164: str
-    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +198,7 @@ def _judge(number: phonenumbers.PhoneNumber) -> Phone | PhoneProblem:
             "premium", "is a premium-rate number, which is never texted; enter another number"
         )
     if kind != PhoneNumberType.UNKNOWN:
-        e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-        region = phonenumbers.region_code_for_number(number)
-        return Phone(e164, region if region and region.isalpha() else None)
+        return Phone(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     possible = phonenumbers.is_possible_number_with_reason(number)
     if possible in (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY):
         return PhoneProblem("too_short", "has too few digits; enter the whole number with its area code")

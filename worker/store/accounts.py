@@ -89,7 +89,7 @@ def stop_account(connection: Connection, account: str, reason: str, now: datetim
             "account stopped",
             account=account,
             reason=reason,
-            do=f"correct uid, token and URLs of [accounts.{account}], then run `vtsync check`. Nothing is lost:"
+            do=f"correct uid, token and URLs of [accounts.{account}], run `vtsync check`. Nothing is lost:"
             f" texts and contacts wait; one is tried every {PROBE_INTERVAL.seconds // 60} minutes.",
         )
 
