@@ -31,6 +31,10 @@ class Account(Model):
         40.0, gt=0, le=300, description="Seconds to wait for an answer. The platform gives up after 30; stay above."
     )
     concurrency: int = Field(16, ge=1, le=200, description="Requests in flight at once, a process.")
+    settle_after: Duration = Field(
+        timedelta(seconds=60),
+        description="How long after a lost create the contact list is asked for it; the list lags behind.",
+    )
 
 
 class Connection(Model):

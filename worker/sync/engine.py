@@ -6,33 +6,31 @@ fenced by the connection's lease. A crash anywhere replays the page, and the rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection as Database
 from sqlalchemy import select, update
 
-from config.models import Connection, Settings
-from crm_adapters.base import Adapter, AdapterError, ContactChange, Page, Removals, SourceIncomplete, UnreadableRecord
+from crm_adapters.base import Adapter, AdapterError, SourceIncomplete
 from worker.runtime import Runtime, StopSignal
-from worker.store.db import reading, writing
+from worker.store.db import writing
 from worker.store.models import RunState, utcnow
 from worker.store.sql import lock_account
 from worker.store.tables import connection_state, sync_run
 from worker.sync import pages
-from worker.sync.adapters import build_adapter, reading_salt
-from worker.sync.decide import Decision, Rejection, Rules, decide, reject_unreadable
+from worker.sync.adapters import build_adapter
+from worker.sync.decide import Decision, Rules, decide
 from worker.sync.lease import ConnectionLease, LeaseLost, claim, kept_alive
-from worker.sync.records import HashedRecord, NormalisedRecord, UnusableRecord, hash_record, normalise
+from worker.sync.reader import PageReader, ReadPage
+from worker.sync.records import NormalisedRecord
 from worker.sync.removals import refusal
-from worker.sync.seen import SeenRecords
 from worker.sync.texts import TriggerWatch
 
-PAGE = 1000
+STOPPED = "stopped at a safe point; the next run goes on from here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ class SyncReport:
         return self.state in (RunState.DONE, RunState.INTERRUPTED, "busy")
 
 
+_COUNTS = ("seen", "unchanged", "added", "changed", "removed", "rejected", "messages")
+
 Progress = Callable[[SyncReport], None]
 
 
@@ -77,6 +77,8 @@ def sync_connection(
 
     What the CRM side does wrong ends in the report, not in an exception. Nothing is pushed or sent here.
     """
+    if connection not in runtime.settings.connections:
+        raise KeyError(connection)
     seconds = runtime.settings.worker.lease.total_seconds()
     lease = claim(runtime.engine, connection, seconds)
     if lease is None:
@@ -96,16 +98,14 @@ class _Run:
     progress: Progress
     stop: StopSignal
     counts: SyncReport = field(init=False)
-    seen: SeenRecords | None = None
-    """Set when this run lists every record, so that the missing ones can be told."""
-    repeats: dict[str, int] = field(default_factory=dict)
+    watch: TriggerWatch | None = None
+    lists_everything: bool = False
 
     def __post_init__(self) -> None:
-        settings = self.runtime.settings
-        self.settings: Settings = settings
-        self.connection: Connection = settings.connections[self.lease.connection]
+        connections = self.runtime.settings.connections
+        self.connection = connections[self.lease.connection]
         self.rules = Rules(self.lease.connection, self.connection.priority, self.connection.clear_empty)
-        self.precedence = {name: (c.priority, c.clear_empty) for name, c in settings.connections.items()}
+        self.precedence = {name: (c.priority, c.clear_empty) for name, c in connections.items()}
         self.counts = SyncReport(
             self.lease.connection, RunState.RUNNING, self.lease.run_id, self.lease.batch_id
         )
@@ -114,7 +114,7 @@ class _Run:
         """Run to one of the ends; every end is committed, whatever it is."""
         adapter: Adapter | None = None
         try:
-            adapter = build_adapter(self.settings, self.lease.connection)
+            adapter = build_adapter(self.runtime.settings, self.lease.connection)
             return self._pull(adapter)
         except LeaseLost as error:
             return replace(self.counts, state=RunState.INTERRUPTED, error=str(error))
@@ -130,220 +130,122 @@ class _Run:
                 adapter.close()
 
     def _pull(self, adapter: Adapter) -> SyncReport:
-        self.salt = reading_salt(self.settings, self.lease.connection)
-        self.read = partial(normalise, read=adapter.contact_fields, default_region=self.connection.default_region)
-        with writing(self.runtime.engine) as db:
-            cursor, baseline_at = db.execute(
-                select(connection_state.c.cursor, connection_state.c.baseline_at).where(
-                    connection_state.c.connection == self.lease.connection
-                )
-            ).one()
-            self.watch = TriggerWatch.open(db, self.settings, self.lease.connection, baseline_at)
-        if adapter.removals is Removals.ABSENT and cursor is None:
-            self.seen = SeenRecords()
-            with reading(self.runtime.engine) as db:
-                self.stored_before = pages.live_count(db, self.lease.connection)
+        cursor = self._open()
+        reader = PageReader(
+            self.runtime.engine,
+            self.runtime.settings,
+            self.lease.connection,
+            adapter,
+            resumes=cursor is not None,
+        )
+        self.lists_everything = reader.lists_everything
         for page in adapter.pull(None if cursor is None else orjson.loads(cursor)):
-            self._page(page)
+            read = reader.read(page)
+            self._commit(read, None if page.cursor is None else orjson.dumps(dict(page.cursor)).decode())
+            reader.note_stored(read.records)
             self.progress(self.counts)
             if self.stop.requested:
-                return self._finish(RunState.INTERRUPTED, "stopped at a safe point; the next run goes on from here")
-        return self._complete()
+                return self._finish(RunState.INTERRUPTED, STOPPED)
+        return self._remove_missing(reader)
 
-    def _page(self, page: Page) -> None:
-        """Skip what is unchanged by its hash, decide about the rest, commit."""
-        rejections, hashed = self._hash(page.changes)
-        with reading(self.runtime.engine) as db:
-            stored = pages.stored_hashes(db, self.lease.connection, [h.change.external_id for h in hashed])
-        fresh: list[HashedRecord] = []
-        in_page: dict[str, bytes] = {}
-        for record in hashed:
-            external_id = record.change.external_id
-            mapping_id, known_hash = stored.get(external_id, (None, None))
-            earlier = in_page.get(external_id)
-            if self._repeats(external_id, mapping_id, earlier):
-                if (earlier or known_hash) != record.hash:
-                    rejections.append(self._repeated(record))
-                continue
-            in_page[external_id] = record.hash
-            if known_hash != record.hash:
-                fresh.append(record)
-        unchanged = len(page.changes) - len(fresh) - len(rejections)
-        cursor = None if page.cursor is None else orjson.dumps(dict(page.cursor)).decode()
-        self._commit([self.read(record) for record in fresh], rejections, cursor, len(page.changes), unchanged)
+    def _open(self) -> str | None:
+        """The stored cursor; opens the triggers' watch."""
+        c = connection_state.c
+        with writing(self.runtime.engine) as db:
+            cursor, baseline_at = db.execute(
+                select(c.cursor, c.baseline_at).where(c.connection == self.lease.connection)
+            ).one()
+            self.watch = TriggerWatch.open(db, self.runtime.settings, self.lease.connection, baseline_at)
+            self.watch.prepare(db)
+        return None if cursor is None else str(cursor)
 
-    def _hash(self, changes: Sequence[ContactChange | UnreadableRecord]) -> tuple[list[Rejection], list[HashedRecord]]:
-        rejections: list[Rejection] = []
-        hashed: list[HashedRecord] = []
-        for change in changes:
-            if isinstance(change, UnreadableRecord):
-                rejections.append(reject_unreadable(change))
-                continue
-            try:
-                hashed.append(hash_record(change, self.salt))
-            except UnusableRecord as error:
-                key = change.external_id.replace("\x00", "") or change.where or "record without an identifier"
-                key = key.encode(errors="replace").decode()
-                rejections.append(Rejection(key, "unreadable", str(error), change.where))
-        return rejections, hashed
-
-    def _repeats(self, external_id: str, mapping_id: int | None, earlier: bytes | None) -> bool:
-        """Whether a complete listing shows this id for the second time. Elsewhere the later version simply counts."""
-        if self.seen is None:
-            return False
-        if earlier is not None:
-            return True
-        return mapping_id is not None and not self.seen.add(mapping_id)
-
-    def _repeated(self, record: HashedRecord) -> Rejection:
-        external_id = record.change.external_id
-        number = self.repeats[external_id] = self.repeats.get(external_id, 1) + 1
-        return Rejection(
-            f"{external_id} (repeated, {number})",
-            "duplicate_id",
-            f'the id "{external_id}" stands in this listing more than once with different values; the first one counts. '
-            "Give each record an id of its own",
-            record.change.where or f"record {external_id}",
-        )
-
-    def _commit(
-        self,
-        records: Sequence[NormalisedRecord],
-        rejections: Sequence[Rejection],
-        cursor: str | None,
-        seen: int,
-        unchanged: int,
-    ) -> None:
+    def _commit(self, read: ReadPage, cursor: str | None) -> None:
         """One transaction: mappings, contacts, rejections, messages, counts and the cursor."""
-        if not records and not rejections and cursor is None:
-            self.counts = replace(self.counts, seen=self.counts.seen + seen, unchanged=self.counts.unchanged + unchanged)
+        if not read.records and not read.rejections and cursor is None:
+            self.counts = self._counted(read, Decision(), 0)
             return
         now = utcnow()
         name, account = self.lease.connection, self.connection.account
         with writing(self.runtime.engine) as db:
-            if records:
+            if read.records:
                 lock_account(db, account)
-            decision = self._decide(db, records, now)
+            decision = self._decide(db, read.records, now)
             pages.store_decision(db, name, account, decision, now)
-            pages.store_rejections(db, name, rejections, now)
-            messages = self.watch.queue(db, decision, self.lease.batch_id, now)
-            self._note_new(db, records)
-            self.counts = _counted(self.counts, decision, len(rejections), seen, unchanged, messages)
-            self._store_counts(db)
+            pages.store_rejections(db, name, read.rejections, now)
+            pages.forget_hashes(db, name, [rejection.key for rejection in read.rejections])
+            messages = self.watch.queue(db, decision, self.lease.batch_id, now) if self.watch else 0
+            counts = self._counted(read, decision, messages)
+            self._store_run(db, counts)
             self.lease.fence(db, **({} if cursor is None else {"cursor": cursor}))
+        self.counts = counts
 
     def _decide(self, db: Database, records: Sequence[NormalisedRecord], now: datetime) -> Decision:
         if not records:
             return Decision()
         phones = {record.phone for record in records if record.phone}
         ids = [record.external_id for record in records]
-        name, account = self.lease.connection, self.connection.account
-        state = pages.load_state(db, name, account, ids, phones, self.precedence)
+        state = pages.load_state(
+            db, self.lease.connection, self.connection.account, ids, phones, self.precedence
+        )
         return decide(records, state, self.rules, now)
 
-    def _note_new(self, db: Database, records: Iterable[NormalisedRecord]) -> None:
-        """Records that this page added were met, too."""
-        if self.seen is not None:
-            ids = [record.external_id for record in records]
-            for mapping_id, _hash in pages.stored_hashes(db, self.lease.connection, ids).values():
-                self.seen.add(mapping_id)
-
-    def _store_counts(self, db: Database, **values: Any) -> None:
-        c = self.counts
-        db.execute(
-            update(sync_run)
-            .where(sync_run.c.id == self.lease.run_id)
-            .values(
-                seen=c.seen,
-                unchanged=c.unchanged,
-                added=c.added,
-                changed=c.changed,
-                removed=c.removed,
-                rejected=c.rejected,
-                messages=c.messages,
-                **values,
-            )
-        )
-
-    def _complete(self) -> SyncReport:
-        """The adapter told everything: find the removed records, then this state is the new baseline."""
-        refused = self._remove_missing() if self.seen is not None else None
-        if refused:
+    def _remove_missing(self, reader: PageReader) -> SyncReport:
+        """The adapter told everything. Where that was every record there is, the others are gone."""
+        count = sum(map(len, reader.missing()))
+        refused = refusal(count, reader.stored_before, self.connection.max_missing_share)
+        if refused and not self.accept_removals:
             return self._finish(RunState.REFUSED, refused)
-        return self._finish(RunState.DONE, "")
-
-    def _remove_missing(self) -> str | None:
-        missing = list(self._missing_pages(only_count=True))
-        count = sum(len(chunk) for chunk in missing)
-        refused = None if self.accept_removals else refusal(count, self.stored_before, self.connection.max_missing_share)
-        if refused:
-            return refused
-        for chunk in self._missing_pages():
-            gone = [
-                NormalisedRecord(hash_record(ContactChange(external_id, {}, deleted=True), self.salt), None, None)
-                for external_id in chunk
-            ]
-            self._commit(gone, (), None, 0, 0)
+        for gone in reader.missing():
+            self._commit(ReadPage(gone, (), 0, 0), None)
             if self.stop.requested:
-                break
-        with writing(self.runtime.engine) as db:
-            self.lease.fence(db)
-            pages.clear_unseen_rejections(db, self.lease.connection, self.lease.started_at)
-        return None
-
-    def _missing_pages(self, only_count: bool = False) -> Iterable[Sequence[str] | range]:
-        assert self.seen is not None
-        after = 0
-        while True:
-            with reading(self.runtime.engine) as db:
-                rows = pages.live_ids(db, self.lease.connection, after, PAGE)
-            if not rows:
-                return
-            after = rows[-1][0]
-            missing = [external_id for mapping_id, external_id in rows if mapping_id not in self.seen]
-            if missing:
-                yield range(len(missing)) if only_count else missing
+                return self._finish(RunState.INTERRUPTED, STOPPED)
+        if reader.listing is not None:
+            with writing(self.runtime.engine) as db:
+                self.lease.fence(db)
+                pages.clear_unseen_rejections(db, self.lease.connection, self.lease.started_at)
+        return self._finish(RunState.DONE, "")
 
     def _finish(self, state: RunState, error: str) -> SyncReport:
         """Close the run: settle its texts, and after a complete pull set the baselines and end the batch."""
         now = utcnow()
-        complete = state is RunState.DONE
         values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "run_id": None}
-        if complete:
+        if state is RunState.DONE:
             values |= {"batch_id": None}
+            if self.lists_everything:
+                values |= {"cursor": None}  # the next listing starts at the top
         try:
             with writing(self.runtime.engine) as db:
-                verdict = self.watch.settle(db, self.lease.batch_id, now) if hasattr(self, "watch") else None
-                if complete:
-                    self.watch.complete(db, now)
-                self.counts = replace(
-                    self.counts, state=state, error=error, held=verdict.held if verdict else 0
-                )
-                self._store_counts(db, state=state, error=error, finished_at=now)
+                verdict = self.watch.settle(db, self.lease.batch_id, now) if self.watch else None
+                counts = replace(self.counts, state=state, error=error, held=verdict.held if verdict else 0)
+                self._store_run(db, counts, state=state, error=error, finished_at=now)
                 self.lease.fence(db, **values)
-                if complete:
-                    _set_baseline(db, self.lease.connection, now)
+                if state is RunState.DONE:
+                    self._set_baseline(db, now)
         except LeaseLost as lost:
             return replace(self.counts, state=RunState.INTERRUPTED, error=str(lost))
-        return self.counts
+        self.counts = counts
+        return counts
 
+    def _set_baseline(self, db: Database, now: datetime) -> None:
+        c = connection_state.c
+        first = (c.connection == self.lease.connection) & c.baseline_at.is_(None)
+        db.execute(update(connection_state).where(first).values(baseline_at=now))
+        if self.watch:
+            self.watch.complete(db, now)
 
-def _set_baseline(db: Database, connection: str, now: datetime) -> None:
-    c = connection_state.c
-    first = (c.connection == connection) & c.baseline_at.is_(None)
-    db.execute(update(connection_state).where(first).values(baseline_at=now))
+    def _store_run(self, db: Database, counts: SyncReport, **values: Any) -> None:
+        stored = {name: getattr(counts, name) for name in _COUNTS}
+        db.execute(update(sync_run).where(sync_run.c.id == self.lease.run_id).values(**stored, **values))
 
-
-def _counted(
-    counts: SyncReport, decision: Decision, unreadable: int, seen: int, unchanged: int, messages: int
-) -> SyncReport:
-    return replace(
-        counts,
-        seen=counts.seen + seen,
-        unchanged=counts.unchanged + unchanged,
-        added=counts.added + decision.added,
-        changed=counts.changed + decision.changed,
-        removed=counts.removed + decision.removed,
-        rejected=counts.rejected + len(decision.rejections) + unreadable,
-        messages=counts.messages + messages,
-    )
+    def _counted(self, read: ReadPage, decision: Decision, messages: int) -> SyncReport:
+        counts = self.counts
+        return replace(
+            counts,
+            seen=counts.seen + read.seen,
+            unchanged=counts.unchanged + read.unchanged,
+            added=counts.added + decision.added,
+            changed=counts.changed + decision.changed,
+            removed=counts.removed + decision.removed,
+            rejected=counts.rejected + len(decision.rejections) + len(read.rejections),
+            messages=counts.messages + messages,
+        )

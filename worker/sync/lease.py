@@ -39,7 +39,12 @@ class ConnectionLease:
         """
         c = connection_state.c
         held = and_(c.connection == self.connection, c.lease_owner == self.owner)
-        if transaction.execute(update(connection_state).where(held).values(**values or {"lease_owner": self.owner})).rowcount != 1:
+        if (
+            transaction.execute(
+                update(connection_state).where(held).values(**values or {"lease_owner": self.owner})
+            ).rowcount
+            != 1
+        ):
             raise LeaseLost(f"another worker has taken over {self.connection}")
 
 
@@ -52,10 +57,18 @@ def claim(engine: Engine, connection: str, seconds: float) -> ConnectionLease | 
     now, owner = utcnow(), new_lease_owner()
     c = connection_state.c
     with writing(engine) as db:
-        db.execute(insert(db, connection_state).on_conflict_do_nothing(index_elements=["connection"]), {"connection": connection})
+        db.execute(
+            insert(db, connection_state).on_conflict_do_nothing(index_elements=["connection"]),
+            {"connection": connection},
+        )
         free = and_(c.connection == connection, or_(c.lease_until.is_(None), c.lease_until < now))
         until = now + timedelta(seconds=seconds)
-        if db.execute(update(connection_state).where(free).values(lease_owner=owner, lease_until=until)).rowcount != 1:
+        if (
+            db.execute(
+                update(connection_state).where(free).values(lease_owner=owner, lease_until=until)
+            ).rowcount
+            != 1
+        ):
             return None
         run_id, batch_id = db.execute(select(c.run_id, c.batch_id).where(c.connection == connection)).one()
         if run_id is not None:
@@ -64,14 +77,20 @@ def claim(engine: Engine, connection: str, seconds: float) -> ConnectionLease | 
         batch_id = batch_id or new_lease_owner()
         row = SyncRun(connection=connection, batch_id=batch_id, started_at=now).model_dump(exclude={"id"})
         new_run = db.execute(sync_run.insert().values(**row).returning(sync_run.c.id)).scalar_one()
-        db.execute(update(connection_state).where(c.connection == connection).values(run_id=new_run, batch_id=batch_id))
+        db.execute(
+            update(connection_state)
+            .where(c.connection == connection)
+            .values(run_id=new_run, batch_id=batch_id)
+        )
     return ConnectionLease(connection, owner, new_run, batch_id, now)
 
 
 @contextmanager
 def kept_alive(engine: Engine, lease: ConnectionLease, seconds: float) -> Iterator[None]:
     """Renew the lease in the background while the block runs, however slow the CRM is."""
-    thread = threading.Thread(target=_renew, args=(engine, lease, seconds), name=f"lease-{lease.connection}", daemon=True)
+    thread = threading.Thread(
+        target=_renew, args=(engine, lease, seconds), name=f"lease-{lease.connection}", daemon=True
+    )
     thread.start()
     try:
         yield

@@ -37,7 +37,8 @@ def merge(contributions: Collection[Contribution], current: Wanted) -> Wanted:
     The external id settles ties, so that the order in which records arrive never matters.
     """
     ranked = sorted(
-        contributions, key=lambda c: (c.priority, -(c.updated_at or _EPOCH).timestamp(), c.connection, c.external_id)
+        contributions,
+        key=lambda c: (c.priority, -(c.updated_at or _EPOCH).timestamp(), c.connection, c.external_id),
     )
     may_clear = any(c.clear_empty for c in ranked)
     return Wanted(

@@ -92,20 +92,26 @@ def _load_contacts(
     columns = (c.id, c.phone, c.full_name, c.email, c.wanted_hash)
     rows = [
         *connection.execute(select(*columns).where(any_of(connection, c.id, ids))),
-        *connection.execute(select(*columns).where(c.account == account, any_of(connection, c.phone, phones))),
+        *connection.execute(
+            select(*columns).where(c.account == account, any_of(connection, c.phone, phones))
+        ),
     ]
     fresh: dict[int, ContactDraft] = {}
     for row in rows:
         if row.id in state.by_id:
             continue
-        draft = ContactDraft(row.id, row.phone, row.full_name, row.email, stored_phone=row.phone, stored_hash=row.wanted_hash)
+        draft = ContactDraft(
+            row.id, row.phone, row.full_name, row.email, stored_phone=row.phone, stored_hash=row.wanted_hash
+        )
         state.by_id[row.id] = fresh[row.id] = draft
         state.by_phone.setdefault(row.phone, draft)
     if fresh:
         _load_records_of(connection, fresh, precedence)
 
 
-def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Precedence) -> None:
+def _load_records_of(
+    connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Precedence
+) -> None:
     """Every record of these contacts: the live, usable ones contribute, all of them tell which connections knew it."""
     m = contact_mapping.c
     unusable = select(rejected_record.c.id).where(
@@ -113,7 +119,14 @@ def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft],
     )
     rows = connection.execute(
         select(
-            m.contact_id, m.connection, m.external_id, m.full_name, m.email, m.updated_at, m.deleted_at, unusable.exists()
+            m.contact_id,
+            m.connection,
+            m.external_id,
+            m.full_name,
+            m.email,
+            m.updated_at,
+            m.deleted_at,
+            unusable.exists(),
         ).where(any_of(connection, m.contact_id, list(drafts)))
     )
     for contact_id, name, external_id, full_name, email, updated_at, deleted_at, is_unusable in rows:
@@ -126,7 +139,9 @@ def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft],
             )
 
 
-def store_decision(connection: Connection, name: str, account: str, decision: Decision, now: datetime) -> None:
+def store_decision(
+    connection: Connection, name: str, account: str, decision: Decision, now: datetime
+) -> None:
     """Write the drafts of a page. Contacts first, since mappings, events and messages point at them."""
     _store_contacts(connection, account, decision.contacts.values(), now)
     _store_mappings(connection, name, decision.mappings.values(), now)
@@ -136,11 +151,16 @@ def store_decision(connection: Connection, name: str, account: str, decision: De
     if decision.events:
         connection.execute(
             contact_event.insert(),
-            [{"contact_id": c.id, "at": now, "kind": kind, "detail": detail} for c, kind, detail in decision.events],
+            [
+                {"contact_id": c.id, "at": now, "kind": kind, "detail": detail}
+                for c, kind, detail in decision.events
+            ],
         )
 
 
-def _store_contacts(connection: Connection, account: str, drafts: Iterable[ContactDraft], now: datetime) -> None:
+def _store_contacts(
+    connection: Connection, account: str, drafts: Iterable[ContactDraft], now: datetime
+) -> None:
     new = [draft for draft in drafts if draft.id is None]
     known = [draft for draft in drafts if draft.id is not None and draft.changed]
     _update_contacts(connection, known, now)
@@ -168,7 +188,9 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
     c = contact.c
     ids = dict(
         connection.execute(
-            select(c.phone, c.id).where(c.account == account, any_of(connection, c.phone, [d.phone for d in new]))
+            select(c.phone, c.id).where(
+                c.account == account, any_of(connection, c.phone, [d.phone for d in new])
+            )
         )
         .tuples()
         .all()
@@ -248,7 +270,9 @@ def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingD
     )
 
 
-def store_rejections(connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime) -> None:
+def store_rejections(
+    connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime
+) -> None:
     """Keep rejected records: a known one gets the new reason and keeps its ``since``."""
     rows = [
         {
@@ -279,13 +303,17 @@ def clear_rejections(connection: Connection, name: str, keys: Collection[str]) -
     """Forget rejections of records that are good or gone."""
     if keys:
         r = rejected_record.c
-        connection.execute(delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys)))
+        connection.execute(
+            delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys))
+        )
 
 
 def clear_unseen_rejections(connection: Connection, name: str, since: datetime) -> None:
     """After a complete listing: forget rejections without a record of their own that it did not meet again."""
     r, m = rejected_record.c, contact_mapping.c
-    own_record = select(m.id).where(m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None))
+    own_record = select(m.id).where(
+        m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None)
+    )
     connection.execute(
         delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists())
     )
@@ -296,14 +324,32 @@ def _carry_opt_outs(connection: Connection, moved: Collection[tuple[str, str]], 
     if not moved:
         return
     o = opt_out.c
-    out = set(connection.scalars(select(o.phone).where(any_of(connection, o.phone, [old for old, _ in moved]))))
+    out = set(
+        connection.scalars(select(o.phone).where(any_of(connection, o.phone, [old for old, _ in moved])))
+    )
     rows = [
-        {"phone": new, "since": now, "source": "number_changed", "detail": f"the same CRM record opted out as {old}"}
+        {
+            "phone": new,
+            "since": now,
+            "source": "number_changed",
+            "detail": f"the same CRM record opted out as {old}",
+        }
         for old, new in moved
         if old in out
     ]
     if rows:
         connection.execute(insert(connection, opt_out).on_conflict_do_nothing(index_elements=["phone"]), rows)
+
+
+def forget_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> None:
+    """Let these records be looked at again even if they come back exactly as they were stored."""
+    if external_ids:
+        m = contact_mapping.c
+        connection.execute(
+            update(contact_mapping)
+            .where(m.connection == name, any_of(connection, m.external_id, external_ids))
+            .values(record_hash=b"")
+        )
 
 
 def live_count(connection: Connection, name: str) -> int:

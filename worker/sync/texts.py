@@ -27,32 +27,53 @@ class TriggerWatch:
     rules: tuple[Rule, ...]
     active_since: dict[str, datetime]
 
+    new: tuple[Rule, ...] = ()
+    """Rules that were enabled or redefined since the last run: this run's complete pull is their baseline."""
+    gone: tuple[str, ...] = ()
+    """Names of rules that were switched off: they miss changes, so switched on again they need a new baseline."""
+
     @classmethod
     def open(
         cls, db: Connection, settings: Settings, connection: str, baseline_at: datetime | None
     ) -> TriggerWatch:
-        """Read the states of the connection's rules; new and redefined ones start over, without texts."""
+        """Read which of the connection's rules are active. Changes nothing."""
         rules = compile_rules(settings).get(connection, ())
         t = trigger_state.c
-        known = {
-            trigger: (fingerprint, active_since)
-            for trigger, fingerprint, active_since in db.execute(
-                select(t.trigger, t.fingerprint, t.active_since).where(t.connection == connection)
-            )
+        columns = (t.trigger, t.fingerprint, t.active_since)
+        known = {row.trigger: row for row in db.execute(select(*columns).where(t.connection == connection))}
+        same = [
+            rule for rule in rules if rule.name in known and known[rule.name].fingerprint == rule.fingerprint
+        ]
+        active = {
+            rule.name: known[rule.name].active_since
+            for rule in same
+            if baseline_at is not None and known[rule.name].active_since is not None
         }
-        active: dict[str, datetime] = {}
-        for rule in rules:
-            fingerprint, active_since = known.get(rule.name, (None, None))
-            if fingerprint != rule.fingerprint:
-                _start_over(db, rule, connection)
-            elif active_since is not None and baseline_at is not None:
-                active[rule.name] = active_since
-        gone = set(known) - {rule.name for rule in rules}
-        if gone:  # a rule that was switched off has missed changes: switched on again it needs a new baseline
+        new = tuple(rule for rule in rules if rule not in same)
+        gone = tuple(sorted(set(known) - {rule.name for rule in rules}))
+        return cls(settings, connection, rules, active, new, gone)
+
+    def prepare(self, db: Connection) -> None:
+        """Store that new rules wait for their baseline, and forget the gone ones."""
+        t = trigger_state.c
+        if self.gone:
             db.execute(
-                trigger_state.delete().where(t.connection == connection, t.trigger.in_(sorted(gone)))
+                trigger_state.delete().where(t.connection == self.connection, t.trigger.in_(self.gone))
             )
-        return cls(settings, connection, rules, active)
+        for rule in self.new:
+            statement = insert(db, trigger_state)
+            db.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["trigger", "connection"],
+                    set_={"fingerprint": rule.fingerprint, "active_since": None},
+                ),
+                {
+                    "trigger": rule.name,
+                    "connection": self.connection,
+                    "fingerprint": rule.fingerprint,
+                    "active_since": None,
+                },
+            )
 
     def intents(self, decision: Decision, now: datetime) -> list[TextIntent]:
         """The texts that a page's changes call for."""
@@ -111,15 +132,3 @@ class TriggerWatch:
             revision=change.mapping.revision,
             at=now,
         )
-
-
-def _start_over(db: Connection, rule: Rule, connection: str) -> None:
-    statement = insert(db, trigger_state)
-    row = {"trigger": rule.name, "connection": connection, "fingerprint": rule.fingerprint, "active_since": None}
-    db.execute(
-        statement.on_conflict_do_update(
-            index_elements=["trigger", "connection"],
-            set_={"fingerprint": rule.fingerprint, "active_since": None},
-        ),
-        row,
-    )

@@ -1,0 +1,288 @@
+"""Tells VirtualText about contacts that differ from what it was last told: one request a changed contact.
+
+Contacts are claimed in batches; a bounded pool of threads works through each batch over the process's one session,
+with no database session open; results are written back in bulk. A create whose answer is lost is never repeated
+before VirtualText's list has shown that it was not carried out.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from worker.runtime import Runtime, StopSignal
+from worker.store.accounts import Permit, begin_probe, clear_stop, may_call, pause_account, stop_account
+from worker.store.db import reading, writing
+from worker.store.models import PushState, utcnow
+from worker.sync import outgoing
+from worker.sync.outgoing import Claim, Push, Result
+from worker.sync.remote_list import Listing, is_unavailable, link, read_list
+from worker.virtualtext.client import VirtualTextClient
+from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
+
+BATCH = 500
+DEFAULT_PAUSE_SECONDS = 30.0
+UNREACHABLE_PAUSE_SECONDS = 10.0
+LONGEST_BACK_OFF_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What came of a push, in contacts. ``deferred`` says why nothing more can be done now, for a person."""
+
+    account: str
+    created: int = 0
+    updated: int = 0
+    adopted: int = 0
+    settled: int = 0
+    """Adopted and already as wanted: no request."""
+    rejected: int = 0
+    unknown: int = 0
+    retrying: int = 0
+    deferred: str = ""
+
+    @property
+    def requests_answered(self) -> int:
+        """Contacts that VirtualText was told about."""
+        return self.created + self.updated
+
+
+Progress = Callable[[PushReport], None]
+
+
+def push_account(
+    runtime: Runtime,
+    account: str,
+    *,
+    progress: Progress | None = None,
+    stop: StopSignal | None = None,
+) -> PushReport:
+    """Push every contact of the account that is due. Safe to run in any number of workers at once."""
+    stop = stop or runtime.stop
+    report = PushReport(account)
+    with writing(runtime.engine) as db:
+        outgoing.expire_claims(db, account, utcnow())
+    if not _anything_to_do(runtime, account):
+        return report
+    permit = _permit(runtime, account)
+    if not permit:
+        return replace(report, deferred=permit.reason)
+    if link(runtime, account) is Listing.LATER:
+        return replace(
+            report, deferred="VirtualText's contact list is being read, or could not be read just now"
+        )
+    settle_unknown(runtime, account)
+    with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
+        while not stop.requested:
+            permit = _permit(runtime, account)
+            if not permit:
+                return replace(report, deferred=permit.reason)
+            batch = _Batch(runtime, account, stop, probe=permit.probe)
+            if not batch.claim():
+                return report
+            report = batch.run(pool, report)
+            if progress:
+                progress(report)
+    return report
+
+
+def settle_unknown(runtime: Runtime, account: str) -> int:
+    """Look lost creates up in a fresh list, at the earliest a cool-down after them; returns how many were settled."""
+    cool_down = runtime.settings.accounts[account].settle_after
+    with reading(runtime.engine) as db:
+        unknown = outgoing.unsettled(db, account, utcnow() - cool_down)
+        if not unknown or is_unavailable(db, account):
+            return 0
+    if read_list(runtime, account) is not Listing.READ:
+        return 0
+    with writing(runtime.engine) as db:
+        return sum(outgoing.settle(db, account, unknown, utcnow()))
+
+
+def _anything_to_do(runtime: Runtime, account: str) -> bool:
+    with reading(runtime.engine) as db:
+        return outgoing.has_work(db, account, utcnow())
+
+
+def _permit(runtime: Runtime, account: str) -> Permit:
+    now = utcnow()
+    with writing(runtime.engine) as db:
+        permit = may_call(db, account, now)
+        if permit and permit.probe and not begin_probe(db, account, now, runtime.lease_seconds(account)):
+            return Permit(False, permit.reason)
+    return permit
+
+
+@dataclass
+class _Batch:
+    """One claimed batch on its way."""
+
+    runtime: Runtime
+    account: str
+    stop: StopSignal
+    probe: bool = False
+
+    def __post_init__(self) -> None:
+        self.client: VirtualTextClient = self.runtime.client(self.account)
+        self.halted = threading.Event()
+        self.results: deque[tuple[Push, Outcome[RemoteContact]]] = deque()
+
+    def claim(self) -> bool:
+        """Claim the next contacts; False when none are due."""
+        with writing(self.runtime.engine) as db:
+            # Where lost creates cannot be looked up, a crash must leave as few of them as can be.
+            few = self.runtime.settings.accounts[self.account].concurrency
+            limit = 1 if self.probe else few if is_unavailable(db, self.account) else BATCH
+            seconds = self.runtime.lease_seconds(self.account)
+            self.began = utcnow()
+            self.claimed: Claim = outgoing.claim(db, self.account, limit, seconds, self.began)
+        return bool(self.claimed.pushes or self.claimed.settled)
+
+    def run(self, pool: ThreadPoolExecutor, report: PushReport) -> PushReport:
+        """Make the requests, write the results back, give the rest back."""
+        waiting = deque(self.claimed.pushes)
+        last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
+        stripes = min(self.runtime.settings.accounts[self.account].concurrency, len(waiting))
+        for future in [pool.submit(self._stripe, waiting, last_start) for _ in range(stripes)]:
+            future.result()
+        results = [self._result(push, outcome) for push, outcome in self.results]
+        now = utcnow()
+        with writing(self.runtime.engine) as db:
+            outgoing.write_back(db, self.claimed.owner, results, now)
+            outgoing.release(db, self.claimed.owner, [push.contact_id for push in waiting], now)
+            self._judge_account(db, now)
+        return self._counted(report, results)
+
+    def _stripe(self, waiting: deque[Push], last_start: datetime) -> None:
+        while not (self.stop.requested or self.halted.is_set() or utcnow() >= last_start):
+            try:
+                push = waiting.popleft()
+            except IndexError:
+                return
+            outcome = self._request(push)
+            self.results.append((push, outcome))
+            if outcome.cause in _HALTING:
+                self.halted.set()
+
+    def _request(self, push: Push) -> Outcome[RemoteContact]:
+        body = ContactBody(push.phone, push.full_name or push.phone, push.email)
+        if push.virtualtext_id is None:
+            return self.client.create_contact(body)
+        return self.client.update_contact(push.virtualtext_id, body)
+
+    def _result(self, push: Push, outcome: Outcome[RemoteContact]) -> Result:
+        lost_id = push.virtualtext_id
+        if lost_id is not None and _may_be_stale(outcome) and self._is_stale(lost_id, outcome):
+            event = (
+                "virtualtext_id_lost",
+                f"VirtualText does not know {lost_id} any more; looking it up again",
+            )
+            return Result(
+                push.contact_id, PushState.UNKNOWN, None, error="its VirtualText id is gone", event=event
+            )
+        return judge(push, outcome, utcnow())
+
+    def _is_stale(self, virtualtext_id: str, outcome: Outcome[RemoteContact]) -> bool:
+        """A gateway error on a by-id path: an outage, or an id that is gone? Ask once more while others do answer."""
+        if outcome.http_status == 404:
+            return True
+        return self._by_id_works and self.client.get_contact(virtualtext_id).cause is Cause.GATEWAY
+
+    @cached_property
+    def _by_id_works(self) -> bool:
+        """Whether calls by id succeed just now. Asked once a batch: in an outage nothing is re-created."""
+        if any(outcome.done for push, outcome in self.results if push.virtualtext_id is not None):
+            return True
+        with reading(self.runtime.engine) as db:
+            known = outgoing.a_synced_id(db, self.account)
+        return self.client.get_contact(known).done if known else self.client.health().done
+
+    def _judge_account(self, db: Connection, now: datetime) -> None:
+        outcomes = [outcome for _, outcome in self.results]
+        for outcome in outcomes:
+            if outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
+                stop_account(db, self.account, outcome.detail, now)
+                return
+        pauses = [pause_seconds(outcome) for outcome in outcomes if outcome.cause in _HALTING]
+        if pauses:
+            pause_account(db, self.account, now + timedelta(seconds=max(pauses)))
+        elif self.probe and any(outcome.done for outcome in outcomes):
+            clear_stop(db, self.account, self.began)
+
+    def _counted(self, report: PushReport, results: Sequence[Result]) -> PushReport:
+        created = {push.contact_id for push in self.claimed.pushes if push.virtualtext_id is None}
+        synced = [result.contact_id for result in results if result.state is PushState.SYNCED]
+        return replace(
+            report,
+            created=report.created + sum(contact_id in created for contact_id in synced),
+            updated=report.updated + sum(contact_id not in created for contact_id in synced),
+            adopted=report.adopted + self.claimed.adopted,
+            settled=report.settled + self.claimed.settled,
+            rejected=report.rejected + sum(result.state is PushState.REJECTED for result in results),
+            unknown=report.unknown + sum(result.state is PushState.UNKNOWN for result in results),
+            retrying=report.retrying + sum(result.state is PushState.DUE for result in results),
+        )
+
+
+_HALTING = {Cause.CREDENTIALS, Cause.REDIRECTED, Cause.RATE_LIMITED, Cause.UNREACHABLE}
+"""What concerns the whole account: no further request of the batch is begun."""
+
+
+def _may_be_stale(outcome: Outcome[RemoteContact]) -> bool:
+    return outcome.cause is Cause.GATEWAY or outcome.http_status == 404
+
+
+def pause_seconds(outcome: Outcome[RemoteContact]) -> float:
+    """How long the account waits after an outcome that concerns all of it."""
+    if outcome.retry_after is not None:
+        return outcome.retry_after
+    return UNREACHABLE_PAUSE_SECONDS if outcome.cause is Cause.UNREACHABLE else DEFAULT_PAUSE_SECONDS
+
+
+def back_off(attempt: int) -> timedelta:
+    """Doubling from 2 s to an hour, with jitter so that a storm does not come back as one."""
+    seconds = min(2.0**attempt, LONGEST_BACK_OFF_SECONDS)
+    return timedelta(seconds=seconds * random.uniform(0.75, 1.25))
+
+
+def judge(push: Push, outcome: Outcome[RemoteContact], now: datetime) -> Result:
+    """What an outcome means for its contact. Pure but for the jitter."""
+    error = (
+        f"{outcome.detail} (reference {outcome.reference_code})" if outcome.reference_code else outcome.detail
+    )
+    if outcome.done:
+        remote_id = push.virtualtext_id or (outcome.value.id if outcome.value else None)
+        return Result(push.contact_id, PushState.SYNCED, remote_id, push.hash)
+    if outcome.unknown and push.virtualtext_id is None:
+        return Result(
+            push.contact_id,
+            PushState.UNKNOWN,
+            None,
+            error=error,
+            event=("create_unknown", f"the answer was lost: {error}"),
+        )
+    if outcome.cause in (Cause.REJECTED, Cause.OPTED_OUT):
+        return Result(
+            push.contact_id,
+            PushState.REJECTED,
+            push.virtualtext_id,
+            error=error,
+            event=("push_rejected", error),
+        )
+    # Not done, or an update that may be repeated without harm: it is tried again.
+    at_once = outcome.cause in _HALTING  # the account's own pause decides
+    return Result(
+        push.contact_id,
+        PushState.DUE,
+        push.virtualtext_id,
+        next_attempt_at=now if at_once else now + back_off(push.attempt),
+        error=error,
+    )

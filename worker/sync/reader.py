@@ -1,0 +1,153 @@
+"""The first half of a run: from an adapter's page to the records of it that need a decision.
+
+Shared by the sync and the plan. An unchanged record ends here, after a hash and a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from config.models import Settings
+from crm_adapters.base import Adapter, ContactChange, Page, Removals, UnreadableRecord
+from worker.store.db import reading
+from worker.sync import pages
+from worker.sync.adapters import reading_salt
+from worker.sync.decide import Rejection, reject_unreadable
+from worker.sync.records import HashedRecord, NormalisedRecord, UnusableRecord, hash_record, normalise
+from worker.sync.seen import SeenRecords
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage:
+    """What is left of a page. ``seen`` counts all its records, ``unchanged`` those that ended here."""
+
+    records: Sequence[NormalisedRecord]
+    rejections: Sequence[Rejection]
+    seen: int
+    unchanged: int
+
+
+@dataclass
+class PageReader:
+    """Reads one connection's pages in one run. ``listing`` is set when this run lists every record."""
+
+    engine: Engine
+    settings: Settings
+    connection: str
+    adapter: Adapter
+    resumes: bool = False
+    """Whether the run goes on from a cursor, and so does not see everything."""
+    listing: SeenRecords | None = field(init=False, default=None)
+    stored_before: int = field(init=False, default=0)
+    repeats: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.salt = reading_salt(self.settings, self.connection)
+        self.default_region = self.settings.connections[self.connection].default_region
+        if self.lists_everything and not self.resumes:
+            self.listing = SeenRecords()
+            with reading(self.engine) as db:
+                self.stored_before = pages.live_count(db, self.connection)
+
+    @property
+    def lists_everything(self) -> bool:
+        """Whether a record that a whole pull does not show is gone."""
+        return self.adapter.removals is Removals.ABSENT
+
+    def read(self, page: Page) -> ReadPage:
+        """Hash, skip what is stored with that hash, normalise the rest."""
+        rejections, hashed = self._hash(page.changes)
+        ids = [h.change.external_id for h in hashed] + [rejection.key for rejection in rejections]
+        with reading(self.engine) as db:
+            stored = pages.stored_hashes(db, self.connection, ids)
+        if self.listing is not None:  # a record that became unreadable is not a missing one
+            for rejection in rejections:
+                if rejection.key in stored:
+                    self.listing.add(stored[rejection.key][0])
+        fresh: list[HashedRecord] = []
+        in_page: dict[str, bytes] = {}
+        for record in hashed:
+            external_id = record.change.external_id
+            mapping_id, known_hash = stored.get(external_id, (None, None))
+            earlier = in_page.get(external_id)
+            if self._is_repeat(mapping_id, earlier):
+                if (earlier or known_hash) != record.hash:
+                    rejections.append(self.repeated(record))
+                continue
+            in_page[external_id] = record.hash
+            if (earlier or known_hash) != record.hash:
+                fresh.append(record)
+        records = [normalise(record, self.adapter.contact_fields, self.default_region) for record in fresh]
+        unchanged = len(page.changes) - len(fresh) - len(rejections)
+        return ReadPage(records, rejections, len(page.changes), unchanged)
+
+    def note_stored(self, records: Sequence[NormalisedRecord]) -> None:
+        """Records that this run stored are listed, too. Call it after their commit."""
+        if self.listing is None or not records:
+            return
+        with reading(self.engine) as db:
+            for mapping_id, _ in pages.stored_hashes(
+                db, self.connection, [r.external_id for r in records]
+            ).values():
+                self.listing.add(mapping_id)
+
+    def missing(self) -> Iterator[list[NormalisedRecord]]:
+        """After a whole pull: the stored records that it did not list, as deletions, in chunks."""
+        if self.listing is None:
+            return
+        after = 0
+        while True:
+            with reading(self.engine) as db:
+                rows = pages.live_ids(db, self.connection, after, CHUNK)
+            if not rows:
+                return
+            after = rows[-1][0]
+            gone = [
+                NormalisedRecord(
+                    hash_record(ContactChange(external_id, {}, deleted=True), self.salt), None, None
+                )
+                for mapping_id, external_id in rows
+                if mapping_id not in self.listing
+            ]
+            if gone:
+                yield gone
+
+    def repeated(self, record: HashedRecord) -> Rejection:
+        """The rejection of a record whose id a complete listing showed before, with other values."""
+        external_id = record.change.external_id
+        number = self.repeats[external_id] = self.repeats.get(external_id, 1) + 1
+        return Rejection(
+            f"{external_id} (repeated, {number})",
+            "duplicate_id",
+            f'the id "{external_id}" stands in this listing more than once with different values; the first one '
+            "counts. Give each record an id of its own",
+            record.change.where or f"record {external_id}",
+        )
+
+    def _is_repeat(self, mapping_id: int | None, earlier: bytes | None) -> bool:
+        """Whether a complete listing shows this id for the second time. Elsewhere the later version simply counts."""
+        if self.listing is None:
+            return False
+        return earlier is not None or (mapping_id is not None and not self.listing.add(mapping_id))
+
+    def _hash(
+        self, changes: Sequence[ContactChange | UnreadableRecord]
+    ) -> tuple[list[Rejection], list[HashedRecord]]:
+        rejections: list[Rejection] = []
+        hashed: list[HashedRecord] = []
+        for change in changes:
+            if isinstance(change, UnreadableRecord):
+                rejections.append(reject_unreadable(change))
+                continue
+            try:
+                hashed.append(hash_record(change, self.salt))
+            except UnusableRecord as error:
+                key = change.external_id.replace("\x00", "") or change.where or "record without an identifier"
+                key = key.encode(errors="replace").decode()
+                rejections.append(Rejection(key, "unreadable", str(error), change.where))
+        return rejections, hashed

@@ -1,0 +1,149 @@
+"""VirtualText's whole contact list, read in one answer: to adopt contacts at the first link-up and to settle creates
+whose answer was lost. An optimisation: where the platform cannot give it (408 on large accounts), all else goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import structlog
+from sqlalchemy import Connection, and_, delete, or_, select, update
+
+from worker.phones import PhoneProblem, parse_phone
+from worker.runtime import Runtime
+from worker.store.accounts import stop_account
+from worker.store.db import new_lease_owner, reading, writing
+from worker.store.models import utcnow
+from worker.store.sql import insert
+from worker.store.tables import account_state, remote_contact
+from worker.virtualtext.outcomes import Cause, RemoteContact
+
+ROWS = 1000
+ASK_AGAIN_AFTER = timedelta(days=1)
+"""An account whose list was refused once is asked again after this long: it may have shrunk, or the platform grown."""
+RETRY_AFTER = timedelta(seconds=30)
+
+log = structlog.get_logger(__name__)
+
+
+class Listing(StrEnum):
+    """What came of asking for the list."""
+
+    READ = "read"
+    UNAVAILABLE = "unavailable"
+    """The platform cannot give it; go on without."""
+    LATER = "later"
+    """Somebody else is reading it, or it failed for now: creating could make duplicates, so wait."""
+
+
+def link(runtime: Runtime, account: str) -> Listing:
+    """Make sure that the list was read once before anything is created, or is known to be unavailable."""
+    with reading(runtime.engine) as db:
+        row = db.execute(select(account_state).where(account_state.c.account == account)).mappings().first()
+    if row is not None and row["listed_at"] is not None:
+        return Listing.READ
+    if row is not None and _known_unavailable(row["list_unavailable_at"], utcnow()):
+        return Listing.UNAVAILABLE
+    return read_list(runtime, account)
+
+
+def is_unavailable(db: Connection, account: str) -> bool:
+    """Whether the platform said lately that it cannot give this account's list."""
+    since = db.scalar(select(account_state.c.list_unavailable_at).where(account_state.c.account == account))
+    return _known_unavailable(since, utcnow())
+
+
+def _known_unavailable(since: datetime | None, now: datetime) -> bool:
+    return since is not None and now - since < ASK_AGAIN_AFTER
+
+
+def read_list(runtime: Runtime, account: str) -> Listing:
+    """Read the list into ``remote_contact``. One worker at a time."""
+    owner = new_lease_owner()
+    if not _take(runtime, account, owner):
+        return Listing.LATER
+    began = utcnow()
+    outcome = runtime.client(account).list_contacts()
+    values: dict[str, datetime | None] = {"list_lease_until": None}
+    if outcome.done and outcome.value is not None:
+        _store(runtime, account, outcome.value, began)
+        values |= {"listed_at": began, "list_unavailable_at": None}
+        listing = Listing.READ
+    elif outcome.http_status == 408:
+        log.warning(
+            "VirtualText cannot list the contacts of this account (408); going on without. Contacts that exist there "
+            "already cannot be adopted, and a create whose answer is lost needs a person",
+            account=account,
+        )
+        values |= {"list_unavailable_at": began}
+        listing = Listing.UNAVAILABLE
+    else:
+        # Not asked again before this, and nothing is created meanwhile: creating blindly could make duplicates.
+        wait = timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER
+        values |= {"list_lease_until": utcnow() + wait}
+        listing = Listing.LATER
+        log.warning(
+            "VirtualText's contact list could not be read; trying again later",
+            account=account,
+            why=outcome.detail,
+        )
+    with writing(runtime.engine) as db:
+        held = and_(account_state.c.account == account, account_state.c.list_lease_owner == owner)
+        db.execute(update(account_state).where(held).values(list_lease_owner=None, **values))
+        if outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
+            stop_account(db, account, outcome.detail, utcnow())
+    return listing
+
+
+def _take(runtime: Runtime, account: str, owner: str) -> bool:
+    now = utcnow()
+    a = account_state.c
+    with writing(runtime.engine) as db:
+        db.execute(
+            insert(db, account_state).on_conflict_do_nothing(index_elements=["account"]),
+            {"account": account, "stopped_reason": ""},
+        )
+        free = and_(a.account == account, or_(a.list_lease_until.is_(None), a.list_lease_until < now))
+        until = now + timedelta(seconds=runtime.lease_seconds(account))
+        return (
+            db.execute(
+                update(account_state).where(free).values(list_lease_owner=owner, list_lease_until=until)
+            ).rowcount
+            == 1
+        )
+
+
+def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], began: datetime) -> None:
+    rows = [_row(account, contact, began) for contact in contacts]
+    for start in range(0, len(rows), ROWS):
+        with writing(runtime.engine) as db:
+            statement = insert(db, remote_contact)
+            db.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["account", "virtualtext_id"],
+                    set_={
+                        key: statement.excluded[key] for key in ("phone", "full_name", "email", "listed_at")
+                    },
+                ),
+                rows[start : start + ROWS],
+            )
+    with writing(runtime.engine) as db:
+        r = remote_contact.c
+        db.execute(delete(remote_contact).where(r.account == account, r.listed_at < began))
+
+
+def _row(account: str, contact: RemoteContact, began: datetime) -> dict[str, object]:
+    parsed = parse_phone(contact.phone, None)
+    phone = contact.phone if isinstance(parsed, PhoneProblem) else parsed.e164
+    # The platform puts the number in place of a name it was not given (documented): that is no name.
+    name = "" if contact.full_name in (phone, contact.phone) else contact.full_name
+    return {
+        "account": account,
+        "virtualtext_id": contact.id,
+        "phone": phone,
+        "full_name": name,
+        "email": contact.email,
+        "listed_at": began,
+    }
