@@ -51,10 +51,10 @@ def may_call(connection: Connection, account: str, now: datetime) -> Permit:
     return Permit(True)
 
 
-def begin_probe(connection: Connection, account: str, now: datetime, seconds: float) -> bool:
-    """Take the one probe of a stopped account; False when another worker has it.
+def begin_probe(connection: Connection, account: str, now: datetime) -> bool:
+    """Take the one probe of a stopped account; False when another worker took it.
 
-    ``seconds`` is the longest that the probe can take. A probe that never ends is followed by another then.
+    A probe that proves nothing (or whose worker vanished) is followed by the next after ``PROBE_INTERVAL``.
     """
     taken = connection.execute(
         update(account_state)
@@ -63,7 +63,7 @@ def begin_probe(connection: Connection, account: str, now: datetime, seconds: fl
             account_state.c.stopped_at.is_not(None),
             or_(account_state.c.paused_until.is_(None), account_state.c.paused_until <= now),
         )
-        .values(paused_until=now + timedelta(seconds=seconds))
+        .values(paused_until=now + PROBE_INTERVAL)
     )
     return taken.rowcount == 1
 
@@ -96,9 +96,7 @@ def stop_account(connection: Connection, account: str, reason: str, now: datetim
 
 def pause_account(connection: Connection, account: str, until: datetime) -> None:
     """Make no requests for ``account`` before ``until``; never shortens a pause."""
-    statement = insert(connection, account_state).values(
-        account=account, stopped_reason="", paused_until=until
-    )
+    statement = insert(connection, account_state).values(account=account, stopped_reason="", paused_until=until)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["account"],
@@ -129,6 +127,4 @@ def clear_stop(connection: Connection, account: str, began_at: datetime | None =
 
 
 def _row(connection: Connection, account: str) -> RowMapping | None:
-    return (
-        connection.execute(select(account_state).where(account_state.c.account == account)).mappings().first()
-    )
+    return connection.execute(select(account_state).where(account_state.c.account == account)).mappings().first()

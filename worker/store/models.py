@@ -11,7 +11,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Index, LargeBinary, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 
@@ -30,11 +42,22 @@ class UTCDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect)   -> datetime | None:
         """Always aware, always UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class RowId(TypeDecorator[int]):
+    """A row number: 64 bits (upserts use numbers up on PostgreSQL), spelt INTEGER where SQLite wants its own."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[int]:
+        """INTEGER on SQLite, which is 64 bits there and names the row itself."""
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
 
 
 class Code(TypeDecorator[str]):
@@ -139,7 +162,7 @@ class ConnectionState(SQLModel, table=True):
     schedule: str | None = None
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
-    run_id: int | None = None
+    run_id: int | None = Field(default=None, sa_type=RowId)
     """The run that is open; with an expired lease it was interrupted."""
 
 
@@ -148,7 +171,7 @@ class SyncRun(SQLModel, table=True):
 
     __tablename__ = "sync_run"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     connection: str = Field(index=True)
     state: RunState = Field(default=RunState.RUNNING, sa_type=Code)
     started_at: datetime = _time(nullable=False)
@@ -176,7 +199,7 @@ class Contact(SQLModel, table=True):
         Index("ix_contact_virtualtext_id", "account", "virtualtext_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     account: str
     phone: str
     full_name: str = ""
@@ -205,10 +228,10 @@ class ContactMapping(SQLModel, table=True):
         Index("ix_mapping_contact", "contact_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     connection: str
     external_id: str
-    contact_id: int | None = Field(default=None, foreign_key="contact.id")
+    contact_id: int | None = Field(default=None, foreign_key="contact.id", sa_type=RowId)
     record_hash: bytes = Field(sa_type=LargeBinary)
     """Of the record as it came, with the mapping rules: an equal hash means nothing to do."""
     properties: str = Field(default="{}", sa_type=Text)
@@ -230,7 +253,7 @@ class RejectedRecord(SQLModel, table=True):
     __tablename__ = "rejected_record"
     __table_args__ = (UniqueConstraint("connection", "key", name="uq_rejected_connection_key"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     connection: str
     key: str
     """The external id, or what names the place where there is none."""
@@ -262,8 +285,8 @@ class ContactEvent(SQLModel, table=True):
     __tablename__ = "contact_event"
     __table_args__ = (Index("ix_contact_event_contact", "contact_id", "id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
-    contact_id: int = Field(foreign_key="contact.id")
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    contact_id: int = Field(foreign_key="contact.id", sa_type=RowId)
     at: datetime = _time(nullable=False)
     kind: str = Field(sa_type=Code)
     detail: str = Field(default="", sa_type=Text)
@@ -316,7 +339,7 @@ class Message(SQLModel, table=True):
     media: str = Field(default="[]", sa_type=Text)
     """JSON list of URLs."""
     segments: int = 0
-    contact_id: int | None = Field(default=None, foreign_key="contact.id")
+    contact_id: int | None = Field(default=None, foreign_key="contact.id", sa_type=RowId)
     source: str = Field(default="", sa_type=Code)
     """Who asked: `trigger`, `task`, `cli`, `http`."""
     trigger: str | None = None
@@ -349,7 +372,7 @@ class MessageEvent(SQLModel, table=True):
     __tablename__ = "message_event"
     __table_args__ = (Index("ix_message_event_message", "message_id", "id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     message_id: str = Field(foreign_key="message.id")
     at: datetime = _time(nullable=False)
     from_state: str | None = None

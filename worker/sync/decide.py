@@ -143,9 +143,7 @@ def decide(records: Iterable[NormalisedRecord], state: PageState, rules: Rules, 
                 _remove(mapping, record, rules, decision)
         else:
             if mapping is None:
-                mapping = state.mappings[record.external_id] = MappingDraft(
-                    record.external_id, first_seen_at=now
-                )
+                mapping = state.mappings[record.external_id] = MappingDraft(record.external_id, first_seen_at=now)
             _keep(mapping, record, state, rules, decision)
     return decision
 
@@ -155,9 +153,7 @@ def reject_unreadable(unreadable: UnreadableRecord) -> Rejection:
     return Rejection(unreadable.key, "unreadable", unreadable.reason, unreadable.where, unreadable.excerpt)
 
 
-def _keep(
-    mapping: MappingDraft, record: NormalisedRecord, state: PageState, rules: Rules, decision: Decision
-) -> None:
+def _keep(mapping: MappingDraft, record: NormalisedRecord, state: PageState, rules: Rules, decision: Decision) -> None:
     """Store a record's new version; if it is usable, bind it to its contact and merge."""
     is_new = mapping.revision == 0
     old = None if is_new else orjson.loads(mapping.properties)
@@ -180,9 +176,7 @@ def _keep(
     contact.remerge()
     decision.touch(contact)
     if record.ignored_email:
-        decision.events.append(
-            (contact, "email_ignored", f'"{record.ignored_email}" is not an email address')
-        )
+        decision.events.append((contact, "email_ignored", f'"{record.ignored_email}" is not an email address'))
     if is_new or (old is not None and not was_bound):
         # A record that only now has a usable phone counts as new; one more record of a known person does not.
         if first_of_contact:
@@ -227,9 +221,7 @@ def _remove(mapping: MappingDraft, record: NormalisedRecord, rules: Rules, decis
     if mapping.contact is not None:
         _unbind(mapping, rules, decision)
         into = f", merged into {mapping.merged_into}" if mapping.merged_into else ""
-        decision.events.append(
-            (mapping.contact, "record_removed", f"{rules.connection} {mapping.external_id}{into}")
-        )
+        decision.events.append((mapping.contact, "record_removed", f"{rules.connection} {mapping.external_id}{into}"))
 
 
 def _unbind(mapping: MappingDraft, rules: Rules, decision: Decision) -> None:
@@ -242,9 +234,7 @@ def _unbind(mapping: MappingDraft, rules: Rules, decision: Decision) -> None:
     decision.touch(contact)
 
 
-def _bind(
-    mapping: MappingDraft, phone: str, state: PageState, rules: Rules, decision: Decision
-) -> ContactDraft:
+def _bind(mapping: MappingDraft, phone: str, state: PageState, rules: Rules, decision: Decision) -> ContactDraft:
     """The contact for this record and phone: by mapping, then by phone, else a new one."""
     bound, owner = mapping.contact, state.by_phone.get(phone)
     if bound is not None and bound.phone == phone:
@@ -261,12 +251,8 @@ def _bind(
     _unbind(mapping, rules, decision)
     contact = owner or _new_contact(phone, state)
     contact.connections.update(bound.connections)
-    decision.events.append(
-        (bound, "record_moved", f"{rules.connection} {mapping.external_id} now has {phone}")
-    )
-    decision.events.append(
-        (contact, "record_moved", f"{rules.connection} {mapping.external_id} had {bound.phone}")
-    )
+    decision.events.append((bound, "record_moved", f"{rules.connection} {mapping.external_id} now has {phone}"))
+    decision.events.append((contact, "record_moved", f"{rules.connection} {mapping.external_id} had {bound.phone}"))
     mapping.contact = contact
     return contact
 

@@ -83,7 +83,7 @@ def sync_connection(
     lease = claim(runtime.engine, connection, seconds)
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
-    run = _Run(runtime, lease, accept_removals, progress or (lambda report: None), stop or runtime.stop)
+    run = _Run(runtime, lease, accept_removals, progress or (lambda _: None), stop or runtime.stop)
     with kept_alive(runtime.engine, lease, seconds):
         return run.execute()
 
@@ -106,9 +106,7 @@ class _Run:
         self.connection = connections[self.lease.connection]
         self.rules = Rules(self.lease.connection, self.connection.priority, self.connection.clear_empty)
         self.precedence = {name: (c.priority, c.clear_empty) for name, c in connections.items()}
-        self.counts = SyncReport(
-            self.lease.connection, RunState.RUNNING, self.lease.run_id, self.lease.batch_id
-        )
+        self.counts = SyncReport(self.lease.connection, RunState.RUNNING, self.lease.run_id, self.lease.batch_id)
 
     def execute(self) -> SyncReport:
         """Run to one of the ends; every end is committed, whatever it is."""
@@ -184,9 +182,7 @@ class _Run:
             return Decision()
         phones = {record.phone for record in records if record.phone}
         ids = [record.external_id for record in records]
-        state = pages.load_state(
-            db, self.lease.connection, self.connection.account, ids, phones, self.precedence
-        )
+        state = pages.load_state(db, self.lease.connection, self.connection.account, ids, phones, self.precedence)
         return decide(records, state, self.rules, now)
 
     def _remove_missing(self, reader: PageReader) -> SyncReport:

@@ -63,12 +63,7 @@ def claim(engine: Engine, connection: str, seconds: float) -> ConnectionLease | 
         )
         free = and_(c.connection == connection, or_(c.lease_until.is_(None), c.lease_until < now))
         until = now + timedelta(seconds=seconds)
-        if (
-            db.execute(
-                update(connection_state).where(free).values(lease_owner=owner, lease_until=until)
-            ).rowcount
-            != 1
-        ):
+        if db.execute(update(connection_state).where(free).values(lease_owner=owner, lease_until=until)).rowcount != 1:
             return None
         run_id, batch_id = db.execute(select(c.run_id, c.batch_id).where(c.connection == connection)).one()
         if run_id is not None:
@@ -77,11 +72,7 @@ def claim(engine: Engine, connection: str, seconds: float) -> ConnectionLease | 
         batch_id = batch_id or new_lease_owner()
         row = SyncRun(connection=connection, batch_id=batch_id, started_at=now).model_dump(exclude={"id"})
         new_run = db.execute(sync_run.insert().values(**row).returning(sync_run.c.id)).scalar_one()
-        db.execute(
-            update(connection_state)
-            .where(c.connection == connection)
-            .values(run_id=new_run, batch_id=batch_id)
-        )
+        db.execute(update(connection_state).where(c.connection == connection).values(run_id=new_run, batch_id=batch_id))
     return ConnectionLease(connection, owner, new_run, batch_id, now)
 
 

@@ -154,9 +154,7 @@ def _adopt(db: Connection, account: str, pushes: Sequence[Push], now: datetime) 
     return adopted
 
 
-def remote_matches(
-    db: Connection, account: str, phones: Collection[str]
-) -> dict[str, list[tuple[str, str, str]]]:
+def remote_matches(db: Connection, account: str, phones: Collection[str]) -> dict[str, list[tuple[str, str, str]]]:
     """Phone -> [(id, name, email)] in VirtualText's list as last read, without ids that are bound already."""
     if not phones:
         return {}
@@ -242,9 +240,7 @@ def unsettled(db: Connection, account: str, before: datetime) -> Sequence[tuple[
     )
 
 
-def settle(
-    db: Connection, account: str, unknown: Iterable[tuple[int, str]], now: datetime
-) -> tuple[int, int]:
+def settle(db: Connection, account: str, unknown: Iterable[tuple[int, str]], now: datetime) -> tuple[int, int]:
     """With a list read after the cool-down: (creates that were carried out, creates that were not and are due again).
 
     Both become due; the next claim adopts the ones that the list holds.

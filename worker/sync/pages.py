@@ -18,9 +18,7 @@ Precedence = Mapping[str, tuple[int, bool]]
 """Connection name -> (priority, clear_empty)."""
 
 
-def stored_hashes(
-    connection: Connection, name: str, external_ids: Collection[str]
-) -> dict[str, tuple[int, bytes]]:
+def stored_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> dict[str, tuple[int, bytes]]:
     """External id -> (mapping id, record hash) of those that are stored."""
     m = contact_mapping.c
     rows = connection.execute(
@@ -92,9 +90,7 @@ def _load_contacts(
     columns = (c.id, c.phone, c.full_name, c.email, c.wanted_hash)
     rows = [
         *connection.execute(select(*columns).where(any_of(connection, c.id, ids))),
-        *connection.execute(
-            select(*columns).where(c.account == account, any_of(connection, c.phone, phones))
-        ),
+        *connection.execute(select(*columns).where(c.account == account, any_of(connection, c.phone, phones))),
     ]
     fresh: dict[int, ContactDraft] = {}
     for row in rows:
@@ -109,9 +105,7 @@ def _load_contacts(
         _load_records_of(connection, fresh, precedence)
 
 
-def _load_records_of(
-    connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Precedence
-) -> None:
+def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Precedence) -> None:
     """Every record of these contacts: the live, usable ones contribute, all of them tell which connections knew it."""
     m = contact_mapping.c
     unusable = select(rejected_record.c.id).where(
@@ -139,9 +133,7 @@ def _load_records_of(
             )
 
 
-def store_decision(
-    connection: Connection, name: str, account: str, decision: Decision, now: datetime
-) -> None:
+def store_decision(connection: Connection, name: str, account: str, decision: Decision, now: datetime) -> None:
     """Write the drafts of a page. Contacts first, since mappings, events and messages point at them."""
     _store_contacts(connection, account, decision.contacts.values(), now)
     _store_mappings(connection, name, decision.mappings.values(), now)
@@ -151,16 +143,11 @@ def store_decision(
     if decision.events:
         connection.execute(
             contact_event.insert(),
-            [
-                {"contact_id": c.id, "at": now, "kind": kind, "detail": detail}
-                for c, kind, detail in decision.events
-            ],
+            [{"contact_id": c.id, "at": now, "kind": kind, "detail": detail} for c, kind, detail in decision.events],
         )
 
 
-def _store_contacts(
-    connection: Connection, account: str, drafts: Iterable[ContactDraft], now: datetime
-) -> None:
+def _store_contacts(connection: Connection, account: str, drafts: Iterable[ContactDraft], now: datetime) -> None:
     new = [draft for draft in drafts if draft.id is None]
     known = [draft for draft in drafts if draft.id is not None and draft.changed]
     _update_contacts(connection, known, now)
@@ -188,9 +175,7 @@ def _store_contacts(
     c = contact.c
     ids = dict(
         connection.execute(
-            select(c.phone, c.id).where(
-                c.account == account, any_of(connection, c.phone, [d.phone for d in new])
-            )
+            select(c.phone, c.id).where(c.account == account, any_of(connection, c.phone, [d.phone for d in new]))
         )
         .tuples()
         .all()
@@ -229,10 +214,7 @@ def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now
             attempts=0,
             next_attempt_at=now,
         ),
-        [
-            {"contact": d.id, "phone_": d.phone, "name": d.full_name, "email_": d.email, "hash": d.hash}
-            for d in drafts
-        ],
+        [{"contact": d.id, "phone_": d.phone, "name": d.full_name, "email_": d.email, "hash": d.hash} for d in drafts],
     )
     for draft in drafts:
         draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
@@ -270,9 +252,7 @@ def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingD
     )
 
 
-def store_rejections(
-    connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime
-) -> None:
+def store_rejections(connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime) -> None:
     """Keep rejected records: a known one gets the new reason and keeps its ``since``."""
     rows = [
         {
@@ -303,20 +283,14 @@ def clear_rejections(connection: Connection, name: str, keys: Collection[str]) -
     """Forget rejections of records that are good or gone."""
     if keys:
         r = rejected_record.c
-        connection.execute(
-            delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys))
-        )
+        connection.execute(delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys)))
 
 
 def clear_unseen_rejections(connection: Connection, name: str, since: datetime) -> None:
     """After a complete listing: forget rejections without a record of their own that it did not meet again."""
     r, m = rejected_record.c, contact_mapping.c
-    own_record = select(m.id).where(
-        m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None)
-    )
-    connection.execute(
-        delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists())
-    )
+    own_record = select(m.id).where(m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None))
+    connection.execute(delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists()))
 
 
 def _carry_opt_outs(connection: Connection, moved: Collection[tuple[str, str]], now: datetime) -> None:
@@ -324,9 +298,7 @@ def _carry_opt_outs(connection: Connection, moved: Collection[tuple[str, str]], 
     if not moved:
         return
     o = opt_out.c
-    out = set(
-        connection.scalars(select(o.phone).where(any_of(connection, o.phone, [old for old, _ in moved])))
-    )
+    out = set(connection.scalars(select(o.phone).where(any_of(connection, o.phone, [old for old, _ in moved]))))
     rows = [
         {
             "phone": new,

@@ -76,9 +76,7 @@ def push_account(
     if not permit:
         return replace(report, deferred=permit.reason)
     if link(runtime, account) is Listing.LATER:
-        return replace(
-            report, deferred="VirtualText's contact list is being read, or could not be read just now"
-        )
+        return replace(report, deferred="VirtualText's contact list is being read, or could not be read just now")
     settle_unknown(runtime, account)
     with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
         while not stop.requested:
@@ -185,9 +183,7 @@ class _Batch:
                 "virtualtext_id_lost",
                 f"VirtualText does not know {lost_id} any more; looking it up again",
             )
-            return Result(
-                push.contact_id, PushState.UNKNOWN, None, error="its VirtualText id is gone", event=event
-            )
+            return Result(push.contact_id, PushState.UNKNOWN, None, error="its VirtualText id is gone", event=event)
         return judge(push, outcome, utcnow())
 
     def _is_stale(self, virtualtext_id: str, outcome: Outcome[RemoteContact]) -> bool:
@@ -255,9 +251,7 @@ def back_off(attempt: int) -> timedelta:
 
 def judge(push: Push, outcome: Outcome[RemoteContact], now: datetime) -> Result:
     """What an outcome means for its contact. Pure but for the jitter."""
-    error = (
-        f"{outcome.detail} (reference {outcome.reference_code})" if outcome.reference_code else outcome.detail
-    )
+    error = f"{outcome.detail} (reference {outcome.reference_code})" if outcome.reference_code else outcome.detail
     if outcome.done:
         remote_id = push.virtualtext_id or (outcome.value.id if outcome.value else None)
         return Result(push.contact_id, PushState.SYNCED, remote_id, push.hash)

@@ -91,9 +91,7 @@ class PageReader:
         if self.listing is None or not records:
             return
         with reading(self.engine) as db:
-            for mapping_id, _ in pages.stored_hashes(
-                db, self.connection, [r.external_id for r in records]
-            ).values():
+            for mapping_id, _ in pages.stored_hashes(db, self.connection, [r.external_id for r in records]).values():
                 self.listing.add(mapping_id)
 
     def missing(self) -> Iterator[list[NormalisedRecord]]:
@@ -108,9 +106,7 @@ class PageReader:
                 return
             after = rows[-1][0]
             gone = [
-                NormalisedRecord(
-                    hash_record(ContactChange(external_id, {}, deleted=True), self.salt), None, None
-                )
+                NormalisedRecord(hash_record(ContactChange(external_id, {}, deleted=True), self.salt), None, None)
                 for mapping_id, external_id in rows
                 if mapping_id not in self.listing
             ]
@@ -135,9 +131,7 @@ class PageReader:
             return False
         return earlier is not None or (mapping_id is not None and not self.listing.add(mapping_id))
 
-    def _hash(
-        self, changes: Sequence[ContactChange | UnreadableRecord]
-    ) -> tuple[list[Rejection], list[HashedRecord]]:
+    def _hash(self, changes: Sequence[ContactChange | UnreadableRecord]) -> tuple[list[Rejection], list[HashedRecord]]:
         rejections: list[Rejection] = []
         hashed: list[HashedRecord] = []
         for change in changes:

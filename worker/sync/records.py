@@ -68,9 +68,7 @@ def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
         raise UnusableRecord("it has no usable identifier")
     try:
         # Passthrough refuses what is not JSON (dates, sets) instead of guessing how to write it.
-        canonical = orjson.dumps(
-            change.properties, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
-        )
+        canonical = orjson.dumps(change.properties, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME)
         change.external_id.encode()
     except (TypeError, ValueError) as error:
         raise UnusableRecord(f"it cannot be stored as text ({error})") from None
@@ -122,8 +120,6 @@ def clean_name(text: str) -> str:
 def clean_email(text: str) -> tuple[str, str]:
     """(address, "") when it looks like one address, ("", text) when it is something else, ("", "") when empty."""
     stripped = text.strip()
-    if not stripped or (
-        _EMAIL.fullmatch(stripped) and len(stripped) <= EMAIL_LIMIT and stripped.isprintable()
-    ):
+    if not stripped or (_EMAIL.fullmatch(stripped) and len(stripped) <= EMAIL_LIMIT and stripped.isprintable()):
         return stripped, ""
     return "", stripped[:EMAIL_LIMIT]

@@ -123,9 +123,7 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
             db.execute(
                 statement.on_conflict_do_update(
                     index_elements=["account", "virtualtext_id"],
-                    set_={
-                        key: statement.excluded[key] for key in ("phone", "full_name", "email", "listed_at")
-                    },
+                    set_={key: statement.excluded[key] for key in ("phone", "full_name", "email", "listed_at")},
                 ),
                 rows[start : start + ROWS],
             )

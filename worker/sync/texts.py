@@ -33,17 +33,13 @@ class TriggerWatch:
     """Names of rules that were switched off: they miss changes, so switched on again they need a new baseline."""
 
     @classmethod
-    def open(
-        cls, db: Connection, settings: Settings, connection: str, baseline_at: datetime | None
-    ) -> TriggerWatch:
+    def open(cls, db: Connection, settings: Settings, connection: str, baseline_at: datetime | None) -> TriggerWatch:
         """Read which of the connection's rules are active. Changes nothing."""
         rules = compile_rules(settings).get(connection, ())
         t = trigger_state.c
         columns = (t.trigger, t.fingerprint, t.active_since)
         known = {row.trigger: row for row in db.execute(select(*columns).where(t.connection == connection))}
-        same = [
-            rule for rule in rules if rule.name in known and known[rule.name].fingerprint == rule.fingerprint
-        ]
+        same = [rule for rule in rules if rule.name in known and known[rule.name].fingerprint == rule.fingerprint]
         active = {
             rule.name: known[rule.name].active_since
             for rule in same
@@ -57,9 +53,7 @@ class TriggerWatch:
         """Store that new rules wait for their baseline, and forget the gone ones."""
         t = trigger_state.c
         if self.gone:
-            db.execute(
-                trigger_state.delete().where(t.connection == self.connection, t.trigger.in_(self.gone))
-            )
+            db.execute(trigger_state.delete().where(t.connection == self.connection, t.trigger.in_(self.gone)))
         for rule in self.new:
             statement = insert(db, trigger_state)
             db.execute(
@@ -93,9 +87,7 @@ class TriggerWatch:
             return 0
         connection = self.settings.connections[self.connection]
         account = self.settings.accounts[connection.account]
-        return insert_intents(
-            db, connection.account, account.from_number, batch_id, intents, self.settings.policy, now
-        )
+        return insert_intents(db, connection.account, account.from_number, batch_id, intents, self.settings.policy, now)
 
     def settle(self, db: Connection, batch_id: str, now: datetime) -> BatchVerdict:
         """At the end of a run: release its texts, or hold them all for approval when there are too many."""

@@ -1,0 +1,21 @@
+"""The one place where the configuration meets what it names: adapters and templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from config.models import Settings
+
+
+def load_settings(path: str | None = None) -> Settings:
+    """Load and check the whole configuration, adapters' options and templates included.
+
+    Raises config.errors.ConfigError with every problem at once.
+    """
+    from config.load import load_all
+    from crm_adapters.registry import adapter_class
+    from worker.messages.templates import problems
+
+    return load_all(Path(path) if path else None, lambda name: adapter_class(name).Options, problems)

@@ -1,0 +1,24 @@
+"""Identifiers that sort by the time they were made."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+_lock = threading.Lock()
+_last = 0
+
+
+def new_message_id() -> str:
+    """32 hex digits in UUIDv7 layout (RFC 9562): milliseconds, 12 bits of the millisecond, 62 random bits.
+
+    Ids of one process are strictly increasing, so that equal times keep the order of creation.
+    """
+    global _last
+    with _lock:
+        milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+        _last = max(_last + 1, milliseconds << 12 | rest * 4096 // 1_000_000)
+        stamp = _last
+    random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
+    return f"{stamp >> 12 << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | random:032x}"

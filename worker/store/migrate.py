@@ -1,0 +1,62 @@
+"""Brings a store to the tables that this version needs. One set of migrations for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from worker.store.db import is_postgres, reading, writing
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x76747379  # "vtsy": of PostgreSQL's advisory locks, the one that migrations take
+
+
+class StoreOutdated(Exception):
+    """The store's tables are not those of this version. The text says what to do."""
+
+
+def migrate(engine: Engine) -> tuple[str | None, str]:
+    """Apply what is missing, all or nothing; returns (revision before, revision now). Two at once take turns."""
+    with writing(engine) as connection:
+        if is_postgres(connection):
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        before = _revision(connection)
+        command.upgrade(_config(connection), "head")
+        return before, head()
+
+
+def head() -> str:
+    """The revision that this version needs."""
+    return str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
+
+
+def ensure_current(engine: Engine) -> None:
+    """Make sure that the store fits. The embedded SQLite file is migrated; a server is left to ``vtsync migrate``.
+
+    Raises StoreOutdated.
+    """
+    with reading(engine) as connection:
+        current = _revision(connection)
+    if current == head():
+        return
+    if engine.dialect.name == "sqlite":
+        migrate(engine)
+        return
+    state = "has no tables yet" if current is None else f"is at revision {current}, this version needs {head()}"
+    raise StoreOutdated(f"the store {state}; run `vtsync migrate`, then start again")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
