@@ -51,10 +51,11 @@ def may_call(connection: Connection, account: str, now: datetime) -> Permit:
     return Permit(True)
 
 
-def begin_probe(connection: Connection, account: str, now: datetime) -> bool:
+def begin_probe(connection: Connection, account: str, now: datetime, seconds: float) -> bool:
     """Take the one probe of a stopped account; False when another worker took it.
 
-    A probe that proves nothing (or whose worker vanished) is followed by the next after ``PROBE_INTERVAL``.
+    ``seconds`` is the longest that the probe can take. One that proves nothing, or whose worker vanished, is
+    followed by another then.
     """
     taken = connection.execute(
         update(account_state)
@@ -63,7 +64,7 @@ def begin_probe(connection: Connection, account: str, now: datetime) -> bool:
             account_state.c.stopped_at.is_not(None),
             or_(account_state.c.paused_until.is_(None), account_state.c.paused_until <= now),
         )
-        .values(paused_until=now + PROBE_INTERVAL)
+        .values(paused_until=now + timedelta(seconds=seconds))
     )
     return taken.rowcount == 1
 
