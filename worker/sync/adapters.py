@@ -8,9 +8,8 @@ from crm_adapters.base import Adapter, SourceInvalid
 
 def build_adapter(settings: Settings, connection: str) -> Adapter:
     """The connection's adapter, ready to pull. Raises SourceInvalid when its options do not fit any more."""
-    from pydantic import ValidationError
-
     from crm_adapters.registry import adapter_class
+    from pydantic import ValidationError
 
     configured = settings.connections[connection]
     cls = adapter_class(configured.adapter)

@@ -72,9 +72,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_connection(
-    runtime: Runtime, connection: str, *, progress: Callable[[int], None] | None = None
-) -> Plan:
+def plan_connection(runtime: Runtime, connection: str, *, progress: Callable[[int], None] | None = None) -> Plan:
     """Plan the next sync. Raises AdapterError as a sync would report it, KeyError for an unknown connection."""
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
@@ -134,9 +132,7 @@ class _Planner:
             self.result.notes.append(f"New triggers take this sync as their baseline and text nobody yet: {names}.")
         return None if row is None or row.cursor is None else str(row.cursor)
 
-    def _without_repeats(
-        self, reader: PageReader, records: Sequence[NormalisedRecord]
-    ) -> Iterator[NormalisedRecord]:
+    def _without_repeats(self, reader: PageReader, records: Sequence[NormalisedRecord]) -> Iterator[NormalisedRecord]:
         """A complete listing's ids that this plan has met before are repeats, as they would be once stored."""
         for record in records:
             known = self.state.mappings.get(record.external_id)
@@ -179,7 +175,9 @@ class _Planner:
             row = stored.get(draft.id) if draft.id is not None else None
             if row is not None and row.virtualtext_id:
                 if row.pushed_hash != draft.hash:
-                    self.result.updates.append(_planned(draft, row.virtualtext_id, f"{row.full_name} {row.email}".strip()))
+                    self.result.updates.append(
+                        _planned(draft, row.virtualtext_id, f"{row.full_name} {row.email}".strip())
+                    )
             elif draft.phone in remote:
                 remote_id, name, email = remote[draft.phone][0]
                 self.result.adopts.append(_planned(draft, remote_id, f"{name} {email}".strip()))
@@ -233,9 +231,7 @@ class _Planner:
 
 def _pushed(db: Database, ids: Collection[int]) -> dict[int, _Pushed]:
     c = contact.c
-    rows = db.execute(
-        select(c.id, c.virtualtext_id, c.pushed_hash, c.full_name, c.email).where(any_of(db, c.id, ids))
-    )
+    rows = db.execute(select(c.id, c.virtualtext_id, c.pushed_hash, c.full_name, c.email).where(any_of(db, c.id, ids)))
     return {row.id: _Pushed(row.virtualtext_id, row.pushed_hash, row.full_name, row.email) for row in rows}
 
 
@@ -249,5 +245,3 @@ class _Pushed:
 
 def _planned(draft: ContactDraft, virtualtext_id: str = "", before: str = "") -> PlannedContact:
     return PlannedContact(draft.phone, draft.full_name, draft.email, virtualtext_id, before)
-
-

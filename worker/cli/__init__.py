@@ -1,0 +1,14 @@
+"""The ``vtsync`` command: thin doors to the same functions that the tasks call.
+
+Modules here import nothing heavy at the top, so that ``vtsync --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The entry point of ``vtsync``."""
+    from worker.cli import contacts, fleet, setup, texts  # noqa: F401 - each registers its commands
+    from worker.cli.common import app, run
+
+    run(app)

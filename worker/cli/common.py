@@ -1,0 +1,207 @@
+"""What every command shares: the application, the options, how results and errors are shown, the exit codes.
+
+Exit codes: 0 done, 1 something failed, 2 bad usage or configuration.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from worker.runtime import Runtime
+
+app = typer.Typer(
+    name="vtsync",
+    help="Keeps CRMs and VirtualText together: contacts, texts, records. Start with `vtsync demo` or `vtsync init`.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+FAILED, USAGE = 1, 2
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
+
+
+@app.callback()
+def options(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The configuration file (default: VTSYNC_CONFIG, else ./vtsync.toml)."),
+    ] = None,
+) -> None:
+    """Taken before the command's name."""
+    if config is not None:
+        # Worker processes that a command starts read the same file.
+        os.environ["VTSYNC_CONFIG"] = str(config.absolute())
+
+
+def run(application: typer.Typer) -> None:
+    """Run the command line; what goes wrong ends as a message and an exit code, never as a traceback of ours."""
+    try:
+        application()
+    except KeyboardInterrupt:
+        fail("interrupted; nothing is lost, the same command goes on from here", FAILED)
+
+
+def open_store_runtime(*, ensure_store: bool = True) -> Runtime:
+    """The configured runtime with a store that fits this version, or the end of the command with the reasons."""
+    from config.errors import ConfigError
+    from worker.logs import set_up_logging
+    from worker.runtime import open_runtime
+
+    set_up_logging()
+    try:
+        runtime = open_runtime()
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    if ensure_store:
+        check_store(runtime)
+    return runtime
+
+
+def check_store(runtime: Runtime) -> None:
+    """End the command when the store cannot be used, saying what to do."""
+    from sqlalchemy.exc import DBAPIError
+
+    from worker.store.migrate import StoreOutdated, ensure_current
+
+    try:
+        ensure_current(runtime.engine)
+    except StoreOutdated as error:
+        fail(str(error), FAILED)
+    except DBAPIError as error:
+        where = runtime.engine.url.render_as_string(hide_password=True)
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+        fail(f"the store {where} cannot be reached ({reason}); start it, or correct store.url", FAILED)
+
+
+@cache
+def console() -> Console:
+    """Where text for people goes."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=False)
+
+
+@cache
+def error_console() -> Console:
+    """Where complaints and progress go, so that standard output stays clean for scripts."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End the command with a message on standard error."""
+    error_console().print(message, markup=False)
+    raise typer.Exit(code)
+
+
+def usage(message: str) -> NoReturn:
+    """End the command because it was called wrongly."""
+    fail(message, USAGE)
+
+
+def show_json(value: Any) -> None:
+    """Print a result for scripts."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, times and tuples as JSON has them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {key: plain(item) for key, item in asdict(value).items()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return value.hex()
+    return value
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """Print a line for a person. The text is never read as markup: it may come from a CRM."""
+    console().print(text, style=style, markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print a table; nothing when there are no rows."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold", justify="right" if column.startswith("#") else "left")
+        shown.columns[-1].header = column.removeprefix("#")
+    count = 0
+    for row in rows:
+        shown.add_row(*(Text(str(cell)) for cell in row))
+        count += 1
+    if count:
+        console().print(shown)
+
+
+def ago(moment: datetime | None) -> str:
+    """A time as a person says it."""
+    if moment is None:
+        return "never"
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    prefix, suffix = ("in ", "") if seconds < 0 else ("", " ago")
+    size = abs(seconds)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if size >= 2 * length:
+            return f"{prefix}{size / length:.0f} {unit}{suffix}"
+    return f"{prefix}{size:.0f} s{suffix}"
+
+
+def actor() -> str:
+    """Who is at the keyboard, for the audit trail."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "cli"
+
+
+def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[str]:
+    """The connections a command is about: those named, else all that are enabled."""
+    known = runtime.settings.connections
+    for name in names or ():
+        if name not in known:
+            usage(f'there is no connection "{name}"; the configuration has: {", ".join(known) or "none"}')
+    chosen = list(names or (name for name, connection in known.items() if connection.enabled))
+    if not chosen:
+        usage("the configuration has no enabled connection; add one under [connections.NAME]")
+    return chosen
+
+
+def chosen_account(runtime: Runtime, name: str | None) -> str:
+    """The account a command is about: the one named, else the only one there is."""
+    known = runtime.settings.accounts
+    if name is None and len(known) == 1:
+        return next(iter(known))
+    if name is None:
+        usage(f"there are {len(known)} accounts; name one with --account: {', '.join(known) or 'none'}")
+    if name not in known:
+        usage(f'there is no account "{name}"; the configuration has: {", ".join(known) or "none"}')
+    return name

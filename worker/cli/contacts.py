@@ -1,0 +1,208 @@
+"""The commands about contacts: plan, sync."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import (
+    FAILED,
+    Json,
+    app,
+    chosen_connections,
+    error_console,
+    fail,
+    open_store_runtime,
+    say,
+    show_json,
+    table,
+)
+
+if TYPE_CHECKING:
+    from worker.runtime import Runtime
+    from worker.sync.engine import SyncReport
+    from worker.sync.plan import Plan, PlannedContact
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[CONNECTION]...", help="Default: all that are enabled.")]
+
+
+@app.command()
+def plan(
+    connections: Names = None,
+    limit: Annotated[int, typer.Option(help="Show at most this many contacts and texts of each kind.")] = 20,
+    json: Json = False,
+) -> None:
+    """Show what a sync would create, update and text. Changes nothing."""
+    from crm_adapters.base import AdapterError
+    from worker.sync.plan import plan_connection
+
+    runtime = open_store_runtime()
+    plans: list[Plan] = []
+    for name in chosen_connections(runtime, connections):
+        with _progress(f"{name}: reading") as report:
+            try:
+                plans.append(plan_connection(runtime, name, progress=report))
+            except AdapterError as error:
+                fail(f"{name}: {error}", FAILED)
+    if json:
+        show_json(plans)
+        return
+    for one in plans:
+        _show_plan(one, limit)
+
+
+@app.command()
+def sync(
+    connections: Names = None,
+    accept_removals: Annotated[
+        bool, typer.Option("--accept-removals", help="Missing records really are gone, however many they are.")
+    ] = False,
+    push: Annotated[bool, typer.Option("--push/--no-push", help="Also tell VirtualText.")] = True,
+    texts: Annotated[bool, typer.Option("--texts/--no-texts", help="Also send the texts that are due.")] = True,
+    queue: Annotated[bool, typer.Option("--queue", help="Let the running workers do it, and return at once.")] = False,
+    json: Json = False,
+) -> None:
+    """Pull what changed in the CRMs, tell VirtualText, send the texts that are due."""
+    runtime = open_store_runtime()
+    names = chosen_connections(runtime, connections)
+    if queue:
+        _queue(names, accept_removals)
+        return
+    reports = [_pull(runtime, name, accept_removals) for name in names]
+    accounts = list(dict.fromkeys(runtime.settings.connections[name].account for name in names))
+    pushes = [_push(runtime, account) for account in accounts] if push else []
+    deliveries = {account: _deliver(runtime, account) for account in accounts} if texts else {}
+    if json:
+        show_json({"syncs": reports, "pushes": pushes, "texts": deliveries})
+    else:
+        _show_sync(reports, pushes, deliveries)
+    if any(not report.ok for report in reports) or any(one.deferred for one in pushes):
+        raise typer.Exit(FAILED)
+
+
+def _queue(names: list[str], accept_removals: bool) -> None:
+    from worker.tasks import sync_connection
+
+    for name in names:
+        task = sync_connection.delay(name, accept_removals=accept_removals)
+        say(f"{name}: queued as task {task.id}; `vtsync status` shows how it goes")
+
+
+def _pull(runtime: Runtime, name: str, accept_removals: bool) -> SyncReport:
+    from worker.sync.engine import sync_connection
+
+    with _progress(f"{name}: reading") as report:
+        return sync_connection(
+            runtime, name, accept_removals=accept_removals, progress=lambda counts: report(counts.seen)
+        )
+
+
+def _push(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a PushReport; imported late
+    from worker.sync.push import push_account
+
+    with _progress(f"{account}: telling VirtualText") as report:
+        return push_account(runtime, account, progress=lambda counts: report(counts.requests_answered))
+
+
+def _deliver(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a DeliveryReport; imported late
+    from worker.messages.delivery import deliver_due
+
+    return deliver_due(runtime, account=account)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int], None]]:
+    """A counter on standard error while something long runs; only where somebody watches."""
+    if not error_console().is_terminal:
+        yield lambda _: None
+        return
+    with error_console().status(label) as status:
+        yield lambda count: status.update(f"{label} … {count:,}")
+
+
+def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> None:  # type: ignore[type-arg]
+    table(
+        ["Connection", "State", "#Seen", "#Unchanged", "#New", "#Changed", "#Removed", "#Rejected", "#Texts"],
+        (
+            (r.connection, r.state, r.seen, r.unchanged, r.added, r.changed, r.removed, r.rejected, r.messages)
+            for r in reports
+        ),
+    )
+    table(
+        ["Account", "#Created", "#Updated", "#Adopted", "#Refused", "#Unknown", "#Trying again"],
+        ((p.account, p.created, p.updated, p.adopted, p.rejected, p.unknown, p.retrying) for p in pushes),
+    )
+    for account, delivery in deliveries.items():
+        done = [f"{count} {state}" for state, count in _counts(delivery).items() if count]
+        if done:
+            say(f"Texts of {account}: {', '.join(done)}")
+    for report in reports:
+        if report.error:
+            say(f"{report.connection}: {report.error}", "yellow")
+        if report.held:
+            say(
+                f"{report.connection}: {report.held} texts wait for approval: `vtsync approve {report.batch_id}`",
+                "yellow",
+            )
+        if report.rejected:
+            say(
+                f"{report.connection}: {report.rejected} records were rejected: `vtsync status --rejected` says why",
+                "yellow",
+            )
+    for one in pushes:
+        if one.deferred:
+            say(f"{one.account}: {one.deferred}", "yellow")
+        if one.unknown:
+            say(
+                f"{one.account}: {one.unknown} creates without an answer; they are looked up before anything is repeated",
+                "yellow",
+            )
+
+
+def _counts(delivery: object) -> dict[str, int]:
+    from dataclasses import asdict
+
+    return {name: value for name, value in asdict(delivery).items() if isinstance(value, int)}  # type: ignore[call-overload]
+
+
+def _show_plan(plan: Plan, limit: int) -> None:
+    say(f"{plan.connection}: {plan.seen:,} records read, {plan.unchanged:,} unchanged", "bold")
+    for note in plan.notes:
+        say(f"  {note}")
+    if plan.refused:
+        say(f"  {plan.refused}", "yellow")
+    for title, contacts in (
+        ("would be created", plan.creates),
+        ("would be updated", plan.updates),
+        ("are in VirtualText already and would be adopted", plan.adopts),
+    ):
+        _show_contacts(title, contacts, limit)
+    table(
+        ["Trigger", "To", "#Segments", "Encoding", "Text"],
+        (
+            (t.trigger, t.phone, t.segments, t.encoding, f"not sent: {t.problem}" if t.problem else t.text)
+            for t in plan.texts[:limit]
+        ),
+        f"{len(plan.texts):,} texts would be queued" if plan.texts else "",
+    )
+    table(
+        ["Record", "Where", "Why"],
+        ((r.key, r.where, r.reason) for r in plan.rejections[:limit]),
+        f"{len(plan.rejections):,} records would be rejected" if plan.rejections else "",
+    )
+    if plan.removed:
+        say(f"  {len(plan.removed):,} records are gone from the CRM; their contacts stay in VirtualText")
+    say("Nothing was changed. `vtsync sync` does it.")
+    say()
+
+
+def _show_contacts(title: str, contacts: list[PlannedContact], limit: int) -> None:
+    more = f" (first {limit})" if len(contacts) > limit else ""
+    table(
+        ["Phone", "Name", "Email", "Before"],
+        ((c.phone, c.full_name, c.email, c.before) for c in contacts[:limit]),
+        f"{len(contacts):,} contacts {title}{more}" if contacts else "",
+    )

@@ -1,0 +1,120 @@
+"""The commands that run it: up, worker, beat, status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.common import Json, ago, app, open_store_runtime, say, show_json, table, usage
+
+if TYPE_CHECKING:
+    from worker.overview import Overview
+
+
+@app.command()
+def up() -> None:
+    """Run worker and scheduler together, until Ctrl-C."""
+    from worker.processes import run_up
+
+    open_store_runtime()
+    raise typer.Exit(run_up())
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker process (for fleets; `vtsync up` runs all of it)."""
+    from worker.processes import exec_worker
+
+    open_store_runtime()
+    exec_worker()
+
+
+@app.command()
+def beat() -> None:
+    """Run the scheduler (for fleets; a second one does no harm)."""
+    from worker.processes import exec_beat
+
+    open_store_runtime()
+    exec_beat()
+
+
+@app.command()
+def status(
+    rejected: Annotated[bool, typer.Option("--rejected", help="List the rejected CRM records with reasons.")] = False,
+    contacts: Annotated[
+        str | None, typer.Option(help="List contacts in this state: due, unknown, rejected, ...")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 50,
+    json: Json = False,
+) -> None:
+    """How things stand, and what waits for a person."""
+    from worker.overview import contacts_in, overview, rejected_records
+    from worker.store.models import PushState
+
+    if contacts is not None and contacts not in set(PushState):
+        usage(f'there is no state "{contacts}"; there are: {", ".join(PushState)}')
+    runtime = open_store_runtime()
+    if rejected:
+        records = rejected_records(runtime, list(runtime.settings.connections), limit)
+        if json:
+            show_json(records)
+        else:
+            table(
+                ["Connection", "Record", "Where", "Since", "Why"],
+                ((r.connection, r.key, r.where, ago(r.since), r.reason) for r in records),
+            )
+            say("Correct them in the CRM; the next sync takes them." if records else "No record is rejected.")
+    elif contacts is not None:
+        stuck = contacts_in(runtime, contacts, limit)
+        if json:
+            show_json(stuck)
+        else:
+            table(
+                ["Account", "Phone", "Name", "State", "#Attempts", "Last", "Why"],
+                ((s.account, s.phone, s.full_name, s.state, s.attempts, ago(s.attempted_at), s.error) for s in stuck),
+            )
+            say("" if stuck else f"No contact is {contacts}.")
+    else:
+        found = overview(runtime)
+        if json:
+            show_json(found)
+        else:
+            _show(found)
+
+
+def _show(found: Overview) -> None:
+    table(
+        ["Connection", "Adapter", "Schedule", "Last run", "State", "#Seen", "#Changed", "#Rejected", "Next"],
+        (
+            (
+                c.name,
+                c.adapter,
+                c.schedule,
+                ago(c.started_at),
+                c.state,
+                f"{c.seen:,}",
+                f"{c.changed:,}",
+                c.rejected_now,
+                ago(c.next_run_at) if c.next_run_at else "",
+            )
+            for c in found.connections
+        ),
+    )
+    table(
+        ["Account", "Contacts", "Messages"],
+        ((a.name, _states(a.contacts) or "none", _states(a.messages) or "none") for a in found.accounts),
+    )
+    for connection in found.connections:
+        if connection.error:
+            say(f"{connection.name}: {connection.error}", "yellow")
+    if found.attention:
+        say("Waiting for you:", "bold")
+        for one in found.attention:
+            say(f"  {one.count} {one.what}: `{one.command}`", "yellow")
+    else:
+        say("Nothing waits for you.")
+
+
+def _states(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items()))
