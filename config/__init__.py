@@ -1,0 +1,1 @@
+"""What can be configured: typed models, loading, checking, the commented starter file."""

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from config.types import one_or_many
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Names: TypeAlias = Annotated[tuple[str, ...], one_or_many()]
 
 
 class FieldMapping(BaseModel):
     """Which CRM fields hold what. Anything left out is found by the adapter's usual names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    phone: Names = Field(default=(), description="Fields that hold the phone number, best first.")
-    full_name: Names = Field(default=(), description="Fields whose values, joined by a space, are the full name.")
-    email: Names = Field(default=(), description="Fields that hold the email address, best first.")
+    phone: Names = Field(
+        default=(),
+        description="Fields that hold the phone number, best first.",
+        examples=["mobile", ["mobile", "phone"]],
+    )
+    full_name: Names = Field(
+        default=(),
+        description="Fields whose values, joined by a space, are the full name.",
+        examples=["name", ["first_name", "last_name"]],
+    )
+    email: Names = Field(default=(), description="Fields that hold the email address, best first.", examples=["email"])

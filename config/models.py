@@ -66,6 +66,10 @@ class Account(Model):
         description="Seconds to wait for an answer. The platform itself gives up after 30, so at least 31.",
     )
     concurrency: StrictInt = Field(16, ge=1, le=200, description="Requests in flight at once, a process.")
+    settle_after: Duration = Field(
+        timedelta(seconds=60),
+        description="How long after a lost create the contact list is asked for it; the list lags behind.",
+    )
 
 
 class Connection(Model):

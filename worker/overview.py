@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.sql import Select
 
 from worker.runtime import Runtime
@@ -121,7 +122,7 @@ def _connection(db: Connection, runtime: Runtime, name: str) -> ConnectionStatus
 
 
 def _account(db: Connection, name: str) -> AccountStatus:
-    row: Row[tuple[str, datetime | None]] | None = db.execute(
+    row = db.execute(
         select(account_state.c.stopped_reason, account_state.c.paused_until).where(account_state.c.account == name)
     ).first()
     contacts = _grouped(
@@ -130,12 +131,11 @@ def _account(db: Connection, name: str) -> AccountStatus:
     messages = _grouped(
         db, select(message.c.state, func.count()).where(message.c.account == name).group_by(message.c.state)
     )
-    stopped, paused_until = (row[0], row[1]) if row else ("", None)
-    return AccountStatus(name, contacts, messages, stopped, paused_until)
+    return AccountStatus(name, contacts, messages, row.stopped_reason if row else "", row.paused_until if row else None)
 
 
-def _grouped(db: Connection, statement: Select[tuple[str, int]]) -> dict[str, int]:
-    return {str(state): count for state, count in db.execute(statement)}
+def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
+    return {str(row[0]): int(row[1]) for row in db.execute(statement)}
 
 
 def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attention]:

@@ -26,9 +26,7 @@ _EXTENSION = re.compile(
     r"(?:;\s*ext=|[#x*]|\b(?:ext(?:ension|n)?|anexo|int|poste|durchwahl|dw)\b[.:]?)\s*[0-9]{1,7}\s*$|,+\s*[0-9]{1,6}\s*$",
     re.IGNORECASE,
 )
-_BETWEEN_NUMBERS = re.compile(
-    r"[;,|&\n\r\t/]|\b(?:or|and|oder|und|ou|et|y|o)\b|(?<=[0-9)])\s*(?=\+)", re.IGNORECASE
-)
+_BETWEEN_NUMBERS = re.compile(r"[;,|&\n\r\t/]|\b(?:or|and|oder|und|ou|et|y|o)\b|(?<=[0-9)])\s*(?=\+)", re.IGNORECASE)
 # "0171/1234567": a slash after a trunk or country code is how some countries write an area code.
 _AREA_SLASH = re.compile(r"(?:\(?0[0-9 ()-]{1,7}|\+[0-9 ()-]{2,10})/[1-9 -][0-9 .-]{3,}")
 _WHOLE_NUMBER_DIGITS = 7
@@ -92,9 +90,7 @@ def _written(text: str, default_region: str | None) -> Phone | PhoneProblem:
     if not cleaned:
         return PhoneProblem("empty", "is empty; add the phone number in the CRM")
     if len(cleaned) > LONGEST_TEXT or not any(character.isdigit() for character in cleaned):
-        return PhoneProblem(
-            "not_a_number", "does not hold a phone number; put the number alone into the field"
-        )
+        return PhoneProblem("not_a_number", "does not hold a phone number; put the number alone into the field")
     return _several(cleaned, default_region) or _spoiled(cleaned) or _parse(cleaned, default_region)
 
 
@@ -147,9 +143,7 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
             "was turned into a decimal by a spreadsheet (it ends in .0); format the column as text",
         )
     if _EXTENSION.search(cleaned):
-        return PhoneProblem(
-            "extension", "holds an extension, and extensions cannot be texted; enter a direct number"
-        )
+        return PhoneProblem("extension", "holds an extension, and extensions cannot be texted; enter a direct number")
     if any(character.isalpha() for character in cleaned):
         if sum(map(str.isdigit, cleaned)) >= _WHOLE_NUMBER_DIGITS:
             return PhoneProblem("words", "holds words beside the number; leave only the number in the field")
@@ -159,9 +153,7 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
 
 def _parse(cleaned: str, default_region: str | None) -> Phone | PhoneProblem:
     if not re.fullmatch(r"[\[(]*\+?[0-9 ()\[\]./~-]+", cleaned):
-        return PhoneProblem(
-            "not_a_number", "holds characters that no phone number has; leave only the number"
-        )
+        return PhoneProblem("not_a_number", "holds characters that no phone number has; leave only the number")
     number = cleaned.replace("/", " ")
     judged = _parse_as(number, default_region)
     digits = re.sub(r"[^0-9+]", "", number)
@@ -177,9 +169,7 @@ def _parse_as(number: str, region: str | None) -> Phone | PhoneProblem:
     except NumberParseException as error:
         if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
             if "+" in number:
-                return PhoneProblem(
-                    "invalid", "starts with a country code that does not exist; correct the number"
-                )
+                return PhoneProblem("invalid", "starts with a country code that does not exist; correct the number")
             return PhoneProblem(
                 "no_country",
                 'has no country code and there is no default_region; write it with "+" and the country code',
@@ -194,9 +184,7 @@ def _judge(number: phonenumbers.PhoneNumber) -> Phone | PhoneProblem:
     """Whether such numbers exist, and may be texted. Toll-free ones may: businesses enable texts on them."""
     kind = phonenumbers.number_type(number)  # UNKNOWN exactly when is_valid_number says no
     if kind == PhoneNumberType.PREMIUM_RATE:
-        return PhoneProblem(
-            "premium", "is a premium-rate number, which is never texted; enter another number"
-        )
+        return PhoneProblem("premium", "is a premium-rate number, which is never texted; enter another number")
     if kind != PhoneNumberType.UNKNOWN:
         return Phone(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     possible = phonenumbers.is_possible_number_with_reason(number)

@@ -157,7 +157,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
             say(f"{one.account}: {one.deferred}", "yellow")
         if one.unknown:
             say(
-                f"{one.account}: {one.unknown} creates without an answer; they are looked up before anything is repeated",
+                f"{one.account}: {one.unknown} creates without an answer; they are looked up before any is repeated",
                 "yellow",
             )
 

@@ -127,10 +127,8 @@ def sandbox(
     try:
         serve(host=host, api_port=api_port, create_port=create_port)
     except OSError as error:
-        fail(
-            f"the sandbox cannot listen on {host}:{api_port} and {host}:{create_port} ({error.strerror}); choose others with --api-port and --create-port",
-            FAILED,
-        )
+        where = f"{host}:{api_port} and {host}:{create_port}"
+        fail(f"cannot listen on {where} ({error.strerror}); choose others with --api-port and --create-port", FAILED)
 
 
 @app.command()

@@ -17,7 +17,7 @@ def build_adapter(settings: Settings, connection: str) -> Adapter:
         options = cls.Options.model_validate(configured.options)
     except ValidationError:
         raise SourceInvalid(
-            f'the options of connection "{connection}" do not fit its adapter "{configured.adapter}"; run `vtsync check`'
+            f'the options of connection "{connection}" do not fit "{configured.adapter}"; run `vtsync check`'
         ) from None
     return cls(options, configured.fields)
 

@@ -193,7 +193,8 @@ class _Planner:
         outcome = self.runtime.client(account).list_contacts()
         if not outcome.done or outcome.value is None:
             self.result.notes.append(
-                f"VirtualText's contact list could not be read ({outcome.detail}): some creates may turn out to be adoptions."
+                f"VirtualText's contact list could not be read ({outcome.detail}): "
+                "some creates may turn out to be adoptions."
             )
             return {}
         found: dict[str, list[tuple[str, str, str]]] = {}

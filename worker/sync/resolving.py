@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -43,7 +43,7 @@ def resolve_contact(runtime: Runtime, account: str, phone: str, *, virtualtext_i
 def retry_contacts(runtime: Runtime, *, account: str | None = None, phone: str | None = None) -> int:
     """Make refused contacts, and those that wait for their next attempt, due now. Returns how many."""
     waiting = and_(c.push_state == PushState.DUE, c.next_attempt_at > utcnow())
-    chosen = [(c.push_state == PushState.REJECTED) | waiting]
+    chosen: list[ColumnElement[bool]] = [(c.push_state == PushState.REJECTED) | waiting]
     if account is not None:
         chosen.append(c.account == account)
     if phone is not None:

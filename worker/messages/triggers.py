@@ -1,0 +1,170 @@
+"""Which texts a change in the CRM calls for. Pure: rules and an event in, intents out.
+
+Values are compared as people read them: as text, without spaces around, capital or small letters alike. So
+``"Ready "`` is ``"ready"``, ``3.0`` is ``3``, an absent value is an empty one, and tidying up the spelling in the CRM
+is no change that texts anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+from config.models import Settings
+from worker.messages.templates import Template, TemplateProblem, compile_template, context_for, slug, value_text
+
+Kind: TypeAlias = Literal["created", "changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A configured trigger, ready to use. ``from_value`` and ``to_value``: None is any value, "" an empty one."""
+
+    name: str
+    connections: tuple[str, ...]
+    on: Kind
+    field: str | None
+    from_value: str | None
+    to_value: str | None
+    template: Template
+    media: tuple[str, ...] = ()
+    from_number: str | None = None
+    expires_after: timedelta | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What the rule watches, not what it says: with another one, what is so now becomes the new baseline.
+
+        The connections are left out, since the baseline is kept for each of them.
+        """
+        watched = [self.on, self.field, self.from_value, self.to_value]
+        return hashlib.blake2b(json.dumps(watched).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """A CRM record that is new (``old`` is None) or has a new version; ``old`` and ``new`` are its properties."""
+
+    connection: str
+    external_id: str
+    contact_id: int | None
+    phone: str
+    full_name: str
+    email: str
+    kind: Kind
+    old: Mapping[str, Any] | None
+    new: Mapping[str, Any]
+    revision: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TextIntent:
+    """A text that a rule calls for. ``occurrence`` names what happened, for the idempotency key.
+
+    ``problem``: why the text could not be written, for a person; it is kept and shown, and never sent.
+    """
+
+    trigger: str
+    connection: str
+    external_id: str
+    contact_id: int | None
+    phone: str
+    text: str
+    media: tuple[str, ...]
+    from_number: str | None
+    expires_after: timedelta | None
+    occurrence: str
+    problem: str = ""
+
+
+def compile_rules(settings: Settings) -> dict[str, tuple[Rule, ...]]:
+    """The enabled triggers of each connection that has any, in the order of the configuration.
+
+    Raises TemplateProblem for a text that is no template.
+    """
+    rules: dict[str, tuple[Rule, ...]] = {}
+    for name, trigger in settings.triggers.items():
+        if not trigger.enabled:
+            continue
+        rule = Rule(
+            name=name,
+            connections=trigger.connections,
+            on=trigger.on,
+            field=trigger.field,
+            from_value=trigger.from_value,
+            to_value=trigger.to_value,
+            template=compile_template(trigger.message),
+            media=trigger.media,
+            from_number=trigger.from_number,
+            expires_after=trigger.expires_after,
+        )
+        for connection in dict.fromkeys(trigger.connections):
+            rules[connection] = (*rules.get(connection, ()), rule)
+    return rules
+
+
+def evaluate(rules: Iterable[Rule], event: RecordEvent) -> list[TextIntent]:
+    """The texts that ``event`` calls for, in the order of the rules."""
+    return [_intent(rule, event) for rule in rules if _fires(rule, event)]
+
+
+def _fires(rule: Rule, event: RecordEvent) -> bool:
+    if rule.on != event.kind or event.connection not in rule.connections:
+        return False
+    if rule.on == "created":
+        return True
+    return rule.field is not None and event.old is not None and _field_changed(rule, rule.field, event.old, event.new)
+
+
+def _field_changed(rule: Rule, field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    name = _property_name(field, new, old)
+    if name is None or name not in old:
+        return False  # a column that was just added to the CRM or to the export says nothing about a change
+    before, after = _comparable(old[name]), _comparable(new.get(name))
+    return (
+        before != after
+        and (rule.from_value is None or before == _comparable(rule.from_value))
+        and (rule.to_value is None or after == _comparable(rule.to_value))
+    )
+
+
+def _property_name(field: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> str | None:
+    """The property that ``field`` means: named exactly so, else one whose template name is the same."""
+    if field in new or field in old:
+        return field
+    wanted = slug(field)
+    return next((name for name in (*new, *old) if slug(name) == wanted), None)
+
+
+def _comparable(value: object) -> str:
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, sort_keys=True, default=str)
+    return unicodedata.normalize("NFC", value_text(value)).strip().casefold()
+
+
+def _intent(rule: Rule, event: RecordEvent) -> TextIntent:
+    contact = {"phone": event.phone, "full_name": event.full_name, "email": event.email}
+    text, problem = "", ""
+    try:
+        text = rule.template.render(context_for(event.new, event.old, contact))
+    except TemplateProblem as error:
+        problem = str(error)
+    return TextIntent(
+        trigger=rule.name,
+        connection=event.connection,
+        external_id=event.external_id,
+        contact_id=event.contact_id,
+        phone=event.phone,
+        text=text,
+        media=rule.media,
+        from_number=rule.from_number,
+        expires_after=rule.expires_after,
+        occurrence="created" if event.kind == "created" else f"r{event.revision}",
+        problem=problem,
+    )
