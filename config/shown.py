@@ -1,0 +1,97 @@
+"""How a value from a configuration is shown to a person: short, as written, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator
+from datetime import date, time
+from typing import Any, TypeGuard
+
+HIDDEN = "(hidden)"
+_LONGEST_SHOWN = 60
+_SHORTEST_SCRUBBED = 6
+_SECRET_NAME = re.compile(r"token|secret|passw|passphrase|pwd|api_?key|private_?key|credential|^uid$", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)")
+# Long runs of letters and digits mixed are what keys and tokens look like, wherever they were pasted.
+_LOOKS_LIKE_A_TOKEN = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9_\-+=:.]{20,}")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a key with this name is taken to hold a secret, whatever its model says."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def shown(value: object) -> str | None:
+    """A scalar as it would be written in TOML, shortened; None for tables and lists, which are not shown."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value) if value.bit_length() < 100 else "a number of more than 30 digits"
+    if isinstance(value, float | date | time):
+        return str(value)
+    if isinstance(value, str):
+        return _shown_text(value)
+    return None
+
+
+def _shown_text(text: str) -> str:
+    if _LOOKS_LIKE_A_TOKEN.fullmatch(text.strip()):
+        return HIDDEN
+    text = _PASSWORD_IN_URL.sub("***", text)
+    if len(text) > _LONGEST_SHOWN:
+        text = text[: _LONGEST_SHOWN - 3] + "..."
+    return json.dumps(text, ensure_ascii=False)
+
+
+def without_secrets(value: Any) -> Any:
+    """A copy of nested options in which everything that may be a secret is replaced by ``(hidden)``."""
+    if isinstance(value, dict):
+        return {
+            key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else without_secrets(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in value]
+    return _PASSWORD_IN_URL.sub("***", value) if isinstance(value, str) else value
+
+
+def known_secrets(data: object) -> set[str]:
+    """Every text in raw configuration data that is, or is named as, a secret; referenced variables resolved."""
+    found: set[str] = set()
+    left: list[tuple[object, bool]] = [(table, False) for table in _tables(data)]
+    while left:
+        value, secret = left.pop()
+        if _is_reference(value):
+            found.update(os.environ.get(name, "").strip() for key, name in value.items() if key == "env")
+        elif isinstance(value, dict):
+            left.extend((item, secret or is_secret_name(str(key))) for key, item in value.items())
+        elif isinstance(value, list):
+            left.extend((item, secret) for item in value)
+        elif secret and isinstance(value, str):
+            found.add(value.strip())
+    return found
+
+
+def _tables(data: object) -> Iterator[object]:
+    """The tables of a file. Names that people choose (accounts, connections, triggers) say nothing about secrets."""
+    for section in data.values() if isinstance(data, dict) else ():
+        if not isinstance(section, dict):
+            continue
+        for key, value in section.items():
+            yield value if isinstance(value, dict) and not _is_reference(value) else {key: value}
+
+
+def scrub(text: str, secrets: Collection[str]) -> str:
+    """``text`` without any of ``secrets``: the last line of defence, for what third parties write in their errors."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SCRUBBED:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _is_reference(value: object) -> TypeGuard[dict[str, str]]:
+    if not isinstance(value, dict) or set(value) not in ({"env"}, {"file"}):
+        return False
+    return all(isinstance(item, str) for item in value.values())

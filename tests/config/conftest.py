@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from config.errors import ConfigError
+from config.load import load
+
+UID, TOKEN = "uid-of-the-account", "token-never-to-be-seen"
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both credentials set, no configuration named, working in an empty folder."""
+    monkeypatch.setenv("VTSYNC_UID", UID)
+    monkeypatch.setenv("VTSYNC_TOKEN", TOKEN)
+    monkeypatch.delenv("VTSYNC_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def error_of(tmp_path: Path) -> Callable[[str], ConfigError]:
+    """What loading a file with this text complains of."""
+
+    def run(text: str) -> ConfigError:
+        path = tmp_path / "vtsync.toml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        return caught.value
+
+    return run

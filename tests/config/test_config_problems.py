@@ -1,0 +1,186 @@
+"""What a person is told about each mistake in the configuration: which key, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+
+import pytest
+
+from config.errors import ConfigError, Problem
+
+ErrorOf = Callable[[str], ConfigError]
+
+ACCOUNT = """
+[accounts.main]
+uid = { env = "VTSYNC_UID" }
+token = { env = "VTSYNC_TOKEN" }
+from_number = "+14155550100"
+"""
+CRM = ACCOUNT + '[connections.crm]\nadapter = "csv"\naccount = "main"\n'
+TRIGGER = CRM + '[triggers.ready]\nconnections = "crm"\nmessage = "Ready."\n'
+CREATED = TRIGGER + 'on = "created"\n'
+CHANGED = TRIGGER + 'on = "changed"\nfield = "status"\n'
+UNSET = '[accounts.main]\ntoken = { env = "VTSYNC_TOKEN" }\nfrom_number = "+14155550100"\n'
+
+# (file, key, words of the value, words of the message, words of the remedy)
+MISTAKES = {
+    "unknown key, nearly right": (ACCOUNT + "read_timout = 40", "accounts.main.read_timout", None, "not a key", '"read_timeout"'),
+    "unknown key, other case": (ACCOUNT + "readTimeout = 40", "accounts.main.readTimeout", None, "not a key", '"read_timeout"'),
+    "unknown key, with a dash": (ACCOUNT + "read-timeout = 40", "accounts.main.read-timeout", None, "not a key", '"read_timeout"'),
+    "unknown key, like no other": (ACCOUNT + "zzz = 1", "accounts.main.zzz", None, "not a key", "allowed are: uid, token"),
+    "unknown table": ('[conections.crm]\nadapter = "csv"', "conections", None, "not a key", '"connections"'),
+    "key in the wrong table": (ACCOUNT + "blast_limit = 5", "accounts.main.blast_limit", None, "not a key", "[policy]"),
+    "key at the top that belongs below": ("blast_limt = 5", "blast_limt", None, "not a key", "[policy] as blast_limit"),
+    "top key below a table": (ACCOUNT + 'data_dir = "x"', "accounts.main.data_dir", None, "not a key", "top of the file"),
+    "connection in the singular": (CREATED + 'connection = "crm"', "triggers.ready.connection", None, "not a key", '"connections"'),
+    "name of the account left out": ('[accounts]\nfrom_number = "+14155550100"', "accounts.from_number", "(hidden)", "not a table", "[accounts.main]"),
+    "section is a text": ('accounts = "main"', "accounts", "(hidden)", "not a table", "[accounts]"),
+    "missing key": ('[accounts.main]\nuid = "u"\ntoken = { env = "VTSYNC_TOKEN" }', "accounts.main.from_number", None, "missing", 'from_number = "+1'),
+    "missing secret": ('[accounts.main]\nuid = "u"\nfrom_number = "+14155550100"', "accounts.main.token", None, "missing", '{ env = "VTSYNC_TOKEN" }'),
+    "missing message": (TRIGGER.replace("message", "#") + 'on = "created"', "triggers.ready.message", None, "missing", 'message = "'),
+    "number in quotes": (ACCOUNT + 'concurrency = "16"', "accounts.main.concurrency", '"16"', "not a whole number", "without quotes"),
+    "true for a number": (ACCOUNT + "concurrency = true", "accounts.main.concurrency", "true", "not a whole number", "whole number"),
+    "fraction for a whole number": (ACCOUNT + "concurrency = 1.5", "accounts.main.concurrency", "1.5", "not a whole number", "whole number"),
+    "number out of range": (ACCOUNT + "concurrency = 500", "accounts.main.concurrency", "500", "out of range", "from 1 up to 200"),
+    "number above a bound": (ACCOUNT + "connect_timeout = 0", "accounts.main.connect_timeout", "0", "out of range", "above 0 up to 60"),
+    "share above one": (CRM + "max_missing_share = 20", "connections.crm.max_missing_share", "20", "out of range", "from 0 up to 1"),
+    "not a number at all": (CRM + "max_missing_share = nan", "connections.crm.max_missing_share", "nan", "out of range", "from 0"),
+    "enormous number": ("policy.blast_limit = -0x" .replace("-", "") + "f" * 5000 + "\nstore.x = 1", "store.x", None, "not a key", "url"),
+    "word for yes": (CRM + 'enabled = "yes"', "connections.crm.enabled", '"yes"', "neither true nor false", "without quotes"),
+    "text without quotes": (CHANGED + "to = 5", "triggers.ready.to", "5", "not a text", "quotes"),
+    "list of numbers": (CHANGED.replace('"crm"\nmessage', '["crm", 5]\nmessage'), "triggers.ready.connections[1]", "5", "not a text", "quotes"),
+    "table for a list": (CREATED + "media = { a = 1 }", "triggers.ready.media", None, "not a list", '["a", "b"]'),
+    "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "words allowed", '"created" or "changed"'),
+    "phone without plus": (ACCOUNT.replace("+1415", "1415"), "accounts.main.from_number", '"14155550100"', "E.164", "+14155552671"),
+    "phone with spaces": (ACCOUNT.replace("+1415", "+1 415 "), "accounts.main.from_number", '"+1 415 5550100"', "E.164", "nothing between"),
+    "duration without unit": ("policy.expires_after = 24", "policy.expires_after", "24", "not a duration", '"24h"'),
+    "duration of nothing": ('worker.lease = "0s"', "worker.lease", '"0s"', "between one second", '"90s"'),
+    "duration without end": ('worker.lease = "999999999d"', "worker.lease", '"999999999d"', "ten years", '"7d"'),
+    "country in small letters": (CRM + 'default_region = "us"', "connections.crm.default_region", '"us"', "not a country", 'did you mean "US"'),
+    "UK": (CRM + 'default_region = "UK"', "connections.crm.default_region", '"UK"', "not a country", 'did you mean "GB"'),
+    "no country": (CRM + 'default_region = "XX"', "connections.crm.default_region", '"XX"', "not a country", "two-letter"),
+    "schedule of four fields": (CRM + 'schedule = "0 8 * *"', "connections.crm.schedule", '"0 8 * *"', "4 fields where five", "* * 1-5"),
+    "schedule past the hour": (CRM + 'schedule = "60 * * * *"', "connections.crm.schedule", '"60 * * * *"', "between 0 and 59", "five fields"),
+    "schedule that never runs": (CRM + 'schedule = "0 0 30 2 *"', "connections.crm.schedule", '"0 0 30 2 *"', "never run", "five fields"),
+    "schedule in words": (CRM + 'schedule = "hourly"', "connections.crm.schedule", '"hourly"', "not a schedule", '"15m"'),
+    "web address without scheme": (CREATED + 'media = "example.com/a.png"', "triggers.ready.media[0]", '"example.com/a.png"', "web address", "https://"),
+    "web address with bad port": (CREATED + 'media = "https://example.com:99999/a"', "triggers.ready.media[0]", "99999", "web address", "https://"),
+    "web address with a password": (CREATED + 'media = "https://me:pw@example.com/a"', "triggers.ready.media[0]", '"https://***@example.com/a"', "password", "do not belong"),
+    "unencrypted API": (ACCOUNT + 'api_url = "http://api.example.com"\ncreate_url = "https://api.example.com"', "accounts.main.api_url", '"http://api.example.com"', "unencrypted", "allow_http = true"),
+    "one URL of two": (ACCOUNT + 'api_url = "https://api.example.com"', "accounts.main.create_url", None, "missing although api_url", "set create_url"),
+    "impatient read time-out": (ACCOUNT + "read_timeout = 30", "accounts.main.read_timeout", "30", "30 seconds", "31 or more"),
+    "same user twice": (ACCOUNT + ACCOUNT.replace("main", "other"), "accounts.other.uid", "(hidden)", 'same VirtualText user as account "main"', "keep one"),
+    "unusable name": (ACCOUNT.replace("accounts.main", 'accounts."a b"'), 'accounts."a b"', None, "not a usable name", "letters, digits"),
+    "unknown account": (CRM.replace('account = "main"', 'account = "mian"'), "connections.crm.account", '"mian"', "no account", 'did you mean "main"? The accounts are: main'),
+    "no account at all": ('[connections.crm]\nadapter = "csv"\naccount = "main"', "connections.crm.account", '"main"', "no account", "[accounts.<name>]"),
+    "unknown connection": (CREATED.replace('"crm"\nmessage', '"crn"\nmessage'), "triggers.ready.connections", '"crn"', "no connection", 'did you mean "crm"'),
+    "unknown connection in a list": (CREATED.replace('"crm"\nmessage', '["crm", "shop"]\nmessage'), "triggers.ready.connections[1]", '"shop"', "no connection", "The connections are: crm"),
+    "no connection": (CREATED.replace('"crm"\nmessage', "[]\nmessage"), "triggers.ready.connections", "[]", "never fire", "The connections are: crm"),
+    "changed without field": (TRIGGER + 'on = "changed"', "triggers.ready.field", None, "which field", 'field = "status"'),
+    "created with field": (CREATED + 'field = "status"', "triggers.ready.field", '"status"', "no earlier value", 'on = "changed"'),
+    "created with from": (CREATED + 'from = "a"', "triggers.ready.from", '"a"', "no earlier value", "remove it"),
+    "created with to": (CREATED + 'to = "a"', "triggers.ready.to", '"a"', "no earlier value", "remove it"),
+    "from and to the same": (CHANGED + 'from = "a"\nto = "a"', "triggers.ready.to", '"a"', "never fire", "another value"),
+    "empty text": (CREATED.replace('"Ready."', '"  "'), "triggers.ready.message", '""', "empty text", "text to send"),
+    "variable not set": (UNSET + 'uid = { env = "VTSYNC_NOWHERE" }', "accounts.main.uid", "(hidden)", "VTSYNC_NOWHERE is not set", ".env"),
+    "secret file not there": (UNSET + 'uid = { file = "/nowhere/uid" }', "accounts.main.uid", "(hidden)", "/nowhere/uid: No such file", "into that file"),
+    "strange reference": (UNSET + 'uid = { vault = "x" }', "accounts.main.uid", "(hidden)", "not a reference", '{ env = "NAME" }'),
+    "token written out": (ACCOUNT.replace('{ env = "VTSYNC_TOKEN" }', '"abc"'), "accounts.main.token", "(hidden)", "written in the file", 'token = { env = "VTSYNC_TOKEN" }'),
+    "token is an address": (ACCOUNT.replace('{ env = "VTSYNC_TOKEN" }', '"https://x"'), "accounts.main.token", "(hidden)", "written in the file", "{ env"),
+    "whole credential as uid": (UNSET + 'uid = "abc:def"', "accounts.main.uid", "(hidden)", "colon", "before the colon"),
+    "uid with a space": (UNSET + 'uid = "Bearer abc"', "accounts.main.uid", "(hidden)", "spaces", "Bearer"),
+    "uid as a number": (UNSET + "uid = 1234567", "accounts.main.uid", "(hidden)", "not a reference", '{ env = "NAME" }'),
+    "store with a password": ('store.url = "postgresql+psycopg://me:pw@db/x"', "store.url", "(hidden)", "URL with a password", '{ env = "VTSYNC_STORE_URL" }'),
+    "store with a password parameter": ('store.url = "postgresql+psycopg://db/x?password=pw"', "store.url", "(hidden)", "URL with a password", "{ env"),
+    "store without a driver": ('store.url = "postgresql://me@db/x"', "store.url", "(hidden)", "not a database", "postgresql+psycopg://"),
+    "store is a path": ('store.url = "vtsync.db"', "store.url", "(hidden)", "written in the file", "{ env"),
+    "broker with a password": ('broker.url = "redis://:pw@host/0"', "broker.url", "(hidden)", "URL with a password", '{ env = "VTSYNC_BROKER_URL" }'),
+    "broker of another kind": ('broker.url = "kafka://host"', "broker.url", "(hidden)", "not a broker", "redis://"),
+    "folder is a number": ("data_dir = 5", "data_dir", "5", "not a path", "quotes"),
+    "folder of nobody": ('data_dir = "~nobody-like-this/x"', "data_dir", '"~nobody-like-this/x"', "no such home", "whole path"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_names_its_key_its_value_and_the_way_out(mistake: str, error_of: ErrorOf) -> None:
+    text, key, value, message, remedy = MISTAKES[mistake]
+    error = error_of(text)
+    [problem] = [problem for problem in error.problems if problem.key == key]
+    assert (problem.value is None) == (value is None)
+    assert (value or "") in (problem.value or "")
+    assert message in problem.message
+    assert remedy in problem.remedy
+    assert str(problem) in str(error)
+
+
+@pytest.mark.parametrize("mistake", [name for name in MISTAKES if name not in ("enormous number", "unknown table")])
+def test_one_mistake_is_one_problem(mistake: str, error_of: ErrorOf) -> None:
+    text, key, *_ = MISTAKES[mistake]
+    assert {problem.key for problem in error_of(text).problems} == {key}
+
+
+def test_everything_is_reported_at_once_and_by_table(error_of: ErrorOf) -> None:
+    error = error_of("""
+        data_dir = 5
+        colour = "blue"
+        [accounts.main]
+        uid = { env = "VTSYNC_NOWHERE" }
+        token = "written-out"
+        from_number = "0415"
+        read_timeout = 10
+        [connections.crm]
+        adapter = 7
+        account = "man"
+        [triggers.x]
+        connections = "crn"
+        on = "changed"
+        [triggers.y]
+        connections = "crm"
+        on = "created"
+        to = "Ready"
+        message = ""
+        """)
+    assert [problem.key for problem in error.problems] == [
+        "data_dir",
+        "accounts.main.uid",
+        "accounts.main.token",
+        "accounts.main.from_number",
+        "accounts.main.read_timeout",
+        "connections.crm.adapter",
+        "connections.crm.account",
+        "triggers.x.message",
+        "triggers.x.connections",
+        "triggers.x.field",
+        "triggers.y.to",
+        "triggers.y.message",
+        "colour",
+    ]
+    assert "has 13 problems:" in str(error)
+
+
+SYNTAX = {
+    "value without quotes": ("[policy]\nexpires_after = 24h\n", "line 2, column 19", "line 2:  expires_after = 24h"),
+    "no equals sign": ("[policy]\nblast_limit 5\n", "line 2, column 13", "line 2:"),
+    "header never closed": ("[policy\nblast_limit = 5\n", "line 1, column 8", "line 1:  [policy"),
+    "table twice": ("[policy]\n[policy]\n", "line 2, column 8", "line 2:  [policy]"),
+    "key twice": ("[policy]\nblast_limit = 1\nblast_limit = 2\n", "line 3, column 16", "line 3:  blast_limit = 2"),
+    "quote never closed": ('data_dir = """x\n', "and then the file ends", "never closed"),
+    "number without end": ("policy.blast_limit = " + "9" * 5000, "not valid TOML", "number far too long"),
+    "lists in lists in lists": ("x = " + "[" * 5000, "too deeply", "flatter"),
+    "line separator in a text": ('data_dir = "a\u2028b"\nx = = 1\n', "line 2, column 5", "line 2:  x = = 1"),
+}
+
+
+@pytest.mark.parametrize("case", SYNTAX)
+def test_a_syntax_error_shows_where_and_the_line_itself(case: str, error_of: ErrorOf) -> None:
+    text, where, line = SYNTAX[case]
+    [problem] = error_of(text).problems
+    assert problem.key == ""
+    assert where in problem.message
+    assert line in problem.remedy
+
+
+def test_an_error_survives_pickling() -> None:
+    error = ConfigError([Problem("a.b", "5", "is odd", "make it even")], "/etc/vtsync.toml")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) != ""
