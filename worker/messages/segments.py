@@ -20,14 +20,17 @@ _GSM_BASIC = frozenset(
 )
 _GSM_EXTENSION = frozenset("\f^{}\\[~]|€")
 
-_GSM_LOOK_ALIKES = str.maketrans(
-    dict.fromkeys("‘’‚‛′ʼ`´", "'")
-    | dict.fromkeys("“”„‟″«»", '"')
-    | dict.fromkeys("‐‑‒–—―−", "-")
-    | dict.fromkeys("\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f\t", " ")
-    | dict.fromkeys("\u00ad\u200b\u2060\ufeff", "")
-    | {"…": "...", "•": "*", "·": "."}
-)
+_LOOK_ALIKES = {
+    "\u2018\u2019\u201a\u201b\u2032\u02bc`\u00b4": "'",  # curly, low and reversed quotes, prime, accents on their own
+    "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb": '"',
+    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212": "-",  # hyphens, en and em dash, bar, minus
+    "\u2026": "...",
+    "\u2022": "*",
+    "\u00b7": ".",
+    "\t\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f": " ",  # non-breaking, wide and thin spaces
+    "\u00ad\u200b\u2060\ufeff": "",  # soft hyphen, zero-width characters
+}
+_GSM_LOOK_ALIKES = {ord(fancy): plain for group, plain in _LOOK_ALIKES.items() for fancy in group}
 
 
 @dataclass(frozen=True, slots=True)
