@@ -1,0 +1,47 @@
+"""A store of each kind for every test that takes ``engine``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlmodel import SQLModel
+
+from tests.services import postgres_url
+from worker.store.db import open_engine
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Engine]:
+    """A PostgreSQL schema of this process's own."""
+    url = postgres_url()
+    admin = create_engine(url)
+    schema = f"vtsync_{uuid.uuid4().hex[:12]}"
+    with admin.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    engine = open_engine(f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}")
+    SQLModel.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+    with admin.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty store of each kind."""
+    if request.param == "postgres":
+        engine: Engine = request.getfixturevalue("postgres")
+        yield engine
+        names = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
+        with engine.begin() as connection:
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        return
+    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    SQLModel.metadata.create_all(engine)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,50 @@
+"""The real servers that tests run on where they are reachable.
+
+Without one its tests are skipped, saying so; with VTSYNC_REQUIRE_SERVICES=1 (as in CI) they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+from urllib.parse import urlsplit
+
+import pytest
+
+REQUIRED = os.environ.get("VTSYNC_REQUIRE_SERVICES") == "1"
+
+
+def postgres_url() -> str:
+    """A PostgreSQL in which schemas may be created: VTSYNC_TEST_POSTGRES, else the usual local one."""
+    return _reachable("VTSYNC_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+
+
+def redis_url() -> str:
+    """A Redis whose database may be emptied: VTSYNC_TEST_REDIS, else database 9 of the usual local one."""
+    return _reachable("VTSYNC_TEST_REDIS", "redis://127.0.0.1:6379/9")
+
+
+def rabbitmq_url() -> str:
+    """A RabbitMQ: VTSYNC_TEST_RABBITMQ, else the usual local one."""
+    return _reachable("VTSYNC_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//")
+
+
+def _reachable(variable: str, usual: str) -> str:
+    url = os.environ.get(variable, usual)
+    if _answers(url):
+        return url
+    message = f"no server answers at {urlsplit(url).hostname}:{urlsplit(url).port}; set {variable}"
+    if REQUIRED:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@cache
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 0), timeout=2):
+            return True
+    except OSError:
+        return False
