@@ -1,0 +1,96 @@
+"""Moving messages from state to state: conditional on the state before, and with an event for each move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+
+from worker.messages.states import check
+from worker.store.models import MessageState
+from worker.store.tables import message, message_event
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One message that was moved."""
+
+    id: str
+    attempt: int
+
+
+def reason_text(code: str, words: str) -> str:
+    """As kept in ``Message.reason``: a code that can be searched for, then words for a person."""
+    return f"{code}: {words}" if words else code
+
+
+def has_reason(code: str) -> ColumnElement[bool]:
+    """Messages whose reason carries ``code``."""
+    return message.c.reason.startswith(f"{code}:", autoescape=True) | (message.c.reason == code)
+
+
+def move(
+    connection: Connection,
+    before: MessageState,
+    after: MessageState,
+    *where: ColumnElement[bool],
+    reason: str,
+    actor: str,
+    now: datetime,
+    keep_lease: bool = False,
+    **values: Any,
+) -> list[Moved]:
+    """Move all messages in state ``before`` that ``where`` holds for, and say which those were.
+
+    The lease ends with the move unless ``keep_lease``. ``values`` are further columns to set.
+    """
+    check(before, after)
+    if not keep_lease:
+        values |= {"lease_owner": None, "lease_until": None}
+    # Locked in the order of their ids, so that two movers of the same messages wait instead of dead-locking.
+    chosen = (
+        select(message.c.id)
+        .where(message.c.state == before, *where)
+        .order_by(message.c.id)
+        .with_for_update()
+        .cte("chosen")
+    )
+    rows = connection.execute(
+        update(message)
+        .where(message.c.id.in_(select(chosen.c.id)), message.c.state == before)
+        .values(state=after, reason=reason, **values)
+        .returning(message.c.id, message.c.attempts)
+    ).all()
+    moved = sorted((Moved(row.id, row.attempts) for row in rows), key=lambda one: one.id)
+    add_events(connection, moved, before, after, reason=reason, actor=actor, now=now)
+    return moved
+
+
+def add_events(
+    connection: Connection,
+    moved: Iterable[Moved],
+    before: MessageState | None,
+    after: MessageState,
+    *,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> None:
+    """The history of these messages goes on. ``before`` is None for their creation."""
+    events = [
+        {
+            "message_id": one.id,
+            "at": now,
+            "from_state": before,
+            "to_state": after,
+            "reason": reason,
+            "actor": actor[:80],
+            "attempt": one.attempt,
+        }
+        for one in moved
+    ]
+    if events:
+        connection.execute(insert(message_event), events)

@@ -1,0 +1,290 @@
+"""The outbox: everything that should be texted or recorded is a row here before anything is done about it.
+
+Jobs come in by ``enqueue_send`` and ``enqueue_record``, the texts of a sync run by ``insert_intents`` inside the
+page's own transaction. ``delivery`` and ``recording`` do the work; ``decisions`` are people's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import Connection, func, select
+
+from config.models import Policy
+from worker.messages.decisions import approve, cancel, resolve, retry
+from worker.messages.moves import Moved, add_events, has_reason, move, reason_text
+from worker.messages.opt_outs import OptedOut, opted_out
+from worker.messages.policy import MessageView, decide
+from worker.messages.requests import (
+    IdempotencyConflict,
+    InvalidRequest,
+    RecordRequest,
+    SendRequest,
+    validate,
+)
+from worker.messages.segments import count
+from worker.messages.views import state_after
+from worker.runtime import Runtime
+from worker.store.db import writing
+from worker.store.ids import new_message_id
+from worker.store.models import MessageKind, MessageState, utcnow
+from worker.store.sql import any_of, insert
+from worker.store.tables import message
+
+if TYPE_CHECKING:
+    from worker.messages.triggers import TextIntent  # which loads the template engine
+
+__all__ = [
+    "BatchVerdict",
+    "Enqueued",
+    "IdempotencyConflict",
+    "InvalidRequest",
+    "RecordRequest",
+    "SendRequest",
+    "approve",
+    "cancel",
+    "enqueue_record",
+    "enqueue_send",
+    "insert_intents",
+    "resolve",
+    "retry",
+    "settle_batch",
+    "validate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """The message that a request stands for now. ``duplicate``: an earlier request made it."""
+
+    message_id: str
+    state: MessageState
+    duplicate: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchVerdict:
+    """``total`` people would be texted; ``released`` texts may go now, ``held`` texts wait for approval."""
+
+    released: int
+    held: int
+    total: int
+
+
+def enqueue_send(runtime: Runtime, request: SendRequest, *, source: str, actor: str) -> Enqueued:
+    """Commit the intent to send a text. Nothing is sent here.
+
+    The same idempotency key with the same payload returns the first message. ``source`` is ``task``, ``cli`` or
+    ``http``. Raises InvalidRequest, IdempotencyConflict.
+    """
+    if problems := validate(runtime, request):
+        raise InvalidRequest(problems)
+    now = utcnow()
+    due_at = max(now, request.send_at or now)
+    expires_at = request.expires_at or due_at + runtime.settings.policy.expires_after
+    row = _row(runtime, request, MessageKind.SEND, source, now)
+    row["expires_at"] = expires_at
+    row["payload_hash"] = _digest(*_contents(row), request.send_at, request.expires_at)
+    with writing(runtime.engine) as connection:
+        refused = opted_out(connection, [request.to])
+        view = MessageView(
+            kind=MessageKind.SEND,
+            expires_at=expires_at,
+            opted_out=refused.get(request.to),
+            due_at=due_at,
+            to_number=request.to,
+        )
+        row |= state_after(decide(view, now), due_at)
+        return _insert_once(connection, row, actor)
+
+
+def enqueue_record(runtime: Runtime, request: RecordRequest, *, source: str, actor: str) -> Enqueued:
+    """Commit the intent to record a text that was sent elsewhere. It is never sent.
+
+    Keyed on (carrier, carrier_message_id), so reporting a text again returns the first record. Raises
+    InvalidRequest, IdempotencyConflict.
+    """
+    if problems := validate(runtime, request):
+        raise InvalidRequest(problems)
+    now = utcnow()
+    row = _row(runtime, request, MessageKind.RECORD, source, now) | {
+        "state": MessageState.QUEUED,
+        "reason": "",
+        "due_at": now,
+        "expires_at": None,
+        "sent_at": request.sent_at or now,
+        "carrier": request.carrier,
+        "carrier_message_id": request.carrier_message_id,
+    }
+    row["payload_hash"] = _digest(*_contents(row))  # not sent_at: a carrier reports one text at several times
+    if request.carrier and request.carrier_message_id:
+        row["idempotency_key"] = f"{request.carrier}:{request.carrier_message_id}"
+    with writing(runtime.engine) as connection:
+        return _insert_once(connection, row, actor)
+
+
+def insert_intents(
+    connection: Connection,
+    account: str,
+    from_number: str,
+    batch_id: str,
+    intents: Sequence[TextIntent],
+    policy: Policy,
+    now: datetime,
+) -> int:
+    """Put the texts of a sync page into the outbox, in the page's own transaction. Returns how many are new.
+
+    They are held until ``settle_batch``. An intent that was stored before (a replayed page) changes nothing.
+    """
+    if not intents:
+        return 0
+    refused = opted_out(connection, {intent.phone for intent in intents})
+    rows = [_intent_row(account, from_number, batch_id, intent, policy, refused, now) for intent in intents]
+    connection.execute(insert(connection, message).on_conflict_do_nothing(), rows)
+    mine = {row["id"]: row for row in rows}
+    stored = select(message.c.id).where(any_of(connection, message.c.id, mine))
+    new = [mine[found] for found in connection.execute(stored).scalars()]
+    for state, reason in {(row["state"], row["reason"]) for row in new}:
+        made = [Moved(row["id"], 0) for row in new if (row["state"], row["reason"]) == (state, reason)]
+        add_events(connection, made, None, state, reason=reason, actor="sync", now=now)
+    return len(new)
+
+
+def _intent_row(
+    account: str,
+    from_number: str,
+    batch_id: str,
+    intent: TextIntent,
+    policy: Policy,
+    refused: dict[str, OptedOut],
+    now: datetime,
+) -> dict[str, Any]:
+    expires_at = now + (intent.expires_after or policy.expires_after)
+    sender = intent.from_number or from_number
+    once_per_contact = intent.occurrence == "created" and intent.contact_id is not None
+    who = str(intent.contact_id) if once_per_contact else f"{intent.connection}:{intent.external_id}"
+    view = MessageView(
+        kind=MessageKind.SEND,
+        expires_at=expires_at,
+        opted_out=refused.get(intent.phone),
+        batch_verdict="open",
+        to_number=intent.phone,
+    )
+    return {
+        "id": new_message_id(),
+        "account": account,
+        "kind": MessageKind.SEND,
+        "to_number": intent.phone,
+        "from_number": sender,
+        "text": intent.text,
+        "media": _json(intent.media),
+        "segments": count(intent.text).segments,
+        "contact_id": intent.contact_id,
+        "source": "trigger",
+        "trigger": intent.trigger,
+        "connection": intent.connection,
+        "external_id": intent.external_id,
+        "batch_id": batch_id,
+        "idempotency_key": f"trigger:{intent.trigger}:{who}:{intent.occurrence}",
+        "payload_hash": _digest(intent.phone, sender, intent.text, _json(intent.media)),
+        "created_at": now,
+        "expires_at": expires_at,
+        "attempts": 0,
+        **(
+            {
+                "state": MessageState.SUPPRESSED,
+                "reason": reason_text("template", intent.problem),
+                "due_at": now,
+            }
+            if intent.problem
+            else state_after(decide(view, now), now)
+        ),
+    }
+
+
+def settle_batch(connection: Connection, batch_id: str, limit: int, now: datetime) -> BatchVerdict:
+    """At the end of a sync run: release its texts, or hold them all when they would reach more than ``limit`` people.
+
+    Counted over the whole batch, also over what was released or approved before: a run that was interrupted and
+    resumed cannot slip past the limit in portions.
+    """
+    in_batch = (message.c.batch_id == batch_id) & (message.c.kind == MessageKind.SEND)
+    people = select(func.count(message.c.to_number.distinct())).where(
+        in_batch, message.c.state != MessageState.SUPPRESSED
+    )
+    total = connection.execute(people).scalar_one()
+    waiting = (in_batch, has_reason("run"))
+    if total <= limit:
+        released = move(connection, MessageState.HELD, MessageState.QUEUED, *waiting, reason="", actor="sync", now=now)
+        return BatchVerdict(len(released), 0, total)
+    verdict = decide(
+        MessageView(kind=MessageKind.SEND, expires_at=None, opted_out=None, batch_verdict="over_limit"), now
+    )
+    reason = state_after(verdict, now)["reason"]
+    move(connection, MessageState.HELD, MessageState.HELD, *waiting, reason=reason, actor="sync", now=now)
+    held = select(func.count()).where(in_batch, message.c.state == MessageState.HELD)
+    return BatchVerdict(0, connection.execute(held).scalar_one(), total)
+
+
+def _row(
+    runtime: Runtime, request: SendRequest | RecordRequest, kind: MessageKind, source: str, now: datetime
+) -> dict[str, Any]:
+    message_id = new_message_id()
+    sender = request.from_number or runtime.settings.accounts[request.account].from_number
+    return {
+        "id": message_id,
+        "account": request.account,
+        "kind": kind,
+        "to_number": request.to,
+        "from_number": sender,
+        "text": request.message,
+        "media": _json(request.media),
+        "segments": count(request.message).segments,
+        "source": source,
+        "idempotency_key": request.idempotency_key or f"auto:{message_id}",
+        "created_at": now,
+        "attempts": 0,
+    }
+
+
+def _insert_once(connection: Connection, row: dict[str, Any], actor: str) -> Enqueued:
+    statement = insert(connection, message).values(row).on_conflict_do_nothing().returning(message.c.id)
+    if connection.execute(statement).first() is not None:
+        add_events(
+            connection,
+            [Moved(row["id"], 0)],
+            None,
+            row["state"],
+            reason=row["reason"],
+            actor=actor,
+            now=row["created_at"],
+        )
+        return Enqueued(row["id"], row["state"], duplicate=False, reason=row["reason"])
+    key = row["idempotency_key"]
+    first = connection.execute(
+        select(message.c.id, message.c.state, message.c.reason, message.c.payload_hash).where(
+            message.c.account == row["account"], message.c.kind == row["kind"], message.c.idempotency_key == key
+        )
+    ).one()
+    if first.payload_hash != row["payload_hash"]:
+        raise IdempotencyConflict(key, first.id)
+    return Enqueued(first.id, MessageState(first.state), duplicate=True, reason=first.reason)
+
+
+def _contents(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["to_number"], row["from_number"], row["text"], row["media"]
+
+
+def _digest(*parts: object) -> str:
+    """Of what a caller asked for: equal exactly when the requests are."""
+    return hashlib.blake2b(orjson.dumps(parts), digest_size=16).hexdigest()
+
+
+def _json(urls: Sequence[str]) -> str:
+    return orjson.dumps(list(urls)).decode()
