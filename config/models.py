@@ -96,7 +96,10 @@ class Connection(Model):
     )
     clear_empty: StrictBool = Field(False, description="An emptied CRM field also empties it in VirtualText.")
     priority: StrictInt = Field(
-        100, description="Where several CRM records share one phone, the connection with the lowest value wins."
+        100,
+        ge=0,
+        le=1_000_000,
+        description="Where several CRM records share one phone, the connection with the lowest value wins.",
     )
     max_missing_share: StrictFloat = Field(
         0.2,
@@ -147,7 +150,10 @@ class Policy(Model):
     """What keeps people from being texted by surprise."""
 
     blast_limit: StrictInt = Field(
-        25, ge=0, description="When one sync would text more people than this, every text waits for approval."
+        25,
+        ge=0,
+        le=1_000_000,
+        description="When one sync would text more people than this, every text waits for approval.",
     )
     expires_after: Duration = Field(
         timedelta(hours=24), description="A text not sent by then is dropped, unless its trigger or job says otherwise."

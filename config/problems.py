@@ -119,7 +119,7 @@ def _range(place: Place | None) -> str:
     words = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
     metadata = place.field.metadata if place is not None and place.field is not None else []
     found = [
-        f"{word} {getattr(item, name):g}" for item in metadata for name, word in words.items() if hasattr(item, name)
+        f"{word} {getattr(item, name)}" for item in metadata for name, word in words.items() if hasattr(item, name)
     ]
     return " ".join(found) or "that is finite"
 

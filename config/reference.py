@@ -69,7 +69,7 @@ def _allowed(field: FieldInfo) -> Iterator[str]:
     bounds = {
         name: getattr(item, name) for item in field.metadata for name in ("gt", "ge", "le") if hasattr(item, name)
     }
-    words = {"gt": "above {:g}", "ge": "at least {:g}", "le": "at most {:g}"}
+    words = {"gt": "above {}", "ge": "at least {}", "le": "at most {}"}
     if bounds:
         yield "Allowed: " + ", ".join(words[name].format(bound) for name, bound in bounds.items()) + "."
     if SecretStr in (field.annotation, *get_args(field.annotation)):
