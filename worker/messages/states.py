@@ -71,6 +71,7 @@ INITIAL: dict[MessageKind, frozenset[MessageState]] = {
 EDGES: tuple[Edge, ...] = (
     # The policy is asked when a text is due and again at each release; its words are the reason.
     _edge(_S.QUEUED, _S.HELD, _G.POLICY, kinds=_SEND),
+    _edge(_S.QUEUED, _S.QUEUED, _G.POLICY, kinds=_SEND),  # until a known time: it is due then
     _edge(_S.QUEUED, _S.SUPPRESSED, _G.POLICY, kinds=_SEND),
     _edge(_S.QUEUED, _S.EXPIRED, _G.POLICY, kinds=_SEND),
     # Dropped by a person before anything was started.

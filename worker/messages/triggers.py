@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from config.models import Settings
-from worker.messages.templates import Template, TemplateProblem, compile_template, context_for, slug, value_text
+from worker.messages.templates import Template, TemplateProblem, compile_template, context_for
+from worker.messages.values import slug, value_text
 
 Kind: TypeAlias = Literal["created", "changed"]
 
