@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from crm_adapters.base import AdapterError
 from worker.runtime import Runtime
+from worker.store.accounts import clear_stop
+from worker.store.db import writing
 from worker.sync.adapters import build_adapter
 from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
 
@@ -64,11 +66,15 @@ def check_broker(runtime: Runtime) -> CheckResult:
 
 
 def check_account(runtime: Runtime, name: str) -> CheckResult:
-    """Ask VirtualText for a contact that nobody has, and for its health. Writes nothing."""
+    """Ask VirtualText for a contact that nobody has, and for its health. A stopped account that works goes on."""
     client = runtime.client(name)
     outcome = client.get_contact(NOBODY)
     health = client.health() if outcome.cause is Cause.GATEWAY else None
     ok, detail = judge_account(name, outcome, None if health is None else health.done)
+    if ok:
+        with writing(runtime.engine) as db:
+            if clear_stop(db, name):
+                detail += "; the account was stopped and goes on now"
     return CheckResult(f"account {name}", ok, detail)
 
 

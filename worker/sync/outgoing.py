@@ -233,11 +233,7 @@ def release(db: Connection, owner: str, contact_ids: Collection[int], now: datet
 def unsettled(db: Connection, account: str, before: datetime) -> Sequence[tuple[int, str]]:
     """Creates whose answer was lost before ``before``: (contact id, phone)."""
     old = or_(c.attempted_at.is_(None), c.attempted_at <= before)
-    return (
-        db.execute(select(c.id, c.phone).where(c.account == account, c.push_state == PushState.UNKNOWN, old))
-        .tuples()
-        .all()
-    )
+    return db.execute(select(c.id, c.phone).where(c.account == account, c.push_state == PushState.UNKNOWN, old)).all()
 
 
 def settle(db: Connection, account: str, unknown: Iterable[tuple[int, str]], now: datetime) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
 
 from worker.store.models import PushState
 from worker.store.sql import any_of, insert
@@ -176,9 +176,7 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
     ids = dict(
         connection.execute(
             select(c.phone, c.id).where(c.account == account, any_of(connection, c.phone, [d.phone for d in new]))
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     for draft in new:
         draft.id = ids[draft.phone]
@@ -196,9 +194,10 @@ def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now
         )
     if not drafts:
         return
-    on_the_wire = (PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN)
+    # Spelt out, since an IN list cannot be part of a statement that is executed for many rows at once.
+    on_the_wire = or_(*(c.push_state == state for state in (PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN)))
     state = case(
-        (c.push_state.in_(on_the_wire), c.push_state),
+        (on_the_wire, c.push_state),
         (c.pushed_hash == bindparam("hash"), PushState.SYNCED),
         else_=PushState.DUE,
     )
@@ -333,13 +332,9 @@ def live_count(connection: Connection, name: str) -> int:
 def live_ids(connection: Connection, name: str, after: int, limit: int) -> Sequence[tuple[int, str]]:
     """The next live records by mapping id: (mapping id, external id)."""
     m = contact_mapping.c
-    return (
-        connection.execute(
-            select(m.id, m.external_id)
-            .where(m.connection == name, m.deleted_at.is_(None), m.id > after)
-            .order_by(m.id)
-            .limit(limit)
-        )
-        .tuples()
-        .all()
-    )
+    return connection.execute(
+        select(m.id, m.external_id)
+        .where(m.connection == name, m.deleted_at.is_(None), m.id > after)
+        .order_by(m.id)
+        .limit(limit)
+    ).all()

@@ -72,7 +72,8 @@ def push_account(
         outgoing.expire_claims(db, account, utcnow())
     if not _anything_to_do(runtime, account):
         return report
-    permit = _permit(runtime, account)
+    with reading(runtime.engine) as db:
+        permit = may_call(db, account, utcnow())
     if not permit:
         return replace(report, deferred=permit.reason)
     if link(runtime, account) is Listing.LATER:
@@ -245,7 +246,7 @@ def pause_seconds(outcome: Outcome[RemoteContact]) -> float:
 
 def back_off(attempt: int) -> timedelta:
     """Doubling from 2 s to an hour, with jitter so that a storm does not come back as one."""
-    seconds = min(2.0**attempt, LONGEST_BACK_OFF_SECONDS)
+    seconds = min(2.0 ** min(attempt, 12), LONGEST_BACK_OFF_SECONDS)
     return timedelta(seconds=seconds * random.uniform(0.75, 1.25))
 
 
