@@ -1,0 +1,5 @@
+"""`vtsync demo`: the main job for real on one machine, against the sandbox."""
+
+from worker.demo.run import run_demo
+
+__all__ = ["run_demo"]
