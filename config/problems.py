@@ -110,7 +110,7 @@ def _explained(details: ErrorDetails, place: Place | None) -> tuple[str, str]:
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"):
         return "is out of range", f"allowed is a number {_range(place)}"
     for beginning, message, remedy in _EXPECTED:
-        if kind.startswith(beginning):
+        if kind.startswith(beginning) and kind.endswith(("_type", "_parsing", "_from_float")):
             return message, remedy
     return details["msg"].removeprefix("Value error, "), ""
 

@@ -34,6 +34,7 @@ class CsvOptions(BaseModel):
     path: ConfigPath = Field(description="The file.", examples=["contacts.csv"])
     password: Secret | None = None
     paging: Paging = Paging()
+    delimiter: str = Field(",", max_length=1)
 
 
 def options_model_of(name: str) -> type[BaseModel]:
@@ -66,7 +67,8 @@ ProblemsOf = Callable[[str], dict[str, Problem]]
     [
         ("", "path", "is missing", 'path = "contacts.csv"'),
         ('options = { path = "x", pth = 1 }', "pth", "not a key", 'did you mean "path"?'),
-        ('options = { path = "x", zzzz = 1 }', "zzzz", "not a key", "allowed are: path, password, paging"),
+        ('options = { path = "x", zzzz = 1 }', "zzzz", "not a key", "allowed are: path, password, paging, delimiter"),
+        ('options = { path = "x", delimiter = "||" }', "delimiter", "at most 1 character", ""),
         ("options = { path = 5 }", "path", "not a path", '"contacts.csv"'),
         ('options = { path = "x", paging = { size = 0 } }', "paging.size", "out of range", "from 1"),
         ('options = { path = "x", paging = { sise = 9 } }', "paging.sise", "not a key", '"size"'),

@@ -78,12 +78,19 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unset")
 def test_env_files_fill_in_what_the_environment_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = written(tmp_path / "etc" / "vtsync.toml", ACCOUNT)
-    written(tmp_path / "etc" / ".env", "VTSYNC_UID=from-etc\nVTSYNC_TOKEN='etc$\\{x\\}'\n")
+    written(tmp_path / "etc" / ".env", "VTSYNC_UID=from-etc\nVTSYNC_TOKEN=from-etc\n")
     written(tmp_path / ".env", "VTSYNC_UID=from-here\n")
     monkeypatch.setenv("VTSYNC_TOKEN", "from-environment")
     account = load(config).accounts["main"]
     assert account.uid.get_secret_value() == "from-here"
     assert account.token.get_secret_value() == "from-environment"
+
+
+@pytest.mark.usefixtures("unset")
+def test_the_env_file_beside_the_configuration_is_enough(tmp_path: Path) -> None:
+    config = written(tmp_path / "etc" / "vtsync.toml", ACCOUNT)
+    written(tmp_path / "etc" / ".env", "VTSYNC_UID=u\nVTSYNC_TOKEN=beside\n")
+    assert load(config).accounts["main"].token.get_secret_value() == "beside"
 
 
 @pytest.mark.usefixtures("unset")

@@ -71,6 +71,7 @@ MISTAKES = {
     "unencrypted API": (ACCOUNT + 'api_url = "http://api.example.com"\ncreate_url = "https://api.example.com"', "accounts.main.api_url", '"http://api.example.com"', "unencrypted", "allow_http = true"),
     "one URL of two": (ACCOUNT + 'api_url = "https://api.example.com"', "accounts.main.create_url", None, "missing although api_url", "set create_url"),
     "impatient read time-out": (ACCOUNT + "read_timeout = 30", "accounts.main.read_timeout", "30", "30 seconds", "31 or more"),
+    "impatient towards one of two hosts": (ACCOUNT + 'api_url = "http://localhost:1"\ncreate_url = "https://x.example.com"\nread_timeout = 1', "accounts.main.read_timeout", "1", "30 seconds", "31 or more"),
     "same user twice": (ACCOUNT + ACCOUNT.replace("main", "other"), "accounts.other.uid", "(hidden)", 'same VirtualText user as account "main"', "keep one"),
     "unusable name": (ACCOUNT.replace("accounts.main", 'accounts."a b"'), 'accounts."a b"', None, "not a usable name", "letters, digits"),
     "unknown account": (CRM.replace('account = "main"', 'account = "mian"'), "connections.crm.account", '"mian"', "no account", 'did you mean "main"? The accounts are: main'),
@@ -185,3 +186,8 @@ def test_a_syntax_error_shows_where_and_the_line_itself(case: str, error_of: Err
 def test_an_error_survives_pickling() -> None:
     error = ConfigError([Problem("a.b", "5", "is odd", "make it even")], "/etc/vtsync.toml")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) != ""
+
+
+def test_the_same_problem_is_told_once() -> None:
+    problem = Problem("a.b", "5", "is odd", "make it even")
+    assert ConfigError([problem, problem]).problems == (problem,)

@@ -147,6 +147,14 @@ def test_a_validation_error_in_code_does_not_quote_its_input() -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_a_token_that_could_be_a_variables_name_is_not_shown_as_one(tmp_path: Path) -> None:
+    path = tmp_path / "vtsync.toml"
+    path.write_text(GOOD.replace("VTSYNC_TOKEN", "sk_live_4f9aQ2xZ7"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="may be the secret itself") as caught:
+        load(path)
+    assert "sk_live" not in str(caught.value)
+
+
 def test_the_second_step_alone_hides_as_much() -> None:
     settings = Settings.model_validate(
         {"connections": {"crm": {"adapter": "hub", "account": "a", "options": {"portal": SECRET, "api_token": SECRET}}}}
