@@ -1,0 +1,62 @@
+"""A VirtualText that answers at once: a keep-alive responder for measuring clients, not for testing behaviour.
+
+    python bench/fake_server.py [--port 0] [--latency-ms 0]
+
+Prints its port on a line of its own, then answers every request with 200 and a body that is a success of every
+call: a receipt and a contact in one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+BODY = b'{"status":"true","id":"c1","fullName":"A","phoneNumber":"+14155552671","email":""}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+class Responder(asyncio.Protocol):
+    """One connection. Finds where a request ends and writes the answer, after the latency."""
+
+    def __init__(self, latency: float) -> None:
+        self._latency = latency
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := request_end(self._received)) is not None:
+            self._received = self._received[end:]
+            if self._latency:
+                asyncio.get_running_loop().call_later(self._latency, self._transport.write, ANSWER)
+            else:
+                self._transport.write(ANSWER)
+
+
+def request_end(received: bytes) -> int | None:
+    """Where the first request in ``received`` ends, None while it is incomplete."""
+    head_end = received.find(b"\r\n\r\n")
+    if head_end < 0:
+        return None
+    at = received[:head_end].lower().find(b"\r\ncontent-length:")
+    length = 0 if at < 0 else int(received[at + 17 : head_end].split(b"\r\n", 1)[0])
+    end = head_end + 4 + length
+    return end if len(received) >= end else None
+
+
+async def serve(port: int, latency: float) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Responder(latency), "127.0.0.1", port, backlog=1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--latency-ms", type=float, default=0.0)
+    options = parser.parse_args()
+    asyncio.run(serve(options.port, options.latency_ms / 1000))

@@ -1,0 +1,1 @@
+"""VirtualText over HTTP: the calls, what they came to, and a sandbox to call."""

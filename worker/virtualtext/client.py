@@ -1,0 +1,154 @@
+"""The calls of the VirtualText API. The only module that speaks to VirtualText.
+
+Every method asks once and returns an ``Outcome``, whatever the network or the server does; what to do about it is
+the caller's decision. ValueError means that the caller asked for what cannot be sent. Sending and recording a text
+are two methods on purpose: a record without ``sendStatus`` would text the customer for real, so there is no way to
+leave it off, and none to add it to a send.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from worker.virtualtext import wire
+from worker.virtualtext.classify import judge
+from worker.virtualtext.outcomes import (
+    ContactBody,
+    Endpoint,
+    MessageBody,
+    Outcome,
+    Receipt,
+    RemoteContact,
+    Status,
+)
+from worker.virtualtext.transport import Answer, Origin, Transport
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 1 << 20
+MAX_LIST_BYTES = 512 << 20
+LIST_SECONDS = 300.0
+
+_HEADER_TEXT = re.compile(r"[!-~]+")
+
+
+class VirtualTextClient:
+    """One account's calls over pooled connections. Safe for many threads; not for a process forked later.
+
+    Raises ValueError when the credentials cannot stand in a header.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        if not (_HEADER_TEXT.fullmatch(endpoint.uid) and _HEADER_TEXT.fullmatch(endpoint.token)):
+            raise ValueError(
+                "The account's uid and token must be plain text without spaces; copy both from VirtualText again."
+            )
+        self.endpoint = endpoint
+        self._transport = Transport(
+            connect_timeout=endpoint.connect_timeout,
+            read_timeout=endpoint.read_timeout,
+            connections=endpoint.concurrency,
+        )
+        self._api = self._transport.origin(endpoint.api_url)
+        self._create = self._transport.origin(endpoint.create_url)
+        credentials = f"{endpoint.uid}:{endpoint.token}"
+        self._secrets = (credentials, endpoint.token)
+        self._open_headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "virtualtext-crm-sync",
+        }
+        self._headers = {**self._open_headers, "Authorization": f"Bearer {credentials}"}
+        self._json_headers = {**self._headers, "Content-Type": "application/json"}
+
+    def __repr__(self) -> str:
+        return f"VirtualTextClient({self.endpoint!r})"
+
+    def create_contact(self, contact: ContactBody) -> Outcome[RemoteContact]:
+        """Create a contact, on the host that only creates. Not idempotent."""
+        return self._post(self._create, "/api/contacts", wire.contact_fields(contact), wire.read_contact)
+
+    def update_contact(self, virtualtext_id: str, contact: ContactBody) -> Outcome[RemoteContact]:
+        """Overwrite all three fields of a contact."""
+        path, fields = wire.contact_path(virtualtext_id), wire.contact_fields(contact)
+        return self._post(self._api, path, fields, wire.contact_reader(virtualtext_id))
+
+    def get_contact(self, virtualtext_id: str) -> Outcome[RemoteContact]:
+        """One contact. An id that does not exist ends as ``GATEWAY``, exactly as an outage does."""
+        return self._get(wire.contact_path(virtualtext_id), wire.contact_reader(virtualtext_id))
+
+    def list_contacts(
+        self, *, max_bytes: int = MAX_LIST_BYTES, seconds: float = LIST_SECONDS
+    ) -> Outcome[list[RemoteContact]]:
+        """Every contact, in one answer, but for entries without id or phone. Large accounts end as ``TIMEOUT``.
+
+        ``seconds`` bounds the whole transfer, ``max_bytes`` its size.
+        """
+        return self._get("/api/contacts", wire.read_contacts, max_bytes=max_bytes, seconds=seconds)
+
+    def send_message(self, message: MessageBody) -> Outcome[Receipt]:
+        """Text the recipient. Not idempotent."""
+        return self._post(self._api, "/api/send", wire.send_fields(message), wire.read_receipt)
+
+    def record_message(self, message: MessageBody) -> Outcome[Receipt]:
+        """Store a text that was sent elsewhere in the conversation. Nobody is texted."""
+        return self._post(self._api, "/api/send", wire.record_fields(message), wire.read_receipt)
+
+    def health(self) -> Outcome[str]:
+        """The platform's own word on itself: "pass", "warn" (still serving) or "fail". Sends no credentials."""
+        answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
+        outcome = judge(answer, wire.read_health, self._secrets)
+        if isinstance(answer, Answer) and answer.status == 503:  # answered in earnest, and a warning still serves
+            with suppress(ValueError):
+                return Outcome(Status.DONE, wire.read_health(answer.body), http_status=503)
+        return outcome
+
+    def register_relay(self, url: str) -> Outcome[None]:
+        """Have the platform post each message of this user to ``url``, which may hold a secret."""
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("The relay URL must start with http:// or https://.")
+        path = f"/api/users/{quote(self.endpoint.uid, safe='')}/webhook"
+        return self._post(self._api, path, {"url": url}, wire.read_nothing, secrets=(url,))
+
+    def close(self) -> None:
+        """Close idle connections. Later calls end as ``UNREACHABLE``."""
+        self._transport.close()
+
+    def _post(
+        self,
+        origin: Origin,
+        path: str,
+        fields: dict[str, Any],
+        read: Callable[[bytes], T],
+        secrets: tuple[str, ...] = (),
+    ) -> Outcome[T]:
+        body = wire.encode(fields)
+        answer = self._transport.exchange(origin, "POST", path, self._json_headers, body, max_bytes=MAX_ANSWER_BYTES)
+        return judge(answer, read, self._secrets + secrets)
+
+    def _get(
+        self,
+        path: str,
+        read: Callable[[bytes], T],
+        *,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        seconds: float | None = None,
+    ) -> Outcome[T]:
+        answer = self._transport.exchange(self._api, "GET", path, self._headers, max_bytes=max_bytes, seconds=seconds)
+        return judge(answer, read, self._secrets)
+
+
+_clients: dict[tuple[int, Endpoint], VirtualTextClient] = {}
+
+
+def client_for(endpoint: Endpoint) -> VirtualTextClient:
+    """This process's client for ``endpoint``. A forked process gets one of its own, so no socket is shared."""
+    key = (os.getpid(), endpoint)
+    client = _clients.get(key)
+    # Two threads may both build one; setdefault lets one win, and the other has opened nothing yet.
+    return client or _clients.setdefault(key, VirtualTextClient(endpoint))

@@ -1,0 +1,147 @@
+"""VirtualText's JSON: what our values look like in a request, and what its answers say. Pure.
+
+Reading is tolerant of unknown fields and strict about what a success must say: ValueError when it does not say it.
+Field names and success bodies are as the vendor documents them; the names of a message's id are as observed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from worker.virtualtext.outcomes import ContactBody, MessageBody, Receipt, RemoteContact
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def encode(fields: Mapping[str, Any]) -> bytes:
+    """``fields`` as JSON. Raises ValueError for text that has no UTF-8 form."""
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError as error:
+        raise ValueError("The text holds half of a character (a lone surrogate) and cannot be sent.") from error
+
+
+def contact_path(virtualtext_id: str) -> str:
+    """The path of one contact. Raises ValueError for an id that would name another path."""
+    if virtualtext_id in ("", ".", ".."):
+        raise ValueError("A contact's VirtualText id is missing.")
+    return f"/api/contacts/{quote(virtualtext_id, safe='')}"
+
+
+def contact_fields(contact: ContactBody) -> dict[str, str]:
+    """Always all three: an omitted name is overwritten with the number (documented). Raises ValueError."""
+    return {
+        "phoneNumber": _e164(contact.phone, "the contact's phone"),
+        "fullName": contact.full_name,
+        "email": contact.email,
+    }
+
+
+def send_fields(message: MessageBody) -> dict[str, Any]:
+    """A text to send, which never says that it was sent already. Raises ValueError."""
+    if not message.text.strip() and not message.media:
+        raise ValueError("A message needs text or media; this one has neither.")
+    if not all(url.startswith(("http://", "https://")) for url in message.media):
+        raise ValueError("Media are public URLs that start with http:// or https://.")
+    fields: dict[str, Any] = {
+        "to": _e164(message.to, "the recipient"),
+        "from": _e164(message.from_number, "the sender"),
+        "message": message.text,
+    }
+    if message.media:
+        fields["media"] = list(message.media)
+    return fields
+
+
+def record_fields(message: MessageBody) -> dict[str, Any]:
+    """A text that was sent elsewhere: without ``sendStatus`` it would be sent again. Raises ValueError."""
+    return {**send_fields(message), "sendStatus": "sent"}
+
+
+def read_receipt(body: bytes) -> Receipt:
+    """The answer to a send or a record. Only ``status`` "true" is a success."""
+    data = _object(body)
+    status = data.get("status")
+    if status is not True and status != "true":
+        raise ValueError('the answer does not say status "true"')
+    found = (_id(data.get(name)) for name in ("MessageID", "messageId", "id"))
+    return Receipt(next(filter(None, found), ""))
+
+
+def read_contact(body: bytes, asked_id: str = "") -> RemoteContact:
+    """One contact. An answer about a known contact may leave the id out, one about a new contact may not."""
+    data = _object(body)
+    contact = _contact(data)
+    if not contact.id and asked_id and contact.phone:
+        return RemoteContact(asked_id, contact.phone, contact.full_name, contact.email)
+    if not contact.id:
+        raise ValueError("the answer holds no contact id")
+    return contact
+
+
+def contact_reader(asked_id: str) -> Callable[[bytes], RemoteContact]:
+    """``read_contact`` for an id that we asked about."""
+    return partial(read_contact, asked_id=asked_id)
+
+
+def read_contacts(body: bytes) -> list[RemoteContact]:
+    """The contact list, without entries that lack an id or a phone."""
+    entries = _object(body).get("contacts")
+    if not isinstance(entries, list):
+        raise ValueError("the answer holds no list of contacts")  # noqa: TRY004 - the reader's contract
+    contacts = (_contact(entry) for entry in entries if isinstance(entry, dict))
+    return [contact for contact in contacts if contact.id and contact.phone]
+
+
+def read_health(body: bytes) -> str:
+    """ "pass", "warn" or "fail"."""
+    status = _object(body).get("status")
+    if status not in ("pass", "warn", "fail"):
+        raise ValueError("the answer holds no health status")
+    return str(status)
+
+
+def read_nothing(body: bytes) -> None:
+    """Any success, unless its body is one of the error envelopes."""
+    try:
+        data = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return
+    if isinstance(data, dict) and (data.get("errors") or "_errType" in data):
+        raise ValueError("the answer is an error")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    data = orjson.loads(body)
+    if not isinstance(data, dict):
+        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - the reader's contract
+    return data
+
+
+def _contact(data: Mapping[str, Any]) -> RemoteContact:
+    return RemoteContact(
+        _id(data.get("id")),
+        _text(data.get("phoneNumber")),
+        _text(data.get("fullName")),
+        _text(data.get("email")),
+    )
+
+
+def _id(value: object) -> str:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _e164(number: str, whose: str) -> str:
+    if not _E164.fullmatch(number):
+        raise ValueError(f'The number of {whose} is not E.164: "+", the country code, the rest in digits.')
+    return number
