@@ -27,6 +27,8 @@ LONGEST_SOURCE = 5_000
 CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
 _GROUPS = ("record", "old", "contact")
 
+_TOO_LONG = f"the text is longer than {LONGEST_TEXT:,} characters; shorten it, or cut a field with | truncate: 100"
+_TOO_DEEP = "the template is nested too deeply to be read; make it simpler"
 _STRAY_BRACES = re.compile(r"\{\{|\}\}|\{%|%\}|\{\s*[\w. ]+\s*\}")
 
 
@@ -62,7 +64,7 @@ class Template:
         if not text:
             raise TemplateProblem("the text is empty for this record")
         if len(text) > LONGEST_TEXT:
-            raise TemplateProblem(_too_long(f"{len(text):,} characters"))
+            raise TemplateProblem(_TOO_LONG)
         return text
 
 
@@ -78,6 +80,8 @@ def compile_template(source: str) -> Template:
         analysis = bound.analyze()
     except LiquidError as error:
         raise TemplateProblem(_sentence(error, source)) from None
+    except RecursionError:
+        raise TemplateProblem(_TOO_DEEP) from None
     found = _faults(source, bound, analysis)
     if found:
         raise TemplateProblem(*found)
@@ -187,9 +191,11 @@ def _sentence(error: LiquidError, source: str) -> str:
     from worker.messages.liquid_dialect import TAGS
 
     if isinstance(error, OutputStreamLimitError):
-        return _too_long("more characters")
+        return _TOO_LONG
     if isinstance(error, LocalNamespaceLimitError):
         return "the template puts too much into variables"
+    if isinstance(error.__cause__, RecursionError):
+        return _TOO_DEEP
     words = str(error.message)
     if words.startswith("unexpected tag '"):
         words += f"; a text can use: {', '.join(TAGS)}"
@@ -202,9 +208,3 @@ def _sentence(error: LiquidError, source: str) -> str:
 
 def _at(source: str, index: int, words: str) -> str:
     return words if index < 0 else f"line {source.count(chr(10), 0, index) + 1}: {words}"
-
-
-def _too_long(length: str) -> str:
-    return (
-        f"the text has {length}, at most {LONGEST_TEXT:,} are allowed; shorten it, or cut a field with | truncate: 100"
-    )
