@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from worker.virtualtext.client import VirtualTextClient
 
 # A claim outlives the slowest request that it covers; no request starts later than this before its lease ends.
-LEASE_SLACK_SECONDS = 15.0
+LEASE_SLACK_SECONDS = 5.0
 
 
 class StopSignal:

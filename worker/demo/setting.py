@@ -1,0 +1,134 @@
+"""Where the demo takes place: its folder, its configuration, its processes, and how to look at the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+CONFIGURATION = """\
+data_dir = "data"
+
+[accounts.demo]
+uid = "sandbox"
+token = {{ env = "DEMO_TOKEN" }}
+from_number = "{number}"
+api_url = "{api_url}"
+create_url = "{create_url}"
+
+[connections.export]
+adapter = "csv"
+account = "demo"
+default_region = "US"
+options = {{ path = "export.csv", settle_seconds = 0 }}
+
+[connections.customers]
+adapter = "sql"
+account = "demo"
+default_region = "US"
+options = {{ url = "sqlite:///{database}", table = "customers", updated_at = "updated_at", deleted = "is_deleted" }}
+
+[triggers.welcome]
+connections = ["export", "customers"]
+on = "created"
+message = "Hi {{{{ contact.first_name }}}}, welcome! Reply here any time."
+
+[triggers.won]
+connections = ["export"]
+on = "changed"
+field = "Lifecycle Stage"
+to = "Won"
+message = "Congratulations, {{{{ first_name }}}}! We will call you about the next steps."
+
+[worker]
+sweep_every = "2s"
+"""
+
+
+class Setting:
+    """The demo's folder and everything in it."""
+
+    token = "sandbox-token"  # noqa: S105 - the sandbox's own, no secret
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.export = folder / "export.csv"
+        self.database = folder / "crm.sqlite3"
+        self.ready_file = folder / "sandbox.json"
+        self.api_url = self.create_url = self.number = ""
+
+    def connect(self, address: dict[str, Any]) -> None:
+        """Take over where the sandbox listens."""
+        self.api_url, self.create_url = address["api_url"], address["create_url"]
+        self.number = address["accounts"][0]["numbers"][0]
+
+    def configure(self) -> None:
+        """Write the configuration, as a user would."""
+        text = CONFIGURATION.format(
+            number=self.number, api_url=self.api_url, create_url=self.create_url, database=self.database
+        )
+        (self.folder / "vtsync.toml").write_text(text, encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        """For the demo's processes: their configuration, and nothing of the user's own."""
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("VTSYNC_")}
+        return mine | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "DEMO_TOKEN": self.token}
+
+    def sandbox_command(self) -> list[str]:
+        """Start the sandbox on free ports."""
+        return [
+            sys.executable,
+            "-m",
+            "worker.virtualtext.sandbox",
+            "--api-port=0",
+            "--create-port=0",
+            f"--ready-file={self.ready_file}",
+        ]
+
+    def up_command(self) -> list[str]:
+        """Start worker and scheduler."""
+        return [sys.executable, "-m", "worker.cli", "up"]
+
+    def sandbox_address(self) -> dict[str, Any] | None:
+        """Where the sandbox listens, once it does."""
+        try:
+            address: dict[str, Any] = json.loads(self.ready_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return address
+
+    def authorization(self) -> dict[str, str]:
+        """The header for calls by hand."""
+        return {"Authorization": f"Bearer sandbox:{self.token}"}
+
+    def plain_celery(self) -> Celery:
+        """A Celery application as another service has it: it knows the broker and the names of the tasks, not us."""
+        from worker.app import embedded_settings
+
+        service = Celery("another-service")
+        service.conf.update(embedded_settings(self.folder / "data"))
+        return service
+
+    def contacts_in_state(self, state: str) -> int:
+        """How many contacts the store has in this push state."""
+        return self._count("SELECT count(*) FROM contact WHERE push_state = ?", state)
+
+    def contacts_adopted(self) -> int:
+        """How many contacts were found in VirtualText instead of created."""
+        return self._count("SELECT count(DISTINCT contact_id) FROM contact_event WHERE kind = ?", "adopted")
+
+    def messages(self, kind: str, state: str) -> int:
+        """How many messages of a kind the store has in this state."""
+        return self._count("SELECT count(*) FROM message WHERE kind = ? AND state = ?", kind, state)
+
+    def _count(self, statement: str, *values: str) -> int:
+        db = sqlite3.connect(f"file:{self.folder / 'data' / 'vtsync.sqlite3'}?mode=ro", uri=True, timeout=30)
+        try:
+            return int(db.execute(statement, values).fetchone()[0])
+        finally:
+            db.close()
