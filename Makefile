@@ -2,7 +2,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types imports check lock clean
+.PHONY: install demo test lint types imports check lock clean
+
+install: $(STAMP)
+	@echo "Ready: $(VENV)/bin/vtsync --help"
 
 demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo

@@ -31,11 +31,11 @@ def not_done(cause: Cause, **more: object) -> Outcome[Receipt]:
     return Outcome(Status.NOT_DONE, cause=cause, **{"detail": "as it said", **more})  # type: ignore[arg-type]
 
 
-def send(outcome: Outcome[Receipt], attempt: int = 1, expires_at: datetime | None = TOMORROW):  # noqa: ANN201
+def send(outcome: Outcome[Receipt], attempt: int = 1, expires_at: datetime | None = TOMORROW):
     return send_result(outcome, message_id=ID, attempt=attempt, expires_at=expires_at, now=NOW, jitter=0.0)
 
 
-def record(outcome: Outcome[Receipt], attempt: int = 1):  # noqa: ANN201
+def record(outcome: Outcome[Receipt], attempt: int = 1):
     return record_result(outcome, attempt=attempt, now=NOW, jitter=0.0)
 
 

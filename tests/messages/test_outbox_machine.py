@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
 from datetime import timedelta
@@ -72,8 +73,8 @@ class OutboxMachine(RuleBasedStateMachine):
 
     messages = Bundle("messages")
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(target=messages)
+    def begin(self) -> Any:
         if not _store:
             _store.append(_Store())
         _store[0].empty()
@@ -82,6 +83,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.really_sent: Counter[str] = Counter()
         self.resends: Counter[str] = Counter()
         self.fates: list[tuple[Any, ...]] = []
+        return multiple(*[self.box.send(number(i), f"first {i}") for i in range(4)])
 
     def answer(self, body: MessageBody, call: int) -> Outcome[Receipt]:
         fate = self.fates.pop(0) if self.fates else DONE
@@ -121,13 +123,13 @@ class OutboxMachine(RuleBasedStateMachine):
         except IdempotencyConflict:
             return multiple()
 
-    @rule(fates=st.lists(FATES, max_size=4))
-    def deliver(self, fates: list[tuple[Any, ...]]) -> None:
+    @rule(fates=st.lists(FATES, min_size=1, max_size=4), waited=st.booleans())
+    def deliver(self, fates: list[tuple[Any, ...]], waited: bool) -> None:
         self.fates = list(fates)
-        try:
-            deliver_due(self.box.runtime, limit=6)
-        except Vanished:
-            pass
+        if waited:
+            self.time_passes()
+        with contextlib.suppress(Vanished):
+            deliver_due(self.box.runtime, limit=len(fates))
 
     @rule()
     def another_worker_claims_and_vanishes(self) -> None:
@@ -143,7 +145,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def expires(self, one: str) -> None:
         self.box.change(one, expires_at=PAST + timedelta(days=1))
 
-    @rule(person=st.integers(0, 1))
+    @rule(person=st.integers(0, 3))
     def opts_out(self, person: int) -> None:
         with writing(self.box.engine) as connection:
             add_opt_out(connection, number(person), source="relay", detail="STOP", now=utcnow())

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.models import Settings, Trigger
+from worker.messages.liquid_dialect import TextEnvironment
 from worker.messages.templates import TemplateProblem
 from worker.messages.triggers import RecordEvent, Rule, TextIntent, compile_rules, evaluate
 
@@ -239,3 +243,12 @@ def test_a_narrower_rule_fires_only_where_the_wider_one_does(old: dict[str, Any]
 def test_the_same_event_gives_the_same_texts(old: dict[str, Any], new: dict[str, Any]) -> None:
     happened = event(old, new)
     assert evaluate([rule()], happened) == evaluate([rule()], happened)
+
+
+def test_the_operators_page_shows_triggers_that_work_and_every_filter() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "triggers.md").read_text(encoding="utf-8")
+    example = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    rules = compile_rules(Settings.model_validate(example))
+    assert [rule.name for rule in rules["crm"]] == ["welcome", "order_ready"]
+    listed = page.partition("Filters: ")[2].partition(".\n")[0]
+    assert set(re.findall("`([a-z_]+)`", listed)) == set(TextEnvironment().filters)

@@ -26,7 +26,7 @@ def init(
     except FileExistsError:
         usage(f"{path} exists already; nothing was written. Edit it, or name another file")
     say(f"Wrote {path}. Next:")
-    say("  1. put VIRTUALTEXT_UID and VIRTUALTEXT_TOKEN into .env beside it (never into the file itself)")
+    say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env beside it (never into the file itself)")
     say("  2. name your CRM under [connections], see `vtsync adapters`")
     say("  3. vtsync check     tries every credential and names every mistake")
     say("  4. vtsync plan      shows what a sync would do, without doing it")

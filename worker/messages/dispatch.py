@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +171,11 @@ def request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -
     try:
         return call(attempt.body)
     except Exception as error:
-        log.exception("request failed in the worker itself", message=attempt.message_id)
+        # Neither the error's own text nor local values: they may hold the text, the number or the credential.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        log.error(
+            "request failed in the worker itself", message=attempt.message_id, error=type(error).__name__, trace=trace
+        )
         detail = f"the worker failed with {type(error).__name__} during the request"
         return Outcome(Status.UNKNOWN, cause=Cause.CONNECTION_LOST, detail=detail)
 
