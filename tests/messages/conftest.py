@@ -1,29 +1,24 @@
-"""A store of each kind, an outbox in it, and a client that is told what VirtualText will answer."""
+"""An outbox in a store of each kind, and a client that is told what VirtualText will answer."""
 
 from __future__ import annotations
 
-import os
 import threading
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Row, create_engine, select, text, update
-from sqlmodel import SQLModel
+from sqlalchemy import Engine, Row, select, update
 
 from config.models import Account, Settings
 from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
 from worker.runtime import Runtime
-from worker.store.db import open_engine, reading, writing
+from worker.store.db import reading, writing
 from worker.store.models import MessageState, utcnow
 from worker.store.tables import account_state, message, message_event
 from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt, Status
 
-POSTGRES = os.environ.get("VTSYNC_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1/test")
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 
 Answer = Callable[[MessageBody, int], Outcome[Receipt]]
@@ -139,43 +134,6 @@ class Outbox:
     def account(self) -> Row[Any] | None:
         with reading(self.engine) as connection:
             return connection.execute(select(account_state)).one_or_none()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Engine]:
-    """A schema of this process's own, or a skip where there is no PostgreSQL."""
-    try:
-        admin = create_engine(POSTGRES, connect_args={"connect_timeout": 2})
-        schema = f"messages_{uuid.uuid4().hex[:12]}"
-        with admin.begin() as connection:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
-    except Exception as error:
-        if os.environ.get("VTSYNC_TEST_POSTGRES"):
-            raise
-        pytest.skip(f"no PostgreSQL: {type(error).__name__}")
-    engine = open_engine(f"{POSTGRES}?options=-csearch_path%3D{schema}")
-    SQLModel.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
-    with admin.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    admin.dispose()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty store of each kind."""
-    if request.param == "postgres":
-        engine = request.getfixturevalue("postgres")
-        yield engine
-        names = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
-        with engine.begin() as connection:
-            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-        return
-    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite3'}")
-    SQLModel.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

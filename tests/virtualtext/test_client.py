@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import multiprocessing
 import socket
 import ssl
@@ -202,6 +203,15 @@ _CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{"status"
         pytest.param(answers(SENT), DONE, None, id="whole"),
         pytest.param(answers_once(b'HTTP/1.0 200 OK\r\n\r\n{"status":true}'), DONE, None, id="until it closes"),
         pytest.param(answers(_CHUNKED), DONE, None, id="chunked"),
+        pytest.param(
+            answers(http(200, gzip.compress(b'{"status":"true"}'), "Content-Encoding: gzip")), DONE, None, id="gzip"
+        ),
+        pytest.param(
+            answers(http(200, gzip.compress(b" " * (8 << 20)), "Content-Encoding: gzip")),
+            UNKNOWN,
+            Cause.UNREADABLE,
+            id="bomb",
+        ),
         pytest.param(answers_once(_CUT), UNKNOWN, Cause.CONNECTION_LOST, id="truncated"),
         pytest.param(answers_once(_CHUNKED[:-9]), UNKNOWN, Cause.CONNECTION_LOST, id="chunks truncated"),
         pytest.param(answers_once(b"HTTP/1.1 200 OK\r\nConte"), UNKNOWN, Cause.UNREADABLE, id="head truncated"),
@@ -241,6 +251,19 @@ def test_what_a_server_does(behaviour: Behaviour, status: Status, cause: Cause |
 )
 def test_no_server_holds_a_thread_for_ever(behaviour: Behaviour) -> None:
     with serving(behaviour, read=0.3) as (_, client):
+        outcome = client.send_message(TEXT)
+    assert (outcome.status, outcome.cause) == (UNKNOWN, Cause.TIMEOUT)
+
+
+def test_pauses_count_together() -> None:
+    def pauses(visit: Visit) -> None:
+        visit.read_request()
+        for part in (SENT[:20], SENT[20:]):
+            visit.server.released.wait(0.3)
+            visit.sock.sendall(part)
+        visit.server.released.wait(30)
+
+    with serving(pauses, read=0.5) as (_, client):
         outcome = client.send_message(TEXT)
     assert (outcome.status, outcome.cause) == (UNKNOWN, Cause.TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""The commands to get going: init, check, migrate, adapters, sandbox, demo."""
+"""The commands to get going: init, check, schema, migrate, adapters, sandbox, demo."""
 
 from __future__ import annotations
 
@@ -113,6 +113,14 @@ def adapters(
         )
     else:
         say("`vtsync adapters NAME` shows an adapter's options.")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from config.schema import json_schema
+
+    show_json(json_schema())
 
 
 @app.command()

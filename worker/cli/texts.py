@@ -110,7 +110,7 @@ def messages(
 ) -> None:
     """List texts and records, newest first, with the reason for their state."""
     from worker.messages.listing import find_messages
-    from worker.messages.states import MessageState
+    from worker.store.models import MessageState
 
     if state is not None and state not in set(MessageState):
         usage(f'there is no state "{state}"; there are: {", ".join(MessageState)}')

@@ -170,13 +170,12 @@ def request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -
     """Make the request. An error of our own after this point is an unknown outcome, too."""
     try:
         return call(attempt.body)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the text may be on its way
         # Neither the error's own text nor local values: they may hold the text, the number or the credential.
         trace = "".join(traceback.format_tb(error.__traceback__))
-        log.error(
-            "request failed in the worker itself", message=attempt.message_id, error=type(error).__name__, trace=trace
-        )
-        detail = f"the worker failed with {type(error).__name__} during the request"
+        kind = type(error).__name__
+        log.error("request failed in the worker", message=attempt.message_id, error=kind, trace=trace)  # noqa: TRY400
+        detail = f"the worker failed with {kind} during the request"
         return Outcome(Status.UNKNOWN, cause=Cause.CONNECTION_LOST, detail=detail)
 
 

@@ -8,13 +8,14 @@ from crm_adapters.base import Adapter, SourceInvalid
 
 def build_adapter(settings: Settings, connection: str) -> Adapter:
     """The connection's adapter, ready to pull. Raises SourceInvalid when its options do not fit any more."""
-    from crm_adapters.registry import adapter_class
     from pydantic import ValidationError
+
+    from crm_adapters.registry import adapter_class
 
     configured = settings.connections[connection]
     cls = adapter_class(configured.adapter)
     try:
-        options = cls.Options.model_validate(configured.options)
+        options = settings.adapter_options(configured, cls.Options)
     except ValidationError:
         raise SourceInvalid(
             f'the options of connection "{connection}" do not fit "{configured.adapter}"; run `vtsync check`'

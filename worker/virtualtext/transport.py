@@ -246,13 +246,14 @@ def _read(response: BaseHTTPResponse, max_bytes: int) -> Answer:
 
 def _gather(response: BaseHTTPResponse, max_bytes: int, pieces: list[bytes]) -> None:
     size = 0
+    encoded = "content-encoding" in response.headers
     while True:
         # In pieces, since a buffer as large as the bound would be set aside for an answer of unstated length.
         wanted = min(PIECE_BYTES, max_bytes + 1 - size)
-        piece = response.read(wanted)
+        piece = response.read(wanted, decode_content=encoded)
         pieces.append(piece)
         size += len(piece)
         if size > max_bytes:
             raise TooLarge(f"the answer is longer than {max_bytes:,} bytes")
-        if len(piece) < wanted:
+        if not piece or (response.length_remaining == 0 and not encoded):
             return

@@ -27,7 +27,9 @@ SHOWN_CONVERSATIONS = 200
 SHOWN_MESSAGES = 300
 PAGE_SIZE = 100
 # The page loads nothing from anywhere, whatever a text says.
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
 
 
 class Refused(Exception):
