@@ -184,6 +184,7 @@ GROWTH = {
     "many lists": "{% assign x = big | split: '' %}" + "{% assign y = big | split: '' %}{% assign z = x %}{{ status }}",
     "digits": "{{ 1.5 | round: 999999999 }}",
     "date width": "{{ due | date: '%999999999Y' }}",
+    "product": "{{ 1000000000000000000000 | times: 1000000000000000000000 }}",
     "infinity": "{{ price | plus: '1e400' }}",
     "not a number": "{{ price | times: 'nan' }}",
     "by zero": "{{ visits | divided_by: 0 }}",
