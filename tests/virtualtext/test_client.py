@@ -355,6 +355,21 @@ def test_waiting_for_a_free_connection_ends_and_was_never_asked() -> None:
     assert len(server.requests) == 1
 
 
+def test_a_long_list_arrives_whole_up_to_its_bound() -> None:
+    entries = [{"id": f"c{number}", "phoneNumber": f"+1415{number:07}"} for number in range(60_000)]
+    body = orjson.dumps({"contacts": entries})
+    assert len(body) > 2 * transport.PIECE_BYTES
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:1_500_000], body[1_500_000:]))
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    for answer in (http(200, body), chunked):
+        with serving(answers(answer), concurrency=1) as (_, client):
+            contacts = client.list_contacts().value
+            assert contacts is not None
+            assert [contact.id for contact in contacts] == [entry["id"] for entry in entries]
+            assert client.list_contacts(max_bytes=len(body)).done
+            assert client.list_contacts(max_bytes=len(body) - 1).cause is Cause.UNREADABLE
+
+
 # Connections
 
 
