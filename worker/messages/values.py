@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool
@@ -16,6 +17,7 @@ _PLACEHOLDERS = frozenset(
 """What forms and exports write where there is nothing. Compared without regard to capital letters."""
 
 
+@lru_cache(maxsize=4096)
 def slug(name: str) -> str:
     """The name of a field in a template: ``First Name`` is ``first_name``. Empty when it has no letter or digit.
 
@@ -60,5 +62,7 @@ def scalar(value: object) -> Scalar | None:
 
 def _printable(text: str) -> str:
     """Without control characters, which no phone shows and some databases refuse; line breaks stay."""
+    if text.isprintable():
+        return text
     text = text.replace("\r\n", "\n").replace("\t", " ")
     return "".join(c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs"))
