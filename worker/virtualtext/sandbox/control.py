@@ -219,12 +219,13 @@ class Control:
         return _slice("injections", self._log.injections(), asked.query)
 
     def _conversations(self, asked: Asked) -> object:
-        if asked.query.get("version") == str(self._state.version):
-            return None
         state = self._state
+        version = f"{state.version}.{self._log.count_injections()}.{self._relay.failed}"
+        if asked.query.get("version") == version:
+            return None
         found = state.conversations(asked.query.get("q", ""), SHOWN_CONVERSATIONS)
         return {
-            "version": state.version,
+            "version": version,
             "summary": self.summary(),
             "conversations": [self._entry(conversation) for conversation in found],
         }

@@ -72,6 +72,10 @@ class Log:
         with self._lock:
             return list(self._injections)
 
+    def count_injections(self) -> int:
+        """How many requests a fault hit."""
+        return len(self._injections)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """How many requests came to what: endpoint -> outcome -> count."""
         counts: dict[str, dict[str, int]] = {}

@@ -71,7 +71,10 @@ class Sandbox:
     def stop(self) -> None:
         """Close both hosts and end the thread. May be called again."""
         thread, self._thread = self._thread, None
-        if thread is not None:
+        if thread is None:
+            for listener in self._listeners:
+                listener.close()
+        else:
             self._loop.call_soon_threadsafe(self._over.set)
             thread.join()
 
