@@ -144,28 +144,23 @@ class Control:
 
     def summary(self) -> dict[str, Any]:
         """Everything that can be counted."""
+        with self._state.lock:
+            return self._counted()
+
+    def _counted(self) -> dict[str, Any]:
         state, messages = self._state, self._state.messages
-        duplicates = state.duplicate_texts()
         injections = self._log.injections()
         return {
             "version": state.version,
-            "accounts": [
-                {
-                    "uid": account.uid,
-                    "numbers": account.numbers,
-                    "contacts": state.count_contacts(account.uid),
-                    "webhook": _origin(state.webhook(account.uid)),
-                }
-                for account in list(state.accounts.values())
-            ],
-            "contacts": sum(state.count_contacts(uid) for uid in list(state.accounts)),
+            "accounts": [self._account_summary(account) for account in state.accounts.values()],
+            "contacts": sum(state.count_contacts(uid) for uid in state.accounts),
             "conversations": state.count_conversations(),
             "duplicate_phones": state.duplicate_phones(),
             "messages": {
                 kind: sum(message.kind == kind for message in messages)
                 for kind in ("sent_by_platform", "recorded", "inbound")
             },
-            "duplicate_texts": duplicates,
+            "duplicate_texts": state.duplicate_texts(),
             "opted_out": sorted(phone for _, phone in state.opt_outs),
             "requests": self._log.counts(),
             "peak_in_flight": self._log.peak_in_flight,
@@ -174,12 +169,15 @@ class Control:
                 "injected": len(injections),
                 "written_but_not_told": sum(i.written and i.action != "delay" for i in injections),
             },
-            "relay": {
-                "delivered": self._relay.delivered,
-                "failed": self._relay.failed,
-                "waiting": self._relay.waiting,
-                "last_error": self._relay.last_error,
-            },
+            "relay": self._relay.counts(),
+        }
+
+    def _account_summary(self, account: Account) -> dict[str, Any]:
+        return {
+            "uid": account.uid,
+            "numbers": account.numbers,
+            "contacts": self._state.count_contacts(account.uid),
+            "webhook": _origin(self._state.webhook(account.uid)),
         }
 
     # routes

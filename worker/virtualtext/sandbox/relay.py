@@ -49,6 +49,15 @@ class Relay:
         """Messages whose announcement is not over."""
         return len(self._tasks)
 
+    def counts(self) -> dict[str, int | str]:
+        """What became of the events; ``last_error`` says why the last one failed that did."""
+        return {
+            "delivered": self.delivered,
+            "failed": self.failed,
+            "waiting": self.waiting,
+            "last_error": self.last_error,
+        }
+
     def announce(self, message: Message) -> None:
         """Start announcing ``message``; returns at once."""
         url = self._state.webhook(message.account)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypedDict
 Kind = Literal["sent_by_platform", "recorded", "inbound"]
 
 STOP_WORDS = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
-START_WORDS = frozenset({"START", "UNSTOP"})
+START_WORDS = frozenset({"START", "UNSTOP", "YES"})
 
 
 class ContactJson(TypedDict):
@@ -104,7 +104,8 @@ class State:
             scheme, _, credential = authorization.partition(" ")
             uid, _, token = credential.partition(":")
             if scheme == "Bearer" and uid and token:
-                account = self.accounts.setdefault(uid, Account(uid, token))
+                with self.lock:
+                    account = self.accounts.setdefault(uid, Account(uid, token))
         return account
 
     def webhook(self, uid: str) -> str:
@@ -264,8 +265,7 @@ class State:
 
     def _read_keyword(self, uid: str, message: Message) -> None:
         word = "".join(filter(str.isalnum, message.text)).upper()
-        opted_out = (uid, message.from_number) in self.opt_outs
         if word in STOP_WORDS:
             self.opt_outs.add((uid, message.from_number))
-        elif word in START_WORDS or (word == "YES" and opted_out):
+        elif word in START_WORDS:
             self.opt_outs.discard((uid, message.from_number))
