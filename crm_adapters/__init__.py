@@ -1,0 +1,1 @@
+"""Adapters: one CRM a module. Read ``base`` first."""

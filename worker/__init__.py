@@ -1,0 +1,1 @@
+"""The worker: from CRM changes to VirtualText contacts and texts."""

@@ -54,15 +54,18 @@ def check_store(runtime: Runtime) -> CheckResult:
 
 def check_broker(runtime: Runtime) -> CheckResult:
     """Connect to the broker."""
-    from worker.app import app, broker_description
+    from worker.app import app
+    from worker.broker import describe
 
-    del runtime  # the Celery application reads the same configuration
-    try:
-        with app.connection_for_write(connect_timeout=5) as connection:
+    where = describe(runtime.settings)
+    with app.connection_for_write() as connection:
+        try:
             connection.ensure_connection(max_retries=1, timeout=5)
-    except (OSError, *app.connection_for_write().recoverable_connection_errors) as error:
-        return CheckResult("broker", False, f"{broker_description()} cannot be reached ({type(error).__name__})")
-    return CheckResult("broker", True, broker_description())
+        except (OSError, *connection.recoverable_connection_errors) as error:
+            return CheckResult(
+                "broker", False, f"{where} cannot be reached ({type(error).__name__}); start it, or correct broker.url"
+            )
+    return CheckResult("broker", True, where)
 
 
 def check_account(runtime: Runtime, name: str) -> CheckResult:

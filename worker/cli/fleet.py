@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import Json, ago, app, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import FAILED, Json, ago, app, fail, open_store_runtime, say, show_json, table, usage
 
 if TYPE_CHECKING:
     from worker.overview import Overview
@@ -15,28 +15,31 @@ if TYPE_CHECKING:
 @app.command()
 def up() -> None:
     """Run worker and scheduler together, until Ctrl-C."""
-    from worker.processes import run_up
+    from worker.processes import AlreadyRunning, run_up
 
     open_store_runtime()
-    raise typer.Exit(run_up())
+    try:
+        raise typer.Exit(run_up())
+    except AlreadyRunning as error:
+        fail(str(error), FAILED)
 
 
 @app.command()
 def worker() -> None:
     """Run one worker process (for fleets; `vtsync up` runs all of it)."""
-    from worker.processes import exec_worker
+    from worker.processes import run_worker
 
     open_store_runtime()
-    exec_worker()
+    run_worker()
 
 
 @app.command()
 def beat() -> None:
     """Run the scheduler (for fleets; a second one does no harm)."""
-    from worker.processes import exec_beat
+    from worker.processes import run_beat
 
     open_store_runtime()
-    exec_beat()
+    run_beat()
 
 
 @app.command()

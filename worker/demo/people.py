@@ -25,7 +25,7 @@ _FIRST = (
 _LAST = (
     "Adeyemi Bauer Castillo Chen Costa Dubois Eriksson Fernández García Haddad Ivanova Jackson Kim Kowalski Larsen "
     "Martínez Müller Nakamura Novák O'Connor Okafor Patel Quispe Rossi Schmidt Silva Singh Tanaka Torres Weber "
-    "Williams Yılmaz Zhang"
+    "Williams Yilmaz Zhang"
 ).split()
 _STAGES = ("Lead", "Lead", "Opportunity", "Customer")
 

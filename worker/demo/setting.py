@@ -108,7 +108,7 @@ class Setting:
 
     def plain_celery(self) -> Celery:
         """A Celery application as another service has it: it knows the broker and the names of the tasks, not us."""
-        from worker.app import embedded_settings
+        from worker.broker import embedded_settings
 
         service = Celery("another-service")
         service.conf.update(embedded_settings(self.folder / "data"))

@@ -209,6 +209,8 @@ class _Run:
             values |= {"batch_id": None}
             if self.lists_everything:
                 values |= {"cursor": None}  # the next listing starts at the top
+        elif state is RunState.INTERRUPTED:
+            values |= {"next_run_at": now}  # the next tick goes on with it
         try:
             with writing(self.runtime.engine) as db:
                 verdict = self.watch.settle(db, self.lease.batch_id, now) if self.watch else None

@@ -1,0 +1,35 @@
+"""The Celery application, and nothing else. Its settings come from the vtsync configuration when first used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, signals
+
+
+class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
+    """Celery whose configuration is read late, so that importing tasks needs no configuration file."""
+
+    def _load_config(self) -> Any:
+        from worker.broker import celery_settings
+        from worker.runtime import open_runtime
+
+        self.config_from_object(celery_settings(open_runtime().settings))
+        return super()._load_config()
+
+
+app = ConfiguredCelery("vtsync", include=["worker.tasks"], set_as_current=False)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
+def _keep_our_logging(**_: Any) -> None:
+    from worker.logs import set_up_logging
+
+    set_up_logging()
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator] # Celery has no types
+def _stop_at_safe_points(**_: Any) -> None:
+    from worker.runtime import open_runtime
+
+    open_runtime().stop.set()

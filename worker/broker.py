@@ -1,0 +1,166 @@
+"""How Celery is set up, from the configuration. Every setting says why it is not left at its default.
+
+The queue is a hint and the database is the truth, so none of this has to be perfect: a lost message is found again by
+the next tick, a doubled one does nothing twice. It has to survive: broker restarts, dropped connections, deploys.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kombu import Queue
+
+from config.models import Settings
+
+# Celery's own default queue: a service that knows only the broker's URL and a task's name reaches it.
+INTAKE = "celery"
+SYNC, PUSH, MESSAGES, RECORDS = "vtsync.sync", "vtsync.push", "vtsync.messages", "vtsync.records"
+INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS)
+"""Apart, so that a million-contact back-fill never delays a text."""
+
+RESULT_SECONDS = 3600
+_SLACK_SECONDS = 300
+
+
+def celery_settings(settings: Settings) -> dict[str, Any]:
+    """The Celery settings for a configuration: the embedded broker, Redis or RabbitMQ."""
+    url = settings.broker.url.get_secret_value() if settings.broker.url else None
+    longest = settings.worker.time_limit.total_seconds() + _SLACK_SECONDS
+    chosen = embedded_settings(settings.data_dir) if url is None else server_settings(url, longest)
+    if settings.broker.result_url is not None:
+        chosen["result_backend"] = settings.broker.result_url.get_secret_value()
+    return _common(settings, longest) | chosen
+
+
+def _common(settings: Settings, longest: float) -> dict[str, Any]:
+    return {
+        # JSON only: a message can never run code.
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "timezone": "UTC",
+        # Only the public tasks have results (each says so); nobody reads the others'.
+        "task_ignore_result": True,
+        "result_expires": RESULT_SECONDS,
+        # One message at a time a thread: what is prefetched is lost or doubled when a worker is killed.
+        "worker_prefetch_multiplier": 1,
+        # Threads: requests wait for the network. Celery's time limits do nothing on them, so the code has deadlines of
+        # its own; the limits below are for those who run the prefork pool, and lie behind those deadlines.
+        "worker_pool": "threads",
+        "worker_concurrency": settings.worker.concurrency,
+        "task_soft_time_limit": longest,
+        "task_time_limit": longest + _SLACK_SECONDS,
+        # A broker that is away, at the start or later, is waited for, for ever (the default gives up after 100).
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # On a lost connection a late-acknowledged task comes again; it does nothing twice. Cancelling it would turn
+        # requests that are on the wire into unknown ones.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # SIGTERM: running tasks end at their next safe point, within the longest request.
+        "worker_soft_shutdown_timeout": 60,
+        "worker_enable_soft_shutdown_on_idle": True,
+        # Workers need not talk to each other.
+        "worker_enable_remote_control": False,
+        "worker_send_task_events": False,
+        # Our own log handlers stay.
+        "worker_hijack_root_logger": False,
+        "task_default_queue": INTAKE,
+        "task_queues": [Queue(INTAKE), *(Queue(name) for name in INTERNAL)],
+        "task_routes": {
+            "vtsync.push_contacts": {"queue": PUSH},
+            "vtsync.deliver_messages": {"queue": MESSAGES},
+            "vtsync.record_messages": {"queue": RECORDS},
+            "vtsync.run_sync": {"queue": SYNC},
+        },
+        "beat_schedule": {
+            # One static entry: the tick claims what is due in the store, so a second beat runs nothing twice.
+            "tick": {
+                "task": "vtsync.tick",
+                "schedule": settings.worker.sweep_every,
+                # After a downtime one tick is enough, not a backlog of them.
+                "options": {"expires": settings.worker.sweep_every.total_seconds() * 2},
+            }
+        },
+        "beat_schedule_filename": str(settings.data_dir.absolute() / "beat-schedule"),
+        # Sleep no longer than the tick, whatever else is scheduled.
+        "beat_max_loop_interval": min(settings.worker.sweep_every.total_seconds(), 5),
+    }
+
+
+def embedded_settings(data_dir: Path) -> dict[str, Any]:
+    """The broker of one machine: files in ``data_dir``. Several processes share them, no server is needed.
+
+    Another process on the machine that wants to enqueue uses exactly these three settings.
+    """
+    folder = data_dir.absolute() / "broker"
+    queue, control, results = folder / "queue", folder / "control", folder / "results"
+    for path in (queue, control, results):
+        path.mkdir(parents=True, exist_ok=True)
+    return {
+        "broker_url": "filesystem://",
+        "broker_transport_options": {
+            "data_folder_in": str(queue),
+            "data_folder_out": str(queue),
+            "control_folder": str(control),
+            # How long an idle worker sleeps between looks at the folder; a second is Kombu's default.
+            "polling_interval": 0.1,
+        },
+        "result_backend": f"file://{results}",
+    }
+
+
+def server_settings(url: str, longest: float) -> dict[str, Any]:
+    """Redis or RabbitMQ by URL. ``longest`` is how many seconds a task may run."""
+    if url.startswith("amqp"):
+        return _rabbitmq(url)
+    return _redis(url, longest)
+
+
+def _redis(url: str, longest: float) -> dict[str, Any]:
+    socket = {"socket_keepalive": True, "socket_connect_timeout": 5, "socket_timeout": 30, "health_check_interval": 25}
+    options = socket | {
+        # Redis gives a message to another worker when this runs out, so it lies above the longest task. The shortest
+        # among the applications that share a database counts for all: give this one a database of its own.
+        "visibility_timeout": int(longest + _SLACK_SECONDS),
+        "queue_order_strategy": "round_robin",
+    }
+    if url.startswith("sentinel"):
+        options["master_name"] = "mymaster"
+    return {
+        "broker_url": url,
+        "broker_transport_options": options,
+        "result_backend": url if url.startswith(("redis", "rediss")) else "disabled",
+        "result_backend_transport_options": {"visibility_timeout": int(longest + _SLACK_SECONDS)},
+        "visibility_timeout": int(longest + _SLACK_SECONDS),
+        "redis_socket_keepalive": True,
+        "redis_socket_connect_timeout": 5,
+        "redis_socket_timeout": 30,
+        "redis_backend_health_check_interval": 25,
+    }
+
+
+def _rabbitmq(url: str) -> dict[str, Any]:
+    quorum = {"x-queue-type": "quorum"}
+    return {
+        "broker_url": url,
+        # Results go back to the process that asked, as Celery's clients expect on RabbitMQ.
+        "result_backend": "rpc://",
+        "result_persistent": False,
+        "broker_heartbeat": 30,
+        "task_queues": [
+            # Declared as any Celery client declares it, or RabbitMQ would refuse one of the two.
+            Queue(INTAKE),
+            # Replicated: they survive the loss of a node.
+            *(Queue(name, queue_arguments=quorum) for name in INTERNAL),
+        ],
+    }
+
+
+def describe(settings: Settings) -> str:
+    """Which broker it is, for a person, without its password."""
+    from kombu.utils.url import maybe_sanitize_url
+
+    if settings.broker.url is None:
+        return f"files in {settings.data_dir.absolute() / 'broker'}"
+    return str(maybe_sanitize_url(settings.broker.url.get_secret_value()))

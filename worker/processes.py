@@ -1,0 +1,162 @@
+"""Runs the worker and the scheduler: as this process (`vtsync worker`, `vtsync beat`), or both as children (`vtsync up`)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from worker.runtime import Runtime, open_runtime
+
+STOP_SECONDS = 75.0
+"""Longer than the longest request, so that what is on the wire ends and is written down."""
+LONGEST_BACK_OFF_SECONDS = 30.0
+PR_SET_PDEATHSIG = 1
+
+
+class AlreadyRunning(Exception):
+    """Another `vtsync up` works in this data folder."""
+
+
+def run_worker() -> None:
+    """Be a worker until asked to stop; exits with Celery's code."""
+    from worker.app import app
+    from worker.broker import INTAKE, INTERNAL, describe
+
+    runtime = open_runtime()
+    _introduce("worker", runtime, describe(runtime.settings))
+    worker = app.Worker(
+        quiet=True,
+        hostname=f"vtsync-{os.getpid()}@%h",
+        queues=",".join((INTAKE, *INTERNAL)),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        loglevel="INFO",
+    )
+    worker.start()
+    sys.exit(worker.exitcode or 0)
+
+
+def run_beat() -> None:
+    """Be the scheduler until asked to stop."""
+    from worker.app import app
+    from worker.broker import describe
+
+    runtime = open_runtime()
+    runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _introduce("scheduler", runtime, describe(runtime.settings))
+    app.Beat(quiet=True, loglevel="INFO").run()
+
+
+def run_up() -> int:
+    """Run a worker and a scheduler, start again whichever dies, until asked to stop. Raises AlreadyRunning."""
+    data_dir = open_runtime().settings.data_dir.absolute()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with _only_one(data_dir / "up.lock"):
+        return _Supervisor([_Child("worker"), _Child("beat")]).run()
+
+
+@dataclass
+class _Child:
+    """A process that is to run as long as we do."""
+
+    command: str
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    next_start: float = 0.0
+
+    def ensure_running(self) -> None:
+        """Start it, or start it again with a growing pause."""
+        now = time.monotonic()
+        if self.process is not None and self.process.poll() is not None:
+            print(f"{self.command} ended with code {self.process.returncode}; starting it again", file=sys.stderr)  # noqa: T201
+            self.process = None
+            self.next_start = now + min(2.0**self.failures - 1, LONGEST_BACK_OFF_SECONDS)
+            self.failures += 1
+        if self.process is None and now >= self.next_start:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", self.command], preexec_fn=_die_with_parent, start_new_session=True
+            )
+
+    def stop(self, how: signal.Signals) -> None:
+        """Ask it to end."""
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(how)
+
+
+@dataclass
+class _Supervisor:
+    children: list[_Child]
+    stopping: bool = field(default=False, init=False)
+
+    def run(self) -> int:
+        """Watch over the children; 0 when all ended well after a stop was asked for."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        while not self.stopping:
+            for child in self.children:
+                child.ensure_running()
+            time.sleep(0.2)
+        return self._stop()
+
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _stop(self) -> int:
+        deadline = time.monotonic() + STOP_SECONDS
+        running = [child.process for child in self.children if child.process is not None]
+        for child in self.children:
+            child.stop(signal.SIGTERM)
+        for process in running:
+            try:
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return max((abs(process.returncode) for process in running), default=0)
+
+
+def _die_with_parent() -> None:
+    """A child must not outlive a parent that was killed (Linux; elsewhere the next `up` says what still runs)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _only_one(path: Path):  # type: ignore[no-untyped-def] # a generator for contextmanager
+    lock: IO[str] = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise AlreadyRunning(
+            f"another `vtsync up` runs with the data folder {path.parent}; stop that one first"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def _introduce(role: str, runtime: Runtime, broker: str) -> None:
+    """Say calmly what this process works on."""
+    import structlog
+
+    log = structlog.get_logger("vtsync")
+    store = runtime.engine.url.render_as_string(hide_password=True)
+    log.info(f"{role} ready", broker=broker, store=store)
+    if role == "scheduler":
+        for name, connection in runtime.settings.connections.items():
+            when = "disabled" if not connection.enabled else connection.schedule or "by hand"
+            log.info("connection", name=name, adapter=connection.adapter, schedule=when)
