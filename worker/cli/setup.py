@@ -126,14 +126,18 @@ def schema() -> None:
 @app.command()
 def sandbox(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    api_port: Annotated[int, typer.Option(help="Port of the API and of the page that shows the phones.")] = 8400,
-    create_port: Annotated[int, typer.Option(help="Port of the host that creates contacts.")] = 8401,
+    api_port: Annotated[int, typer.Option(help="Port of the API and of the page that shows the phones.")] = 8700,
+    create_port: Annotated[int, typer.Option(help="Port of the host that creates contacts.")] = 8701,
+    any_credentials: Annotated[
+        bool, typer.Option("--any-credentials", help="Accept every uid and token, and every number to send from.")
+    ] = False,
+    relay_url: Annotated[str, typer.Option(help="Where to post each message that is sent or received.")] = "",
 ) -> None:
     """Run a VirtualText of your own to try things against. It texts nobody."""
     from worker.virtualtext.sandbox import serve
 
     try:
-        serve(host=host, api_port=api_port, create_port=create_port)
+        serve(host, api_port, create_port, any_credentials=any_credentials, relay_url=relay_url)
     except OSError as error:
         where = f"{host}:{api_port} and {host}:{create_port}"
         fail(f"cannot listen on {where} ({error.strerror}); choose others with --api-port and --create-port", FAILED)

@@ -164,7 +164,7 @@ class Demo:
         self._fact("texts sent so far", 3, self._sent(record))
         self._fact("texts recorded, not sent", 1, record["messages"]["recorded"])
         self._fact(
-            "repeated jobs that did nothing twice", int(again["duplicate"]), 1 - len(record["duplicate_messages"])
+            "repeated jobs that did nothing twice", int(again["duplicate"]), 1 - len(record["duplicate_texts"])
         )
 
     def _a_mass_change(self) -> None:
@@ -310,7 +310,7 @@ class Demo:
 
     @staticmethod
     def _sent(record: dict[str, Any]) -> int:
-        return int(record["messages"]["sent"])
+        return int(record["messages"]["sent_by_platform"])
 
 
 def _calls(record: dict[str, Any], endpoint: str) -> int:

@@ -17,7 +17,7 @@ data_dir = "data"
 [accounts.demo]
 uid = "sandbox"
 token = {{ env = "DEMO_TOKEN" }}
-from_number = "{number}"
+from_number = "+12025550100"
 api_url = "{api_url}"
 create_url = "{create_url}"
 
@@ -60,17 +60,16 @@ class Setting:
         self.export = folder / "export.csv"
         self.database = folder / "crm.sqlite3"
         self.ready_file = folder / "sandbox.json"
-        self.api_url = self.create_url = self.number = ""
+        self.api_url = self.create_url = ""
 
     def connect(self, address: dict[str, Any]) -> None:
         """Take over where the sandbox listens."""
         self.api_url, self.create_url = address["api_url"], address["create_url"]
-        self.number = address["accounts"][0]["numbers"][0]
 
     def configure(self) -> None:
         """Write the configuration, as a user would."""
         text = CONFIGURATION.format(
-            number=self.number, api_url=self.api_url, create_url=self.create_url, database=self.database
+            api_url=self.api_url, create_url=self.create_url, database=self.database
         )
         (self.folder / "vtsync.toml").write_text(text, encoding="utf-8")
 
