@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kombu import Queue
+from kombu.entity import Queue
 
 from config.models import Settings
 
@@ -66,7 +66,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # Our own log handlers stay.
         "worker_hijack_root_logger": False,
         "task_default_queue": INTAKE,
-        "task_queues": [Queue(INTAKE), *(Queue(name) for name in INTERNAL)],
+        "task_queues": [_queue(name) for name in (INTAKE, *INTERNAL)],
         "task_routes": {
             "vtsync.push_contacts": {"queue": PUSH},
             "vtsync.deliver_messages": {"queue": MESSAGES},
@@ -86,6 +86,10 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # Sleep no longer than the tick, whatever else is scheduled.
         "beat_max_loop_interval": min(settings.worker.sweep_every.total_seconds(), 5),
     }
+
+
+def _queue(name: str, **arguments: Any) -> Any:
+    return Queue(name, **arguments)  # type: ignore[no-untyped-call] # Kombu has no types
 
 
 def embedded_settings(data_dir: Path) -> dict[str, Any]:
@@ -150,9 +154,9 @@ def _rabbitmq(url: str) -> dict[str, Any]:
         "broker_heartbeat": 30,
         "task_queues": [
             # Declared as any Celery client declares it, or RabbitMQ would refuse one of the two.
-            Queue(INTAKE),
+            _queue(INTAKE),
             # Replicated: they survive the loss of a node.
-            *(Queue(name, queue_arguments=quorum) for name in INTERNAL),
+            *(_queue(name, queue_arguments=quorum) for name in INTERNAL),
         ],
     }
 

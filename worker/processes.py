@@ -1,4 +1,4 @@
-"""Runs the worker and the scheduler: as this process (`vtsync worker`, `vtsync beat`), or both as children (`vtsync up`)."""
+"""Runs worker and scheduler: as this process (`vtsync worker`, `vtsync beat`) or as children (`vtsync up`)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def build_adapter(settings: Settings, connection: str) -> Adapter:
     configured = settings.connections[connection]
     cls = adapter_class(configured.adapter)
     try:
-        options = settings.adapter_options(configured, cls.Options)
+        options = settings.adapter_options(connection, cls.Options)
     except ValidationError:
         raise SourceInvalid(
             f'the options of connection "{connection}" do not fit "{configured.adapter}"; run `vtsync check`'

@@ -202,7 +202,7 @@ class _Run:
         return self._finish(RunState.DONE, "")
 
     def _finish(self, state: RunState, error: str) -> SyncReport:
-        """Close the run: settle its texts, and after a complete pull set the baselines and end the batch."""
+        """Close the run: settle its texts unless it will go on, and after a complete pull end the batch."""
         now = utcnow()
         values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "run_id": None}
         if state is RunState.DONE:
@@ -213,7 +213,9 @@ class _Run:
             values |= {"next_run_at": now}  # the next tick goes on with it
         try:
             with writing(self.runtime.engine) as db:
-                verdict = self.watch.settle(db, self.lease.batch_id, now) if self.watch else None
+                verdict = None
+                if self.watch and state is not RunState.INTERRUPTED:  # the run that goes on from it settles for both
+                    verdict = self.watch.settle(db, self.lease.batch_id, now)
                 counts = replace(self.counts, state=state, error=error, held=verdict.held if verdict else 0)
                 self._store_run(db, counts, state=state, error=error, finished_at=now)
                 self.lease.fence(db, **values)
