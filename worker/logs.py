@@ -26,8 +26,13 @@ def set_up_logging(level: str | None = None) -> None:
         mask_numbers,
     ]
     as_json = os.environ.get("VTSYNC_LOG") == "json"
+    # Plain tracebacks: local values could hold a text, a number or a credential.
     renderer: Any = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -39,12 +44,11 @@ def set_up_logging(level: str | None = None) -> None:
     final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if as_json:
         final.append(structlog.processors.format_exc_info)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[*final, renderer], foreign_pre_chain=[*shared, _mask_event])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[*final, renderer], foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(chosen)
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # warns that files have no host name
     for noisy in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "alembic", "urllib3", "kombu"):
         logging.getLogger(noisy).setLevel(max(chosen, logging.WARNING))
 
@@ -55,11 +59,3 @@ def mask_numbers(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
         if isinstance(value, str):
             event[key] = _NUMBER.sub(lambda found: mask(found[0]), value)
     return event
-
-
-def _mask_event(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    record = event.get("_record")
-    if record is not None:
-        event["event"] = record.getMessage()
-        record.args = ()
-    return mask_numbers(logger, method, event)

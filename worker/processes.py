@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -32,6 +33,7 @@ def run_worker() -> None:
     from worker.app import app
     from worker.broker import INTAKE, INTERNAL, describe
 
+    warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
     runtime = open_runtime()
     _introduce("worker", runtime, describe(runtime.settings))
     worker = app.Worker(

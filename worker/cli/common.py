@@ -14,7 +14,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -95,7 +95,9 @@ def console() -> Console:
     """Where text for people goes."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    # Without a terminal Rich assumes 80 columns and folds every id.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+    return Console(highlight=False, soft_wrap=False, width=width)
 
 
 @cache
@@ -152,8 +154,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
     shown = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        shown.add_column(column, overflow="fold", justify="right" if column.startswith("#") else "left")
-        shown.columns[-1].header = column.removeprefix("#")
+        whole = column in ("Id", "State", "To", "Phone", "Connection", "Account")
+        justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
+        shown.add_column(column.removeprefix("#"), overflow="fold", no_wrap=whole, justify=justify)
     count = 0
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))

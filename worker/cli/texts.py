@@ -24,6 +24,7 @@ from worker.cli.common import (
 
 if TYPE_CHECKING:
     from worker.messages.explain import Explanation, MessageHistory
+    from worker.messages.listing import ListedMessage
     from worker.messages.outbox import Enqueued
     from worker.runtime import Runtime
 
@@ -120,11 +121,8 @@ def messages(
         show_json(found)
         return
     table(
-        ["Id", "Kind", "State", "To", "From whom", "When", "Text", "Why"],
-        (
-            (m.id, m.kind, m.state, m.to_number, m.trigger or m.source, ago(m.created_at), _short(m.text), m.reason)
-            for m in found
-        ),
+        ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
+        ((m.id, m.state, m.to_number, _asked_by(m), ago(m.created_at), _short(m.text), m.reason) for m in found),
     )
     if not found:
         say("No messages.")
@@ -296,6 +294,11 @@ def _show_count(count: int, what: str, json: bool) -> None:
         say(f"{count} {what}")
     if not count:
         raise typer.Exit(FAILED)
+
+
+def _asked_by(message: ListedMessage) -> str:
+    record = " (record)" if message.kind == "record" else ""
+    return f"{message.trigger or message.source}{record}"
 
 
 def _short(text: str, limit: int = 60) -> str:

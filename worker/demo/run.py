@@ -163,9 +163,7 @@ class Demo:
         self._tell(f"1 text sent, 1 recorded; the repeated job got the first answer again ({first['message_id'][:8]}…)")
         self._fact("texts sent so far", 3, self._sent(record))
         self._fact("texts recorded, not sent", 1, record["messages"]["recorded"])
-        self._fact(
-            "repeated jobs that did nothing twice", int(again["duplicate"]), 1 - len(record["duplicate_texts"])
-        )
+        self._fact("repeated jobs that did nothing twice", int(again["duplicate"]), 1 - len(record["duplicate_texts"]))
 
     def _a_mass_change(self) -> None:
         self._say("Somebody imports a list: 40 deals are won at once")

@@ -68,9 +68,7 @@ class Setting:
 
     def configure(self) -> None:
         """Write the configuration, as a user would."""
-        text = CONFIGURATION.format(
-            api_url=self.api_url, create_url=self.create_url, database=self.database
-        )
+        text = CONFIGURATION.format(api_url=self.api_url, create_url=self.create_url, database=self.database)
         (self.folder / "vtsync.toml").write_text(text, encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
