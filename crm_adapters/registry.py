@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo
 
 from crm_adapters.base import Adapter
 
@@ -27,8 +26,8 @@ class UnknownAdapter(LookupError):
     """No adapter has this name. The text lists those that there are."""
 
 
-class BrokenAdapter(LookupError):
-    """A third party's adapter is registered and cannot be used. The text says why."""
+class BrokenAdapter(Exception):
+    """An adapter is registered under this name and cannot be used here. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +52,14 @@ class AdapterInfo:
 
 def adapter_names() -> list[str]:
     """The names that a connection may give as ``adapter``."""
-    return sorted({*BUILT_IN, *(point.name for point in _plugins())})
+    return sorted(_entry_points())
 
 
 def adapter_class(name: str) -> type[Adapter]:
     """The adapter's class. A built-in name cannot be taken by a plugin. Raises UnknownAdapter, BrokenAdapter."""
-    if name in BUILT_IN:
-        module, _, attribute = BUILT_IN[name].partition(":")
-        found: type[Adapter] = getattr(import_module(module), attribute)
-        return found
-    for point in _plugins():
-        if point.name == name:
-            return _load(point)
+    point = _entry_points().get(name)
+    if point is not None:
+        return _load(point)
     known = adapter_names()
     near = difflib.get_close_matches(name, known, n=1)
     hint = f'; did you mean "{near[0]}"?' if near else ""
@@ -72,46 +67,55 @@ def adapter_class(name: str) -> type[Adapter]:
 
 
 def describe() -> list[AdapterInfo]:
-    """Every adapter with its options. One that cannot be loaded says so in its summary."""
-    found = [_info(name, adapter_class(name), "built in") for name in BUILT_IN]
-    for point in _plugins():
-        source = point.dist.name if point.dist else "a plugin"
-        try:
-            found.append(_info(point.name, _load(point), source))
-        except BrokenAdapter as error:
-            found.append(AdapterInfo(point.name, f"cannot be used: {error}", source, ()))
-    return sorted(found, key=lambda info: info.name)
+    """Every adapter with its options, by name. One that cannot be used says so in its summary."""
+    return [_info(point) for _name, point in sorted(_entry_points().items())]
 
 
-def _plugins() -> Iterator[EntryPoint]:
-    return (point for point in entry_points(group=GROUP) if point.name not in BUILT_IN)
+def _entry_points() -> dict[str, EntryPoint]:
+    installed = {point.name: point for point in entry_points(group=GROUP)}
+    return installed | {name: EntryPoint(name, value, GROUP) for name, value in BUILT_IN.items()}
 
 
 def _load(point: EntryPoint) -> type[Adapter]:
     try:
         loaded: Any = point.load()
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way, and must not take the others along
+    except Exception as error:  # a plugin may fail in any way, and must not take the others along
         raise BrokenAdapter(f'the adapter "{point.name}" ({point.value}) cannot be imported: {error}') from error
     if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
-        raise BrokenAdapter(f'the adapter "{point.name}" ({point.value}) is not a subclass of crm_adapters.base.Adapter')
+        raise BrokenAdapter(
+            f'the adapter "{point.name}" ({point.value}) is not a subclass of crm_adapters.base.Adapter'
+        )
     return loaded
 
 
-def _info(name: str, cls: type[Adapter], source: str) -> AdapterInfo:
-    return AdapterInfo(name, cls.summary, source, tuple(_options(cls.Options)))
+def _info(point: EntryPoint) -> AdapterInfo:
+    source = "built in" if point.name in BUILT_IN else point.dist.name if point.dist else "a plugin"
+    try:
+        cls = _load(point)
+        return AdapterInfo(point.name, cls.summary, source, tuple(_options(cls.Options)))
+    except Exception as error:  # noqa: BLE001 - also a class without the promised attributes is only its own problem
+        return AdapterInfo(point.name, f"cannot be used: {error}", source, ())
 
 
 def _options(model: type[BaseModel]) -> Iterator[OptionInfo]:
-    schema = model.model_json_schema()["properties"]
+    schema = model.model_json_schema(by_alias=False)["properties"]
     for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else "" if field.default in (None, PydanticUndefined) else str(field.default)
-        yield OptionInfo(name, _type(schema.get(name, {})), default, field.description or "")
+        yield OptionInfo(name, _type(schema.get(name, {})), _default(field), field.description or "")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "" if value in (None, ()) else str(value)
 
 
 def _type(schema: dict[str, Any]) -> str:
     """A JSON Schema type in a word or two."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"] if one.get("type") != "null"))
+    if "enum" in schema:
+        return " or ".join(f'"{value}"' for value in schema["enum"])
     kind = str(schema.get("type", "text"))
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"
