@@ -1,0 +1,126 @@
+"""Real processes for tests: workers and schedulers as operators start them, and a service that knows the broker only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from worker.broker import embedded_settings
+from worker.virtualtext.sandbox import Sandbox
+
+PATIENCE_SECONDS = 30.0
+
+
+def until(what: str, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Wait for a condition; its value, or an error that says what was waited for."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+
+
+@dataclass
+class Fleet:
+    """A configuration in a folder, and the processes that run on it."""
+
+    folder: Path
+    sandbox: Sandbox
+    broker: str | None = None
+    store: str | None = None
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    def configure(self, more: str = "", account: str = "") -> None:
+        engines = f'[broker]\nurl = "{self.broker}"\n' if self.broker else ""
+        engines += f'[store]\nurl = "{self.store}"\n' if self.store else ""
+        (self.folder / "vtsync.toml").write_text(
+            f"""
+data_dir = "data"
+[accounts.main]
+uid = "sandbox"
+token = {{ env = "TEST_TOKEN" }}
+from_number = "+12025550100"
+api_url = "{self.sandbox.api_url}"
+create_url = "{self.sandbox.create_url}"
+connect_timeout = 0.5
+read_timeout = 1.5
+settle_after = "1s"
+{account}
+[worker]
+sweep_every = "1s"
+lease = "2s"
+{engines}
+{more}
+""",
+            encoding="utf-8",
+        )
+
+    def environment(self) -> dict[str, str]:
+        mine = {key: value for key, value in os.environ.items() if not key.startswith("VTSYNC_")}
+        return mine | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "TEST_TOKEN": "sandbox-token"}
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start ``vtsync COMMAND``; its output goes to a log in the folder."""
+        log = (self.folder / f"{command[0]}-{len(self.processes)}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker.cli", *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=self.environment(),
+            cwd=self.folder,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run ``vtsync COMMAND`` to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "worker.cli", *command],
+            capture_output=True,
+            text=True,
+            env=self.environment(),
+            cwd=self.folder,
+            timeout=60,
+            check=False,
+        )
+
+    def service(self) -> Celery:
+        """Another service's Celery: it knows the broker and the names of tasks."""
+        other = Celery("another-service")
+        if self.broker is None:
+            other.conf.update(embedded_settings(self.folder / "data"))
+        else:
+            backend = "rpc://" if self.broker.startswith("amqp") else self.broker
+            other.conf.update(broker_url=self.broker, result_backend=backend)
+        return other
+
+    def stop(self) -> None:
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextlib.contextmanager
+def fleet(folder: Path, **engines: Any) -> Iterator[Fleet]:
+    """A fleet that is gone at the end, whatever happens."""
+    with Sandbox() as sandbox:
+        made = Fleet(folder, sandbox, **engines)
+        try:
+            yield made
+        finally:
+            made.stop()

@@ -1,0 +1,168 @@
+"""Real workers and schedulers on each broker: jobs by task name, stops, kills."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kombu import Connection
+
+from tests.celery.fleet import Fleet, fleet, until
+from tests.services import rabbitmq_url, redis_url
+from worker.broker import INTAKE, INTERNAL
+
+ANNA, BORIS = "+14155550101", "+14155550102"
+TEXT = {"account": "main", "to": ANNA, "message": "hello"}
+
+
+@pytest.fixture(
+    params=[
+        "files",
+        pytest.param("redis", marks=pytest.mark.redis),
+        pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
+    ]
+)
+def broker(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Each broker, with nothing of another test in it."""
+    if request.param == "files":
+        yield None
+        return
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    if request.param == "redis":
+        url = f"{redis_url().rsplit('/', 1)[0]}/{10 + worker}"
+        _flush(url)
+        yield url
+        _flush(url)
+        return
+    url = rabbitmq_url()
+    with _alone_on(url):
+        yield url
+
+
+@pytest.fixture
+def made(tmp_path: Path, broker: str | None) -> Iterator[Fleet]:
+    with fleet(tmp_path, broker=broker) as running:
+        running.configure()
+        yield running
+
+
+def test_jobs_by_name_from_a_service_that_does_not_know_us(made: Fleet) -> None:
+    worker = made.start("worker")
+    service = made.service()
+
+    def call(task: str, **arguments: object) -> dict[str, object]:
+        return service.send_task(task, kwargs=arguments).get(timeout=30, interval=0.05)  # type: ignore[no-any-return]
+
+    first = call("vtsync.send_message", **TEXT, idempotency_key="order-1")
+    again = call("vtsync.send_message", **TEXT, idempotency_key="order-1")
+    assert first["ok"] is True
+    assert (again["message_id"], again["duplicate"]) == (first["message_id"], True)
+    conflict = call("vtsync.send_message", **TEXT | {"message": "other"}, idempotency_key="order-1")
+    assert conflict["error"]["code"] == "idempotency_conflict"  # type: ignore[index]
+    wrong = call("vtsync.send_message", account="nobody", to="12", mesage="x")
+    assert wrong["error"]["code"] == "invalid_arguments"  # type: ignore[index]
+    unknown = call("vtsync.sync_connection", connection="nothing")
+    assert unknown["error"]["code"] == "unknown_connection"  # type: ignore[index]
+    record = {
+        "account": "main",
+        "to": BORIS,
+        "message": "sent elsewhere",
+        "carrier": "twilio",
+        "carrier_message_id": "SM1",
+    }
+    for _ in range(2):
+        assert call("vtsync.record_message", **record)["ok"] is True
+    until("the text and the record", lambda: len(made.sandbox.messages()) == 2)
+    assert {message.kind for message in made.sandbox.messages()} == {"sent_by_platform", "recorded"}
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=20) == 0
+
+
+def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(made: Fleet) -> None:
+    made.sandbox.add_fault(endpoint="send", action="delay", delay_ms=400)
+    first = made.start("worker")
+    made.start("beat")
+    service = made.service()
+    numbers = [f"+1415555{200 + index:04d}" for index in range(40)]
+    for number in numbers:
+        service.send_task("vtsync.send_message", kwargs=TEXT | {"to": number}, ignore_result=True)
+    until("the first texts", lambda: len(made.sandbox.messages()) >= 5)
+    os.killpg(first.pid, signal.SIGKILL)
+    made.sandbox.remove_faults()
+    made.start("worker")
+
+    def settled() -> bool:
+        shown = made.run("messages", "--json", "--limit", "100").stdout
+        return shown.count('"state": "accepted"') + shown.count('"state": "unknown"') >= expected()
+
+    def expected() -> int:
+        return made.run("messages", "--json", "--limit", "100").stdout.count('"id":')
+
+    until("every text that was taken to end", lambda: len(made.sandbox.messages()) >= 30 and settled(), 40)
+    texted = [message.to for message in made.sandbox.messages()]
+    assert len(texted) == len(set(texted))
+
+
+def test_up_runs_both_refuses_a_second_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with fleet(tmp_path) as running:
+        running.configure()
+        up = running.start("up")
+        result = running.service().send_task("vtsync.send_message", kwargs=TEXT)
+        assert result.get(timeout=30, interval=0.05)["ok"] is True
+        until("the text", lambda: len(running.sandbox.messages()) == 1)
+        second = running.run("up")
+        assert second.returncode == 1
+        assert "another `vtsync up` runs" in second.stderr
+        children = _children(up.pid)
+        assert len(children) == 2
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(timeout=30) == 0
+        assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_a_killed_up_takes_its_children_along(tmp_path: Path) -> None:
+    with fleet(tmp_path) as running:
+        running.configure()
+        up = running.start("up")
+        children = until("both children", lambda: len(found := _children(up.pid)) == 2 and found)
+        up.kill()
+        until("the children to end", lambda: not any(_alive(child) for child in children))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def _flush(url: str) -> None:
+    import redis
+
+    redis.Redis.from_url(url).flushdb()
+
+
+@contextlib.contextmanager
+def _alone_on(url: str) -> Iterator[None]:
+    """The server's queues to ourselves: other test processes wait, and nothing is left in them."""
+    with (Path(tempfile.gettempdir()) / "vtsync-test-rabbitmq.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _delete_queues(url)
+        yield
+        _delete_queues(url)
+
+
+def _delete_queues(url: str) -> None:
+    with Connection(url) as connection:
+        for name in (INTAKE, *INTERNAL):
+            connection.default_channel.queue_delete(name)
