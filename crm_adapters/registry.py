@@ -107,7 +107,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value in (None, ()) else str(value)
+    return "" if value is None or value in ((), []) else str(value)
 
 
 def _type(schema: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Adapters are found by name; a third party's come from installed packages, and a broken one is only its own problem."""
+"""Adapters are found by name; third parties' come from installed packages, and a broken one harms no other."""
 
 from __future__ import annotations
 

@@ -1,0 +1,248 @@
+"""Finds the phone, name, email and id columns of a CRM export or table by the names that they usually have.
+
+Case, accents and everything but letters and digits are ignored: ``E-mail 1 - Value`` is ``email1value``. The names are
+those of the exports of HubSpot, Salesforce, Google Contacts, Outlook, Pipedrive and Zoho, and of plain databases, in
+English, German, French and Spanish. An explicit mapping wins over all of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from config.fields import FieldMapping
+from crm_adapters.base import ContactFields, Properties
+
+_MOBILE = """
+    mobile mobilephone mobilephonenumber mobilenumber mobileno phonemobile telmobile telephonemobile sms smsnumber
+    cell cellphone cellphonenumber cellnumber cellular cellularphone phonecell whatsapp whatsappphonenumber
+    whatsappnumber
+    mobil mobiltelefon mobilnummer mobiltelefonnummer mobilfunk mobilfunknummer telefonmobil handy handynummer
+    portable telportable telephoneportable numeroportable numerodeportable
+    movil telefonomovil telmovil numeromovil celular telefonocelular numerocelular
+""".split()
+_PHONE = """
+    phone phonenumber phoneno primaryphone phoneprimary mainphone telephone telephonenumber tel msisdn contactnumber
+    telefon telefonnummer telefonnr rufnummer numerodetelephone numerotelephone telefono numerodetelefono
+    telefonoprincipal
+""".split()
+_OTHER_PHONES = """
+    homephone homephonenumber phonehome telefonprivat privattelefon telephonedomicile telephonepersonnel telefonocasa
+    telefonoparticular telefonopersonal businessphone workphone workphonenumber officephone phonework phoneoffice
+    directphone telefongeschaftlich telefongeschaeftlich telefondienstlich telefonarbeit telephonebureau
+    telephonetravail
+    telephoneprofessionnel telefonotrabajo telefonooficina otherphone phoneother alternatephone secondaryphone
+""".split()
+_FULL_NAME = "fullname displayname name vollstandigername nomcomplet nomprenom nombrecompleto nombreyapellidos".split()
+_FIRST_NAME = "firstname givenname forename fname vorname prenom nombre nombres nombredepila primernombre".split()
+_MIDDLE_NAME = "middlename additionalname secondname zweitervorname deuxiemeprenom segundonombre".split()
+_LAST_NAME = """
+    lastname familyname surname lname nachname familienname zuname nomdefamille apellidos apellido
+""".split()
+_EMAIL = """
+    email emailaddress primaryemail emailprimary emailvalue mail mailaddress emailwork workemail businessemail emailhome
+    homeemail personalemail emailpersonal emailother mailadresse emailadresse courriel adressemail adresseemail
+    adresseelectronique adressedemessagerie correo correoelectronico direcciondecorreo direcciondecorreoelectronico
+""".split()
+_ID = """
+    recordid hsobjectid contactid personid id externalid customerid clientid leadid userid uid uuid guid
+    customernumber kundennummer kundennr kontaktid numeroclient idcliente
+""".split()
+
+# Where a first name has one of these names, a bare "Name" beside it is the family name.
+_LAST_NAME_BESIDE = {"vorname": "name", "prenom": "nom"}
+# Pipedrive writes "Person - Phone", others "Contact Email" or "Customer Name".
+_PREFIXES = ("person", "contact", "customer", "client", "lead")
+
+_PLACEHOLDERS = frozenset(
+    """
+    - -- --- . ? ?? ... n/a n.a. n.a #n/a (none) (null) <null> <none> [null] none unknown (unknown) undefined nan
+    tbd unbekannt inconnu desconocido k.a. keine aucun ninguno xxx
+    """.split()
+) | {
+    "",
+    "not provided",
+    "not available",
+    "not set",
+    "no phone",
+    "no email",
+    "no number",
+    "keine angabe",
+    "\u2013",
+    "\u2014",
+}
+# People are called Null and Na; where a name is written like a name, it is one.
+_PLACEHOLDERS_OR_NAMES = frozenset("null nil na x".split())
+
+_MOBILE_LABELS = ("mobil", "cell", "handy", "portable", "movil", "iphone", "whatsapp")
+_UNTEXTABLE_LABELS = ("fax", "pager")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns hold what. ``phones`` and ``emails`` are in order of preference.
+
+    ``full_name`` are columns that hold a whole name each, ``name_parts`` those to be joined where they are empty.
+    ``labels`` pairs a phone column with the column that says what kind of phone it holds (Google Contacts).
+    """
+
+    phones: tuple[str, ...] = ()
+    full_name: tuple[str, ...] = ()
+    name_parts: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@lru_cache(maxsize=256)
+def find_columns(header: tuple[str, ...], mapping: FieldMapping) -> Columns:
+    """The columns of ``header`` that hold a contact. What the mapping names wins; what it leaves out is searched.
+
+    A name of the mapping that is not in the header is left out: ``missing_columns`` tells.
+    """
+    names = _by_folded_name(header)
+    phones = _mapped(header, mapping.phone) if mapping.phone else tuple(_phones(names))
+    full_name, parts = ((), _mapped(header, mapping.full_name)) if mapping.full_name else _name_columns(names)
+    emails = _mapped(header, mapping.email) if mapping.email else tuple(_search(names, _numbered_email(_EMAIL)))
+    labels = () if mapping.phone else tuple(_labels(names, phones))
+    return Columns(phones, full_name, parts, emails, labels)
+
+
+def find_id(header: tuple[str, ...]) -> str | None:
+    """The column that identifies a record, by its usual names."""
+    return next(_search(_by_folded_name(header), _ID), None)
+
+
+def find_column(header: Iterable[str], name: str) -> str | None:
+    """The column that a person means by ``name``: exactly that one, else the only one alike but for case or spaces."""
+    columns = list(header)
+    if name in columns:
+        return name
+    alike = [column for column in columns if fold(column) == fold(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def missing_columns(header: tuple[str, ...], names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that no column of ``header`` answers to."""
+    return [name for name in names if find_column(header, name) is None]
+
+
+def nearest(header: Iterable[str], name: str) -> list[str]:
+    """At most three columns whose names resemble ``name``, best first."""
+    by_fold = {fold(column): column for column in header}
+    return [by_fold[near] for near in difflib.get_close_matches(fold(name), by_fold, n=3, cutoff=0.5)]
+
+
+def read(columns: Columns, properties: Properties) -> ContactFields:
+    """The contact fields of a record. Placeholders and values that are no text or number count as empty."""
+    whole = next((name for name in (_name(properties.get(column)) for column in columns.full_name) if name), "")
+    return ContactFields(
+        phones=tuple(_phone_values(columns, properties)),
+        full_name=whole or " ".join(filter(None, (_name(properties.get(column)) for column in columns.name_parts))),
+        email=next((text for text in (_text(properties.get(column)) for column in columns.emails) if text), ""),
+    )
+
+
+def fold(name: str) -> str:
+    """Lower case, without accents, only letters and digits."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(character for character in decomposed if character.isalnum())
+
+
+def _by_folded_name(header: tuple[str, ...]) -> dict[str, str]:
+    """Folded name to column; the first column of a name counts. Prefixed names also stand without the prefix."""
+    names: dict[str, str] = {}
+    for column in header:
+        names.setdefault(fold(column), column)
+    for name, column in list(names.items()):
+        for prefix in _PREFIXES:
+            if name.startswith(prefix):
+                names.setdefault(name.removeprefix(prefix), column)
+    return names
+
+
+def _search(names: dict[str, str], wanted: Iterable[str]) -> Iterator[str]:
+    """The columns with the wanted names, in the order of those, each once."""
+    yield from dict.fromkeys(names[name] for name in wanted if name in names)
+
+
+def _phones(names: dict[str, str]) -> Iterator[str]:
+    values = [f"phone{number}value" for number in range(1, 10)]
+    return _search(names, [*_numbered(_MOBILE), *_numbered(_PHONE), *values, *_numbered(_OTHER_PHONES)])
+
+
+def _numbered(wanted: Iterable[str]) -> Iterator[str]:
+    for name in wanted:
+        yield from (name, f"{name}1", f"{name}2", f"{name}3")
+
+
+def _numbered_email(wanted: Iterable[str]) -> Iterator[str]:
+    yield from _numbered(wanted)
+    for number in range(1, 10):
+        yield from (f"email{number}value", f"email{number}address")
+
+
+def _name_columns(names: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(columns of whole names, columns of name parts in order)."""
+    last = next(_search(names, _LAST_NAME), None)
+    first_name = next((name for name in _FIRST_NAME if name in names), "")
+    taken = _LAST_NAME_BESIDE.get(first_name, "")
+    if last is None and taken in names:
+        last = names[taken]
+    whole = tuple(column for column in _search(names, _FULL_NAME) if column != last)
+    if not whole and last is None and first_name in ("", "nombre"):  # a lone "Nom" or "Nombre" is the whole name
+        return tuple(_search(names, ("nom", "nombre"))), ()
+    parts = (names.get(first_name), next(_search(names, _MIDDLE_NAME), None), last)
+    return whole, tuple(part for part in parts if part is not None)
+
+
+def _labels(names: dict[str, str], phones: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for number in range(1, 10):
+        value = names.get(f"phone{number}value")
+        label = names.get(f"phone{number}label") or names.get(f"phone{number}type")
+        if value in phones and label is not None:
+            yield value, label
+
+
+def _mapped(header: tuple[str, ...], wanted: Iterable[str]) -> tuple[str, ...]:
+    found = (find_column(header, name) for name in wanted)
+    return tuple(column for column in found if column is not None)
+
+
+def _phone_values(columns: Columns, properties: Properties) -> list[tuple[str, str]]:
+    """The phones of a record, best first: in the order of the columns, but those labelled as mobile come first."""
+    labels = {phone: fold(_text(properties.get(label))) for phone, label in columns.labels}
+    values = [(column, text) for column in columns.phones if (text := _text(properties.get(column)))]
+    if not labels:
+        return values
+    textable = [pair for pair in values if not _says(labels.get(pair[0], ""), _UNTEXTABLE_LABELS)]
+    return sorted(textable, key=lambda pair: not _says(labels.get(pair[0], ""), _MOBILE_LABELS))
+
+
+def _says(label: str, words: tuple[str, ...]) -> bool:
+    return any(word in label for word in words)
+
+
+def _text(value: Any) -> str:
+    text = _plain(value)
+    lower = text.casefold()
+    return "" if lower in _PLACEHOLDERS or lower in _PLACEHOLDERS_OR_NAMES else text
+
+
+def _name(value: Any) -> str:
+    text = _plain(value)
+    return text if text.casefold() in _PLACEHOLDERS_OR_NAMES and text.istitle() else _text(text)
+
+
+def _plain(value: Any) -> str:
+    """A text or number as stripped text, anything else as empty. A database may hold phone numbers as numbers."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    if not abs(value) < 1e20:  # longer than any phone number, or not a number at all
+        return ""
+    return str(int(value)) if value == int(value) else str(value)
