@@ -7,6 +7,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ def run_worker() -> None:
     _introduce("worker", runtime, describe(runtime.settings))
     worker = app.Worker(
         quiet=True,
-        hostname=f"vtsync-{os.getpid()}@%h",
+        hostname=f"vtsync-{os.getpid()}@{socket.gethostname()}",
         queues=",".join((INTAKE, *INTERNAL)),
         without_gossip=True,
         without_mingle=True,

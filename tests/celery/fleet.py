@@ -1,14 +1,16 @@
-"""Real processes for tests: workers and schedulers as operators start them, and a service that knows the broker only."""
+"""Real processes for tests: workers, schedulers, and a service that knows only the broker."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +46,8 @@ class Fleet:
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def configure(self, more: str = "", account: str = "") -> None:
-        engines = f'[broker]\nurl = "{self.broker}"\n' if self.broker else ""
-        engines += f'[store]\nurl = "{self.store}"\n' if self.store else ""
+        engines = '[broker]\nurl = { env = "TEST_BROKER" }\n' if self.broker else ""
+        engines += '[store]\nurl = { env = "TEST_STORE" }\n' if self.store else ""
         (self.folder / "vtsync.toml").write_text(
             f"""
 data_dir = "data"
@@ -70,7 +72,8 @@ lease = "2s"
 
     def environment(self) -> dict[str, str]:
         mine = {key: value for key, value in os.environ.items() if not key.startswith("VTSYNC_")}
-        return mine | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "TEST_TOKEN": "sandbox-token"}
+        secrets = {"TEST_TOKEN": "sandbox-token", "TEST_BROKER": self.broker or "", "TEST_STORE": self.store or ""}
+        return mine | secrets | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml")}
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start ``vtsync COMMAND``; its output goes to a log in the folder."""
@@ -97,6 +100,15 @@ lease = "2s"
             timeout=60,
             check=False,
         )
+
+    def states(self) -> Counter[str]:
+        """How many messages the (SQLite) store has in each state."""
+        file = self.folder / "data" / "vtsync.sqlite3"
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as db:
+                return Counter(dict(db.execute("SELECT state, count(*) FROM message GROUP BY state")))
+        except sqlite3.OperationalError:  # not made, or not migrated yet
+            return Counter()
 
     def service(self) -> Celery:
         """Another service's Celery: it knows the broker and the names of tasks."""
