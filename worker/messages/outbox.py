@@ -156,6 +156,33 @@ def insert_intents(
     return len(new)
 
 
+def intent_key(intent: TextIntent) -> str:
+    """What names an intent for ever: one welcome per contact, one text per version of a record."""
+    once_per_contact = intent.occurrence == "created" and intent.contact_id is not None
+    who = str(intent.contact_id) if once_per_contact else f"{intent.connection}:{intent.external_id}"
+    return f"trigger:{intent.trigger}:{who}:{intent.occurrence}"
+
+
+def foresee(connection: Connection, account: str, intents: Sequence[TextIntent]) -> list[tuple[TextIntent, str]]:
+    """For a plan, what ``insert_intents`` would make of these: the new ones, each with why it would not be sent."""
+    refused = opted_out(connection, {intent.phone for intent in intents})
+    keys = {intent_key(intent): intent for intent in reversed(intents)}
+    known = set(
+        connection.scalars(
+            select(message.c.idempotency_key).where(
+                message.c.account == account,
+                message.c.kind == MessageKind.SEND,
+                any_of(connection, message.c.idempotency_key, list(keys)),
+            )
+        )
+    )
+    return [
+        (intent, intent.problem or ("the number has opted out" if intent.phone in refused else ""))
+        for intent in intents
+        if intent_key(intent) not in known and keys[intent_key(intent)] is intent
+    ]
+
+
 def _intent_row(
     account: str,
     from_number: str,
@@ -167,8 +194,6 @@ def _intent_row(
 ) -> dict[str, Any]:
     expires_at = now + (intent.expires_after or policy.expires_after)
     sender = intent.from_number or from_number
-    once_per_contact = intent.occurrence == "created" and intent.contact_id is not None
-    who = str(intent.contact_id) if once_per_contact else f"{intent.connection}:{intent.external_id}"
     view = MessageView(
         kind=MessageKind.SEND,
         expires_at=expires_at,
@@ -191,7 +216,7 @@ def _intent_row(
         "connection": intent.connection,
         "external_id": intent.external_id,
         "batch_id": batch_id,
-        "idempotency_key": f"trigger:{intent.trigger}:{who}:{intent.occurrence}",
+        "idempotency_key": intent_key(intent),
         "payload_hash": _digest(intent.phone, sender, intent.text, _json(intent.media)),
         "created_at": now,
         "expires_at": expires_at,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import func, select
 
 from crm_adapters.base import Adapter
+from worker.messages.outbox import foresee
 from worker.messages.segments import count
 from worker.messages.triggers import TextIntent
 from worker.phones import PhoneProblem, parse_phone
@@ -205,7 +206,9 @@ class _Planner:
         return found
 
     def _texts(self) -> None:
-        people = {intent.phone for intent in self.intents if not intent.problem}
+        with reading(self.runtime.engine) as db:
+            foreseen = foresee(db, self.connection.account, self.intents)
+        people = {intent.phone for intent, problem in foreseen if not problem}
         limit = self.runtime.settings.policy.blast_limit
         held = len(people) > limit
         if held:
@@ -213,12 +216,10 @@ class _Planner:
                 f"{len(people)} people would be texted, more than policy.blast_limit ({limit}): every text would wait "
                 "for `vtsync approve`."
             )
-        for intent in self.intents:
+        for intent, problem in foreseen:
             info = count(intent.text)
             self.result.texts.append(
-                PlannedText(
-                    intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, intent.problem
-                )
+                PlannedText(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, problem)
             )
 
     def _backlog(self) -> None:
