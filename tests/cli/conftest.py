@@ -1,0 +1,72 @@
+"""The command line as an operator uses it, in process: a folder, a configuration, a sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from worker.cli import common, contacts, fleet, setup, texts  # noqa: F401 - each registers its commands
+from worker.virtualtext.sandbox import Sandbox
+
+CONFIGURATION = """
+[accounts.main]
+uid = "sandbox"
+token = {{ env = "CLI_TOKEN" }}
+from_number = "+12025550100"
+api_url = "{api_url}"
+create_url = "{create_url}"
+connect_timeout = 0.5
+read_timeout = 1.0
+settle_after = "1s"
+{more}
+"""
+
+
+@dataclass
+class Shell:
+    """Runs commands in a folder."""
+
+    folder: Path
+    sandbox: Sandbox
+
+    def configure(self, more: str = "") -> None:
+        text = CONFIGURATION.format(api_url=self.sandbox.api_url, create_url=self.sandbox.create_url, more=more)
+        (self.folder / "vtsync.toml").write_text(text, encoding="utf-8")
+
+    def __call__(self, *command: str, code: int = 0) -> Result:
+        """Run a command and expect its exit code."""
+        common.console.cache_clear()
+        common.error_console.cache_clear()
+        result = CliRunner().invoke(common.app, list(command))
+        assert result.exit_code == code, (command, result.exit_code, result.output, result.exception)
+        return result
+
+    def json(self, *command: str, code: int = 0) -> Any:
+        return json.loads(self(*command, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Shell:
+    from worker import runtime
+
+    sandbox.reset()
+    monkeypatch.setattr(runtime, "_runtimes", {})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("CLI_TOKEN", "sandbox-token")
+    monkeypatch.delenv("VTSYNC_CONFIG", raising=False)
+    made = Shell(tmp_path, sandbox)
+    made.configure()
+    return made

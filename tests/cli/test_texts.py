@@ -1,0 +1,95 @@
+"""Sending, recording and deciding by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+ANNA = "+14155550101"
+
+
+def test_a_text_goes_out_at_once_and_is_explained(shell: Shell) -> None:
+    sent = shell.json("send", "--to", ANNA, "--message", "hello")
+    assert sent["state"] == "accepted"
+    assert [message.text for message in shell.sandbox.messages()] == ["hello"]
+    shown = shell("explain", ANNA).stdout
+    assert sent["message_id"] in shown
+    assert "dispatching" in shown
+    assert "accepted" in shown
+
+
+def test_the_same_key_texts_once(shell: Shell) -> None:
+    first = shell.json("send", "--to", ANNA, "-m", "hello", "--key", "k1")
+    again = shell.json("send", "--to", ANNA, "-m", "hello", "--key", "k1")
+    assert (again["message_id"], again["duplicate"]) == (first["message_id"], True)
+    assert len(shell.sandbox.messages()) == 1
+    assert "was used before" in shell("send", "--to", ANNA, "-m", "other", "--key", "k1", code=1).stderr
+
+
+def test_a_record_texts_nobody_and_is_kept_once(shell: Shell) -> None:
+    for _ in range(2):
+        shell("record", "--to", ANNA, "-m", "sent by us", "--carrier", "twilio", "--carrier-message-id", "SM1")
+    (stored,) = shell.sandbox.messages()
+    assert stored.kind == "recorded"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("send", "--to", "415", "-m", "hello"), "E.164"),
+        (("send", "--to", ANNA, "-m", ""), "message is empty"),
+        (("send", "--to", ANNA, "-m", "x", "--account", "nobody"), 'no account "nobody"'),
+        (("record", "--to", ANNA, "-m", "x", "--sent-at", "yesterday"), "no time with a zone"),
+        (("record", "--to", ANNA, "-m", "x", "--sent-at", "2026-03-01T10:00:00"), "no time with a zone"),
+        (("messages", "--state", "lost"), 'no state "lost"'),
+        (("explain", "hello"), "phone number"),
+        (("approve",), "name a batch"),
+        (("resolve", "x"), "say one"),
+        (("resolve", "x", "--sent", "--resend"), "say one"),
+        (("retry",), "name message ids"),
+        (("sync", "nothing"), 'no connection "nothing"'),
+        (("plan",), "no enabled connection"),
+    ],
+)
+def test_wrong_use_is_said_and_exits_with_2(shell: Shell, command: tuple[str, ...], words: str) -> None:
+    assert words in shell(*command, code=2).stderr
+
+
+def test_a_lost_answer_waits_for_a_person_and_is_settled_by_one(shell: Shell) -> None:
+    shell.sandbox.add_fault(endpoint="send", action="drop", when="after", calls=1)
+    unknown = shell.json("send", "--to", ANNA, "-m", "hello", code=1)
+    assert unknown["state"] == "unknown"
+    assert "vtsync resolve" in unknown["reason"]
+    status = shell("status").stdout
+    assert "may or may not have been sent" in status
+    (listed,) = shell.json("messages", "--state", "unknown")
+    shell("resolve", listed["id"], "--sent")
+    assert shell.json("messages", "--state", "unknown") == []
+    assert "only an unknown one" in shell("resolve", listed["id"], "--resend", code=1).stderr
+    assert len(shell.sandbox.messages()) == 1
+
+
+def test_an_opted_out_number_is_noted_and_not_tried_again(shell: Shell) -> None:
+    shell.sandbox.opt_out(ANNA)
+    assert shell.json("send", "--to", ANNA, "-m", "hello", code=1)["state"] == "suppressed"
+    before = shell.sandbox.counts()
+    assert shell.json("send", "--to", ANNA, "-m", "again", code=1)["state"] == "suppressed"
+    assert shell.sandbox.counts() == before
+
+
+def test_a_refused_text_can_be_tried_again(shell: Shell) -> None:
+    shell.sandbox.add_fault(endpoint="send", action="answer", status=400, message="no", calls=1)
+    refused = shell.json("send", "--to", ANNA, "-m", "hello", code=1)
+    assert refused["state"] == "rejected"
+    assert shell.json("retry", refused["message_id"])["count"] == 1
+    assert shell.json("messages")[0]["state"] == "queued"
+    assert shell.json("cancel", refused["message_id"])["count"] == 1
+    shell("retry", "nothing", code=1)
+
+
+def test_messages_are_shown_as_a_table_with_whole_ids(shell: Shell) -> None:
+    sent = shell.json("send", "--to", ANNA, "-m", "[bold]not markup[/bold]")
+    shown = shell("messages").stdout
+    assert sent["message_id"] in shown
+    assert "[bold]not markup[/bold]" in shown
