@@ -226,6 +226,8 @@ class ContactMapping(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("connection", "external_id", name="uq_mapping_connection_external_id"),
         Index("ix_mapping_contact", "contact_id"),
+        # For walking through a connection's records in chunks.
+        Index("ix_mapping_connection_id", "connection", "id"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)

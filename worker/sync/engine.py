@@ -191,7 +191,7 @@ class _Run:
         refused = refusal(count, reader.stored_before, self.connection.max_missing_share)
         if refused and not self.accept_removals:
             return self._finish(RunState.REFUSED, refused)
-        for gone in reader.missing():
+        for gone in reader.missing() if count else ():
             self._commit(ReadPage(gone, (), 0, 0), None)
             if self.stop.requested:
                 return self._finish(RunState.INTERRUPTED, STOPPED)

@@ -80,6 +80,12 @@ def has_work(db: Connection, account: str, now: datetime) -> bool:
     return db.scalar(found) is not None
 
 
+def has_creates(db: Connection, account: str) -> bool:
+    """Whether any contact that is due is not in VirtualText, as far as is known."""
+    found = select(c.id).where(c.account == account, c.push_state == PushState.DUE, c.virtualtext_id.is_(None)).limit(1)
+    return db.scalar(found) is not None
+
+
 def claim(db: Connection, account: str, limit: int, seconds: float, now: datetime) -> Claim:
     """Take up to ``limit`` due contacts: from here on a crash means "maybe on the wire".
 

@@ -76,7 +76,7 @@ def push_account(
         permit = may_call(db, account, utcnow())
     if not permit:
         return replace(report, deferred=permit.reason)
-    if link(runtime, account) is Listing.LATER:
+    if _creates_wait(runtime, account) and link(runtime, account) is Listing.LATER:
         return replace(report, deferred="VirtualText's contact list is being read, or could not be read just now")
     settle_unknown(runtime, account)
     with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
@@ -109,6 +109,11 @@ def settle_unknown(runtime: Runtime, account: str) -> int:
 def _anything_to_do(runtime: Runtime, account: str) -> bool:
     with reading(runtime.engine) as db:
         return outgoing.has_work(db, account, utcnow())
+
+
+def _creates_wait(runtime: Runtime, account: str) -> bool:
+    with reading(runtime.engine) as db:
+        return outgoing.has_creates(db, account)
 
 
 def _permit(runtime: Runtime, account: str) -> Permit:

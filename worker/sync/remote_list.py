@@ -23,6 +23,7 @@ from worker.virtualtext.outcomes import Cause, RemoteContact
 ROWS = 1000
 ASK_AGAIN_AFTER = timedelta(days=1)
 """An account whose list was refused once is asked again after this long: it may have shrunk, or the platform grown."""
+FRESH_FOR = timedelta(hours=1)
 RETRY_AFTER = timedelta(seconds=30)
 
 log = structlog.get_logger(__name__)
@@ -39,14 +40,21 @@ class Listing(StrEnum):
 
 
 def link(runtime: Runtime, account: str) -> Listing:
-    """Make sure that the list was read once before anything is created, or is known to be unavailable."""
+    """Before anything is created: make sure that the list was read, and not long ago, or is known to be unavailable.
+
+    People and inbound texts make contacts in VirtualText, too. Without a first reading nothing is created; a later
+    one that fails is done without.
+    """
+    now = utcnow()
     with reading(runtime.engine) as db:
         row = db.execute(select(account_state).where(account_state.c.account == account)).mappings().first()
-    if row is not None and row["listed_at"] is not None:
+    listed_at = None if row is None else row["listed_at"]
+    if listed_at is not None and now - listed_at < FRESH_FOR:
         return Listing.READ
-    if row is not None and _known_unavailable(row["list_unavailable_at"], utcnow()):
+    if row is not None and _known_unavailable(row["list_unavailable_at"], now):
         return Listing.UNAVAILABLE
-    return read_list(runtime, account)
+    listing = read_list(runtime, account)
+    return Listing.READ if listing is Listing.LATER and listed_at is not None else listing
 
 
 def is_unavailable(db: Connection, account: str) -> bool:

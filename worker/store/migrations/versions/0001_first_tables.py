@@ -173,6 +173,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("connection", "external_id", name="uq_mapping_connection_external_id"),
     )
     with op.batch_alter_table("contact_mapping", schema=None) as batch_op:
+        batch_op.create_index("ix_mapping_connection_id", ["connection", "id"], unique=False)
         batch_op.create_index("ix_mapping_contact", ["contact_id"], unique=False)
 
     op.create_table(
@@ -256,6 +257,7 @@ def downgrade() -> None:
     op.drop_table("message")
     with op.batch_alter_table("contact_mapping", schema=None) as batch_op:
         batch_op.drop_index("ix_mapping_contact")
+        batch_op.drop_index("ix_mapping_connection_id")
 
     op.drop_table("contact_mapping")
     with op.batch_alter_table("contact_event", schema=None) as batch_op:
