@@ -142,7 +142,7 @@ def read(columns: Columns, properties: Properties) -> ContactFields:
     return ContactFields(
         phones=tuple(_phone_values(columns, properties)),
         full_name=whole or " ".join(filter(None, (_name(properties.get(column)) for column in columns.name_parts))),
-        email=next((text for text in (_text(properties.get(column)) for column in columns.emails) if text), ""),
+        email=next((text for text in (clean_text(properties.get(column)) for column in columns.emails) if text), ""),
     )
 
 
@@ -214,8 +214,8 @@ def _mapped(header: tuple[str, ...], wanted: Iterable[str]) -> tuple[str, ...]:
 
 def _phone_values(columns: Columns, properties: Properties) -> list[tuple[str, str]]:
     """The phones of a record, best first: in the order of the columns, but those labelled as mobile come first."""
-    labels = {phone: fold(_text(properties.get(label))) for phone, label in columns.labels}
-    values = [(column, text) for column in columns.phones if (text := _text(properties.get(column)))]
+    labels = {phone: fold(clean_text(properties.get(label))) for phone, label in columns.labels}
+    values = [(column, text) for column in columns.phones if (text := clean_text(properties.get(column)))]
     if not labels:
         return values
     textable = [pair for pair in values if not _says(labels.get(pair[0], ""), _UNTEXTABLE_LABELS)]
@@ -226,7 +226,8 @@ def _says(label: str, words: tuple[str, ...]) -> bool:
     return any(word in label for word in words)
 
 
-def _text(value: Any) -> str:
+def clean_text(value: Any) -> str:
+    """A value as stripped text; empty for placeholders ("n/a", "none") and for what is neither text nor number."""
     text = _plain(value)
     lower = text.casefold()
     return "" if lower in _PLACEHOLDERS or lower in _PLACEHOLDERS_OR_NAMES else text
@@ -234,7 +235,7 @@ def _text(value: Any) -> str:
 
 def _name(value: Any) -> str:
     text = _plain(value)
-    return text if text.casefold() in _PLACEHOLDERS_OR_NAMES and text.istitle() else _text(text)
+    return text if text.casefold() in _PLACEHOLDERS_OR_NAMES and text.istitle() else clean_text(text)
 
 
 def _plain(value: Any) -> str:

@@ -114,8 +114,9 @@ def test_a_broken_package_is_reported_and_the_others_go_on(installed: Path, name
         adapter_class(name)
 
 
-def test_every_built_in_option_is_described() -> None:
-    for one in (info("csv"), info("sql")):
-        assert one.source == "built in"
-        assert one.options, one.summary
-        assert all(option.description and option.type for option in one.options)
+def test_options_are_shown_with_type_default_and_meaning() -> None:
+    options = {option.name: option for option in info("csv").options}
+    assert list(options) == ["path", "delimiter", "encoding", "id", "settle_seconds"]
+    assert (options["path"].type, options["path"].default) == ("text or list of text", "required")
+    assert (options["settle_seconds"].type, options["settle_seconds"].default) == ("number", "2.0")
+    assert all(option.description for option in options.values())

@@ -1,0 +1,170 @@
+"""The bytes of a CSV file as text: which encoding, which delimiter, and chunks of whole lines.
+
+Memory stays flat whatever the file holds: a line that never ends is shortened to its beginning.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from typing import BinaryIO
+
+CHUNK = 1 << 20
+FIELD_LIMIT = 1 << 20
+"""The longest cell, in characters."""
+DELIMITERS = (",", ";", "\t", "|")
+
+_LINE_LIMIT = 8 * FIELD_LIMIT
+_HEAD = 4096
+_SAMPLE = 1 << 16
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BY_NAME = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+_CANDIDATES = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 gb18030 big5 cp949".split()
+_UNDECODABLE = re.compile("[\ud800-\udfff]")
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole lines. ``damaged``: some character is NUL or, where bytes could not be decoded, a lone surrogate.
+
+    ``last`` is set on the last chunk of the file, and only there may the last line have no end.
+    """
+
+    text: str
+    damaged: bool
+    last: bool
+
+
+def detect_encoding(file: BinaryIO) -> str:
+    """A byte order mark decides; then UTF-8, unless more of the file contradicts it than speaks for it.
+
+    Otherwise the likeliest legacy encoding, Windows' western European one in doubt. Reads the whole file.
+    """
+    marked = _marked_encoding(file)
+    if marked:
+        return marked
+    for_utf8, against, sample = 0, 0, b""
+    for data, _last in _line_chunks(file, "utf-8"):
+        if data.isascii():
+            continue
+        text = data.decode("utf-8", "surrogateescape")
+        invalid = len(_UNDECODABLE.findall(text))
+        against += invalid
+        for_utf8 += sum(not character.isascii() for character in text) - invalid
+        if invalid and len(sample) < _SAMPLE:
+            sample += b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
+    return "utf-8" if for_utf8 >= against else _legacy_encoding(sample[:_SAMPLE])
+
+
+def resolve_encoding(name: str, file: BinaryIO) -> str:
+    """The encoding that was asked for; where it leaves the byte order open, the mark decides."""
+    name = codecs.lookup(name).name
+    if name in _BY_NAME:
+        return _marked_encoding(file) or _BY_NAME[name]
+    return name
+
+
+def detect_delimiter(sample: str) -> str:
+    """The delimiter that splits the header, and as many of the next lines as possible into as many cells."""
+    separator = _SEPARATOR_LINE.match(sample)
+    if separator:
+        return separator[1]
+    lines = [line for line in StringIO(sample, newline="") if line.strip()][:30]
+
+    def score(delimiter: str) -> tuple[bool, int, int]:
+        rows = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+        width = rows[0] if rows else 1
+        return width > 1, rows.count(width), width
+
+    csv.field_size_limit(FIELD_LIMIT)
+    try:
+        return max(DELIMITERS, key=score)
+    except csv.Error:
+        return ","
+
+
+def is_separator_line(cells: list[str]) -> bool:
+    """Whether a row is Excel's ``sep=;``, which names the delimiter and is no header."""
+    return cells[:1] != [] and cells[0].lower() in {"sep=", *(f"sep={delimiter}" for delimiter in DELIMITERS)}
+
+
+def sample_of(file: BinaryIO, encoding: str) -> str:
+    """The first lines of the file."""
+    return next(text_chunks(file, encoding)).text[:_SAMPLE]
+
+
+def text_chunks(file: BinaryIO, encoding: str) -> Iterator[Chunk]:
+    """The file in chunks of whole lines, without its byte order mark."""
+    first = True
+    for data, last in _line_chunks(file, encoding):
+        try:
+            text, damaged = data.decode(encoding), False
+        except UnicodeDecodeError:
+            text, damaged = _decode_damaged(data, encoding), True
+        yield Chunk(text.removeprefix("\ufeff") if first else text, damaged or "\0" in text, last)
+        first = False
+
+
+def _decode_damaged(data: bytes, encoding: str) -> str:
+    """Text with a lone surrogate for each byte or unit that cannot be decoded."""
+    try:
+        return data.decode(encoding, "surrogatepass" if encoding.startswith("utf-16") else "surrogateescape")
+    except UnicodeDecodeError:  # the encoding has damage that this way of marking it cannot express
+        return data.decode(encoding, "replace").replace("\ufffd", "\udcff")
+
+
+def _marked_encoding(file: BinaryIO) -> str | None:
+    file.seek(0)
+    start = file.read(4)
+    return next((encoding for mark, encoding in _BOMS if start.startswith(mark)), None)
+
+
+def _legacy_encoding(sample: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    matches = list(from_bytes(sample, cp_isolation=_CANDIDATES))
+    if not matches:
+        return "cp1252"
+    best = min(matches, key=lambda match: (match.chaos, -match.coherence, match.encoding != "cp1252"))
+    return codecs.lookup(best.encoding).name
+
+
+def _line_chunks(file: BinaryIO, encoding: str) -> Iterator[tuple[bytes, bool]]:
+    """Bytes that end where a line ends, and whether they are the last ones (which may end anywhere)."""
+    file.seek(0)
+    rest = b""
+    while data := file.read(CHUNK):
+        data = rest + data
+        cut = max(_after_last(data, "\n".encode(encoding), 0), _after_last(data, "\r".encode(encoding), 1))
+        if cut:
+            yield data[:cut], False
+        rest = data[cut:]
+        if len(rest) > _LINE_LIMIT:
+            rest = _shortened(rest, encoding)
+    yield rest, True
+
+
+def _after_last(data: bytes, ending: bytes, spare: int) -> int:
+    """The offset after the last ``ending`` that has ``spare`` more units behind it (a CR may belong to an LF)."""
+    unit = len(ending)
+    at = data.rfind(ending, 0, len(data) - spare * unit)
+    while at >= 0 and at % unit:
+        at = data.rfind(ending, 0, at + unit - 1)
+    return at + unit if at >= 0 else 0
+
+
+def _shortened(line: bytes, encoding: str) -> bytes:
+    """The beginning of an endless line, and filler that makes its cell too long. It stays as open as it was."""
+    open_quote = line[_HEAD:].count('"'.encode(encoding)) % 2
+    return line[:_HEAD] + ("x" * (FIELD_LIMIT + 1) + '"' * open_quote).encode(encoding)
