@@ -16,9 +16,9 @@ from worker.phones import mask
 _NUMBER = re.compile(r"\+[1-9]\d{7,14}\b")
 
 
-def set_up_logging(level: str | None = None) -> None:
-    """Send our logs and the libraries' to standard error. VTSYNC_LOG_LEVEL: debug, info (default), warning, error."""
-    chosen = getattr(logging, (level or os.environ.get("VTSYNC_LOG_LEVEL", "info")).upper(), logging.INFO)
+def set_up_logging(default: str = "info") -> None:
+    """Send our logs and the libraries' to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error."""
+    chosen = getattr(logging, os.environ.get("VTSYNC_LOG_LEVEL", default).upper(), logging.INFO)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -68,6 +68,38 @@ def test_a_lost_create_waits_for_a_person_where_the_list_cannot_be_read(world: W
         resolve_contact(world.runtime(), "main", ANNA, virtualtext_id="vt1", actor="test")
 
 
+def test_a_contact_that_somebody_made_in_virtualtext_meanwhile_is_adopted(world: World) -> None:
+    one(world)
+    world.push()
+    world.virtualtext.create_contact(_body(BORIS))
+    world.source.put("2", BORIS, "Boris")
+    world.sync()
+    with writing(world.engine) as db:
+        db.execute(account_state.update().values(listed_at=utcnow() - timedelta(hours=2)))
+    world.push()
+    assert world.virtualtext.phones() == Counter([ANNA, BORIS])
+    assert world.virtualtext.by_phone(BORIS).full_name == "Boris"
+
+
+def test_a_later_list_that_fails_is_done_without(world: World) -> None:
+    one(world)
+    world.push()
+    world.source.put("2", BORIS, "Boris")
+    world.sync()
+    with writing(world.engine) as db:
+        db.execute(account_state.update().values(listed_at=utcnow() - timedelta(hours=2)))
+    world.virtualtext.fault("list", unknown(Cause.SERVER_ERROR, 500))
+    assert world.push().created == 1
+
+
+def test_a_first_list_that_fails_lets_nothing_be_created(world: World) -> None:
+    one(world)
+    world.virtualtext.fault("list", unknown(Cause.SERVER_ERROR, 500))
+    assert world.push().deferred
+    assert world.push().deferred
+    assert world.virtualtext.calls == Counter(list=1)
+
+
 def test_a_lost_update_is_simply_repeated(world: World) -> None:
     one(world)
     world.push()

@@ -58,13 +58,13 @@ def run(application: typer.Typer) -> None:
         fail("interrupted; nothing is lost, the same command goes on from here", FAILED)
 
 
-def open_store_runtime(*, ensure_store: bool = True) -> Runtime:
+def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Runtime:
     """The configured runtime with a store that fits this version, or the end of the command with the reasons."""
     from config.errors import ConfigError
     from worker.logs import set_up_logging
     from worker.runtime import open_runtime
 
-    set_up_logging()
+    set_up_logging(log)
     try:
         runtime = open_runtime()
     except ConfigError as error:

@@ -17,7 +17,7 @@ def up() -> None:
     """Run worker and scheduler together, until Ctrl-C."""
     from worker.processes import AlreadyRunning, run_up
 
-    open_store_runtime()
+    open_store_runtime(log="info")
     try:
         raise typer.Exit(run_up())
     except AlreadyRunning as error:
@@ -29,7 +29,7 @@ def worker() -> None:
     """Run one worker process (for fleets; `vtsync up` runs all of it)."""
     from worker.processes import run_worker
 
-    open_store_runtime()
+    open_store_runtime(log="info")
     run_worker()
 
 
@@ -38,7 +38,7 @@ def beat() -> None:
     """Run the scheduler (for fleets; a second one does no harm)."""
     from worker.processes import run_beat
 
-    open_store_runtime()
+    open_store_runtime(log="info")
     run_beat()
 
 
