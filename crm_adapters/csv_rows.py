@@ -10,9 +10,11 @@ from io import StringIO
 from typing import TypeAlias
 
 from crm_adapters.base import SourceIncomplete
-from crm_adapters.csv_text import FIELD_LIMIT, Chunk
+from crm_adapters.csv_text import FIELD_LIMIT, Chunk, is_separator_line
 
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
+_NO_TEXT = "It holds bytes that are no text; correct the record where it comes from."
+_HEAD = 1000
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -53,21 +55,34 @@ def is_unreadable(text: str) -> bool:
 
 
 @dataclass
+class _Quote:
+    """Follows quotation marks over lines: whether one is open, and the line that opened it."""
+
+    open: bool = False
+    line: int = 0
+
+    def take(self, text: str, line: int) -> None:
+        """Go over one more line. Doubled marks neither open nor close."""
+        marks = text.count('"') - 2 * text.count('""')
+        if marks % 2:
+            self.open = not self.open
+        if self.open and marks > 0:
+            self.line = line
+
+
+@dataclass
 class _Oversized:
     """A row with a cell above the limit that is being skipped: only its beginning is kept."""
 
     line: int
     head: str
-    open: bool = False
-    opened: int = 0
+    quote: _Quote = field(default_factory=_Quote)
     lines: int = 0
     rowlike: int = 0
 
     def add(self, text: str, delimiter: str, width: int) -> None:
         """Take one more line of it."""
-        if text.count('"') % 2:
-            self.opened = self.opened if self.open else self.line + self.lines
-            self.open = not self.open
+        self.quote.take(text, self.line + self.lines)
         self.lines += 1
         self.rowlike += text.count(delimiter) == width - 1
 
@@ -86,7 +101,7 @@ class _RowReader:
     """How many lines lie before those at hand."""
     rest: str = ""
     """The beginning of a row that goes on in the next chunk."""
-    skipping: _Oversized | None = field(default=None)
+    skipping: _Oversized | None = None
 
     def read(self, chunks: Iterable[Chunk]) -> Iterator[Row]:
         csv.field_size_limit(FIELD_LIMIT)
@@ -97,7 +112,7 @@ class _RowReader:
             self.rest = ""
             yield from self._rows(lines, damaged, chunk.last)
         if self.skipping is not None:
-            raise self._unclosed(self.skipping.opened)
+            raise self._unclosed(self.skipping.quote.line)
 
     def _rows(self, lines: list[str], damaged: bool, last: bool) -> Iterator[Row]:
         """The rows of these lines; ``self.rest`` takes a row that is still open at the end."""
@@ -125,13 +140,13 @@ class _RowReader:
                     self.line += start
                     return
                 elif at - start > 1:
-                    raise self._unclosed(self.line + start + 1 + _opened(lines[start:at])) from None
+                    raise self._unclosed(self.line + start + 1 + _opened(lines[start : at - 1])) from None
                 else:
                     yield self._misquoted(lines[start], self.line + at)
         self.line += len(lines)
 
     def _row(self, lines: list[str], start: int, end: int, cells: list[str], damaged: bool, last: bool) -> Row:
-        if not self.width:
+        if not self.width and not is_separator_line(cells):
             self.width = len(cells)
         if last and end == len(lines) and len(cells) < self.width and not lines[-1].endswith(("\n", "\r")):
             raise SourceIncomplete(
@@ -140,20 +155,15 @@ class _RowReader:
             )
         first, final = self.line + start + 1, self.line + end
         if damaged and is_unreadable(self.delimiter.join(cells)):
-            return (
-                first,
-                final,
-                Damage("It holds bytes that are no text; correct the record where it comes from.", cells),
-            )
+            return first, final, Damage(_NO_TEXT, cells)
         return first, final, cells
 
     def _misquoted(self, line: str, number: int) -> Row:
-        cells = next(csv.reader([line], delimiter=self.delimiter))
         reason = 'A quotation mark stands in the middle of a quoted cell; a mark inside must be doubled ("").'
-        return number, number, Damage(reason, cells)
+        return number, number, Damage(reason, self._first_cells(line))
 
     def _start_skip(self, lines: list[str], remaining: Iterator[str], start: int, at: int) -> Generator[Row, None, int]:
-        row = _Oversized(self.line + start + 1, lines[start][:1000])
+        row = _Oversized(self.line + start + 1, lines[start][:_HEAD])
         for text in lines[start:at]:
             row.add(text, self.delimiter, self.width)
         return (yield from self._skip(row, remaining, at))
@@ -161,19 +171,21 @@ class _RowReader:
     def _skip(self, row: _Oversized, remaining: Iterator[str], at: int) -> Generator[Row, None, int]:
         """Go on to the end of the oversized row. Returns how many lines are used up then."""
         self.skipping = row
-        while row.open:
+        while row.quote.open:
             text = next(remaining, None)
             if text is None:
                 return at
             row.add(text, self.delimiter, self.width)
             at += 1
         if row.swallows:
-            raise self._unclosed(row.opened)
+            raise self._unclosed(row.quote.line)
         self.skipping = None
-        cells = next(csv.reader([row.head], delimiter=self.delimiter))[:-1]
         reason = f"It holds a cell of more than {FIELD_LIMIT:,} characters; shorten it where it comes from."
-        yield row.line, row.line + row.lines - 1, Damage(reason, cells)
+        yield row.line, row.line + row.lines - 1, Damage(reason, self._first_cells(row.head)[:-1])
         return at
+
+    def _first_cells(self, line: str) -> list[str]:
+        return next(csv.reader([line[:_HEAD]], delimiter=self.delimiter))
 
     def _unclosed(self, line: int) -> SourceIncomplete:
         return SourceIncomplete(
@@ -184,12 +196,10 @@ class _RowReader:
 
 def _opened(lines: list[str]) -> int:
     """Which of the lines opened the quote that is still open: an index."""
-    is_open, opened = False, 0
+    quote = _Quote()
     for index, line in enumerate(lines):
-        if line.count('"') % 2:
-            opened = opened if is_open else index
-            is_open = not is_open
-    return opened
+        quote.take(line, index)
+    return quote.line
 
 
 def _shape(text: str) -> str:

@@ -59,9 +59,9 @@ def detect_encoding(file: BinaryIO) -> str:
         if data.isascii():
             continue
         text = data.decode("utf-8", "surrogateescape")
+        for_utf8 += len(data) - len(text)  # bytes that continue a well-formed character
         invalid = len(_UNDECODABLE.findall(text))
         against += invalid
-        for_utf8 += sum(not character.isascii() for character in text) - invalid
         if invalid and len(sample) < _SAMPLE:
             sample += b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
     return "utf-8" if for_utf8 >= against else _legacy_encoding(sample[:_SAMPLE])

@@ -1,0 +1,422 @@
+"""CSV exports as they are found in the world: every good row is read, every bad one is named, none is swallowed."""
+
+from __future__ import annotations
+
+import os
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from config.fields import FieldMapping
+from config.types import FromFile
+from crm_adapters import csv_text
+from crm_adapters.base import ContactChange, SourceIncomplete, SourceInvalid, UnreadableRecord
+from crm_adapters.csv_file import CsvAdapter, CsvOptions
+
+HEADER = "Record ID,Name,Phone,Email\n"
+GOOD = HEADER + "1,Ann,+14155550101,ann@example.com\n2,Ben,+14155550102,\n"
+
+
+def adapter(path: Path | list[Path], fields: FieldMapping | None = None, **options: Any) -> CsvAdapter:
+    paths = [str(one) for one in path] if isinstance(path, list) else str(path)
+    return CsvAdapter(CsvOptions(path=paths, **{"settle_seconds": 0, **options}), fields or FieldMapping())
+
+
+def records(of: CsvAdapter) -> list[ContactChange | UnreadableRecord]:
+    return [record for page in of.pull(None) for record in page.changes]
+
+
+Reader = Callable[..., list[ContactChange | UnreadableRecord]]
+
+
+@pytest.fixture
+def pull(tmp_path: Path) -> Reader:
+    """Write this as contacts.csv and read it."""
+
+    def write_and_read(content: str | bytes, **options: Any) -> list[ContactChange | UnreadableRecord]:
+        path = tmp_path / "contacts.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return records(adapter(path, **options))
+
+    return write_and_read
+
+
+def good(found: list[ContactChange | UnreadableRecord]) -> list[ContactChange]:
+    return [record for record in found if isinstance(record, ContactChange)]
+
+
+def bad(found: list[ContactChange | UnreadableRecord]) -> list[UnreadableRecord]:
+    return [record for record in found if isinstance(record, UnreadableRecord)]
+
+
+def ids(found: list[ContactChange | UnreadableRecord]) -> list[str]:
+    return [record.external_id for record in good(found)]
+
+
+def test_a_row_becomes_a_record_with_all_its_columns(pull: Reader) -> None:
+    assert pull(GOOD)[0] == ContactChange(
+        "1",
+        {"Record ID": "1", "Name": "Ann", "Phone": "+14155550101", "Email": "ann@example.com"},
+        where="contacts.csv line 2",
+    )
+
+
+def test_contact_fields_come_from_the_usual_columns_or_the_mapping(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text("id,phone,desk,first_name,last_name\n1,111,222,Ann,Lee\n")
+    by_name, mapped = adapter(path), adapter(path, FieldMapping(phone=("desk",), full_name=("last_name",)))
+    (record,) = good(records(by_name))
+    assert by_name.contact_fields(record.properties).phones == (("phone", "111"),)
+    assert by_name.contact_fields(record.properties).full_name == "Ann Lee"
+    assert mapped.contact_fields(record.properties).phones == (("desk", "222"),)
+    assert mapped.contact_fields(record.properties).full_name == "Lee"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends(pull: Reader, end: str) -> None:
+    found = pull(GOOD.replace("\n", end))
+    assert [(r.external_id, r.properties["Name"], r.where) for r in good(found)] == [
+        ("1", "Ann", "contacts.csv line 2"),
+        ("2", "Ben", "contacts.csv line 3"),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters_are_found(pull: Reader, delimiter: str) -> None:
+    rows = [["id", "name, full", "phone; mobile", "phone"], ["1", "Lee, Ann", "x;y", "111"], ["2", "Ben", "", "222"]]
+    text = "".join(delimiter.join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+    assert [list(record.properties.values()) for record in good(pull(text))] == rows[1:]
+
+
+def test_excels_separator_line_is_obeyed(pull: Reader) -> None:
+    assert ids(pull("sep=;\nid;phone\n1;111\n")) == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-8", "Zoë 🦊 עברית ‏שלום"),
+        ("utf-8-sig", "Zoë"),
+        ("utf-16", "Zoë 🦊"),
+        ("utf-16-be", "\ufeffZoë"),
+        ("utf-32", "Zoë"),
+        ("cp1252", "José Müller"),
+        ("cp1251", "Екатерина Александровна Достоевская, Санкт-Петербург"),
+    ],
+)
+def test_encodings_are_found(pull: Reader, encoding: str, name: str) -> None:
+    mark, name = name[: name.startswith("\ufeff")], name.removeprefix("\ufeff")
+    found = pull((mark + f'id,name,phone\n1,"{name}",111\n' + "2,Ann,222\n" * 3).encode(encoding))
+    assert good(found)[0].properties == {"id": "1", "name": name, "phone": "111"}
+    assert not bad(found)
+
+
+def test_an_encoding_that_is_given_is_used(pull: Reader) -> None:
+    found = pull("id,name,phone\n1,Łukasz,111\n".encode("cp1250"), encoding="cp1250")
+    assert good(found)[0].properties["name"] == "Łukasz"
+
+
+def test_text_is_only_data(pull: Reader) -> None:
+    cells = ["=cmd|' /C calc'!A0", "@SUM(1+1)", "+1 (415) 555-0101", "\u202eevil", "{{ name }}", "O'Neil; DROP TABLE"]
+    header = ",".join(["id", "phone", *"abcdef"])
+    (record,) = good(pull(header + '\n1,111,"' + '","'.join(cells) + '"\n'))
+    assert [record.properties[name] for name in "abcdef"] == cells
+
+
+def test_a_cell_over_several_lines_is_one_row_and_lines_still_count(pull: Reader) -> None:
+    found = pull(HEADER + '1,"Ann\r\nLee, of\nSpringfield",111,a@b.c\n\n2,Ben,222,\n')
+    assert good(found)[0].properties["Name"] == "Ann\r\nLee, of\nSpringfield"
+    assert [record.where for record in found] == ["contacts.csv line 2", "contacts.csv line 6"]
+
+
+def test_short_rows_are_padded_and_empty_ones_skipped(pull: Reader) -> None:
+    found = pull(HEADER + "1,Ann\n\n,,,\n   \n2,Ben,222,b@b.c,,\n")
+    assert [dict(record.properties) for record in good(found)] == [
+        {"Record ID": "1", "Name": "Ann", "Phone": "", "Email": ""},
+        {"Record ID": "2", "Name": "Ben", "Phone": "222", "Email": "b@b.c"},
+    ]
+    assert not bad(found)
+
+
+def test_columns_without_a_name_of_their_own_get_one(pull: Reader) -> None:
+    (record,) = good(pull("id,Phone,Phone,, name \n1,111,222,x,Ann\n"))
+    assert list(record.properties) == ["id", "Phone", "Phone (2)", "column 4", "name"]
+
+
+def test_rows_that_repeat_are_passed_on(pull: Reader) -> None:
+    assert ids(pull(HEADER + "1,Ann,1,\n1,Ann,1,\n1,Anna,1,\n")) == ["1", "1", "1"]
+
+
+HOSTILE = {
+    "too many cells": (b"{id},Lee, Ann,111,a@b.c\n", "5 cells where the header has 4"),
+    "NUL": (b"{id},A\0nn,111,\n", "no text"),
+    "not UTF-8": (b"{id},\xff\xfe\x80,111,\n", "no text"),
+    "binary": (b"{id},\x89PNG\x00\x01\x02,\xf0\x28,\n", "no text"),
+    "misplaced quote": (b'{id},"Ann" Lee,111,\n', "quotation mark"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_bad_row_is_named_and_the_others_go_on(pull: Reader, kind: str) -> None:
+    line, reason = HOSTILE[kind]
+    found = pull(HEADER.encode() + "1,Zoë,1,\n".encode() * 9 + line.replace(b"{id}", b"77") + b"2,Ben,222,\n")
+    (record,) = bad(found)
+    assert (record.key, record.where) == ("77", "contacts.csv line 11")
+    assert reason in record.reason
+    assert record.reason[0].isupper()
+    assert record.reason.endswith(".")
+    assert 0 < len(record.excerpt) <= 200
+    assert record.excerpt.isprintable()
+    assert ids(found) == ["1"] * 9 + ["2"]
+
+
+def test_two_hundred_bad_rows_among_good_ones(pull: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_text, "CHUNK", 1000)  # many chunks
+    kinds = list(HOSTILE.values())
+    rows = [
+        kinds[n // 2 % 5][0].replace(b"{id}", b"%d" % n) if n % 2 else f'{n},"Zoë\n{n}",111,z@b.c\n'.encode()
+        for n in range(400)
+    ]
+    found = pull(HEADER.encode() + b"".join(rows), encoding="utf-8")
+    assert ids(found) == [str(n) for n in range(0, 400, 2)]
+    assert [record.key for record in bad(found)] == [str(n) for n in range(1, 400, 2)]
+    assert [record.where for record in bad(found)] == [
+        f"contacts.csv line {2 + n // 2 * 3 + 2}" for n in range(1, 400, 2)
+    ]
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("size", [csv_text.FIELD_LIMIT + 1, 9 * csv_text.FIELD_LIMIT])
+def test_a_huge_cell_is_a_bad_row(pull: Reader, size: int, quote: str) -> None:
+    content = HEADER + "1,Ann,111,\n" + f"2,Ben,222,{quote}{'x' * size}{quote}\n" + "3,Cid,333,\n"
+    found = pull(content)
+    (record,) = bad(found)
+    assert (record.key, record.where) == ("2", "contacts.csv line 3")
+    assert "more than 1,048,576 characters" in record.reason
+    assert len(record.excerpt) <= 200
+    assert [(r.external_id, r.where) for r in good(found)] == [
+        ("1", "contacts.csv line 2"),
+        ("3", "contacts.csv line 4"),
+    ]
+
+
+def test_a_huge_cell_over_many_lines_is_one_bad_row(pull: Reader) -> None:
+    found = pull(HEADER + '2,Ben,222,"' + "lorem ipsum\n" * 200_000 + '"\n3,Cid,333,\n')
+    assert [record.key for record in bad(found)] == ["2"]
+    assert [(r.external_id, r.where) for r in good(found)] == [("3", "contacts.csv line 200003")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        pytest.param('2,"Ben,222,\n3,Cid,333,\n', 3, id="until the end"),
+        pytest.param('2,"Ben,222,\n3,"Cid",333,\n4,Dan,444,\n', 3, id="until the next quoted cell"),
+        pytest.param('2,Ben,222,\n3,"Cid,333,\n4,Dan 6",444,\n', 4, id="until a stray quote that fits"),
+        pytest.param('2,"Ben,222,\n' + "3,Cid,333,\n" * 200_000, 3, id="above the size of a cell"),
+        pytest.param('2,"Ben,222,\n' + "3,Cid,333,\n" * 200_000 + '4,Dan",444,\n', 3, id="above it, then closed"),
+        pytest.param('2,"Ben\nof Kent","222,\n3,Cid,333,\n', 4, id="in the second line of a row"),
+    ],
+)
+def test_an_open_quote_swallows_no_rows(pull: Reader, rows: str, line: int) -> None:
+    with pytest.raises(SourceIncomplete, match=rf"contacts\.csv has a quotation mark in line {line} that"):
+        pull(HEADER + "1,Ann,111,\n" + rows)
+
+
+def test_a_last_line_that_breaks_off_is_an_incomplete_file(pull: Reader) -> None:
+    with pytest.raises(SourceIncomplete, match=r"breaks off in line 3: it has 2 of 4 cells"):
+        pull(HEADER + "1,Ann,111,\n2,Be")
+    assert ids(pull(HEADER + "1,Ann,111,\n2,Ben,222,b@b.c")) == ["1", "2"], "only the line end is missing"
+
+
+def test_a_broken_off_line_is_never_in_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text(HEADER + "".join(f"{n},A,1,\n" for n in range(999)) + "999,A")
+    seen = []
+    with pytest.raises(SourceIncomplete):
+        seen.extend(page for page in adapter(path).pull(None))
+    assert "999" not in {record.external_id for page in seen for record in page.changes}
+
+
+@pytest.mark.parametrize(("content", "why"), [("", "is empty"), ("\n\n  \n", "has no header")])
+def test_an_empty_file_is_incomplete(pull: Reader, content: str, why: str) -> None:
+    with pytest.raises(SourceIncomplete, match=why):
+        pull(content)
+
+
+def test_a_header_alone_is_an_export_without_contacts(pull: Reader) -> None:
+    assert pull(HEADER) == []
+
+
+def test_a_file_that_is_still_being_written_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text(GOOD)
+    with pytest.raises(SourceIncomplete, match=r"may still be being written.*settle_seconds"):
+        records(adapter(path, settle_seconds=60))
+    os.utime(path, (time.time() - 61,) * 2)
+    assert len(records(adapter(path, settle_seconds=60))) == 2
+
+
+def test_a_file_that_changes_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text(HEADER + "".join(f"{n},Ann,111,\n" for n in range(1500)))
+    pages = adapter(path).pull(None)
+    assert len(next(pages).changes) == 1000
+    with path.open("a") as more:
+        more.write("1500,Ann,111,\n")
+    with pytest.raises(SourceIncomplete, match="changed while it was read"):
+        list(pages)
+
+
+def test_a_row_without_an_id_has_a_key_that_stays(pull: Reader) -> None:
+    first = bad(pull(HEADER + "1,Ann,1,\n,Ben,222,\n  ,Cid,333,\n"))
+    later = bad(pull(HEADER + "  ,Cid,333,\n0,New,0,\n,Ben,222,\n"))
+    assert 'nothing in "Record ID"' in first[0].reason
+    assert {record.key for record in first} == {record.key for record in later}
+    assert len({record.key for record in first}) == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "expected"),
+    [
+        ("Email,Phone", {}, "a@b.c"),
+        ("Name,Phone", {}, "111"),
+        ("Contact ID,Email,Phone", {}, "7"),
+        ("Email,Phone,no", {"id": "no"}, "9"),
+        ("shop,no,Phone", {"id": ["shop", "no"]}, r"a\|b|9"),
+        ("Email,Phone,No", {"id": "NO"}, "9"),
+    ],
+)
+def test_what_identifies_a_record(pull: Reader, header: str, options: dict[str, Any], expected: str) -> None:
+    values = {"Email": "a@b.c", "Phone": "111", "Contact ID": "7", "Name": "Ann", "no": "9", "No": "9", "shop": "a|b"}
+    row = ",".join(values[name] for name in header.split(","))
+    assert ids(pull(f"{header}\n{row}\n", **options)) == [expected]
+
+
+def test_a_placeholder_in_the_email_column_identifies_nobody(pull: Reader) -> None:
+    found = pull("Email,Phone\nn/a,111\na@b.c,222\nnone,333\n")
+    assert ids(found) == ["a@b.c"]
+    assert len({record.key for record in bad(found)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "text"),
+    [
+        ({"phone": "Mobil"}, {}, r'no column "Mobil", which fields.phone names; did you mean "Mobile"\?'),
+        ({"full_name": ["Nam", "Zip"]}, {}, r'no column "Nam", which fields.full_name names; did you mean "Name"'),
+        ({"email": "qqq"}, {}, r'no column "qqq", which fields.email names; there are: "Id", "Mobile", "Name"'),
+        ({}, {"id": "Idd"}, r'no column "Idd", which id names; did you mean "Id"'),
+    ],
+)
+def test_a_column_that_does_not_exist_is_named(
+    tmp_path: Path, fields: dict[str, Any], options: dict[str, Any], text: str
+) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text("Id,Mobile,Name\n1,2,3\n")
+    for use in (lambda a: a.check(), records):
+        with pytest.raises(SourceInvalid, match=rf"^contacts\.csv has {text}"):
+            use(adapter(path, FieldMapping(**fields), **options))
+
+
+def test_without_any_phone_column_the_export_is_the_wrong_one(pull: Reader) -> None:
+    with pytest.raises(SourceInvalid, match=r'name it in the connection\'s fields.phone. There are: "id", "sku"'):
+        pull("id,sku\n1,2\n")
+
+
+def test_several_files_patterns_and_folders(tmp_path: Path) -> None:
+    for folder, number in (("north", 1), ("south", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.csv").write_text(f"id,phone\n{number},111\n")
+    (tmp_path / "south" / "~lock.csv").write_text("junk")
+    (tmp_path / "south" / "notes.md").write_text("junk")
+    (tmp_path / "b.csv").write_text("email;phone;id\n;222;3\n")
+    assert ids(records(adapter(tmp_path / "*" / "*a.csv"))) == ["1", "2"]
+    assert ids(records(adapter(tmp_path / "south"))) == ["2"]
+    assert ids(records(adapter(tmp_path / "**" / "a.csv"))) == ["1", "2"]
+    found = records(adapter([tmp_path / "b.csv", tmp_path / "north", tmp_path / "north" / "a.csv"]))
+    assert ids(found) == ["3", "1"], "each file once, in the order given"
+    both = good(records(adapter([tmp_path / "north", tmp_path / "south"])))
+    assert both[0].where == f"{tmp_path / 'north' / 'a.csv'} line 2", "files of one name are told apart"
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("gone.csv", "does not exist"), ("*.csv", "does not exist"), (".", "no CSV")]
+)
+def test_nothing_to_read_is_never_an_empty_export(tmp_path: Path, path: str, why: str) -> None:
+    with pytest.raises(SourceInvalid, match=why):
+        records(adapter(tmp_path / path))
+
+
+def test_relative_paths_start_at_the_configuration(tmp_path: Path) -> None:
+    options = CsvOptions.model_validate({"path": "in/*.csv"}, context=FromFile(tmp_path))
+    assert options.path == (tmp_path / "in" / "*.csv",)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"path": []},
+        {"path": "a", "pth": 1},
+        {"path": "a", "delimiter": "ab"},
+        {"path": "a", "encoding": "latin-99"},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        CsvOptions.model_validate(options)
+
+
+def test_check_says_what_was_found(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    path.write_text("Id;Vorname;Name;Handy\n1;Ann;Lee;111\n")
+    report = adapter(path, settle_seconds=60).check()
+    assert report.summary == (
+        'contacts.csv (utf-8, delimiter ;): phone "Handy", name "Vorname", "Name", email none, id "Id"'
+    )
+    assert report.fields == ("Id", "Vorname", "Name", "Handy")
+
+
+def test_pages_are_lazy_and_memory_is_flat(tmp_path: Path) -> None:
+    path = tmp_path / "contacts.csv"
+    row = f"Ann,111,{'x' * 200}\n"
+    with path.open("w") as file:
+        file.write("id,Name,Phone,Email\n")
+        file.writelines(f"{n},{row}" for n in range(60_000))  # 13 MB
+    tracemalloc.start()
+    try:
+        sizes = [len(page.changes) for page in adapter(path).pull(None)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sizes == [1000] * 60
+    assert peak < path.stat().st_size * 0.9
+
+
+cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufeff"), max_size=8)
+
+
+@given(
+    rows=st.lists(st.tuples(cell, cell), max_size=6),
+    chunk=st.integers(3, 40),
+    encoding=st.sampled_from(["utf-8", "utf-16"]),
+)
+def test_what_a_csv_writer_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], chunk: int, encoding: str
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "contacts.csv"
+    quoted = [[f"C-{n}", "111", *row] for n, row in enumerate(rows)]
+    lines = [
+        ",".join('"' + value.replace('"', '""') + '"' for value in row) for row in [["id", "phone", "a", "b"], *quoted]
+    ]
+    path.write_bytes("".join(f"{line}\r\n" for line in lines).encode(encoding))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_text, "CHUNK", chunk * 2)
+        found = records(adapter(path, delimiter=",", encoding=encoding))
+    assert [list(record.properties.values()) for record in good(found)] == quoted
