@@ -15,7 +15,7 @@ from tests.cli.conftest import Shell
 def test_init_writes_a_file_that_loads_and_never_overwrites(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = shell("init", "new.toml").stdout
     assert "vtsync check" in shown
-    assert "nothing was written" in shell("init", "new.toml", code=2).stderr
+    assert "exists already" in shell("init", "new.toml", code=2).stderr
     monkeypatch.setenv("VTSYNC_UID", "u")
     monkeypatch.setenv("VTSYNC_TOKEN", "t")
     monkeypatch.setenv("VTSYNC_CONFIG", "new.toml")

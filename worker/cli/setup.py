@@ -19,12 +19,13 @@ def init(
     path: Annotated[Path, typer.Argument(help="Where to write the configuration.")] = Path("vtsync.toml"),
 ) -> None:
     """Write a commented starter configuration."""
+    from config.errors import ConfigError
     from config.starter import write_starter
 
     try:
         write_starter(path)
-    except FileExistsError:
-        usage(f"{path} exists already; nothing was written. Edit it, or name another file")
+    except ConfigError as error:
+        usage(str(error))
     say(f"Wrote {path}. Next:")
     say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env beside it (never into the file itself)")
     say("  2. name your CRM under [connections], see `vtsync adapters`")

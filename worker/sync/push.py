@@ -32,6 +32,7 @@ BATCH = 500
 DEFAULT_PAUSE_SECONDS = 30.0
 UNREACHABLE_PAUSE_SECONDS = 10.0
 LONGEST_BACK_OFF_SECONDS = 3600.0
+LIST_FIRST = "VirtualText's contact list could not be read just now; nothing is created before, to make no duplicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,10 @@ def push_account(
         outgoing.expire_claims(db, account, utcnow())
     if not _anything_to_do(runtime, account):
         return report
-    with reading(runtime.engine) as db:
-        permit = may_call(db, account, utcnow())
-    if not permit:
-        return replace(report, deferred=permit.reason)
+    if reason := _stands_still(runtime, account):
+        return replace(report, deferred=reason)
     if _creates_wait(runtime, account) and link(runtime, account) is Listing.LATER:
-        return replace(report, deferred="VirtualText's contact list is being read, or could not be read just now")
+        return replace(report, deferred=_stands_still(runtime, account) or LIST_FIRST)
     settle_unknown(runtime, account)
     with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
         while not stop.requested:
@@ -109,6 +108,13 @@ def settle_unknown(runtime: Runtime, account: str) -> int:
 def _anything_to_do(runtime: Runtime, account: str) -> bool:
     with reading(runtime.engine) as db:
         return outgoing.has_work(db, account, utcnow())
+
+
+def _stands_still(runtime: Runtime, account: str) -> str:
+    """Why the account may not be called now, or ""."""
+    with reading(runtime.engine) as db:
+        permit = may_call(db, account, utcnow())
+    return "" if permit else permit.reason
 
 
 def _creates_wait(runtime: Runtime, account: str) -> bool:

@@ -87,21 +87,21 @@ def read_list(runtime: Runtime, account: str) -> Listing:
         )
         values |= {"list_unavailable_at": began}
         listing = Listing.UNAVAILABLE
+    elif outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
+        listing = Listing.LATER
+        with writing(runtime.engine) as db:
+            stop_account(db, account, outcome.detail, utcnow())
     else:
         # Not asked again before this, and nothing is created meanwhile: creating blindly could make duplicates.
         wait = timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER
         values |= {"list_lease_until": utcnow() + wait}
         listing = Listing.LATER
         log.warning(
-            "VirtualText's contact list could not be read; trying again later",
-            account=account,
-            why=outcome.detail,
+            "VirtualText's contact list could not be read; tried again later", account=account, why=outcome.detail
         )
     with writing(runtime.engine) as db:
         held = and_(account_state.c.account == account, account_state.c.list_lease_owner == owner)
         db.execute(update(account_state).where(held).values(list_lease_owner=None, **values))
-        if outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
-            stop_account(db, account, outcome.detail, utcnow())
     return listing
 
 
