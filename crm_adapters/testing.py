@@ -1,0 +1,350 @@
+"""The promises of ``base`` as tests. Every adapter, ours and third parties', inherits and passes them.
+
+    from crm_adapters.testing import AdapterConformance, Contact
+
+    class TestAcme(AdapterConformance):
+        def make_source(self, folder): ...          # an empty CRM: a file, a database, a fake server
+        def put(self, source, contact): ...         # create the record, or write over the one with its id
+        def delete(self, source, external_id): ...
+        def adapter(self, source): ...              # a new adapter that reads it
+        def break_source(self, source): ...         # from now on reading it fails
+
+Run it with pytest. The tests use the adapter only in the ways in which the engine does.
+"""
+
+# ruff: noqa: S101 - these are tests
+
+from __future__ import annotations
+
+import gc
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from crm_adapters.base import (
+    Adapter,
+    AdapterError,
+    CheckReport,
+    ContactChange,
+    ContactFields,
+    Cursor,
+    Page,
+    Properties,
+    Removals,
+)
+
+ODD_VALUES: tuple[Any, ...] = (
+    *(None, "", " ", "\0", "n/a", "🦊" * 300, "\ud800", True, 0, -1, 10**400, 1.5, float("nan"), float("inf")),
+    *([], ["x"], {}, {"a": [1]}, b"\xff", object()),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A person to put into the CRM; ``phone`` is E.164."""
+
+    external_id: str
+    phone: str
+    full_name: str
+    email: str
+
+
+def contact(number: int) -> Contact:
+    """The contact with this number, always the same."""
+    return Contact(f"{1000 + number}", f"+1415555{number:04}", f"Ann Lee{number}", f"ann{number}@example.com")
+
+
+def contacts(count: int) -> list[Contact]:
+    """So many different contacts."""
+    return [contact(number) for number in range(count)]
+
+
+class AdapterConformance(ABC):
+    """Inherit as ``class Test...`` and fill in the hooks."""
+
+    @abstractmethod
+    def make_source(self, folder: Path) -> Any:
+        """An empty CRM; ``folder`` is an empty folder to use freely."""
+
+    @abstractmethod
+    def put(self, source: Any, contact: Contact) -> None:
+        """Create the record, or write over the one that has its id."""
+
+    def put_all(self, source: Any, contacts: Iterable[Contact]) -> None:
+        """Many at once; override it where one at a time is slow."""
+        for one in contacts:
+            self.put(source, one)
+
+    @abstractmethod
+    def delete(self, source: Any, external_id: str) -> None:
+        """Remove the record."""
+
+    @abstractmethod
+    def adapter(self, source: Any) -> Adapter:
+        """A new adapter that reads this source."""
+
+    @abstractmethod
+    def break_source(self, source: Any) -> None:
+        """Make every later reading fail: remove the file, stop the server, revoke the token."""
+
+    def secrets(self, source: Any) -> tuple[str, ...]:  # noqa: ARG002 - for those that override it
+        """The secrets in the adapter's options, which must never be shown."""
+        return ()
+
+    def test_it_describes_itself(self, tmp_path: Path) -> None:
+        """Name, summary and the meaning of each option are what `vtsync adapters` shows."""
+        cls = type(self.adapter(self.make_source(tmp_path)))
+        assert cls.name, "an adapter has a name"
+        assert cls.name == cls.name.lower().strip(), f"{cls.name!r} is written in lower case, without spaces"
+        assert cls.summary, "an adapter has a summary"
+        assert "\n" not in cls.summary, "the summary is one line"
+        for name, field in cls.Options.model_fields.items():
+            assert field.description, f"the option {name} needs a description"
+
+    def test_unknown_options_are_refused(self, tmp_path: Path) -> None:
+        """A misspelt option must not pass silently."""
+        options = type(self.adapter(self.make_source(tmp_path))).Options
+        try:
+            options.model_validate({"no_such_option": 1})
+        except ValidationError as error:
+            kinds = {problem["type"] for problem in error.errors(include_input=False, include_url=False)}
+            assert "extra_forbidden" in kinds, 'Options needs model_config = ConfigDict(extra="forbid")'
+        else:
+            raise AssertionError("Options accepts an unknown key")
+
+    def test_check_reports_in_one_line(self, tmp_path: Path) -> None:
+        """What ``check`` found is for a person."""
+        with self._filled(tmp_path, 3) as (_source, adapter):
+            report = adapter.check()
+        assert isinstance(report, CheckReport)
+        assert report.summary, "the summary says what was found"
+        assert "\n" not in report.summary, "the summary is one line"
+
+    def test_a_pull_lists_every_record(self, tmp_path: Path) -> None:
+        """Over several pages, each record, with an id that is text."""
+        with self._filled(tmp_path) as (_source, adapter):
+            ids = [change.external_id for change in _changes(adapter.pull(None))]
+            wanted = {one.external_id for one in contacts(self._many(adapter))}
+        assert all(isinstance(external_id, str) and external_id for external_id in ids), "ids are non-empty text"
+        assert set(ids) == wanted, f"missing: {_few(wanted - set(ids))}; not in the CRM: {_few(set(ids) - wanted)}"
+
+    def test_pages_keep_to_their_size(self, tmp_path: Path) -> None:
+        """The engine commits a page at a time."""
+        with self._filled(tmp_path) as (_source, adapter):
+            sizes = [len(page.changes) for page in adapter.pull(None)]
+            assert max(sizes) <= adapter.page_size, f"a page holds {max(sizes)} changes, above {adapter.page_size}"
+
+    def test_properties_are_json(self, tmp_path: Path) -> None:
+        """They are stored and hashed as JSON, by text names; times carry their zone."""
+        with self._filled(tmp_path, 3) as (_source, adapter):
+            changes = list(_changes(adapter.pull(None)))
+        for change in changes:
+            assert all(isinstance(name, str) for name in change.properties), "names of properties are text"
+            _assert_json(change.properties, f"the properties of {change.external_id}")
+            zone = change.updated_at is None or change.updated_at.utcoffset() is not None
+            assert zone, f"updated_at of {change.external_id} has no time zone"
+
+    def test_cursors_survive_storage(self, tmp_path: Path) -> None:
+        """They are kept as JSON between runs."""
+        with self._filled(tmp_path) as (_source, adapter):
+            for page in adapter.pull(None):
+                if page.cursor is not None:
+                    _assert_json(page.cursor, "the cursor")
+
+    def test_resuming_after_any_page_loses_nothing(self, tmp_path: Path) -> None:
+        """A run may end after any page; a new adapter goes on from what was stored."""
+        with self._filled(tmp_path) as (source, adapter):
+            pages = list(adapter.pull(None))
+            wanted = {one.external_id for one in contacts(self._many(adapter))}
+            seen: set[str] = set()
+            for number, page in enumerate(pages, 1):
+                seen |= {change.external_id for change in _changes([page])}
+                resumed = {change.external_id for change in self._pull(source, page.cursor)}
+                lost = wanted - seen - resumed
+                assert not lost, f"resuming after page {number} loses {_few(lost)}"
+
+    def test_a_page_can_be_replayed(self, tmp_path: Path) -> None:
+        """After a crash, the same cursor gives the same records again."""
+        with self._filled(tmp_path) as (source, adapter):
+            cursor = next(iter(adapter.pull(None))).cursor
+            assert _by_id(self._pull(source, cursor)) == _by_id(self._pull(source, cursor)), "a replay differs"
+
+    def test_an_unchanged_source_reads_the_same(self, tmp_path: Path) -> None:
+        """Otherwise every record would look changed in every run."""
+        with self._filled(tmp_path, 5) as (source, adapter):
+            assert _by_id(_changes(adapter.pull(None))) == _by_id(self._pull(source, None)), "two pulls differ"
+
+    def test_the_next_pull_sees_what_changed(self, tmp_path: Path) -> None:
+        """A changed record and a new one, also right after the last pull."""
+        with self._filled(tmp_path, 5) as (source, adapter):
+            cursor = _last_cursor(adapter.pull(None))
+            changed, new = replace(contact(2), full_name="Zoe Quill"), contact(7)
+            self.put(source, changed)
+            self.put(source, new)
+            found = {change.external_id: change for change in self._pull(source, cursor)}
+            for one in (changed, new):
+                assert one.external_id in found, f"the change of {one.external_id} was not seen"
+                fields = adapter.contact_fields(found[one.external_id].properties)
+                assert fields.full_name == one.full_name, f"{one.external_id} is read as it was before"
+
+    def test_deletions_are_told_as_declared(self, tmp_path: Path) -> None:
+        """``removals`` says how the engine learns of them."""
+        with self._filled(tmp_path, 5) as (source, adapter):
+            cursor = _last_cursor(adapter.pull(None))
+            gone = contact(3).external_id
+            self.delete(source, gone)
+            if adapter.removals is Removals.REPORTED:
+                deleted = {change.external_id for change in self._pull(source, cursor) if change.deleted}
+                assert gone in deleted, f"{gone} was deleted and not reported"
+            live = {change.external_id for change in self._pull(source, None) if not change.deleted}
+            if adapter.removals is not Removals.UNSEEN:
+                assert gone not in live, f"{gone} was deleted and is still listed"
+            rest = {one.external_id for one in contacts(5)} - {gone}
+            assert rest <= live, f"not deleted and not listed: {_few(rest - live)}"
+
+    def test_pages_are_read_when_they_are_asked_for(self, tmp_path: Path) -> None:
+        """Memory must not grow with the number of records."""
+        with self._filled(tmp_path) as (_source, adapter):
+            pages = adapter.pull(None)
+            assert isinstance(pages, Iterator), "pull yields its pages"
+            gc.collect()
+            before = _live_changes()
+            first = next(pages)
+            held = _live_changes() - before
+            limit = max(2 * len(first.changes), adapter.page_size)
+            assert held <= limit, f"after the first page of {len(first.changes)}, {held} records are held"
+
+    def test_contact_fields_are_found(self, tmp_path: Path) -> None:
+        """Phone, name and email of a plain record."""
+        with self._filled(tmp_path, 3) as (_source, adapter):
+            (record,) = [change for change in _changes(adapter.pull(None)) if change.external_id == "1001"]
+            fields = adapter.contact_fields(record.properties)
+        digits = ["".join(filter(str.isdigit, text)) for _name, text in fields.phones]
+        assert contact(1).phone.lstrip("+") in digits, f"the phone is not among {digits}"
+        assert (fields.full_name, fields.email) == (contact(1).full_name, contact(1).email)
+
+    def test_contact_fields_never_raise(self, tmp_path: Path) -> None:
+        """Whatever stands in a field, and whichever field is missing."""
+        with self._filled(tmp_path, 1) as (_source, adapter):
+            properties = dict(next(_changes(adapter.pull(None))).properties)
+            variants: list[Properties] = [{}, {"nothing": "usual"}]
+            variants += [{**properties, name: odd} for name in properties for odd in ODD_VALUES]
+            variants += [dict.fromkeys(properties, odd) for odd in ODD_VALUES]
+            for variant in variants:
+                try:
+                    fields = adapter.contact_fields(variant)
+                except Exception as error:
+                    raise AssertionError(f"contact_fields raises {error!r} for {_few(variant.items())}") from error
+                _assert_contact_fields(fields)
+
+    def test_a_broken_source_is_an_adapter_error_without_secrets(self, tmp_path: Path) -> None:
+        """The caller knows AdapterError only, and shows its text to people."""
+        with self._filled(tmp_path, 1) as (source, _adapter):
+            secrets = self.secrets(source)
+            with self._open(source) as adapter:
+                shown = f"{adapter!r} {adapter} {adapter.options!r} {adapter.options}"
+                self.break_source(source)
+                for use in (adapter.check, lambda: list(adapter.pull(None))):
+                    shown += f" {_error_of(use)}"
+        for secret in secrets:
+            assert secret not in shown, "a secret can be read in an error or in the adapter's repr"
+
+    def test_closing_is_harmless(self, tmp_path: Path) -> None:
+        """Before the first pull, in the middle of one, and again."""
+        with self._filled(tmp_path, 3) as (source, _adapter):
+            unused = self.adapter(source)
+            unused.close()
+            used = self.adapter(source)
+            pages = used.pull(None)
+            next(pages)
+            if inspect.isgenerator(pages):
+                pages.close()
+            used.close()
+            used.close()
+
+    def _many(self, adapter: Adapter) -> int:
+        """Enough for three full pages and one more record."""
+        return 3 * adapter.page_size + 1
+
+    @contextmanager
+    def _filled(self, folder: Path, count: int | None = None) -> Iterator[tuple[Any, Adapter]]:
+        source = self.make_source(folder)
+        with self._open(source) as adapter:
+            self.put_all(source, contacts(self._many(adapter) if count is None else count))
+            yield source, adapter
+
+    @contextmanager
+    def _open(self, source: Any) -> Iterator[Adapter]:
+        adapter = self.adapter(source)
+        try:
+            yield adapter
+        finally:
+            adapter.close()
+
+    def _pull(self, source: Any, cursor: Cursor | None) -> list[ContactChange]:
+        """All changes after a stored cursor, read by a new adapter."""
+        stored = None if cursor is None else json.loads(json.dumps(cursor))
+        with self._open(source) as adapter:
+            return list(_changes(adapter.pull(stored)))
+
+
+def _changes(pages: Iterable[Page]) -> Iterator[ContactChange]:
+    for page in pages:
+        for change in page.changes:
+            assert isinstance(change, ContactChange), f"a good record was not readable: {change.reason}"
+            yield change
+
+
+def _by_id(changes: Iterable[ContactChange]) -> dict[str, tuple[dict[str, Any], bool]]:
+    return {change.external_id: (dict(change.properties), change.deleted) for change in changes}
+
+
+def _last_cursor(pages: Iterable[Page]) -> Cursor | None:
+    cursor: Cursor | None = None
+    for page in pages:
+        cursor = page.cursor
+    return cursor
+
+
+def _live_changes() -> int:
+    return sum(isinstance(one, ContactChange) for one in gc.get_objects())
+
+
+def _assert_json(value: Mapping[str, Any], what: str) -> None:
+    try:
+        stored = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"{what} cannot be stored as JSON: {error}") from error
+    assert stored == value, f"{what} read back from JSON are others: {_few(value.items())}"
+
+
+def _assert_contact_fields(fields: ContactFields) -> None:
+    assert isinstance(fields.full_name, str), "full_name is text"
+    assert isinstance(fields.email, str), "email is text"
+    for name, text in fields.phones:
+        assert isinstance(name, str), "a phone names its field"
+        assert isinstance(text, str), "a phone is text"
+        assert text.strip(), "empty phones are left out"
+
+
+def _error_of(use: Any) -> str:
+    try:
+        use()
+    except AdapterError as error:
+        causes = [error, error.__cause__, None if error.__suppress_context__ else error.__context__]
+        return " ".join(str(one) for one in causes if one is not None)
+    except Exception as error:
+        raise AssertionError(f"a broken source raises {error!r}, which is no AdapterError") from error
+    raise AssertionError("reading a broken source raises nothing")
+
+
+def _few(things: Iterable[Any]) -> str:
+    listed = sorted(str(thing)[:100] for thing in things)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "") or "none"

@@ -1,0 +1,215 @@
+"""The conformance kit passes a good adapter and catches broken ones, each at the promise that it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from config.fields import FieldMapping
+from crm_adapters.base import (
+    Adapter,
+    CheckReport,
+    ContactChange,
+    ContactFields,
+    Cursor,
+    Page,
+    Properties,
+    Removals,
+    SourceUnavailable,
+)
+from crm_adapters.testing import AdapterConformance, Contact
+from crm_adapters.usual_names import find_columns, read
+
+TOKEN = "tok-3f9a"
+TESTS = sorted(name for name in vars(AdapterConformance) if name.startswith("test_"))
+
+
+@dataclass
+class Crm:
+    """Records by id, each with the number of its last change; None stands for a deleted one."""
+
+    records: dict[str, tuple[int, Contact | None]] = field(default_factory=dict)
+    changes: int = 0
+    down: bool = False
+
+    def write(self, external_id: str, contact: Contact | None) -> None:
+        self.changes += 1
+        self.records[external_id] = (self.changes, contact)
+
+
+class Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    token: SecretStr = Field(SecretStr(TOKEN), description="The API token.")
+
+
+class Good(Adapter):
+    """Changes in order of their number; the cursor is the last number."""
+
+    name = "crm"
+    summary = "A CRM in memory."
+    Options = Options
+    removals = Removals.REPORTED
+    page_size = 5
+
+    def __init__(self, crm: Crm) -> None:
+        super().__init__(Options(), FieldMapping())
+        self.crm = crm
+
+    def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+        if self.crm.down:
+            raise SourceUnavailable("the CRM is down; try later")
+        numbered = sorted((number, key, one) for key, (number, one) in self.crm.records.items())
+        return [row for row in numbered if row[0] > after]
+
+    def check(self) -> CheckReport:
+        return CheckReport(f"{len(self.rows(0))} records")
+
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        rows = self.rows(cursor["after"] if cursor else 0)
+        for start in range(0, len(rows), self.page_size):
+            page = rows[start : start + self.page_size]
+            yield Page([self.change(*row) for row in page], {"after": page[-1][0]})
+
+    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+        if one is None:
+            return ContactChange(key, {}, deleted=True)
+        return ContactChange(key, {"id": key, "phone": one.phone, "name": one.full_name, "email": one.email})
+
+    def contact_fields(self, properties: Properties) -> ContactFields:
+        return read(find_columns(tuple(properties), self.fields), properties)
+
+
+class SkipsOneOnResuming(Good):
+    def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+        return [row for row in super().rows(after) if row[0] != after + 1 or after == 0]
+
+
+class NeverTellsOfDeletions(Good):
+    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+        return super().change(number, key, one or Contact(key, "+14155550000", "Ghost", ""))
+
+
+class ReadsEverythingFirst(Good):
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        yield from list(super().pull(cursor))
+
+
+class ReturnsAList(Good):
+    def pull(self, cursor: Cursor | None) -> Any:
+        return list(super().pull(cursor))
+
+
+class IgnoresItsPageSize(Good):
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        rows = self.rows(cursor["after"] if cursor else 0)
+        yield Page([self.change(*row) for row in rows], {"after": self.crm.changes})
+
+
+class StumblesOverOddValues(Good):
+    def contact_fields(self, properties: Properties) -> ContactFields:
+        return ContactFields((("phone", properties["phone"].strip()),), properties["name"], properties["email"])
+
+
+class KeepsTheTimeInItsProperties(Good):
+    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+        self.crm.changes += 1
+        plain = super().change(number, key, one)
+        return ContactChange(key, {**plain.properties, "read": self.crm.changes}, deleted=plain.deleted)
+
+
+class HasATupleInItsCursor(Good):
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        for page in super().pull(cursor):
+            yield Page(page.changes, {"after": page.cursor["after"], "window": (1, 2)} if page.cursor else None)
+
+
+class GivesNumbersAsIds(Good):
+    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+        plain = super().change(number, key, one)
+        return ContactChange(int(key), plain.properties, deleted=plain.deleted)  # type: ignore[arg-type]
+
+
+class ShowsItsToken(Good):
+    def check(self) -> CheckReport:
+        if self.crm.down:
+            raise SourceUnavailable(f"the CRM refused {self.options.token.get_secret_value()}")
+        return super().check()
+
+
+class LetsForeignErrorsThrough(Good):
+    def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+        if self.crm.down:
+            raise ConnectionError("reset by peer")
+        return super().rows(after)
+
+
+class AcceptsAnyOption(Good):
+    class Options(BaseModel):
+        token: SecretStr = Field(SecretStr(TOKEN), description="The API token.")
+
+
+class ClosesOnlyOnce(Good):
+    def close(self) -> None:
+        del self.crm
+
+
+def kit(adapter: type[Good]) -> AdapterConformance:
+    class Kit(AdapterConformance):
+        def make_source(self, folder: Path) -> Crm:
+            return Crm()
+
+        def put(self, source: Crm, contact: Contact) -> None:
+            source.write(contact.external_id, contact)
+
+        def delete(self, source: Crm, external_id: str) -> None:
+            source.write(external_id, None)
+
+        def adapter(self, source: Crm) -> Adapter:
+            return adapter(source)
+
+        def break_source(self, source: Crm) -> None:
+            source.down = True
+
+        def secrets(self, source: Crm) -> tuple[str, ...]:
+            return (TOKEN,)
+
+    return Kit()
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_a_good_adapter_passes(test: str, tmp_path: Path) -> None:
+    getattr(kit(Good), test)(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("broken", "test", "complaint"),
+    [
+        (SkipsOneOnResuming, "test_resuming_after_any_page_loses_nothing", "resuming after page 1 loses 1005"),
+        (SkipsOneOnResuming, "test_the_next_pull_sees_what_changed", "the change of 1002 was not seen"),
+        (NeverTellsOfDeletions, "test_deletions_are_told_as_declared", "1003 was deleted and not reported"),
+        (ReadsEverythingFirst, "test_pages_are_read_when_they_are_asked_for", "16 records are held"),
+        (ReturnsAList, "test_pages_are_read_when_they_are_asked_for", "pull yields its pages"),
+        (IgnoresItsPageSize, "test_pages_keep_to_their_size", "a page holds 16 changes, above 5"),
+        (StumblesOverOddValues, "test_contact_fields_never_raise", "contact_fields raises KeyError"),
+        (KeepsTheTimeInItsProperties, "test_an_unchanged_source_reads_the_same", "two pulls differ"),
+        (KeepsTheTimeInItsProperties, "test_a_page_can_be_replayed", "a replay differs"),
+        (HasATupleInItsCursor, "test_cursors_survive_storage", "the cursor read back from JSON"),
+        (GivesNumbersAsIds, "test_a_pull_lists_every_record", "ids are non-empty text"),
+        (ShowsItsToken, "test_a_broken_source_is_an_adapter_error_without_secrets", "a secret can be read"),
+        (LetsForeignErrorsThrough, "test_a_broken_source_is_an_adapter_error_without_secrets", "is no AdapterError"),
+        (AcceptsAnyOption, "test_unknown_options_are_refused", "Options accepts an unknown key"),
+    ],
+)
+def test_a_broken_adapter_is_caught(broken: type[Good], test: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=complaint):
+        getattr(kit(broken), test)(tmp_path)
+
+
+def test_closing_twice_must_be_harmless(tmp_path: Path) -> None:
+    with pytest.raises(AttributeError):
+        kit(ClosesOnlyOnce).test_closing_is_harmless(tmp_path)
