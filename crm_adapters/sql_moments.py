@@ -1,0 +1,67 @@
+"""Times of change as databases store them: timestamps with or without a zone, dates, text, epoch numbers.
+
+A watermark stays in the column's own form, so that comparing is always the database's work.
+"""
+
+from __future__ import annotations
+
+import re
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_OFFSET = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
+MILLISECONDS_FROM = 100_000_000_000  # as seconds this would be the year 5138
+
+
+def parse(value: Any, zone: ZoneInfo) -> datetime | None:
+    """The moment that a column value stands for, aware; None when it is none. Naive ones are in ``zone``."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=zone).astimezone(UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time(), zone).astimezone(UTC)
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        if isinstance(value, int | float | Decimal):
+            return datetime.fromtimestamp(float(value) / _unit(value), UTC)
+        return parse(datetime.fromisoformat(str(value).strip()), zone)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def unparse(moment: datetime, like: Any, zone: ZoneInfo) -> Any:
+    """``moment`` in the form of ``like``: the same type, unit, precision and way of writing."""
+    if isinstance(like, datetime):
+        return moment.astimezone(zone).replace(tzinfo=None) if like.tzinfo is None else moment.astimezone(like.tzinfo)
+    if isinstance(like, date):
+        return moment.astimezone(zone).date()
+    if isinstance(like, int | float | Decimal):
+        # Rounded down: an earlier bound only reads a little more.
+        return type(like)(int(moment.timestamp() * _unit(like)))
+    return _written(moment, str(like).strip(), zone)
+
+
+def earlier(value: Any, by: timedelta, zone: ZoneInfo) -> Any:
+    """A column value that much earlier, in the same form. Raises ValueError when it is no time."""
+    moment = parse(value, zone)
+    if moment is None:
+        raise ValueError(f"{value!r:.60} is not a time")
+    return unparse(moment - by, value, zone)
+
+
+def _unit(number: float | Decimal) -> int:
+    """How many of it make a second."""
+    return 1000 if abs(float(number)) >= MILLISECONDS_FROM else 1
+
+
+def _written(moment: datetime, like: str, zone: ZoneInfo) -> str:
+    parsed = datetime.fromisoformat(like)
+    if len(like) == len("2026-03-01"):
+        return moment.astimezone(zone).date().isoformat()
+    local = moment.astimezone(zone if parsed.tzinfo is None else parsed.tzinfo)
+    # Cut, not rounded, to the seconds: shorter text sorts before longer text with the same beginning.
+    offset = _OFFSET.search(like)
+    return local.replace(tzinfo=None, microsecond=0).isoformat(sep=like[10]) + (offset[0] if offset else "")
