@@ -277,14 +277,14 @@ def _unreadable(layout: _Layout, cells: Sequence[str], reason: str, where: str) 
 
 def _property_names(header: Sequence[str]) -> tuple[str, ...]:
     """Unique names: ``Phone``, ``Phone (2)``, ``column 7`` for the empty one."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    repeats: dict[str, int] = {}
     for number, cell in enumerate(header, 1):
         name = base = cell.strip() or f"column {number}"
-        repeat = 1
         while name in names:
-            repeat += 1
-            name = f"{base} ({repeat})"
-        names.append(name)
+            repeats[base] = repeats.get(base, 1) + 1
+            name = f"{base} ({repeats[base]})"
+        names[name] = None
     return tuple(names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import tracemalloc
@@ -148,6 +149,11 @@ def test_short_rows_are_padded_and_empty_ones_skipped(pull: Reader) -> None:
 def test_columns_without_a_name_of_their_own_get_one(pull: Reader) -> None:
     (record,) = good(pull("id,Phone,Phone,, name \n1,111,222,x,Ann\n"))
     assert list(record.properties) == ["id", "Phone", "Phone (2)", "column 4", "name"]
+
+
+def test_thousands_of_columns_of_one_name_are_told_apart(pull: Reader) -> None:
+    (record,) = good(pull(",".join(["phone"] * 3000) + "\n" + ",".join(["1"] * 3000) + "\n"))
+    assert len(record.properties) == 3000
 
 
 def test_rows_that_repeat_are_passed_on(pull: Reader) -> None:
@@ -420,3 +426,52 @@ def test_what_a_csv_writer_writes_is_read_back(
         patch.setattr(csv_text, "CHUNK", chunk * 2)
         found = records(adapter(path, delimiter=",", encoding=encoding))
     assert [list(record.properties.values()) for record in good(found)] == quoted
+
+
+fragments = st.sampled_from(
+    [
+        b'"',
+        b'""',
+        b",",
+        b";",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b"\0",
+        b"\xff",
+        b"\xfe",
+        b"\xef\xbb\xbf",
+        b"1",
+        b"Ann",
+        b" ",
+        b"id,phone\n",
+    ]
+)
+
+
+@given(
+    start=st.sampled_from([b"", b"id,phone\n", b"id;phone;name\r\n1;2;3\r\n", b"\xff\xfe", b"\xfe\xff\0i\0d"]),
+    content=st.lists(fragments | st.binary(max_size=4), max_size=40).map(b"".join),
+    encoding=st.sampled_from([None, "utf-8", "utf-16", "utf-16-be", "utf-32", "cp932", "ascii", "gb18030"]),
+    chunk=st.integers(1, 30),
+)
+def test_whatever_a_file_holds_the_only_errors_are_ours(
+    tmp_path_factory: pytest.TempPathFactory, start: bytes, content: bytes, encoding: str | None, chunk: int
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "contacts.csv"
+    path.write_bytes(start + content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_text, "CHUNK", chunk)
+        try:
+            found = records(adapter(path, encoding=encoding))
+        except (SourceIncomplete, SourceInvalid):
+            return
+    for record in found:
+        if isinstance(record, ContactChange):
+            json.dumps(dict(record.properties)).encode()
+            "".join(record.properties.values()).encode()  # no undecodable byte gets through
+            assert record.external_id.strip()
+        else:
+            record.key.encode()
+            assert record.key
+            assert record.excerpt.isprintable()
