@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,12 @@ class Setting:
     def messages(self, kind: str, state: str) -> int:
         """How many messages of a kind the store has in this state."""
         return self._count("SELECT count(*) FROM message WHERE kind = ? AND state = ?", kind, state)
+
+    def pushed_since(self, moment: datetime) -> tuple[int, int]:
+        """(contacts created, contacts updated) in VirtualText since then."""
+        since = moment.replace(tzinfo=None).isoformat(" ")
+        pushed = "SELECT count(*) FROM contact WHERE pushed_at >= ? AND created_at"
+        return self._count(f"{pushed} >= ?", since, since), self._count(f"{pushed} < ?", since, since)
 
     def _count(self, statement: str, *values: str) -> int:
         db = sqlite3.connect(f"file:{self.folder / 'data' / 'vtsync.sqlite3'}?mode=ro", uri=True, timeout=30)
