@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection, pools
 
-from tests.celery.fleet import Fleet, fleet, until
+from tests.fleet import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker import INTAKE, INTERNAL
 

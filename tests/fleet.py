@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
+from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from worker.broker import embedded_settings
 from worker.virtualtext.sandbox import Sandbox
@@ -43,7 +45,6 @@ class Fleet:
     broker: str | None = None
     store: str | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def configure(self, more: str = "", account: str = "") -> None:
         engines = '[broker]\nurl = { env = "TEST_BROKER" }\n' if self.broker else ""
@@ -97,18 +98,41 @@ lease = "2s"
             text=True,
             env=self.environment(),
             cwd=self.folder,
-            timeout=60,
+            timeout=600,
             check=False,
         )
 
-    def states(self) -> Counter[str]:
-        """How many messages the (SQLite) store has in each state."""
-        file = self.folder / "data" / "vtsync.sqlite3"
+    def query(self, statement: str, **values: Any) -> list[Any]:
+        """Rows of the store; none before it is migrated."""
         try:
-            with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as db:
-                return Counter(dict(db.execute("SELECT state, count(*) FROM message GROUP BY state")))
-        except sqlite3.OperationalError:  # not made, or not migrated yet
-            return Counter()
+            with self.engine.connect() as connection:
+                return list(connection.execute(text(statement), values))
+        except DBAPIError:
+            return []
+
+    @cached_property
+    def engine(self) -> Engine:
+        if self.store:
+            return create_engine(self.store, poolclass=NullPool)
+        return create_engine(
+            f"sqlite:///file:{self.folder / 'data' / 'vtsync.sqlite3'}?mode=ro&uri=true", poolclass=NullPool
+        )
+
+    def states(self) -> Counter[str]:
+        """How many messages the store has in each state."""
+        return Counter(dict(map(tuple, self.query("SELECT state, count(*) FROM message GROUP BY state"))))
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """kill -9, with everything that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def json(self, *command: str) -> Any:
+        """Run ``vtsync COMMAND --json`` and read what it prints."""
+        done = self.run(*command, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def service(self) -> Celery:
         """Another service's Celery: it knows the broker and the names of tasks."""
@@ -122,9 +146,7 @@ lease = "2s"
 
     def stop(self) -> None:
         for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            self.kill(process)
 
 
 @contextlib.contextmanager
