@@ -45,6 +45,7 @@ def test_answers_that_are_lost_after_the_write(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
         figures = scenarios.dropped_answers(made, contacts=300, texts=60)
     assert int(str(figures["answers lost to create"])) > 0
+    assert int(str(figures["answers lost to send"])) > 0
 
 
 def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from hashlib import blake2b
 from threading import Lock
 from typing import Literal, Self
-from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -117,7 +117,9 @@ class _Active:
         if self.fault.probability >= 1:
             return True
         self._seen[key] += 1
-        return crc32(f"{self._seed}{key}:{self._seen[key]}".encode()) / 2**32 < self.fault.probability
+        # A real hash: a checksum of numbers in sequence is nowhere near chance.
+        throw = blake2b(f"{self._seed}{key}:{self._seen[key]}".encode(), digest_size=4).digest()
+        return int.from_bytes(throw, "big") / 2**32 < self.fault.probability
 
 
 class Faults:
