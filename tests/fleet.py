@@ -46,7 +46,8 @@ class Fleet:
     store: str | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def configure(self, more: str = "", account: str = "") -> None:
+    def configure(self, more: str = "", account: str = "", read_timeout: float = 1.5) -> None:
+        """Write the configuration. Short times throughout, so that what a killed process held is soon free again."""
         engines = '[broker]\nurl = { env = "TEST_BROKER" }\n' if self.broker else ""
         engines += '[store]\nurl = { env = "TEST_STORE" }\n' if self.store else ""
         (self.folder / "vtsync.toml").write_text(
@@ -59,7 +60,7 @@ from_number = "+12025550100"
 api_url = "{self.sandbox.api_url}"
 create_url = "{self.sandbox.create_url}"
 connect_timeout = 0.5
-read_timeout = 1.5
+read_timeout = {read_timeout}
 settle_after = "1s"
 {account}
 [worker]
@@ -144,6 +145,20 @@ lease = "2s"
             other.conf.update(broker_url=self.broker, result_backend=backend)
         return other
 
+    def end(self) -> None:
+        """Ask every process to stop, and wait until it has."""
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            process.wait(60)
+
+    def logs(self) -> str:
+        """The end of every process's log, for a test that failed."""
+        ends = (
+            f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in sorted(self.folder.glob("*.log"))
+        )
+        return "\n".join(ends)
+
     def stop(self) -> None:
         for process in self.processes:
             self.kill(process)
@@ -156,5 +171,8 @@ def fleet(folder: Path, **engines: Any) -> Iterator[Fleet]:
         made = Fleet(folder, sandbox, **engines)
         try:
             yield made
+        except AssertionError as error:
+            error.add_note(made.logs())
+            raise
         finally:
             made.stop()

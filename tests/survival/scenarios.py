@@ -1,4 +1,4 @@
-"""What must hold whatever goes wrong, with real processes. The tests run these small, ``bench/faults.py`` in full.
+"""What must hold whatever goes wrong, with real processes. The tests run these small, ``bench/survival.py`` in full.
 
 Each scenario raises AssertionError when a promise is broken, and returns its figures.
 """

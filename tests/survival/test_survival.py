@@ -1,4 +1,4 @@
-"""The fault scenarios, small: real processes, real kills. ``bench/faults.py`` runs them in full."""
+"""The fault scenarios, small: real processes, real kills. ``bench/survival.py`` runs them in full."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.faults import hostile, scenarios
 from tests.fleet import fleet
 from tests.services import postgres_url, redis_url
+from tests.survival import hostile, scenarios
 
 pytestmark = pytest.mark.timeout(180)
 

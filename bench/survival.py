@@ -1,4 +1,4 @@
-"""The fault scenarios in full, with their figures: ``python bench/faults.py [kill|two|dropped|stop|hostile|all]``.
+"""The fault scenarios in full, with their figures: ``python bench/survival.py [kill|two|dropped|stop|hostile|all]``.
 
 Exits 1 when a promise is broken. Each scenario starts real processes and a sandbox of its own, and leaves nothing.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.faults import hostile, scenarios
 from tests.fleet import Fleet, fleet
+from tests.survival import hostile, scenarios
 
 CONTACTS, TEXTS = 20_000, 300
 

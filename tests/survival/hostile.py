@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.scenarios import Figures, number
 from tests.fleet import Fleet
+from tests.survival.scenarios import Figures, number
 
 GOOD = 200
 CONFIGURATION = """
