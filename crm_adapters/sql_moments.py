@@ -6,7 +6,6 @@ A watermark stays in the column's own form, so that comparing is always the data
 from __future__ import annotations
 
 import re
-
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any

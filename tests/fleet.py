@@ -45,6 +45,7 @@ class Fleet:
     broker: str | None = None
     store: str | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    logs: dict[int, Path] = field(default_factory=dict)
 
     def configure(self, more: str = "", account: str = "", read_timeout: float = 1.5) -> None:
         """Write the configuration. Short times throughout, so that what a killed process held is soon free again."""
@@ -79,17 +80,23 @@ lease = "2s"
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start ``vtsync COMMAND``; its output goes to a log in the folder."""
-        log = (self.folder / f"{command[0]}-{len(self.processes)}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker.cli", *command],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=self.environment(),
-            cwd=self.folder,
-            start_new_session=True,
-        )
+        path = self.folder / f"{command[0]}-{len(self.processes)}.log"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", *command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment(),
+                cwd=self.folder,
+                start_new_session=True,
+            )
         self.processes.append(process)
+        self.logs[process.pid] = path
         return process
+
+    def log(self, process: subprocess.Popen[bytes]) -> bytes:
+        """What a process that was started has printed so far."""
+        return self.logs[process.pid].read_bytes()
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``vtsync COMMAND`` to its end."""
@@ -152,7 +159,7 @@ lease = "2s"
         for process in self.processes:
             process.wait(60)
 
-    def logs(self) -> str:
+    def ends_of_logs(self) -> str:
         """The end of every process's log, for a test that failed."""
         ends = (
             f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in sorted(self.folder.glob("*.log"))
@@ -172,7 +179,7 @@ def fleet(folder: Path, **engines: Any) -> Iterator[Fleet]:
         try:
             yield made
         except AssertionError as error:
-            error.add_note(made.logs())
+            error.add_note(made.ends_of_logs())
             raise
         finally:
             made.stop()
