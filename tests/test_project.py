@@ -1,0 +1,69 @@
+"""What the project's own files promise: the processes they start exist, the links lead somewhere, locks carry no URLs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from worker.cli import contacts, fleet, setup, texts  # noqa: F401 - each registers its commands
+from worker.cli.common import app
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def test_every_process_of_the_procfile_is_a_command() -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    assert {line.split(": vtsync ")[1] for line in lines} <= COMMANDS
+
+
+def test_every_service_of_compose_runs_a_command_and_has_its_variables_explained() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    started = re.findall(r"^    command: \[\"(\w+)\"", compose, re.MULTILINE)
+    assert set(started) - {"redis-server"} <= COMMANDS
+    assert set(started) >= {"migrate", "worker", "beat", "sandbox"}
+    example = (ROOT / ".env.example").read_text()
+    for variable in re.findall(r"\$\{(\w+)", compose):
+        assert variable in example
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_locks_carry_versions_and_hashes_and_no_urls(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    packages = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
+    assert len(packages) > 30
+    assert text.count("--hash=sha256:") >= len(packages)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_exist(document: Path) -> None:
+    for command in re.findall(r"`vtsync ([a-z]+)", document.read_text()):
+        assert command in COMMANDS, f"{document.name} names `vtsync {command}`"
+
+
+def test_make_has_what_the_documents_name() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for document in DOCUMENTS:
+        for target in re.findall(r"^make (\w+)", document.read_text(), re.MULTILINE):
+            assert f"\n{target}:" in makefile, f"{document.name} names make {target}"
+
+
+def test_ci_calls_the_readme_s_test_command_with_servers_required() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "VTSYNC_REQUIRE_SERVICES=1" in script
+    for command in ("make test", "make demo", "make lint"):
+        assert command in script
+    assert "make test" in (ROOT / "README.md").read_text()
+    assert subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=False).returncode == 0
