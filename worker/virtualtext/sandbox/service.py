@@ -53,9 +53,13 @@ class Service:
         return await self._answer(request, create_host=True)
 
     async def _answer(self, request: web.BaseRequest, create_host: bool) -> web.StreamResponse:
+        try:
+            body = await request.read()
+        except ConnectionResetError:  # the caller vanished before it had asked for anything
+            return web.Response(status=400)
         self._log.started()
         method, path = request.method, request.path
-        fields = _fields(request.headers.get("Content-Type", ""), await request.read())
+        fields = _fields(request.headers.get("Content-Type", ""), body)
         call = resolve(create_host, method, path, fields or {})
         account = self._state.authenticate(request.headers.get("Authorization", ""))
         outcome = "dropped"
