@@ -38,7 +38,6 @@ def set_up_logging(default: str = "info") -> None:
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(chosen),
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
