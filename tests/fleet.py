@@ -45,7 +45,7 @@ class Fleet:
     broker: str | None = None
     store: str | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    logs: dict[int, Path] = field(default_factory=dict)
+    log_paths: dict[int, Path] = field(default_factory=dict)
 
     def configure(self, more: str = "", account: str = "", read_timeout: float = 1.5) -> None:
         """Write the configuration. Short times throughout, so that what a killed process held is soon free again."""
@@ -91,12 +91,12 @@ lease = "2s"
                 start_new_session=True,
             )
         self.processes.append(process)
-        self.logs[process.pid] = path
+        self.log_paths[process.pid] = path
         return process
 
     def log(self, process: subprocess.Popen[bytes]) -> bytes:
         """What a process that was started has printed so far."""
-        return self.logs[process.pid].read_bytes()
+        return self.log_paths[process.pid].read_bytes()
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``vtsync COMMAND`` to its end."""

@@ -1,0 +1,75 @@
+"""The fault scenarios in full, with their figures: ``python bench/faults.py [kill|two|dropped|stop|hostile|all]``.
+
+Exits 1 when a promise is broken. Each scenario starts real processes and a sandbox of its own, and leaves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.faults import hostile, scenarios
+from tests.faults.crowd import Crowd, Figures
+from tests.faults.servers import empty_redis, own_schema
+from tests.fleet import Fleet, fleet
+
+CONTACTS, TEXTS, KILLS = 20_000, 300, 5
+
+RUNS: dict[str, Callable[[Fleet, argparse.Namespace], Figures]] = {
+    "kill": lambda made, given: scenarios.kill(made, _crowd(given), KILLS, given.seed),
+    "two": lambda made, given: scenarios.two(made, _crowd(given)),
+    "dropped": lambda made, given: scenarios.dropped_answers(made, _crowd(given)),
+    "stop": lambda made, given: scenarios.warm_stop(made, _crowd(given)),
+    "hostile": lambda made, _: hostile.hostile_rows(made),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario", nargs="?", default="all", choices=["all", *RUNS])
+    parser.add_argument("--contacts", type=int, default=CONTACTS, help="people to tell VirtualText about (%(default)s)")
+    parser.add_argument("--texts", type=int, default=TEXTS, help="people to text, besides (%(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the moments of kills")
+    parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
+    parser.add_argument("--redis", metavar="URL", help="a broker instead of files; ITS DATABASE IS EMPTIED")
+    given = parser.parse_args()
+    chosen = list(RUNS) if given.scenario == "all" else [given.scenario]
+    kept = [_run(name, given) for name in chosen]  # every one runs, whatever became of those before
+    return 0 if all(kept) else 1
+
+
+def _run(name: str, given: argparse.Namespace) -> bool:
+    """Run one scenario and print its figures; False when a promise is broken."""
+    store, broker = "PostgreSQL" if given.postgres else "SQLite", "Redis" if given.redis else "files"
+    print(f"\n{name} on {store} and {broker}, seed {given.seed}")
+    began = time.monotonic()
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-faults-"))
+        store_url = stack.enter_context(own_schema(given.postgres)) if given.postgres else None
+        broker_url = stack.enter_context(empty_redis(given.redis)) if given.redis else None
+        made = stack.enter_context(fleet(Path(folder), store=store_url, broker=broker_url))
+        try:
+            figures = RUNS[name](made, given)
+        except AssertionError as error:
+            print(f"  BROKEN: {error}", flush=True)
+            return False
+    for what, figure in figures.items():
+        print(f"  {what:<38} {figure:,}" if isinstance(figure, int) else f"  {what:<38} {figure}")
+    print(f"  {'seconds in all':<38} {time.monotonic() - began:.0f}", flush=True)
+    return True
+
+
+def _crowd(given: argparse.Namespace) -> Crowd:
+    return Crowd(given.contacts, given.texts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

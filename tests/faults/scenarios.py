@@ -1,0 +1,192 @@
+"""What must hold whatever goes wrong, with real processes. The tests run these small, ``bench/faults.py`` in full.
+
+Each scenario raises AssertionError when a promise is broken, and returns its figures.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from tests.faults.crowd import FIRST_OF_PEOPLE, Crowd, Figures, verify, write_export
+from tests.fleet import Fleet, until
+
+CONFIGURATION = """
+[connections.crm]
+adapter = "csv"
+account = "main"
+schedule = "2s"
+options = { path = "crm.csv", settle_seconds = 0 }
+
+[connections.people]
+adapter = "csv"
+account = "main"
+schedule = "2s"
+options = { path = "people.csv", settle_seconds = 0 }
+
+[triggers.welcome]
+connections = "people"
+on = "created"
+message = "Hi {{ name }}, welcome!"
+
+[policy]
+blast_limit = 100000
+"""
+PATIENT = 20.0
+"""A read time-out for scenarios that are not about time-outs: a busy machine does not cause any."""
+
+
+def kill(fleet: Fleet, crowd: Crowd, kills: int, seed: int = 1) -> Figures:
+    """``kill -9`` of the worker at random moments: first while texts are being sent, then while contacts are."""
+    rng = random.Random(seed)
+    _prepare(fleet)
+    # VirtualText is not as near as the sandbox: a kill finds requests on the wire, half of them carried out already.
+    for endpoint, milliseconds in (("create", max(20, 60_000 // crowd.contacts)), ("send", 50)):
+        for when, share in (("after", 0.5), ("before", 1)):
+            fleet.sandbox.add_fault(
+                endpoint=endpoint, action="delay", when=when, probability=share, delay_ms=milliseconds
+            )
+    crowd.write(fleet.folder)
+    worker, began, moments = fleet.start("worker"), time.monotonic(), []
+    fleet.start("beat")
+    by_texts = kills // 2
+    for index in range(kills):
+        if index < by_texts:
+            share = (index + rng.random()) / by_texts
+            until("texts to be sent", partial(_passed, fleet, _texted, 0.8 * share * crowd.texts), 120)
+        else:
+            share = (index - by_texts + rng.random()) / (kills - by_texts)
+            until("contacts to be told", partial(_passed, fleet, _told, 0.8 * share * crowd.contacts), 120)
+        time.sleep(rng.uniform(0, 0.05))  # a random moment, not the one in which a request has just ended
+        moments.append(f"{_told(fleet):,}+{_texted(fleet)}")
+        fleet.kill(worker)
+        worker = fleet.start("worker")
+    _settle(fleet, crowd)
+    return {"killed after contacts+texts": "  ".join(moments), "seconds": _since(began)} | verify(fleet, crowd)
+
+
+def two(fleet: Fleet, crowd: Crowd) -> Figures:
+    """Two workers, two schedulers, and many syncs of the same connections at the same time."""
+    _prepare(fleet, read_timeout=PATIENT)
+    workers = [fleet.start("worker") for _ in range(2)]
+    until("both workers", lambda: all(b"ready" in fleet.log(worker) for worker in workers))
+    crowd.write(fleet.folder)
+    began = time.monotonic()
+    by_hand = [fleet.start("sync", "crm", "people", "--no-texts", "--json") for _ in range(2)]
+    service = fleet.service()
+    jobs = [service.send_task("vtsync.sync_connection", kwargs={"connection": name}) for name in ("crm", "people") * 4]
+    for _ in range(2):
+        fleet.start("beat")
+    ends = Counter(job.get(timeout=120, interval=0.05)["state"] for job in jobs)
+    for process in by_hand:
+        assert process.wait(300) == 0, fleet.log(process).decode()
+        ends += Counter(report["state"] for report in json.loads(fleet.log(process))["syncs"])
+    assert set(ends) <= {"done", "busy"}, ends
+    _settle(fleet, crowd)
+    figures: Figures = {"syncs asked for at once": ends.total(), "of these found it taken": ends["busy"]}
+    figures |= {"seconds": _since(began)} | verify(fleet, crowd)
+    assert figures["listed as unknown, with what to do"] == 0, "nothing went wrong, yet a text is unknown"
+    return figures
+
+
+def dropped_answers(fleet: Fleet, crowd: Crowd, share: float = 0.05) -> Figures:
+    """VirtualText carries out the request and the answer is lost, for a share of all writes."""
+    _prepare(fleet, read_timeout=PATIENT)
+    for endpoint in ("create", "update", "send"):
+        fleet.sandbox.add_fault(endpoint=endpoint, action="drop", when="after", probability=share)
+    crowd.write(fleet.folder)
+    began = time.monotonic()
+    fleet.start("worker")
+    fleet.start("beat")
+    _settle(fleet, crowd)
+    renamed = Crowd(crowd.contacts, crowd.texts, "Renamed")
+    renamed.write(fleet.folder)
+    until("the renamed contacts", lambda: _pushed(fleet, "Renamed") == crowd.contacts, 300)
+    _settle(fleet, renamed)
+    lost = Counter(injection.endpoint for injection in fleet.sandbox.injections() if injection.written)
+    fleet.sandbox.remove_faults()
+    figures: Figures = {f"answers lost to {endpoint}": lost[endpoint] for endpoint in ("create", "update", "send")}
+    figures |= {"seconds": _since(began)} | verify(fleet, renamed)
+    assert figures["listed as unknown, with what to do"] == lost["send"], (figures, lost)
+    return figures
+
+
+def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
+    """SIGTERM in the middle of a sync: what is on the wire ends, what is claimed is given back."""
+    _prepare(fleet, read_timeout=PATIENT)
+    fleet.sandbox.add_fault(endpoint="create", action="delay", delay_ms=100)
+    fleet.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)
+    crowd.write(fleet.folder)
+    worker, beat = fleet.start("worker"), fleet.start("beat")
+    until("contacts and texts to flow", lambda: _told(fleet) >= 20 and _texted(fleet) >= 5)
+    for process in (beat, worker):
+        process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert (worker.wait(30), beat.wait(30)) == (0, 0)
+    stopped_in, told, texted = _since(began), _told(fleet), _texted(fleet)
+    assert texted < crowd.texts, "the texts had all been sent before the stop; ask for more of them"
+    claimed = {
+        table: fleet.query(f"SELECT count(*) FROM {table} WHERE lease_owner IS NOT NULL")[0][0]
+        for table in ("contact", "message", "connection_state")
+    }
+    assert not any(claimed.values()), f"rows are still claimed: {claimed}"
+    assert _pushed(fleet, state="unknown") == 0
+    fleet.sandbox.remove_faults()
+    began = time.monotonic()
+    fleet.start("worker")
+    fleet.start("beat")
+    _settle(fleet, crowd)
+    rest = _since(began)
+    figures = verify(fleet, crowd)
+    assert figures["listed as unknown, with what to do"] == 0, "the stop made a text unknown"
+    return {
+        "stopped after contacts+texts": f"{told:,}+{texted}",
+        "seconds to stop": stopped_in,
+        "rows left claimed": sum(claimed.values()),
+        "seconds of the run after it": rest,
+    } | figures
+
+
+def _prepare(fleet: Fleet, read_timeout: float = 1.0) -> None:
+    """Two connections; the one with the trigger has its baseline, so that new people are texted."""
+    fleet.configure(CONFIGURATION, read_timeout=read_timeout)
+    write_export(fleet.folder / "crm.csv", 0, 1)
+    write_export(fleet.folder / "people.csv", FIRST_OF_PEOPLE, 1)
+    assert fleet.run("migrate").returncode == 0
+    done = fleet.run("sync")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _settle(fleet: Fleet, crowd: Crowd) -> None:
+    """Wait until everything is told, and every text has ended one way or the other."""
+    everybody = crowd.contacts + crowd.texts + 1
+    until("all contacts to be pushed", lambda: _pushed(fleet) == everybody, 600)
+    until("all texts to end", lambda: (s := fleet.states())["accepted"] + s["unknown"] == crowd.texts, 120)
+
+
+def _passed(fleet: Fleet, count: Callable[[Fleet], int], mark: float) -> bool:
+    return count(fleet) > mark
+
+
+def _told(fleet: Fleet) -> int:
+    return fleet.sandbox.state.count_contacts("sandbox")
+
+
+def _texted(fleet: Fleet) -> int:
+    return len(fleet.sandbox.messages("sent_by_platform"))
+
+
+def _pushed(fleet: Fleet, word: str = "", state: str = "synced") -> int:
+    rows = fleet.query(
+        "SELECT count(*) FROM contact WHERE push_state = :state AND full_name LIKE :name", state=state, name=f"{word}%"
+    )
+    return int(rows[0][0]) if rows else 0
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 1)

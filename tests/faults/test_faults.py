@@ -1,0 +1,55 @@
+"""The fault scenarios, small: real processes, real kills. ``bench/faults.py`` runs them in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import hostile, scenarios
+from tests.faults.crowd import Crowd
+from tests.faults.servers import empty_redis, own_schema
+from tests.fleet import fleet
+from tests.services import postgres_url, redis_url
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def test_a_worker_that_is_killed_again_and_again(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        scenarios.kill(made, Crowd(contacts=600, texts=60), kills=3)
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_two_workers_and_many_syncs_at_once_on_servers(tmp_path: Path) -> None:
+    with (
+        own_schema(postgres_url()) as store,
+        empty_redis(f"{redis_url().rsplit('/', 1)[0]}/8") as broker,
+        fleet(tmp_path, store=store, broker=broker) as made,
+    ):
+        figures = scenarios.two(made, Crowd(contacts=600, texts=30))
+    assert figures["of these found it taken"] != 0
+
+
+def test_two_workers_and_many_syncs_at_once_on_files(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        figures = scenarios.two(made, Crowd(contacts=600, texts=30))
+    assert figures["of these found it taken"] != 0
+
+
+def test_answers_that_are_lost_after_the_write(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        figures = scenarios.dropped_answers(made, Crowd(contacts=200, texts=60), share=0.1)
+    assert all(figures[f"answers lost to {endpoint}"] != 0 for endpoint in ("create", "update", "send"))
+
+
+def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        scenarios.warm_stop(made, Crowd(contacts=400, texts=150))
+
+
+def test_hostile_rows_lose_nothing(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        figures = hostile.hostile_rows(made)
+    assert figures["rejected, each with line and reason"] == 100
