@@ -16,9 +16,11 @@ from config.models import Settings
 # Celery's own default queue: a service that knows only the broker's URL and a task's name reaches it.
 INTAKE = "celery"
 SYNC, PUSH, MESSAGES, RECORDS = "vtsync.sync", "vtsync.push", "vtsync.messages", "vtsync.records"
-INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS)
+TICK = "vtsync.tick"
+INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS, TICK)
 """Apart, so that a million-contact back-fill never delays a text."""
 
+FEWEST_THREADS = 3
 RESULT_SECONDS = 3600
 _SLACK_SECONDS = 300
 
@@ -27,7 +29,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     """The Celery settings for a configuration: the embedded broker, Redis or RabbitMQ."""
     url = settings.broker.url.get_secret_value() if settings.broker.url else None
     longest = settings.worker.time_limit.total_seconds() + _SLACK_SECONDS
-    chosen = embedded_settings(settings.data_dir) if url is None else server_settings(url, longest)
+    chosen = embedded_worker_settings(settings.data_dir) if url is None else server_settings(url, longest)
     if settings.broker.result_url is not None:
         chosen["result_backend"] = settings.broker.result_url.get_secret_value()
     return _common(settings, longest) | chosen
@@ -48,7 +50,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # Threads: requests wait for the network. Celery's time limits do nothing on them, so the code has deadlines of
         # its own; the limits below are for those who run the prefork pool, and lie behind those deadlines.
         "worker_pool": "threads",
-        "worker_concurrency": settings.worker.concurrency,
+        # A sync and a push at once must leave a thread for texts.
+        "worker_concurrency": max(settings.worker.concurrency, FEWEST_THREADS),
         "task_soft_time_limit": longest,
         "task_time_limit": longest + _SLACK_SECONDS,
         # A broker that is away, at the start or later, is waited for, for ever (the default gives up after 100).
@@ -72,6 +75,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
             "vtsync.deliver_messages": {"queue": MESSAGES},
             "vtsync.record_messages": {"queue": RECORDS},
             "vtsync.run_sync": {"queue": SYNC},
+            # Not behind thousands of jobs, where it would expire.
+            "vtsync.tick": {"queue": TICK},
         },
         "beat_schedule": {
             # One static entry: the tick claims what is due in the store, so a second beat runs nothing twice.
@@ -107,11 +112,14 @@ def embedded_settings(data_dir: Path) -> dict[str, Any]:
             "data_folder_in": str(queue),
             "data_folder_out": str(queue),
             "control_folder": str(control),
-            # How long an idle worker sleeps between looks at the folder; a second is Kombu's default.
-            "polling_interval": 0.1,
         },
         "result_backend": f"file://{results}",
     }
+
+
+def embedded_worker_settings(data_dir: Path) -> dict[str, Any]:
+    """The same for our own processes, whose side of it keeps what they work on until it is done."""
+    return embedded_settings(data_dir) | {"broker_transport": "worker.folder_broker:Transport"}
 
 
 def server_settings(url: str, longest: float) -> dict[str, Any]:

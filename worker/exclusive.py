@@ -1,4 +1,6 @@
-"""One of a kind at a time in this process: a second call while one runs makes the first go round once more.
+"""How much of one kind of work this process does at a time.
+
+One of a kind and name at a time: a second call while one runs makes the first go round once more.
 
 Hints come often, and each makes the same work: look what is due, do it. Two at once would only share the account's
 connections; a hint that is dropped instead could leave a text that was committed just after the last look.
@@ -7,10 +9,12 @@ connections; a hint that is dropped instead could leave a text that was committe
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _lock = threading.Lock()
 _running: dict[tuple[str, str], bool] = {}
+_places: dict[str, int] = {}
 
 
 def once_at_a_time(kind: str, name: str, work: Callable[[], bool]) -> bool:
@@ -36,3 +40,21 @@ def once_at_a_time(kind: str, name: str, work: Callable[[], bool]) -> bool:
         with _lock:
             _running.pop(key, None)
         raise
+
+
+@contextmanager
+def place(kind: str, most: int) -> Iterator[bool]:
+    """Whether there is room for one more of this kind, of which ``most`` may run at once; taken while the block runs.
+
+    Long work must leave threads free for short work, or a first sync of many connections would delay every text.
+    """
+    with _lock:
+        free = _places.get(kind, 0) < most
+        if free:
+            _places[kind] = _places.get(kind, 0) + 1
+    try:
+        yield free
+    finally:
+        if free:
+            with _lock:
+                _places[kind] -= 1

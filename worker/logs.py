@@ -1,4 +1,5 @@
-"""Logs: readable on a terminal, JSON with VTSYNC_LOG=json. Phone numbers are masked, secrets never get here."""
+"""Logs: readable on a terminal, JSON with VTSYNC_LOG=json. Phone numbers and credentials are masked in whole lines, so
+also in tracebacks, in lists and in what libraries say."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import logging
 import os
 import re
 import sys
-from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -14,6 +14,8 @@ import structlog
 from worker.phones import mask
 
 _NUMBER = re.compile(r"\+[1-9]\d{7,14}\b")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s/@\"']+(?=@)")
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',\\]+")
 
 
 def set_up_logging(default: str = "info") -> None:
@@ -23,7 +25,6 @@ def set_up_logging(default: str = "info") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        mask_numbers,
     ]
     as_json = os.environ.get("VTSYNC_LOG") == "json"
     # Plain tracebacks: local values could hold a text, a number or a credential.
@@ -43,18 +44,32 @@ def set_up_logging(default: str = "info") -> None:
     final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if as_json:
         final.append(structlog.processors.format_exc_info)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[*final, renderer], foreign_pre_chain=shared))
+    handler.setFormatter(MaskingFormatter(processors=[*final, renderer], foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(chosen)
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # warns that files have no host name
-    for noisy in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "alembic", "urllib3", "kombu"):
+    for noisy in (
+        "celery.worker.strategy",
+        "celery.app.trace",
+        "celery.apps.worker",
+        "celery.beat",
+        "alembic",
+        "urllib3",
+        "kombu",
+    ):
         logging.getLogger(noisy).setLevel(max(chosen, logging.WARNING))
 
 
-def mask_numbers(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask whatever looks like a phone number in any value."""
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _NUMBER.sub(lambda found: mask(found[0]), value)
-    return event
+class MaskingFormatter(structlog.stdlib.ProcessorFormatter):
+    """Masks the finished line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line without what must not be in a log."""
+        return masked(super().format(record))
+
+
+def masked(text: str) -> str:
+    """The text with phone numbers, passwords in URLs and bearer credentials made unreadable."""
+    text = _NUMBER.sub(lambda found: mask(found[0]), text)
+    return _BEARER.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))

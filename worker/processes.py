@@ -22,6 +22,8 @@ from worker.runtime import Runtime, open_runtime
 STOP_SECONDS = 75.0
 """Longer than the longest request, so that what is on the wire ends and is written down."""
 LONGEST_BACK_OFF_SECONDS = 30.0
+CALM_SECONDS = 120.0
+"""A child that ran for this long before it died is started again at once."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -31,12 +33,14 @@ class AlreadyRunning(Exception):
 
 def run_worker() -> None:
     """Be a worker until asked to stop; exits with Celery's code."""
+    from celery import signals
+
     from worker.app import app
-    from worker.broker import INTAKE, INTERNAL, describe
+    from worker.broker import INTAKE, INTERNAL
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
     runtime = open_runtime()
-    _introduce("worker", runtime, describe(runtime.settings))
+    signals.worker_ready.connect(lambda **_: _introduce("worker", runtime), weak=False)
     worker = app.Worker(
         quiet=True,
         hostname=f"vtsync-{os.getpid()}@{socket.gethostname()}",
@@ -53,11 +57,10 @@ def run_worker() -> None:
 def run_beat() -> None:
     """Be the scheduler until asked to stop."""
     from worker.app import app
-    from worker.broker import describe
 
     runtime = open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
-    _introduce("scheduler", runtime, describe(runtime.settings))
+    _introduce("scheduler", runtime)
     app.Beat(quiet=True, loglevel="INFO").run()
 
 
@@ -77,6 +80,7 @@ class _Child:
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
     next_start: float = 0.0
+    started: float = 0.0
 
     def ensure_running(self) -> None:
         """Start it, or start it again with a growing pause."""
@@ -84,9 +88,11 @@ class _Child:
         if self.process is not None and self.process.poll() is not None:
             print(f"{self.command} ended with code {self.process.returncode}; starting it again", file=sys.stderr)  # noqa: T201
             self.process = None
+            self.failures = 0 if now - self.started > CALM_SECONDS else self.failures
             self.next_start = now + min(2.0**self.failures - 1, LONGEST_BACK_OFF_SECONDS)
             self.failures += 1
         if self.process is None and now >= self.next_start:
+            self.started = now
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker.cli", self.command], preexec_fn=_die_with_parent, start_new_session=True
             )
@@ -127,7 +133,9 @@ class _Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        return max((abs(process.returncode) for process in running), default=0)
+        # A child that had not come to handling the signal yet ended by it, as it was asked to.
+        codes = (0 if process.returncode == -signal.SIGTERM else abs(process.returncode) for process in running)
+        return max(codes, default=0)
 
 
 def _die_with_parent() -> None:
@@ -152,14 +160,18 @@ def _only_one(path: Path):  # type: ignore[no-untyped-def] # a generator for con
         lock.close()
 
 
-def _introduce(role: str, runtime: Runtime, broker: str) -> None:
+def _introduce(role: str, runtime: Runtime) -> None:
     """Say calmly what this process works on."""
     import structlog
 
+    from worker.broker import INTAKE, INTERNAL, describe
+
     log = structlog.get_logger("vtsync")
-    store = runtime.engine.url.render_as_string(hide_password=True)
-    log.info(f"{role} ready", broker=broker, store=store)
-    if role == "scheduler":
-        for name, connection in runtime.settings.connections.items():
-            when = "disabled" if not connection.enabled else connection.schedule or "by hand"
-            log.info("connection", name=name, adapter=connection.adapter, schedule=when)
+    settings = runtime.settings
+    log.info(f"{role} ready", broker=describe(settings), queues=" ".join((INTAKE, *INTERNAL)))
+    log.info("store", url=runtime.engine.url.render_as_string(hide_password=True))
+    schedules = {
+        name: (connection.schedule or "by hand") if connection.enabled else "disabled"
+        for name, connection in settings.connections.items()
+    }
+    log.info("connections", schedules=schedules or "none yet; add one under [connections.NAME]")

@@ -1,12 +1,14 @@
 """When connections are due. The next run is a column in the store, claimed by a conditional update.
 
 So two schedulers, or a backlog of ticks, start nothing twice; a missed slot runs once; and a schedule that changes in
-the configuration counts from the next tick on.
+the configuration counts from the next tick on. A claim is only a promise: the slot counts as run when a worker starts
+it, and is given out again when none does, because the hint was lost.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from celery.schedules import crontab
 from sqlalchemy import Connection, and_, select, update
@@ -31,18 +33,42 @@ def next_run(schedule: str, after: datetime) -> datetime:
     return wait.replace(microsecond=0)
 
 
-def claim_due(db: Connection, settings: Settings, now: datetime) -> list[str]:
-    """The connections that are due, each claimed by this call and no other; their next run is set."""
+class Slot(NamedTuple):
+    """One due run of a connection. ``claimed_until`` names this claim: who starts the slot must still find it so."""
+
+    connection: str
+    claimed_until: datetime
+
+
+def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
+    """The slots that are due, each claimed by this call and no other, for as long as a hint needs to arrive."""
     due = []
+    until = now + settings.worker.lease
     for name, connection in settings.connections.items():
         if not connection.enabled:
             continue
         _note_schedule(db, name, connection.schedule, now)
-        following = next_run(connection.schedule, now) if connection.schedule else None
         waiting = and_(c.connection == name, c.next_run_at <= now)
-        if db.execute(update(connection_state).where(waiting).values(next_run_at=following)).rowcount == 1:
-            due.append(name)
+        if db.execute(update(connection_state).where(waiting).values(next_run_at=until)).rowcount == 1:
+            due.append(Slot(name, until))
     return due
+
+
+def start_slot(db: Connection, settings: Settings, slot: Slot, now: datetime) -> bool:
+    """Count the slot as run and set the next one. False: another has started it, or it is due no more."""
+    schedule = settings.connections[slot.connection].schedule
+    following = next_run(schedule, now) if schedule else None
+    return _move_slot(db, slot, following)
+
+
+def put_back_slot(db: Connection, slot: Slot, now: datetime) -> None:
+    """Due again at the next tick: no worker has room for it now."""
+    _move_slot(db, slot, now)
+
+
+def _move_slot(db: Connection, slot: Slot, next_run_at: datetime | None) -> bool:
+    mine = and_(c.connection == slot.connection, c.next_run_at == slot.claimed_until)
+    return db.execute(update(connection_state).where(mine).values(next_run_at=next_run_at)).rowcount == 1
 
 
 def abandoned(db: Connection, settings: Settings, now: datetime) -> list[str]:

@@ -16,10 +16,10 @@ from worker.store.tables import contact, message
 
 
 class Hint(NamedTuple):
-    """There may be work: the task to tell, and what it is about."""
+    """There may be work: the task to tell, and what it is about: an account, or a connection and its slot."""
 
     task: str
-    name: str
+    arguments: tuple[str, ...]
 
 
 def tick(runtime: Runtime) -> list[Hint]:
@@ -28,17 +28,20 @@ def tick(runtime: Runtime) -> list[Hint]:
     with writing(runtime.engine) as db:
         expire_leases(db, now)
         expire_messages(db, now)
-        syncs = dict.fromkeys([*claim_due(db, runtime.settings, now), *abandoned(db, runtime.settings, now)])
-        hints = [Hint("vtsync.run_sync", name) for name in syncs]
+        slots = claim_due(db, runtime.settings, now)
+        hints = [Hint("vtsync.run_sync", (slot.connection, slot.claimed_until.isoformat())) for slot in slots]
+        due = {slot.connection for slot in slots}
+        left = [name for name in abandoned(db, runtime.settings, now) if name not in due]
+        hints += [Hint("vtsync.run_sync", (name,)) for name in left]
         for account in runtime.settings.accounts:
             if _contacts_wait(db, account):
-                hints.append(Hint("vtsync.push_contacts", account))
+                hints.append(Hint("vtsync.push_contacts", (account,)))
             for kind, task in (
                 (MessageKind.SEND, "vtsync.deliver_messages"),
                 (MessageKind.RECORD, "vtsync.record_messages"),
             ):
                 if _messages_wait(db, account, kind):
-                    hints.append(Hint(task, account))
+                    hints.append(Hint(task, (account,)))
     return hints
 
 

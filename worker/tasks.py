@@ -7,16 +7,21 @@ work". Losing one costs a tick; getting one twice does nothing twice.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, astuple
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.app import app
 from worker.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
-from worker.exclusive import once_at_a_time
+from worker.exclusive import once_at_a_time, place
+from worker.hints import hint
 from worker.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
@@ -25,11 +30,17 @@ if TYPE_CHECKING:
 HINT_EVERY_SECONDS = 2.0
 MESSAGES_A_TASK = 2000
 """A delivery gives its thread back after this many, so that no account keeps the others waiting."""
+CALLED_SYNC_SECONDS = 20 * 60
+"""A sync that a service waits for ends by then: RabbitMQ takes back what is not acknowledged in half an hour."""
+ROOM_AGAIN_SECONDS = 5
+LONGEST_STORE_WAIT_SECONDS = 60
+
+Done = TypeVar("Done")
 
 log = structlog.get_logger(__name__)
 
 # Late: the row that these insert is idempotent, so a second delivery of the task is harmless and a lost one is not.
-_public = {"bind": True, "ignore_result": False, "acks_late": True, "reject_on_worker_lost": True}
+_public = {"bind": True, "ignore_result": False, "acks_late": True, "reject_on_worker_lost": True, "max_retries": None}
 
 
 @app.task(name="vtsync.send_message", **_public)  # type: ignore[untyped-decorator]
@@ -58,7 +69,6 @@ def record_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
 @app.task(name="vtsync.sync_connection", **_public)  # type: ignore[untyped-decorator]
 def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     """Read a connection now; the result is its report."""
-    del self
     values, problems = read_arguments(SYNC, args, kwargs)
     if problems:
         return failure("invalid_arguments", "the arguments of vtsync.sync_connection are wrong", problems)
@@ -67,19 +77,39 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     if name not in runtime.settings.connections:
         known = ", ".join(runtime.settings.connections) or "none"
         return failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
-    report = _sync(runtime, **values)
+    with place("sync", _long_places(runtime)) as free:
+        if not free:
+            raise self.retry(countdown=ROOM_AGAIN_SECONDS)
+        report = _when_the_store_answers(self, lambda: _sync(runtime, seconds=CALLED_SYNC_SECONDS, **values))
     if report.state in ("failed", "refused"):
         return failure(report.state, report.error) | asdict(report)
     return {"ok": True} | asdict(report)
 
 
-@app.task(name="vtsync.run_sync", acks_late=True, reject_on_worker_lost=True)  # type: ignore[untyped-decorator]
-def run_sync(connection: str) -> None:
-    """Read a connection because it is due."""
-    _sync(open_runtime(), connection)
+# The hints are acknowledged early (Celery's default): what a lost one meant is found by a tick. Late, Redis would give
+# a sync that runs for long to a second worker, and RabbitMQ would close the channel under it.
 
 
-# Early acknowledged (Celery's default): what a lost hint meant is found by the next tick.
+@app.task(name="vtsync.run_sync")  # type: ignore[untyped-decorator]
+def run_sync(connection: str, claimed_until: str = "") -> None:
+    """Read a connection because its slot is due, or (without a slot) because its worker has vanished."""
+    from worker.schedule import Slot, put_back_slot, start_slot
+    from worker.store.db import writing
+    from worker.store.models import utcnow
+
+    runtime = open_runtime()
+    if connection not in runtime.settings.connections:  # it was removed after the hint
+        return
+    slot = Slot(connection, datetime.fromisoformat(claimed_until)) if claimed_until else None
+    with place("sync", _long_places(runtime)) as free:
+        if slot is not None:
+            with writing(runtime.engine) as db:
+                if not free:
+                    put_back_slot(db, slot, utcnow())
+                elif not start_slot(db, runtime.settings, slot, utcnow()):
+                    return
+        if free:
+            _sync(runtime, connection)
 
 
 @app.task(name="vtsync.push_contacts")  # type: ignore[untyped-decorator]
@@ -87,11 +117,11 @@ def push_contacts(account: str) -> None:
     """Tell VirtualText about an account's contacts that are due."""
     from worker.sync.push import push_account
 
-    runtime = open_runtime()
-    stop = runtime.stop.child(runtime.settings.worker.time_limit.total_seconds())
-    once_at_a_time(
-        "push", account, lambda: not push_account(runtime, account, stop=stop).deferred and not stop.requested
-    )
+    def push(runtime: Runtime) -> bool:
+        with place("push", _long_places(runtime)) as free:  # without room, the next tick hints again
+            return free and not push_account(runtime, account).deferred
+
+    _work("vtsync.push_contacts", account, push)
 
 
 @app.task(name="vtsync.deliver_messages")  # type: ignore[untyped-decorator]
@@ -99,8 +129,12 @@ def deliver_messages(account: str) -> None:
     """Send an account's texts that are due."""
     from worker.messages.delivery import deliver_due
 
-    runtime = open_runtime()
-    _work("deliver", account, lambda: deliver_due(runtime, account=account, limit=MESSAGES_A_TASK))
+    task = "vtsync.deliver_messages"
+    _work(
+        task,
+        account,
+        lambda runtime: _some(task, account, deliver_due(runtime, account=account, limit=MESSAGES_A_TASK)),
+    )
 
 
 @app.task(name="vtsync.record_messages")  # type: ignore[untyped-decorator]
@@ -108,8 +142,10 @@ def record_messages(account: str) -> None:
     """Record an account's texts that were sent elsewhere."""
     from worker.messages.recording import record_due
 
-    runtime = open_runtime()
-    _work("record", account, lambda: record_due(runtime, account=account, limit=MESSAGES_A_TASK))
+    task = "vtsync.record_messages"
+    _work(
+        task, account, lambda runtime: _some(task, account, record_due(runtime, account=account, limit=MESSAGES_A_TASK))
+    )
 
 
 @app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]
@@ -117,8 +153,8 @@ def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
     from worker.sweeper import tick as sweep
 
-    for task, name in sweep(open_runtime()):
-        app.send_task(task, args=(name,))
+    for task, arguments in sweep(open_runtime()):
+        hint(task, *arguments)
 
 
 def _intake(
@@ -127,7 +163,7 @@ def _intake(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     enqueue: Callable[[Runtime, dict[str, Any]], Answer],
-    hint: str,
+    delivery: str,
 ) -> Answer:
     """Check, commit, hint. The task's own id is the key of a job without one: delivered twice, it is one message."""
     from worker.messages.outbox import IdempotencyConflict, InvalidRequest
@@ -139,13 +175,23 @@ def _intake(
     if "carrier_message_id" not in values:
         values.setdefault("idempotency_key", f"task:{task.request.id}")
     try:
-        answer = enqueue(open_runtime(), values)
+        answer = _when_the_store_answers(task, lambda: enqueue(open_runtime(), values))
     except InvalidRequest as error:
         return failure("invalid_request", "the job cannot be done as it stands", error.problems)
     except IdempotencyConflict as error:
         return failure("idempotency_conflict", str(error)) | {"message_id": error.message_id}
-    app.send_task(hint, args=(values["account"],))
+    hint(delivery, values["account"])
     return answer
+
+
+def _when_the_store_answers(task: Any, work: Callable[[], Done]) -> Done:
+    """Do it, or put the job back for a while: a store that restarts must not cost a text."""
+    try:
+        return work()
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        wait = min(2**task.request.retries, LONGEST_STORE_WAIT_SECONDS)
+        log.warning("the store cannot be used; the job waits", task=task.name, seconds=wait, error=type(error).__name__)
+        raise task.retry(countdown=wait) from None
 
 
 def _enqueued(enqueued: Any, account: str) -> Answer:
@@ -159,33 +205,59 @@ def _enqueued(enqueued: Any, account: str) -> Answer:
     }
 
 
-def _sync(runtime: Runtime, connection: str, accept_removals: bool = False) -> SyncReport:
+def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seconds: float | None = None) -> SyncReport:
     """Pull, hinting pushes as it goes, and deliveries when its texts are released."""
     from worker.sync.engine import sync_connection as pull
 
-    if connection not in runtime.settings.connections:  # it was removed after the hint
-        from worker.sync.engine import SyncReport
-
-        return SyncReport(connection, "failed", error="the connection is not configured any more")
     account = runtime.settings.connections[connection].account
     hinted_at = 0.0
 
     def hint_push(report: SyncReport) -> None:
         nonlocal hinted_at
         if report.unchanged < report.seen and time.monotonic() - hinted_at >= HINT_EVERY_SECONDS:
+            hint("vtsync.push_contacts", account)
             hinted_at = time.monotonic()
-            app.send_task("vtsync.push_contacts", args=(account,))
 
-    stop = runtime.stop.child(runtime.settings.worker.time_limit.total_seconds())
-    report = pull(runtime, connection, accept_removals=accept_removals, progress=hint_push, stop=stop)
+    limited = _limited(runtime, seconds)
+    report = pull(limited, connection, accept_removals=accept_removals, progress=hint_push)
     log.info("synced", **{key: value for key, value in asdict(report).items() if value not in (0, "", None)})
     if report.unchanged < report.seen or report.removed:
-        app.send_task("vtsync.push_contacts", args=(account,))
+        hint("vtsync.push_contacts", account)
     if report.messages > report.held:
-        app.send_task("vtsync.deliver_messages", args=(account,))
+        hint("vtsync.deliver_messages", account)
     return report
 
 
-def _work(kind: str, account: str, work: Callable[[], Any]) -> None:
-    """Work off an account's due messages, once more when a hint comes meanwhile."""
-    once_at_a_time(kind, account, lambda: not work().waiting)
+def _work(task: str, account: str, work: Callable[[Runtime], bool]) -> None:
+    """Work off what an account has due, once more when a hint comes meanwhile and ``work`` says that it makes sense.
+
+    Ends within the time limit, and hints itself when that cut it short.
+    """
+    runtime = open_runtime()
+    if account not in runtime.settings.accounts:  # it was removed after the hint
+        return
+    limited = _limited(runtime)
+    once_at_a_time(task, account, lambda: work(limited) and not limited.stop.requested)
+    if limited.stop.requested and not runtime.stop.requested:
+        hint(task, account)
+
+
+def _some(task: str, account: str, report: Any) -> bool:
+    """After one portion of messages: hint the next when there may be more. Whether to go round again."""
+    if sum(value for value in astuple(report) if isinstance(value, int)) >= MESSAGES_A_TASK:
+        hint(task, account)
+    return not report.waiting
+
+
+def _limited(runtime: Runtime, seconds: float | None = None) -> Runtime:
+    """The same runtime, whose stop also goes off when the task's time is up."""
+    longest = runtime.settings.worker.time_limit.total_seconds()
+    _ = runtime.engine  # opened before, to be shared by the copy
+    limited = copy.copy(runtime)
+    limited.stop = runtime.stop.child(longest if seconds is None else min(seconds, longest))
+    return limited
+
+
+def _long_places(runtime: Runtime) -> int:
+    """How many syncs, and how many pushes, run at once in a process: a third of its threads each."""
+    return max(1, runtime.settings.worker.concurrency // 3)

@@ -14,7 +14,7 @@ from config.models import Account, Connection, Settings
 from tests.fakes import FakeVirtualText
 from tests.sync.conftest import FakeRuntime
 from worker.messages.outbox import SendRequest, enqueue_send
-from worker.schedule import abandoned, claim_due, next_run
+from worker.schedule import Slot, abandoned, claim_due, next_run, put_back_slot, start_slot
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, message
@@ -41,6 +41,35 @@ def test_the_next_run(schedule: str, after: datetime, expected: datetime) -> Non
     assert next_run(schedule, after) == expected
 
 
+_lines = st.builds(
+    lambda minute, hour, weekday: f"{minute} {hour} * * {weekday}",
+    st.sampled_from(["*/5", "7", "0,30", "10-12"]),
+    st.sampled_from(["*", "3", "8-18", "*/6"]),
+    st.sampled_from(["*", "1-5", "sun", "0,6"]),
+)
+
+
+@given(_lines, st.integers(0, 365 * 86400 * 10).map(lambda tenths: NOON + timedelta(seconds=tenths / 10)))
+def test_a_cron_line_names_the_first_minute_that_fits(line: str, after: datetime) -> None:
+    minutes, hours, weekdays = (
+        _fitting(part, top) for part, top in zip(line.split()[:2] + line.split()[4:], (60, 24, 7), strict=True)
+    )
+    expected = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    while not (expected.minute in minutes and expected.hour in hours and (expected.weekday() + 1) % 7 in weekdays):
+        expected += timedelta(minutes=1)
+    assert next_run(line, after) == expected
+
+
+def _fitting(part: str, top: int) -> set[int]:
+    """Cron's subset that these lines use, told again in the plainest way."""
+    if part.startswith("*"):
+        return set(range(0, top, int(part[2:] or 1)))
+    if "-" in part:
+        first, last = part.split("-")
+        return set(range(int(first), int(last) + 1))
+    return {0 if one == "sun" else int(one) for one in part.split(",")}
+
+
 @given(
     st.sampled_from(["15m", "2h", "*/5 * * * *", "0 3 * * *", "7 7 * * 0"]),
     st.integers(0, 365 * 86400).map(lambda seconds: NOON + timedelta(seconds=seconds)),
@@ -57,14 +86,45 @@ def settings(schedule: str | None = "15m", enabled: bool = True) -> Settings:
 
 
 def claimed(engine: Engine, configured: Settings, now: datetime) -> list[str]:
+    """The connections that start at this moment."""
     with writing(engine) as db:
-        return claim_due(db, configured, now)
+        slots = claim_due(db, configured, now)
+        assert all(start_slot(db, configured, slot, now) for slot in slots)
+        return [slot.connection for slot in slots]
+
+
+def offered(engine: Engine, now: datetime) -> list[Slot]:
+    with writing(engine) as db:
+        return claim_due(db, settings(), now)
+
+
+def started(engine: Engine, slot: Slot, now: datetime) -> bool:
+    with writing(engine) as db:
+        return start_slot(db, settings(), slot, now)
 
 
 def test_a_new_connection_runs_at_once_and_then_by_its_schedule(engine: Engine) -> None:
     assert claimed(engine, settings(), NOON) == ["crm"]
     assert claimed(engine, settings(), NOON + timedelta(minutes=14)) == []
     assert claimed(engine, settings(), NOON + timedelta(minutes=15)) == ["crm"]
+
+
+def test_a_slot_whose_hint_is_lost_is_given_out_again_and_runs_once(engine: Engine) -> None:
+    (lost,) = offered(engine, NOON)
+    assert offered(engine, NOON + timedelta(seconds=29)) == []
+    (second,) = offered(engine, NOON + timedelta(seconds=30))
+    assert started(engine, second, NOON + timedelta(seconds=31))
+    assert not started(engine, lost, NOON + timedelta(seconds=32)), "a hint that was only late runs nothing"
+    assert not started(engine, second, NOON + timedelta(seconds=33)), "a hint that comes twice runs once"
+    assert offered(engine, NOON + timedelta(minutes=15)) == []
+    assert len(offered(engine, NOON + timedelta(minutes=15, seconds=31))) == 1
+
+
+def test_a_slot_without_room_is_due_at_the_next_tick(engine: Engine) -> None:
+    (slot,) = offered(engine, NOON)
+    with writing(engine) as db:
+        put_back_slot(db, slot, NOON + timedelta(seconds=1))
+    assert len(offered(engine, NOON + timedelta(seconds=10))) == 1
 
 
 def test_missed_slots_run_once_not_ten_times(engine: Engine) -> None:
@@ -107,11 +167,23 @@ def test_a_run_whose_worker_vanished_is_found(engine: Engine) -> None:
 
 def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) -> None:
     runtime = FakeRuntime(engine, FakeVirtualText(), settings())
-    assert tick(runtime) == [Hint("vtsync.run_sync", "crm")]
+    (hint,) = tick(runtime)
+    assert (hint.task, hint.arguments[0]) == ("vtsync.run_sync", "crm")
     assert tick(runtime) == []
     enqueue_send(runtime, SendRequest("main", "+14155550101", "hello"), source="cli", actor="test")
-    assert tick(runtime) == [Hint("vtsync.deliver_messages", "main")]
+    assert tick(runtime) == [Hint("vtsync.deliver_messages", ("main",))]
     with writing(engine) as db:
         db.execute(update(message).values(due_at=utcnow() + timedelta(hours=1)))
         db.execute(update(connection_state).values(next_run_at=utcnow() - timedelta(hours=1)))
-    assert tick(runtime) == [Hint("vtsync.run_sync", "crm")]
+    assert [hint.arguments[0] for hint in tick(runtime)] == ["crm"]
+
+
+def test_a_run_whose_worker_vanished_is_hinted_once(engine: Engine) -> None:
+    runtime = FakeRuntime(engine, FakeVirtualText(), settings())
+    lease.claim(engine, "crm", -1)
+    with writing(engine) as db:
+        db.execute(update(connection_state).values(next_run_at=utcnow() + timedelta(hours=1), schedule="15m"))
+    assert tick(runtime) == [Hint("vtsync.run_sync", ("crm",))]
+    with writing(engine) as db:
+        db.execute(update(connection_state).values(next_run_at=utcnow()))
+    assert [hint.arguments[0] for hint in tick(runtime)] == ["crm"]
