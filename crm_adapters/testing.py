@@ -9,7 +9,10 @@
         def adapter(self, source): ...              # a new adapter that reads it
         def break_source(self, source): ...         # from now on reading it fails
 
-Run it with pytest. The tests use the adapter only in the ways in which the engine does.
+Three more hooks have a default: ``put_at`` for CRMs with a time of change, ``secrets``, and ``names_of``.
+
+Run it with pytest; Hypothesis must be installed too. The tests use the adapter only in the ways in which the engine
+does. They see that pages are *built* one at a time, not what an adapter holds besides: measure that yourself.
 """
 
 # ruff: noqa: S101 - these are tests
@@ -19,14 +22,21 @@ from __future__ import annotations
 import gc
 import inspect
 import json
+import re
+import traceback
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import ValidationError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from crm_adapters.base import (
     Adapter,
@@ -43,6 +53,11 @@ from crm_adapters.base import (
 ODD_VALUES: tuple[Any, ...] = (
     *(None, "", " ", "\0", "n/a", "🦊" * 300, "\ud800", True, 0, -1, 10**400, 1.5, float("nan"), float("inf")),
     *([], ["x"], {}, {"a": [1]}, b"\xff", object()),
+)
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
 )
 
 
@@ -69,6 +84,11 @@ def contacts(count: int) -> list[Contact]:
 class AdapterConformance(ABC):
     """Inherit as ``class Test...`` and fill in the hooks."""
 
+    repeats: ClassVar[bool] = False
+    """Set it where the CRM itself lists a record twice in one complete pull."""
+    late_by: ClassVar[timedelta] = timedelta(seconds=2)
+    """How long after the time that it bears a change may be committed and must still be seen by the next pull."""
+
     @abstractmethod
     def make_source(self, folder: Path) -> Any:
         """An empty CRM; ``folder`` is an empty folder to use freely."""
@@ -81,6 +101,10 @@ class AdapterConformance(ABC):
         """Many at once; override it where one at a time is slow."""
         for one in contacts:
             self.put(source, one)
+
+    def put_at(self, source: Any, contacts: Iterable[Contact], moment: datetime) -> None:  # noqa: ARG002 - see below
+        """Create the records as changed at this moment. Override it where the CRM keeps a time of change."""
+        self.put_all(source, contacts)
 
     @abstractmethod
     def delete(self, source: Any, external_id: str) -> None:
@@ -97,6 +121,10 @@ class AdapterConformance(ABC):
     def secrets(self, source: Any) -> tuple[str, ...]:  # noqa: ARG002 - for those that override it
         """The secrets in the adapter's options, which must never be shown."""
         return ()
+
+    def names_of(self, source: Any) -> tuple[str, ...]:
+        """What a person knows this source by. One of them is in every error, in any case of letters."""
+        return (self.adapter(source).name,)
 
     def test_it_describes_itself(self, tmp_path: Path) -> None:
         """Name, summary and the meaning of each option are what `vtsync adapters` shows."""
@@ -135,6 +163,13 @@ class AdapterConformance(ABC):
         assert all(isinstance(external_id, str) and external_id for external_id in ids), "ids are non-empty text"
         assert set(ids) == wanted, f"missing: {_few(wanted - set(ids))}; not in the CRM: {_few(set(ids) - wanted)}"
 
+    def test_a_pull_lists_each_record_once(self, tmp_path: Path) -> None:
+        """While nothing changes; two records under one id would overwrite each other in every run."""
+        with self._filled(tmp_path) as (_source, adapter):
+            ids = [change.external_id for change in _changes(adapter.pull(None))]
+        twice = {external_id for external_id, count in Counter(ids).items() if count > 1}
+        assert self.repeats or not twice, f"listed more than once: {_few(twice)}"
+
     def test_pages_keep_to_their_size(self, tmp_path: Path) -> None:
         """The engine commits a page at a time."""
         with self._filled(tmp_path) as (_source, adapter):
@@ -169,6 +204,38 @@ class AdapterConformance(ABC):
                 resumed = {change.external_id for change in self._pull(source, page.cursor)}
                 lost = wanted - seen - resumed
                 assert not lost, f"resuming after page {number} loses {_few(lost)}"
+
+    def test_runs_of_one_page_each_reach_the_end(self, tmp_path: Path) -> None:
+        """Runs that are cut short again and again still get on, also over more than a page of equal times."""
+        with self._filled(tmp_path, 0) as (source, adapter):
+            wanted = contacts(self._many(adapter))
+            self.put_at(source, wanted, _now())
+            runs = 3 * sum(1 for _page in adapter.pull(None))
+        missing = {one.external_id for one in wanted}
+        cursor: Cursor | None = None
+        for _run in range(runs):
+            found, cursor = self._first_page(source, cursor)
+            missing -= {change.external_id for change in found}
+            if not missing:
+                return
+        raise AssertionError(f"{runs} runs of one page never get to {_few(missing)}")
+
+    def test_a_tied_change_is_seen_by_the_next_pull(self, tmp_path: Path) -> None:
+        """A record with the very time of the newest that the last pull saw."""
+        with self._filled(tmp_path, 0) as (source, adapter):
+            moment = _now()
+            self.put_at(source, contacts(3), moment)
+            cursor = _last_cursor(adapter.pull(None))
+            self._assert_seen_after(source, cursor, moment, "a change with the same time as the newest")
+
+    def test_a_late_change_is_seen_by_the_next_pull(self, tmp_path: Path) -> None:
+        """A change that bears an earlier time than the newest, because it was committed late."""
+        with self._filled(tmp_path, 0) as (source, adapter):
+            moment = _now()
+            self.put_at(source, contacts(3), moment)
+            cursor = _last_cursor(adapter.pull(None))
+            what = f"a change committed {self.late_by.total_seconds():g} seconds late"
+            self._assert_seen_after(source, cursor, moment - self.late_by, what)
 
     def test_a_page_can_be_replayed(self, tmp_path: Path) -> None:
         """After a crash, the same cursor gives the same records again."""
@@ -238,23 +305,44 @@ class AdapterConformance(ABC):
             variants += [{**properties, name: odd} for name in properties for odd in ODD_VALUES]
             variants += [dict.fromkeys(properties, odd) for odd in ODD_VALUES]
             for variant in variants:
-                try:
-                    fields = adapter.contact_fields(variant)
-                except Exception as error:
-                    raise AssertionError(f"contact_fields raises {error!r} for {_few(variant.items())}") from error
-                _assert_contact_fields(fields)
+                _assert_readable(adapter, variant)
 
-    def test_a_broken_source_is_an_adapter_error_without_secrets(self, tmp_path: Path) -> None:
-        """The caller knows AdapterError only, and shows its text to people."""
+            @settings(
+                max_examples=50,
+                derandomize=True,
+                deadline=None,
+                database=None,
+                suppress_health_check=[HealthCheck.too_slow],
+            )
+            @given(st.dictionaries(st.sampled_from(sorted(properties)), JSON_VALUES, max_size=6))
+            def any_json_is_read(values: dict[str, Any]) -> None:
+                _assert_readable(adapter, {**properties, **values})
+
+            any_json_is_read()
+
+    def test_a_broken_source_is_an_adapter_error_for_people(self, tmp_path: Path) -> None:
+        """The class says what the engine should do; the text, which source it is and what to do about it."""
         with self._filled(tmp_path, 1) as (source, _adapter):
+            names = self.names_of(source)
+            for error in self._errors(source):
+                text = str(error)
+                assert type(error) is not AdapterError, "raise the subclass that says what should be done"
+                named = any(name.casefold() in text.casefold() for name in names)
+                assert named, f"the error names none of {_few(names)}: {text!r}"
+                remedy = re.search(r"\w[;:,.(] ?.*\w", text)
+                assert remedy, f"the error says what happened and not what to do now: {text!r}"
+
+    def test_secrets_are_never_shown(self, tmp_path: Path) -> None:
+        """In no repr, no error, no traceback, and not where an option is refused."""
+        with self._filled(tmp_path, 1) as (source, adapter):
             secrets = self.secrets(source)
-            with self._open(source) as adapter:
-                shown = f"{adapter!r} {adapter} {adapter.options!r} {adapter.options}"
-                self.break_source(source)
-                for use in (adapter.check, lambda: list(adapter.pull(None))):
-                    shown += f" {_error_of(use)}"
+            shown = [repr(adapter), str(adapter), repr(adapter.options), str(adapter.options)]
+            shown += [_refusal(type(adapter).Options, secret) for secret in secrets]
+            shown += ["".join(traceback.format_exception(error)) for error in self._errors(source)]
         for secret in secrets:
-            assert secret not in shown, "a secret can be read in an error or in the adapter's repr"
+            for text in shown:
+                before, found, after = text.partition(secret)
+                assert not found, f"a secret can be read: {before[-200:]}[the secret]{after[:200]}"
 
     def test_closing_is_harmless(self, tmp_path: Path) -> None:
         """Before the first pull, in the middle of one, and again."""
@@ -288,11 +376,31 @@ class AdapterConformance(ABC):
         finally:
             adapter.close()
 
+    def _errors(self, source: Any) -> list[AdapterError]:
+        """What an adapter raises, in each of its uses, after its source broke."""
+        with self._open(source) as adapter:
+            self.break_source(source)
+            return [_error_of(adapter.check), _error_of(lambda: list(adapter.pull(None)))]
+
+    def _assert_seen_after(self, source: Any, cursor: Cursor | None, moment: datetime, what: str) -> None:
+        new = contact(7)
+        self.put_at(source, [new], moment)
+        seen = {change.external_id for change in self._pull(source, cursor)}
+        assert new.external_id in seen, f"{what} is lost"
+
+    def _first_page(self, source: Any, cursor: Cursor | None) -> tuple[list[ContactChange], Cursor | None]:
+        """The first page of a run and where the next goes on. Pages without a cursor cannot end a run: all of them."""
+        with self._open(source) as adapter:
+            pages = adapter.pull(_stored(cursor))
+            first = next(pages, Page((), cursor))
+            if first.cursor is None:
+                return list(_changes(chain([first], pages))), None
+            return list(_changes([first])), first.cursor
+
     def _pull(self, source: Any, cursor: Cursor | None) -> list[ContactChange]:
         """All changes after a stored cursor, read by a new adapter."""
-        stored = None if cursor is None else json.loads(json.dumps(cursor))
         with self._open(source) as adapter:
-            return list(_changes(adapter.pull(stored)))
+            return list(_changes(adapter.pull(_stored(cursor))))
 
 
 def _changes(pages: Iterable[Page]) -> Iterator[ContactChange]:
@@ -304,6 +412,16 @@ def _changes(pages: Iterable[Page]) -> Iterator[ContactChange]:
 
 def _by_id(changes: Iterable[ContactChange]) -> dict[str, tuple[dict[str, Any], bool]]:
     return {change.external_id: (dict(change.properties), change.deleted) for change in changes}
+
+
+def _stored(cursor: Cursor | None) -> Cursor | None:
+    """The cursor as it comes back from the database."""
+    return None if cursor is None else dict(json.loads(json.dumps(dict(cursor))))
+
+
+def _now() -> datetime:
+    """In whole seconds: many CRMs keep no more."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _last_cursor(pages: Iterable[Page]) -> Cursor | None:
@@ -334,15 +452,32 @@ def _assert_contact_fields(fields: ContactFields) -> None:
         assert text.strip(), "empty phones are left out"
 
 
-def _error_of(use: Any) -> str:
+def _assert_readable(adapter: Adapter, properties: Properties) -> None:
+    try:
+        fields = adapter.contact_fields(properties)
+    except Exception as error:
+        raise AssertionError(f"contact_fields raises {error!r} for {_few(properties.items())}") from error
+    _assert_contact_fields(fields)
+
+
+def _error_of(use: Any) -> AdapterError:
     try:
         use()
     except AdapterError as error:
-        causes = [error, error.__cause__, None if error.__suppress_context__ else error.__context__]
-        return " ".join(str(one) for one in causes if one is not None)
+        return error
     except Exception as error:
         raise AssertionError(f"a broken source raises {error!r}, which is no AdapterError") from error
     raise AssertionError("reading a broken source raises nothing")
+
+
+def _refusal(options: type[BaseModel], secret: str) -> str:
+    """What is said when each option holds the secret in a wrong form."""
+    wrong: dict[str, Any] = {name: {"wrong": [secret]} for name in options.model_fields}
+    try:
+        options.model_validate(wrong)
+    except ValidationError as error:
+        return str(error)
+    return ""
 
 
 def _few(things: Iterable[Any]) -> str:

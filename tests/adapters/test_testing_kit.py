@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from config.fields import FieldMapping
 from crm_adapters.base import (
     Adapter,
+    AdapterError,
     CheckReport,
     ContactChange,
     ContactFields,
@@ -26,6 +28,7 @@ from crm_adapters.testing import AdapterConformance, Contact
 from crm_adapters.usual_names import find_columns, read
 
 TOKEN = "tok-3f9a"
+PEOPLE = "test_a_broken_source_is_an_adapter_error_for_people"
 TESTS = sorted(name for name in vars(AdapterConformance) if name.startswith("test_"))
 
 
@@ -34,16 +37,18 @@ class Crm:
     """Records by id, each with the number of its last change; None stands for a deleted one."""
 
     records: dict[str, tuple[int, Contact | None]] = field(default_factory=dict)
+    moments: dict[str, datetime] = field(default_factory=dict)
     changes: int = 0
     down: bool = False
 
-    def write(self, external_id: str, contact: Contact | None) -> None:
+    def write(self, external_id: str, contact: Contact | None, moment: datetime | None = None) -> None:
         self.changes += 1
+        self.moments[external_id] = moment or datetime.now(UTC)
         self.records[external_id] = (self.changes, contact)
 
 
 class Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
     token: SecretStr = Field(SecretStr(TOKEN), description="The API token.")
 
 
@@ -87,6 +92,39 @@ class Good(Adapter):
 class SkipsOneOnResuming(Good):
     def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
         return [row for row in super().rows(after) if row[0] != after + 1 or after == 0]
+
+
+class AsksForLaterTimes(Good):
+    """The textbook watermark: what shares the newest time, or is committed late, is never read."""
+
+    def rows_since(self, moment: str) -> list[tuple[str, int, str, Contact | None]]:
+        return [row for row in self.by_time() if row[0] > moment]
+
+    def by_time(self) -> list[tuple[str, int, str, Contact | None]]:
+        return sorted((self.crm.moments[key].isoformat(), number, key, one) for number, key, one in self.rows(0))
+
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        rows = self.rows_since(cursor["at"] if cursor else "")
+        for start in range(0, len(rows), self.page_size):
+            page = rows[start : start + self.page_size]
+            yield Page([self.change(*row[1:]) for row in page], {"at": page[-1][0]})
+
+
+class AsksForTheSameTimesAgain(AsksForLaterTimes):
+    """Inclusive, but a page of equal times leads to itself for ever, and a late change is still lost."""
+
+    def rows_since(self, moment: str) -> list[tuple[str, int, str, Contact | None]]:
+        return [row for row in self.by_time() if row[0] >= moment]
+
+
+class ListsTheFirstAgain(Good):
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        first = None
+        for page in super().pull(cursor):
+            first = first or page
+            yield page
+        if first is not None:
+            yield first
 
 
 class NeverTellsOfDeletions(Good):
@@ -141,6 +179,30 @@ class ShowsItsToken(Good):
         return super().check()
 
 
+class ShowsItsTokenInTheCause(Good):
+    def check(self) -> CheckReport:
+        try:
+            return super().check()
+        except SourceUnavailable as error:
+            raise error from ConnectionError(f"GET /?token={self.options.token.get_secret_value()}")
+
+
+class ShowsRefusedOptions(Good):
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        token: SecretStr = Field(SecretStr(TOKEN), description="The API token.")
+
+
+def failing_with(error: AdapterError) -> type[Good]:
+    class Fails(Good):
+        def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+            if self.crm.down:
+                raise error
+            return super().rows(after)
+
+    return Fails
+
+
 class LetsForeignErrorsThrough(Good):
     def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
         if self.crm.down:
@@ -165,6 +227,10 @@ def kit(adapter: type[Good]) -> AdapterConformance:
 
         def put(self, source: Crm, contact: Contact) -> None:
             source.write(contact.external_id, contact)
+
+        def put_at(self, source: Crm, contacts: Iterable[Contact], moment: datetime) -> None:
+            for one in contacts:
+                source.write(one.external_id, one, moment)
 
         def delete(self, source: Crm, external_id: str) -> None:
             source.write(external_id, None)
@@ -200,14 +266,38 @@ def test_a_good_adapter_passes(test: str, tmp_path: Path) -> None:
         (KeepsTheTimeInItsProperties, "test_a_page_can_be_replayed", "a replay differs"),
         (HasATupleInItsCursor, "test_cursors_survive_storage", "the cursor read back from JSON"),
         (GivesNumbersAsIds, "test_a_pull_lists_every_record", "ids are non-empty text"),
-        (ShowsItsToken, "test_a_broken_source_is_an_adapter_error_without_secrets", "a secret can be read"),
-        (LetsForeignErrorsThrough, "test_a_broken_source_is_an_adapter_error_without_secrets", "is no AdapterError"),
+        (AsksForLaterTimes, "test_a_tied_change_is_seen_by_the_next_pull", "the same time as the newest is lost"),
+        (AsksForLaterTimes, "test_runs_of_one_page_each_reach_the_end", "12 runs of one page never get to 1005"),
+        (AsksForTheSameTimesAgain, "test_a_late_change_is_seen_by_the_next_pull", "committed 2 seconds late is lost"),
+        (AsksForTheSameTimesAgain, "test_runs_of_one_page_each_reach_the_end", "never get to 1005"),
+        (SkipsOneOnResuming, "test_runs_of_one_page_each_reach_the_end", "never get to 1005"),
+        (ListsTheFirstAgain, "test_a_pull_lists_each_record_once", "listed more than once: 1000, 1001"),
+        (ShowsItsToken, "test_secrets_are_never_shown", r"(?s)a secret can be read: .*refused \[the secret\]"),
+        (ShowsItsTokenInTheCause, "test_secrets_are_never_shown", r"(?s)a secret can be read: .*token=\[the secret\]"),
+        (ShowsRefusedOptions, "test_secrets_are_never_shown", r"(?s)a secret can be read: .*input_value"),
+        (LetsForeignErrorsThrough, PEOPLE, "is no AdapterError"),
+        (failing_with(SourceUnavailable("it is down; try later")), PEOPLE, "names none of crm: 'it is down"),
+        (failing_with(SourceUnavailable("the CRM is down")), PEOPLE, "not what to do now: 'the CRM is down'"),
+        (failing_with(AdapterError("the CRM is down; try later")), PEOPLE, "raise the subclass"),
         (AcceptsAnyOption, "test_unknown_options_are_refused", "Options accepts an unknown key"),
     ],
 )
 def test_a_broken_adapter_is_caught(broken: type[Good], test: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=complaint):
         getattr(kit(broken), test)(tmp_path)
+
+
+def test_odd_json_is_found_by_search(tmp_path: Path) -> None:
+    """A fault that no value of the table shows."""
+
+    class CannotReadLists(Good):
+        def contact_fields(self, properties: Properties) -> ContactFields:
+            if isinstance(properties.get("email"), list) and len(properties["email"]) > 1:
+                raise TypeError("only one of several")
+            return super().contact_fields(properties)
+
+    with pytest.raises(AssertionError, match="only one of several"):
+        kit(CannotReadLists).test_contact_fields_never_raise(tmp_path)
 
 
 def test_closing_twice_must_be_harmless(tmp_path: Path) -> None:
