@@ -47,7 +47,9 @@ class Fleet:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     log_paths: dict[int, Path] = field(default_factory=dict)
 
-    def configure(self, more: str = "", account: str = "", read_timeout: float = 1.5) -> None:
+    def configure(
+        self, more: str = "", account: str = "", connect_timeout: float = 0.5, read_timeout: float = 1.5
+    ) -> None:
         """Write the configuration. Short times throughout, so that what a killed process held is soon free again."""
         engines = '[broker]\nurl = { env = "TEST_BROKER" }\n' if self.broker else ""
         engines += '[store]\nurl = { env = "TEST_STORE" }\n' if self.store else ""
@@ -60,7 +62,7 @@ token = {{ env = "TEST_TOKEN" }}
 from_number = "+12025550100"
 api_url = "{self.sandbox.api_url}"
 create_url = "{self.sandbox.create_url}"
-connect_timeout = 0.5
+connect_timeout = {connect_timeout}
 read_timeout = {read_timeout}
 settle_after = "1s"
 {account}

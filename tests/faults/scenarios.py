@@ -5,6 +5,7 @@ Each scenario raises AssertionError when a promise is broken, and returns its fi
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import signal
@@ -37,8 +38,8 @@ message = "Hi {{ name }}, welcome!"
 [policy]
 blast_limit = 100000
 """
-PATIENT = 20.0
-"""A read time-out for scenarios that are not about time-outs: a busy machine does not cause any."""
+PATIENT = {"connect_timeout": 10.0, "read_timeout": 20.0}
+"""For scenarios that are not about time-outs: a busy machine does not cause any."""
 
 
 def kill(fleet: Fleet, crowd: Crowd, kills: int, seed: int = 1) -> Figures:
@@ -72,17 +73,21 @@ def kill(fleet: Fleet, crowd: Crowd, kills: int, seed: int = 1) -> Figures:
 
 def two(fleet: Fleet, crowd: Crowd) -> Figures:
     """Two workers, two schedulers, and many syncs of the same connections at the same time."""
-    _prepare(fleet, read_timeout=PATIENT)
+    _prepare(fleet, **PATIENT)
     workers = [fleet.start("worker") for _ in range(2)]
-    until("both workers", lambda: all(b"ready" in fleet.log(worker) for worker in workers))
+    until("both workers", lambda: all(b"worker ready" in fleet.log(worker) for worker in workers))
     crowd.write(fleet.folder)
     began = time.monotonic()
     by_hand = [fleet.start("sync", "crm", "people", "--no-texts", "--json") for _ in range(2)]
-    service = fleet.service()
-    jobs = [service.send_task("vtsync.sync_connection", kwargs={"connection": name}) for name in ("crm", "people") * 4]
-    for _ in range(2):
-        fleet.start("beat")
-    ends = Counter(job.get(timeout=120, interval=0.05)["state"] for job in jobs)
+    with fleet.service() as service:
+        jobs = [
+            service.send_task("vtsync.sync_connection", kwargs={"connection": name}) for name in ("crm", "people") * 4
+        ]
+        for _ in range(2):
+            fleet.start("beat")
+        ends = Counter(job.get(timeout=120, interval=0.05)["state"] for job in jobs)
+        del jobs
+        gc.collect()  # a result unsubscribes from Redis when it is collected; at the interpreter's exit it cannot
     for process in by_hand:
         assert process.wait(300) == 0, fleet.log(process).decode()
         ends += Counter(report["state"] for report in json.loads(fleet.log(process))["syncs"])
@@ -96,7 +101,7 @@ def two(fleet: Fleet, crowd: Crowd) -> Figures:
 
 def dropped_answers(fleet: Fleet, crowd: Crowd, share: float = 0.05) -> Figures:
     """VirtualText carries out the request and the answer is lost, for a share of all writes."""
-    _prepare(fleet, read_timeout=PATIENT)
+    _prepare(fleet, **PATIENT)
     for endpoint in ("create", "update", "send"):
         fleet.sandbox.add_fault(endpoint=endpoint, action="drop", when="after", probability=share)
     crowd.write(fleet.folder)
@@ -118,7 +123,7 @@ def dropped_answers(fleet: Fleet, crowd: Crowd, share: float = 0.05) -> Figures:
 
 def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
     """SIGTERM in the middle of a sync: what is on the wire ends, what is claimed is given back."""
-    _prepare(fleet, read_timeout=PATIENT)
+    _prepare(fleet, **PATIENT)
     fleet.sandbox.add_fault(endpoint="create", action="delay", delay_ms=100)
     fleet.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)
     crowd.write(fleet.folder)
@@ -152,9 +157,9 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
     } | figures
 
 
-def _prepare(fleet: Fleet, read_timeout: float = 1.0) -> None:
+def _prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0) -> None:
     """Two connections; the one with the trigger has its baseline, so that new people are texted."""
-    fleet.configure(CONFIGURATION, read_timeout=read_timeout)
+    fleet.configure(CONFIGURATION, connect_timeout=connect_timeout, read_timeout=read_timeout)
     write_export(fleet.folder / "crm.csv", 0, 1)
     write_export(fleet.folder / "people.csv", FIRST_OF_PEOPLE, 1)
     assert fleet.run("migrate").returncode == 0

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(180)
 
 def test_a_worker_that_is_killed_again_and_again(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
-        scenarios.kill(made, Crowd(contacts=600, texts=60), kills=3)
+        scenarios.kill(made, Crowd(contacts=600, texts=60), kills=2)
 
 
 @pytest.mark.redis

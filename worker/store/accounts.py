@@ -2,7 +2,7 @@
 
 * **stopped**: the credential or the URL is wrong. Thousands of further requests help no one: after
   ``PROBE_INTERVAL`` one single request, the probe, tries whether a person has put it right.
-* **paused**: the platform asked to wait (429).
+* **paused**: the platform asked to wait (429), or could not be reached.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ def may_call(connection: Connection, account: str, now: datetime) -> Permit:
         reason = f"the account {account} is stopped: {row['stopped_reason']}"
         return Permit(not waits, reason, row["paused_until"] if waits else None, probe=not waits)
     if waits:
-        return Permit(False, f"VirtualText asked to wait for the account {account}", row["paused_until"])
+        return Permit(
+            False,
+            f"the account {account} pauses: VirtualText asked to wait, or could not be reached",
+            row["paused_until"],
+        )
     return Permit(True)
 
 
