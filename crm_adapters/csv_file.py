@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 import glob
+import gzip
 import hashlib
 import os
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -54,6 +57,8 @@ Record = ContactChange | UnreadableRecord
 
 _SUFFIXES = {".csv", ".tsv", ".tab", ".txt"}
 _EXCERPT = 200
+_ID_LIMIT = 255
+"""The longest id, in characters: ids are indexed, and a database refuses an index entry of a few thousand bytes."""
 
 
 class CsvOptions(BaseModel):
@@ -63,7 +68,7 @@ class CsvOptions(BaseModel):
 
     path: Annotated[tuple[ConfigPath, ...], one_or_many()] = Field(
         min_length=1,
-        description="The export: a file, a pattern such as `exports/*.csv`, a folder, or a list of these. Together "
+        description="The export: a file (also .gz), a pattern such as `exports/*.csv`, a folder, or a list. Together "
         "they list every contact; one that is in none of them any more counts as deleted.",
         examples=["contacts.csv", ["north.csv", "south.csv"]],
     )
@@ -133,20 +138,22 @@ class CsvAdapter(Adapter):
     def check(self) -> CheckReport:
         """Read the header of every file. Raises SourceInvalid, SourceIncomplete, SourceUnavailable."""
         layouts = []
-        for path, name in self._files():
-            with _opened(path, name) as file:
-                layouts.append(self._layout(file, name)[0])
+        with _readable():
+            for path, name in self._files():
+                with _opened(path, name) as file:
+                    layouts.append(self._layout(file, name)[0])
         fields = dict.fromkeys(column for layout in layouts for column in layout.names)
-        return CheckReport("; ".join(_describe(layout) for layout in layouts), tuple(fields))
+        return CheckReport(_summary(layouts), tuple(fields))
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:  # noqa: ARG002 - there is nothing to resume
         """All rows of all files, in order. Raises SourceInvalid, SourceIncomplete, SourceUnavailable."""
         records = self._records()
-        try:
-            while page := list(islice(records, self.page_size)):
-                yield Page(page)
-        except OSError as error:
-            raise SourceUnavailable(f"the export cannot be read just now ({error.strerror or error})") from error
+        while True:
+            with _readable():
+                page = list(islice(records, self.page_size))
+            if not page:
+                return
+            yield Page(page)
 
     def contact_fields(self, properties: Properties) -> ContactFields:
         """Read the columns that the mapping names, or those with usual names."""
@@ -220,7 +227,7 @@ def _read(layout: _Layout, rows: Iterable[Row]) -> Iterator[Record]:
     for first, last, cells in rows:
         if plain_id is not None and first == last and type(cells) is list and len(cells) == width:
             external_id = cells[plain_id].strip()
-            if external_id:
+            if external_id and len(external_id) <= _ID_LIMIT:
                 properties = dict(zip(names, cells, strict=True))
                 yield ContactChange(external_id, properties, None, False, None, f"{name} line {first}")
                 continue
@@ -252,6 +259,9 @@ def _unusual(layout: _Layout, first: int, last: int, cells: list[str] | Damage) 
     if not external_id:
         missing = " and ".join(f'"{layout.names[column]}"' for column in layout.ids)
         return _unreadable(layout, cells, f"It has nothing in {missing}, which identifies a record; fill it in.", where)
+    if len(external_id) > _ID_LIMIT:
+        reason = f"Its id has {len(external_id):,} characters, above {_ID_LIMIT}; correct it where it comes from."
+        return _unreadable(layout, cells, reason, where)
     return ContactChange(external_id, dict(zip(layout.names, cells, strict=True)), where=where)
 
 
@@ -266,7 +276,7 @@ def _external_id(layout: _Layout, cells: Sequence[str]) -> str:
 def _unreadable(layout: _Layout, cells: Sequence[str], reason: str, where: str) -> UnreadableRecord:
     content = layout.delimiter.join(cells)
     external_id = _external_id(layout, cells)
-    if not external_id or not external_id.isprintable():
+    if not external_id or not external_id.isprintable() or len(external_id) > _ID_LIMIT:
         digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8).hexdigest()
         external_id = f"{layout.name} row {digest}"
     excerpt = "".join(
@@ -304,7 +314,7 @@ def _listed(names: Sequence[str]) -> str:
 def _matches(path: Path) -> list[Path]:
     """The files that a path, folder or pattern stands for, in order of name."""
     if path.is_dir():
-        inside = (child for child in path.iterdir() if child.suffix.lower() in _SUFFIXES and child.is_file())
+        inside = (child for child in path.iterdir() if _plain_suffix(child) in _SUFFIXES and child.is_file())
         return sorted(child for child in inside if not child.name.startswith((".", "~")))
     if path.is_file():
         return [path]
@@ -312,15 +322,49 @@ def _matches(path: Path) -> list[Path]:
     return sorted(match for match in map(Path, found) if match.is_file())
 
 
+def _plain_suffix(path: Path) -> str:
+    """``.csv`` of ``contacts.csv`` and of ``contacts.csv.gz``."""
+    return Path(path.stem if _is_gzip(path) else path.name).suffix.lower()
+
+
+def _is_gzip(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what goes wrong in reading into our errors."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SourceIncomplete(
+            f"a compressed export is broken or half-written ({error}); let the export be written again"
+        ) from error
+    except OSError as error:
+        what = error.filename or "the export"
+        raise SourceUnavailable(
+            f"{what} cannot be read ({error.strerror or error}); it is tried again in the next run"
+        ) from error
+
+
 def _opened(path: Path, name: str) -> BinaryIO:
     try:
-        return path.open("rb")
+        return cast(BinaryIO, gzip.open(path)) if _is_gzip(path) else path.open("rb")
     except FileNotFoundError:
         raise SourceInvalid(f"{name} is not there any more; put the export back") from None
     except PermissionError:
         raise SourceInvalid(f"{name} may not be read by this user; correct its permissions") from None
-    except OSError as error:
-        raise SourceUnavailable(f"{name} cannot be read just now ({error.strerror})") from error
+
+
+def _summary(layouts: Sequence[_Layout]) -> str:
+    """What was found, files that are alike together: ``3 files from a.csv on (...)``."""
+    alike: dict[str, list[str]] = {}
+    for layout in layouts:
+        alike.setdefault(_describe(layout), []).append(layout.name)
+    return "; ".join(
+        f"{files[0] if len(files) == 1 else f'{len(files)} files from {files[0]} on'} {description}"
+        for description, files in alike.items()
+    )
 
 
 def _describe(layout: _Layout) -> str:
@@ -333,4 +377,5 @@ def _describe(layout: _Layout) -> str:
         "id": tuple(layout.names[column] for column in layout.ids),
     }
     shown = ", ".join(f"{what} {_listed(columns) if columns else 'none'}" for what, columns in parts.items())
-    return f"{layout.name} ({layout.encoding}, delimiter {delimiter}): {shown}"
+    warning = " (for want of an id column: who changes it becomes a new contact)" if layout.by_contact else ""
+    return f"({layout.encoding}, delimiter {delimiter}): {shown}{warning}"

@@ -79,7 +79,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _load(point: EntryPoint) -> type[Adapter]:
     try:
         loaded: Any = point.load()
-    except Exception as error:  # a plugin may fail in any way, and must not take the others along
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way, and must not take the others along
         raise BrokenAdapter(f'the adapter "{point.name}" ({point.value}) cannot be imported: {error}') from error
     if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
         raise BrokenAdapter(

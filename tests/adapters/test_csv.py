@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from config.fields import FieldMapping
 from config.types import FromFile
 from crm_adapters import csv_text
-from crm_adapters.base import ContactChange, SourceIncomplete, SourceInvalid, UnreadableRecord
+from crm_adapters.base import ContactChange, SourceIncomplete, SourceInvalid, SourceUnavailable, UnreadableRecord
 from crm_adapters.csv_file import CsvAdapter, CsvOptions
 
 HEADER = "Record ID,Name,Phone,Email\n"
@@ -280,6 +281,20 @@ def test_a_file_that_changes_while_it_is_read_is_incomplete(tmp_path: Path) -> N
         list(pages)
 
 
+@pytest.mark.parametrize("row", ["{id},Ben,222,", '{id},"Ben\nLee",222,', "{id},Ben"])
+def test_an_id_that_no_index_can_hold_is_a_bad_row(pull: Reader, row: str) -> None:
+    found = pull(HEADER + row.format(id="7" * 256) + "\n" + row.format(id="7" * 255) + "\n")
+    (record,) = bad(found)
+    assert "256 characters, above 255" in record.reason
+    assert record.key.startswith("contacts.csv row ")
+    assert ids(found) == ["7" * 255]
+
+
+def test_a_bad_row_with_an_endless_id_has_a_short_key(pull: Reader) -> None:
+    (record,) = bad(pull(HEADER + "7" * 5000 + ",Ben,222,,too,many\n"))
+    assert len(record.key) < 100
+
+
 def test_a_row_without_an_id_has_a_key_that_stays(pull: Reader) -> None:
     first = bad(pull(HEADER + "1,Ann,1,\n,Ben,222,\n  ,Cid,333,\n"))
     later = bad(pull(HEADER + "  ,Cid,333,\n0,New,0,\n,Ben,222,\n"))
@@ -359,6 +374,39 @@ def test_nothing_to_read_is_never_an_empty_export(tmp_path: Path, path: str, why
         records(adapter(tmp_path / path))
 
 
+def test_compressed_exports_are_read(tmp_path: Path) -> None:
+    (tmp_path / "contacts.csv.gz").write_bytes(gzip.compress(GOOD.encode("utf-16")))
+    (tmp_path / "photos.zip.gz").write_bytes(gzip.compress(b"junk"))
+    found = records(adapter(tmp_path))
+    assert ids(found) == ["1", "2"]
+    assert found[1].where == "contacts.csv.gz line 3"
+
+
+@pytest.mark.parametrize("rows", [3, 40_000])
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[: len(data) // 2], lambda data: GOOD])
+def test_a_half_written_compressed_export_is_incomplete(tmp_path: Path, rows: int, damage: Callable[..., Any]) -> None:
+    path = tmp_path / "contacts.csv.gz"
+    data = damage(gzip.compress((HEADER + "".join(f"{n},Ann,111,\n" for n in range(rows))).encode()))
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    with pytest.raises(SourceIncomplete, match="broken or half-written"):
+        records(adapter(path))
+
+
+@pytest.mark.parametrize("use", [lambda a: a.check(), records], ids=["check", "pull"])
+def test_what_the_system_refuses_is_an_adapter_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[CsvAdapter], Any]
+) -> None:
+    with pytest.raises(SourceUnavailable, match=r"xxx.* cannot be read \(File name too long\); it is tried again"):
+        use(adapter(tmp_path / ("x" * 300)))
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(SourceUnavailable, match="Permission denied"):
+        use(adapter(tmp_path))
+
+
 def test_relative_paths_start_at_the_configuration(tmp_path: Path) -> None:
     options = CsvOptions.model_validate({"path": "in/*.csv"}, context=FromFile(tmp_path))
     assert options.path == (tmp_path / "in" / "*.csv",)
@@ -377,6 +425,17 @@ def test_relative_paths_start_at_the_configuration(tmp_path: Path) -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CsvOptions.model_validate(options)
+
+
+def test_check_tells_files_that_are_alike_together_and_a_missing_id(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.csv").write_text("Id,Phone\n1,111\n")
+    (tmp_path / "d.csv").write_text("Email,Phone\na@b.c,111\n")
+    assert adapter(tmp_path).check().summary == (
+        '3 files from a.csv on (utf-8, delimiter ,): phone "Phone", name none, email none, id "Id"; '
+        'd.csv (utf-8, delimiter ,): phone "Phone", name none, email "Email", id "Email" '
+        "(for want of an id column: who changes it becomes a new contact)"
+    )
 
 
 def test_check_says_what_was_found(tmp_path: Path) -> None:

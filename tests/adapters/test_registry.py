@@ -49,6 +49,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package "vtsync-acme" on the path that brings one good adapter and several bad ones."""
     module = f"acme_plugin_{tmp_path.name.replace('-', '_')}"
     (tmp_path / f"{module}.py").write_text(GOOD_PLUGIN)
+    (tmp_path / f"{module}_exits.py").write_text("raise SystemExit('needs Python 2')")
     metadata = tmp_path / "vtsync_acme-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: vtsync-acme\nVersion: 1.0\n")
@@ -57,6 +58,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"acme = {module}:Acme\n"
         "gone = no_such_module_at_all:Adapter\n"
         f"number = {module}:not_an_adapter\n"
+        f"exits = {module}_exits:Adapter\n"
         f"csv = {module}:Acme\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -104,7 +106,12 @@ def test_a_package_cannot_take_a_built_in_name(installed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("gone", "No module named 'no_such_module_at_all'"), ("number", "not a subclass of")]
+    ("name", "why"),
+    [
+        ("gone", "No module named 'no_such_module_at_all'"),
+        ("number", "not a subclass of"),
+        ("exits", "needs Python 2"),
+    ],
 )
 def test_a_broken_package_is_reported_and_the_others_go_on(installed: Path, name: str, why: str) -> None:
     assert why in info(name).summary
