@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from config.models import Settings
 
@@ -69,7 +69,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # Our own log handlers stay.
         "worker_hijack_root_logger": False,
         "task_default_queue": INTAKE,
-        "task_queues": [_queue(name) for name in (INTAKE, *INTERNAL)],
+        "task_queues": [_queue(INTAKE), *(_internal_queue(name) for name in INTERNAL)],
         "task_routes": {
             "vtsync.push_contacts": {"queue": PUSH},
             "vtsync.deliver_messages": {"queue": MESSAGES},
@@ -95,6 +95,12 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
 
 def _queue(name: str, **arguments: Any) -> Any:
     return Queue(name, **arguments)  # type: ignore[no-untyped-call] # Kombu has no types
+
+
+def _internal_queue(name: str, **arguments: Any) -> Any:
+    # Celery would bind every queue to the intake's exchange: a job sent to that by hand would come once a queue.
+    exchange = Exchange(name, type="direct")  # type: ignore[no-untyped-call] # Kombu has no types
+    return _queue(name, exchange=exchange, routing_key=name, **arguments)
 
 
 def embedded_settings(data_dir: Path) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def _rabbitmq(url: str) -> dict[str, Any]:
             # Declared as any Celery client declares it, or RabbitMQ would refuse one of the two.
             _queue(INTAKE),
             # Replicated: they survive the loss of a node.
-            *(_queue(name, queue_arguments=quorum) for name in INTERNAL),
+            *(_internal_queue(name, queue_arguments=quorum) for name in INTERNAL),
         ],
     }
 

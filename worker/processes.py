@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -40,6 +41,8 @@ def run_worker() -> None:
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
     runtime = open_runtime()
+    if runtime.settings.broker.url is None:  # Celery would report a connection to a host that does not exist
+        logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
     signals.worker_ready.connect(lambda **_: _introduce("worker", runtime), weak=False)
     worker = app.Worker(
         quiet=True,
@@ -57,10 +60,12 @@ def run_worker() -> None:
 def run_beat() -> None:
     """Be the scheduler until asked to stop."""
     from worker.app import app
+    from worker.hints import hint
 
     runtime = open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
     _introduce("scheduler", runtime)
+    hint("vtsync.tick")  # what is due now need not wait for the first interval to pass
     app.Beat(quiet=True, loglevel="INFO").run()
 
 

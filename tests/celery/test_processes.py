@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
+import socket
+import sqlite3
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -91,7 +95,8 @@ def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(made: Fleet) -> N
     made.start("beat")
     service = made.service()
     numbers = [f"+1415555{200 + index:04d}" for index in range(24)]
-    jobs = [service.send_task("vtsync.send_message", kwargs=TEXT | {"to": number}) for number in numbers]
+    for number in numbers:
+        service.send_task("vtsync.send_message", kwargs=TEXT | {"to": number}, ignore_result=True)
     until("some jobs to be taken", lambda: sum(made.states().values()) >= 12)
     until("the first texts", lambda: len(made.sandbox.messages()) >= 2)
     os.killpg(first.pid, signal.SIGKILL)
@@ -102,11 +107,87 @@ def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(made: Fleet) -> N
     texted = [message.to for message in made.sandbox.messages()]
     assert len(texted) == len(set(texted))
     assert len(texted) >= taken - made.states()["unknown"]
-    del jobs
+
+
+def test_jobs_in_the_hands_of_a_killed_worker_come_again(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        made.configure()
+        assert made.run("migrate").returncode == 0
+        service = made.service()
+        jobs = [
+            service.send_task("vtsync.send_message", kwargs=TEXT | {"to": f"+1415555{index:04d}"})
+            for index in range(1, 21)
+        ]
+        waiting = tmp_path / "data" / "broker" / "queue"
+        store = sqlite3.connect(tmp_path / "data" / "vtsync.sqlite3", isolation_level=None)
+        store.execute("BEGIN IMMEDIATE")  # no worker can commit a job now
+        worker = made.start("worker")
+        until("the worker to have its hands full", lambda: len([*waiting.iterdir()]) < len(jobs))
+        made.kill(worker)
+        store.close()
+        assert sum(made.states().values()) == 0
+        made.start("worker")
+        answers = [job.get(timeout=30, interval=0.05) for job in jobs]
+        assert all(answer["ok"] and not answer["duplicate"] for answer in answers)
+        until("every text", lambda: len(made.sandbox.messages()) == len(jobs))
 
 
 def _ended(states: Counter[str]) -> int:
     return states["accepted"] + states["unknown"]
+
+
+@pytest.mark.redis
+def test_a_broker_that_is_killed_in_mid_task_ends_no_worker_and_loses_no_text(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with _redis(port), fleet(tmp_path, broker=f"redis://127.0.0.1:{port}/0") as made:
+        made.configure()
+        made.sandbox.add_fault(endpoint="send", action="delay", delay_ms=400)
+        worker, beat = made.start("worker"), made.start("beat")
+        service = made.service()
+        for index in range(1, 41):
+            service.send_task("vtsync.send_message", kwargs=TEXT | {"to": f"+1415555{index:04d}"}, ignore_result=True)
+        until("every job to be taken", lambda: sum(made.states().values()) == 40)
+        until("the first texts", lambda: made.sandbox.messages())
+        _kill_redis(port)
+        until("the texts that are committed", lambda: made.states()["accepted"] == 40)
+        with _redis(port):
+            made.service().send_task("vtsync.send_message", kwargs=TEXT | {"to": "+14155550999"}, ignore_result=True)
+            until("the text after it", lambda: len(made.sandbox.messages()) == 41)
+            assert (worker.poll(), beat.poll()) == (None, None)
+    assert len({message.to for message in made.sandbox.messages()}) == 41
+
+
+@contextlib.contextmanager
+def _redis(port: int) -> Iterator[None]:
+    """A Redis of our own, which remembers nothing."""
+    program = shutil.which("redis-server")
+    if program is None:
+        redis_url()  # skips, or fails where servers are demanded
+        pytest.skip("there is no redis-server to start and kill")
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _servers[port] = server
+    try:
+        until("Redis", lambda: _listens(port))
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+_servers: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def _kill_redis(port: int) -> None:
+    _servers[port].kill()
+    _servers[port].wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_up_runs_both_refuses_a_second_and_leaves_nothing_behind(tmp_path: Path) -> None:
