@@ -39,14 +39,16 @@ def read_rows(chunks: Iterable[Chunk], delimiter: str, name: str) -> Iterator[Ro
 
 
 def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: int) -> bool:
-    """Whether a row over several lines is really several rows that a stray quote glued together.
+    """Whether a row over several lines is really several rows that stray quotes glued together.
 
-    It is when every line, split by itself, has ``width`` cells and an id that looks like the ids of the others.
+    It is when most of its lines, split by themselves, have ``width`` cells and an id that looks like the first one's.
     """
     lines = [line.split(delimiter) for line in _LINE_END.split(delimiter.join(cells))]
-    if width < 2 or any(len(line) != width for line in lines):
+    if width < 2 or len(lines[0]) <= id_column:
         return False
-    return len({_shape(line[id_column]) for line in lines}) == 1
+    id_shape = _shape(lines[0][id_column])
+    rowlike = sum(len(line) == width and _shape(line[id_column]) == id_shape for line in lines)
+    return rowlike * 2 > len(lines)
 
 
 def is_unreadable(text: str) -> bool:

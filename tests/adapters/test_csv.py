@@ -138,6 +138,14 @@ def test_a_cell_over_several_lines_is_one_row_and_lines_still_count(pull: Reader
     assert [record.where for record in found] == ["contacts.csv line 2", "contacts.csv line 6"]
 
 
+@pytest.mark.parametrize(
+    "note", ["one\ntwo\nthree", "one, two\n3, 4, 5, 6\nseven", "12 High St,\n,,,\n", "\n\n\n", "Kent\n7\n8\n9"]
+)
+def test_a_long_note_is_not_taken_for_rows(pull: Reader, note: str) -> None:
+    found = pull("Record ID,Phone,Email,Note\n" + f'1,111,a@b.c,"{note}"\n2,222,,\n')
+    assert [(record.external_id, record.properties["Note"]) for record in good(found)] == [("1", note), ("2", "")]
+
+
 def test_short_rows_are_padded_and_empty_ones_skipped(pull: Reader) -> None:
     found = pull(HEADER + "1,Ann\n\n,,,\n   \n2,Ben,222,b@b.c,,\n")
     assert [dict(record.properties) for record in good(found)] == [
@@ -226,6 +234,8 @@ def test_a_huge_cell_over_many_lines_is_one_bad_row(pull: Reader) -> None:
         pytest.param('2,"Ben,222,\n3,Cid,333,\n', 3, id="until the end"),
         pytest.param('2,"Ben,222,\n3,"Cid",333,\n4,Dan,444,\n', 3, id="until the next quoted cell"),
         pytest.param('2,Ben,222,\n3,"Cid,333,\n4,Dan 6",444,\n', 4, id="until a stray quote that fits"),
+        pytest.param('2,"Ben,222,\n3,Cid,of Kent,333,\n4,Dan 6",444,\n', 3, id="over a row with too many cells"),
+        pytest.param('2,Ben,222,"x\ny""\n3,Cid,333,a@b.c\n4,Dan,444,c@d.e"\n', 3, id="from a cell over two lines"),
         pytest.param('2,"Ben,222,\n' + "3,Cid,333,\n" * 200_000, 3, id="above the size of a cell"),
         pytest.param('2,"Ben,222,\n' + "3,Cid,333,\n" * 200_000 + '4,Dan",444,\n', 3, id="above it, then closed"),
         pytest.param('2,"Ben\nof Kent","222,\n3,Cid,333,\n', 4, id="in the second line of a row"),
