@@ -1,4 +1,4 @@
-"""What the project's own files promise: the processes they start exist, the links lead somewhere, locks carry no URLs."""
+"""What the project's own files promise: their processes exist, their links lead somewhere, locks carry no URLs."""
 
 from __future__ import annotations
 
