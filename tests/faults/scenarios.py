@@ -5,7 +5,6 @@ Each scenario raises AssertionError when a promise is broken, and returns its fi
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import signal
@@ -86,14 +85,17 @@ def two(fleet: Fleet, crowd: Crowd) -> Figures:
         for _ in range(2):
             fleet.start("beat")
         ends = Counter(job.get(timeout=120, interval=0.05)["state"] for job in jobs)
-        del jobs
-        gc.collect()  # a result unsubscribes from Redis when it is collected; at the interpreter's exit it cannot
     for process in by_hand:
         assert process.wait(300) == 0, fleet.log(process).decode()
         ends += Counter(report["state"] for report in json.loads(fleet.log(process))["syncs"])
-    assert set(ends) <= {"done", "busy"}, ends
+    # Interrupted: with a lease of 2 s a busy store lets one run out, another takes over, and the fence holds.
+    assert set(ends) <= {"done", "busy", "interrupted"}, ends
     _settle(fleet, crowd)
-    figures: Figures = {"syncs asked for at once": ends.total(), "of these found it taken": ends["busy"]}
+    figures: Figures = {
+        "syncs asked for at once": ends.total(),
+        "of these found it taken": ends["busy"],
+        "of these were taken over": ends["interrupted"],
+    }
     figures |= {"seconds": _since(began)} | verify(fleet, crowd)
     assert figures["listed as unknown, with what to do"] == 0, "nothing went wrong, yet a text is unknown"
     return figures
