@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from celery import Celery, signals
@@ -30,6 +31,12 @@ def _keep_our_logging(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _stop_at_safe_points(**_: Any) -> None:
+    from kombu.asynchronous import get_event_loop
+
     from worker.runtime import open_runtime
 
     open_runtime().stop.set()
+    # Celery's loop would see the stop at its next timer only: with RabbitMQ's heartbeat that is up to 15 seconds later.
+    # From a thread, because the loop is not woken by its own.
+    if (loop := get_event_loop()) is not None:
+        threading.Thread(target=loop.call_soon, args=(int,), daemon=True).start()

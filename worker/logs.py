@@ -49,6 +49,8 @@ def set_up_logging(default: str = "info") -> None:
     root.handlers = [handler]
     root.setLevel(chosen)
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # warns that files have no host name
+    # Warns that jobs put back for a moment wait in the worker: that is meant, and a minute at most.
+    logging.getLogger("kombu.transport.native_delayed_delivery").setLevel(logging.ERROR)
     for noisy in (
         "celery.worker.strategy",
         "celery.app.trace",

@@ -117,14 +117,15 @@ def test_what_is_not_acknowledged_is_there_for_the_next_worker(tmp_path: Path) -
     send(tmp_path, "q", "one", "two")
     with consuming(tmp_path, 0, "q") as (connection, got):
         drain(connection)
-        assert [message.decode() for message in got] == ["one", "two"]
+        assert {message.decode() for message in got} == {"one", "two"}
         got[0].ack()
+        left = got[1].decode()
     with consuming(tmp_path, 0, "q") as (connection, got):
         drain(connection)
-        assert [message.decode() for message in got] == ["two"]
+        assert [message.decode() for message in got] == [left]
         got[0].requeue()
         drain(connection)
-        assert [message.decode() for message in got] == ["two", "two"]
+        assert [message.decode() for message in got] == [left, left]
         got[1].reject()
     with consuming(tmp_path, 0, "q") as (connection, got):
         drain(connection)

@@ -26,13 +26,10 @@ ANNA, BORIS = "+14155550101", "+14155550102"
 TEXT = {"account": "main", "to": ANNA, "message": "hello"}
 
 
-@pytest.fixture(
-    params=[
-        "files",
-        pytest.param("redis", marks=pytest.mark.redis),
-        pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
-    ]
-)
+SERVERS = [pytest.param("redis", marks=pytest.mark.redis), pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)]
+
+
+@pytest.fixture(params=["files", *SERVERS])
 def broker(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """Each broker, with nothing of another test in it."""
     if request.param == "files":
@@ -89,6 +86,14 @@ def test_jobs_by_name_from_a_service_that_does_not_know_us(made: Fleet) -> None:
     assert worker.wait(timeout=20) == 0
 
 
+def test_an_idle_worker_stops_at_once(made: Fleet) -> None:
+    worker = made.start("worker")
+    made.service().send_task("vtsync.send_message", kwargs={}).get(timeout=30, interval=0.05)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=6) == 0
+
+
+@pytest.mark.parametrize("broker", SERVERS, indirect=True)  # on files: the fault scenarios, which kill several times
 def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(made: Fleet) -> None:
     made.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)
     first = made.start("worker")
