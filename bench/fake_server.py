@@ -3,7 +3,7 @@
     python bench/fake_server.py [--port 0] [--latency-ms 0]
 
 Prints its port on a line of its own, then answers every request with 200 and a body that is a success of every
-call: a receipt and a contact in one.
+call: a receipt and a contact in one. The contact list is empty.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ import argparse
 import asyncio
 
 BODY = b'{"status":"true","id":"c1","fullName":"A","phoneNumber":"+14155552671","email":""}'
+EMPTY_LIST = b'{"contacts":[]}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+LIST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(EMPTY_LIST),
+    EMPTY_LIST,
+)
 
 
 class Responder(asyncio.Protocol):
@@ -29,11 +36,12 @@ class Responder(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         while (end := request_end(self._received)) is not None:
+            answer = LIST_ANSWER if self._received.startswith(b"GET /api/contacts ") else ANSWER
             self._received = self._received[end:]
             if self._latency:
-                asyncio.get_running_loop().call_later(self._latency, self._transport.write, ANSWER)
+                asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
             else:
-                self._transport.write(ANSWER)
+                self._transport.write(answer)
 
 
 def request_end(received: bytes) -> int | None:

@@ -27,3 +27,17 @@ class FieldMapping(BaseModel):
         examples=["name", ["first_name", "last_name"]],
     )
     email: Names = Field(default=(), description="Fields that hold the email address, best first.", examples=["email"])
+    time_zone: Names = Field(
+        default=(),
+        description="Fields that hold the person's time zone (IANA name), best first.",
+        examples=["timezone"],
+    )
+    state: Names = Field(
+        default=(), description="Fields that hold the US state, best first.", examples=["state", "billing_state"]
+    )
+    postal_code: Names = Field(
+        default=(), description="Fields that hold the US ZIP code, best first.", examples=["zip"]
+    )
+    owner: Names = Field(
+        default=(), description="Fields that hold who looks after the record, best first.", examples=["owner"]
+    )

@@ -8,6 +8,8 @@ import json
 from config.models import Connection
 
 _READING = {"adapter", "account", "fields", "default_region", "clear_empty", "priority"}
+# The others are looked up when a text is about to go.
+_READ_FIELDS = ("phone", "full_name", "email")
 
 
 def fingerprint(connection: Connection) -> str:
@@ -17,5 +19,6 @@ def fingerprint(connection: Connection) -> str:
     that change. Options are left out: they choose the records, and hold secrets.
     """
     settings = connection.model_dump(mode="json", include=_READING)
+    settings["fields"] = {key: settings["fields"][key] for key in _READ_FIELDS}
     canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()

@@ -6,9 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, StrictFloat, StrictInt, field_serializer
+from pydantic import BaseModel, Field, PrivateAttr, StrictBool, StrictFloat, StrictInt, field_serializer
 
+from config.base import Model
 from config.fields import FieldMapping
+from config.outside import Carrier, Subscriber, Web
+from config.policy import Policy
 from config.shown import without_secrets
 from config.types import (
     E164,
@@ -16,10 +19,14 @@ from config.types import (
     ConfigPath,
     Duration,
     FromFile,
+    Hour,
     HttpUrl,
+    Offset,
     Region,
     Schedule,
+    Secret,
     StoreUrl,
+    TimeZone,
     Token,
     Uid,
     one_or_many,
@@ -29,12 +36,6 @@ DEFAULT_API_URL = "https://public-api.virtualtext.com"
 DEFAULT_CREATE_URL = "https://virtualtext-txb.textable.app"
 
 Options = TypeVar("Options", bound=BaseModel)
-
-
-class Model(BaseModel):
-    """Base: immutable, an unknown key is an error, and validation errors never quote what was given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Account(Model):
@@ -69,6 +70,25 @@ class Account(Model):
     settle_after: Duration = Field(
         timedelta(seconds=60),
         description="How long after a lost create the contact list is asked for it; the list lags behind.",
+    )
+    time_zone: TimeZone | None = Field(
+        None,
+        description="Where this account's people are, IANA name. Used where neither the CRM nor the number says more.",
+        examples=["America/New_York"],
+    )
+    relay_secret: Secret | None = Field(
+        None,
+        description="Last part of the Relay URL, at least 24 characters. Left out: no Relay events are taken.",
+        examples=[{"env": "VTSYNC_RELAY_SECRET"}],
+    )
+
+
+class PropertyRule(Model):
+    """A CRM field, and the values of it that mean yes."""
+
+    field: str = Field(description="The CRM field.", examples=["sms_consent"])
+    values: Annotated[tuple[str, ...], one_or_many()] = Field(
+        ("yes", "true", "1", "y", "on", "x"), description="Values that mean yes; upper and lower case are alike."
     )
 
 
@@ -107,6 +127,26 @@ class Connection(Model):
         le=1,
         description="Refuse to take records for deleted when more than this share of them is suddenly missing.",
     )
+    consent: PropertyRule | None = Field(
+        None, description="Only people whose CRM record says so may be texted.", examples=[{"field": "sms_consent"}]
+    )
+    do_not_text: PropertyRule | None = Field(
+        None, description="People whose CRM record says so are never texted.", examples=[{"field": "do_not_text"}]
+    )
+    owner_numbers: dict[str, E164] = Field(
+        default_factory=dict,
+        description="Which number to send from, by the record's owner (see `fields.owner`).",
+        examples=[{"Jane Doe": "+14155550101"}],
+    )
+    log_messages: StrictBool = Field(
+        False, description="Write each text, sent and received, to its CRM record. The adapter must be able to."
+    )
+    report_opt_outs: StrictBool = Field(
+        False, description="Tell the CRM record when its person opts out or in again. The adapter must be able to."
+    )
+    shared_number: Literal["all", "none"] = Field(
+        "all", description="Where several records share a number: write to all of them, or to none."
+    )
     enabled: StrictBool = Field(True, description="`false`: not synced by schedule. It is still checked.")
 
     @field_serializer("options")
@@ -120,11 +160,43 @@ class Trigger(Model):
     connections: Annotated[tuple[str, ...], one_or_many()] = Field(
         description="Names of connections it watches.", examples=["crm", ["crm", "shop"]]
     )
-    on: Literal["created", "changed"] = Field(
-        description="A record that is new, or a field that changes.", examples=["changed"]
+    on: Literal["created", "changed", "entered", "date"] = Field(
+        description=(
+            "A record that is new, a field that changes, a record that begins to meet `condition`,"
+            " or a time relative to a date field."
+        ),
+        examples=["changed"],
     )
     field: str | None = Field(
-        None, description="For `changed`, where it is required: the CRM field to watch.", examples=["status"]
+        None,
+        description="For `changed` and `date`, where it is required: the CRM field to watch.",
+        examples=["status"],
+    )
+    condition: str | None = Field(
+        None,
+        description="For `entered`, where it is required: a Liquid condition over the record's fields.",
+        examples=["status == 'ready' and balance > 0"],
+    )
+    offset: Offset | None = Field(
+        None, description="For `date`: how long before (-) or after the field's time.", examples=["-24h"]
+    )
+    at: Hour | None = Field(
+        None, description="For `date`: at this local time of the day (after `offset`).", examples=["10:00"]
+    )
+    every_year: StrictBool = Field(False, description="For `date`: each year on that day, as for birthdays.")
+    again: Literal["always", "never"] | Duration = Field(
+        "always",
+        description="Whether the same record may cause this text again: always, never, or not within a duration.",
+        examples=["never", "30d"],
+    )
+    delay: Duration | None = Field(None, description="Wait this long before sending.", examples=["2h"])
+    only_if: str | None = Field(
+        None,
+        description="A Liquid condition that must hold when it fires and still when the text goes out.",
+        examples=["status != 'cancelled'"],
+    )
+    urgent: StrictBool = Field(
+        False, description="Also in quiet hours. Only for what the person is waiting for right now."
     )
     from_value: str | None = Field(
         None, alias="from", description="For `changed`: only from this value.", examples=["Ordered"]
@@ -144,20 +216,6 @@ class Trigger(Model):
         None, description="Do not send later than this after the change.", examples=["4h"]
     )
     enabled: StrictBool = Field(True, description="`false`: sends nothing.")
-
-
-class Policy(Model):
-    """What keeps people from being texted by surprise."""
-
-    blast_limit: StrictInt = Field(
-        25,
-        ge=0,
-        le=1_000_000,
-        description="When one sync would text more people than this, every text waits for approval.",
-    )
-    expires_after: Duration = Field(
-        timedelta(hours=24), description="A text not sent by then is dropped, unless its trigger or job says otherwise."
-    )
 
 
 class Store(Model):
@@ -224,7 +282,14 @@ class Settings(Model):
     triggers: dict[str, Trigger] = Field(
         default_factory=dict, description="The texts that CRM changes call for, each `[triggers.<name>]`."
     )
+    carriers: dict[str, Carrier] = Field(
+        default_factory=dict, description="Carrier accounts whose texts are recorded, each `[carriers.<name>]`."
+    )
+    subscribers: dict[str, Subscriber] = Field(
+        default_factory=dict, description="Services that hear of texts, each `[subscribers.<name>]`."
+    )
     policy: Policy = Field(default_factory=Policy, description="What keeps people from being texted by surprise.")
+    web: Web = Field(default_factory=Web, description="The HTTP side, `vtsync web`.")
     store: Store = Field(default_factory=Store, description="Where mappings and intents are kept.")
     broker: Broker = Field(default_factory=Broker, description="How workers hear that there may be work.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="One worker process.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import time, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ def in_toml(value: Any) -> str:
         return "[" + ", ".join(map(in_toml, value)) + "]"
     if isinstance(value, timedelta):
         return f'"{readable_duration(value)}"'
+    if isinstance(value, time):
+        return f'"{value:%H:%M}"'
     return json.dumps(value, ensure_ascii=False)
 
 

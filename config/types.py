@@ -10,10 +10,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -22,6 +24,7 @@ from config.cron import cron_problem
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(s|m|h|d)")
+_HOUR = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=3650)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -236,6 +239,48 @@ def parse_duration(text: str) -> timedelta:
     return parsed
 
 
+def _offset(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if re.fullmatch(r"[+-]?0\s*[smhd]?", text):
+        return timedelta(0)
+    try:
+        size = _duration(text.lstrip("+-"))
+    except PydanticCustomError:
+        raise refusal(
+            "is not a distance in time", 'write a duration with its sign, such as "-24h" (before) or "+2d" (after)'
+        ) from None
+    assert isinstance(size, timedelta)  # noqa: S101 - _duration returns nothing else
+    return -size if text.startswith("-") else size
+
+
+def readable_offset(value: timedelta) -> str:
+    """As it is written in the file: ``-24h``, ``+2d``, ``0s``."""
+    if not value:
+        return "0s"
+    return ("-" if value < timedelta(0) else "+") + readable_duration(abs(value))
+
+
+def _hour(value: object) -> object:
+    if isinstance(value, time):
+        return value
+    if isinstance(value, str) and _HOUR.fullmatch(value):
+        return time.fromisoformat(value)
+    raise refusal("is not a time of the day", 'write hours and minutes, such as "09:00" or "18:30"')
+
+
+def _time_zone(value: object) -> object:
+    if isinstance(value, str) and value in _zone_names():
+        return value
+    raise refusal("is not a time zone", 'write an IANA name such as "America/New_York" or "Europe/London"')
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 def _region(value: object) -> object:
     from phonenumbers import SUPPORTED_REGIONS
 
@@ -323,5 +368,20 @@ Duration: TypeAlias = Annotated[
     PlainSerializer(readable_duration, return_type=str, when_used="json"),
     _text(rf"^{_DURATION.pattern}$"),
 ]
+Offset: TypeAlias = Annotated[
+    timedelta,
+    BeforeValidator(_offset),
+    PlainSerializer(readable_offset, return_type=str, when_used="json"),
+    _text(r"^[+-]?[0-9.]+\s*(s|m|h|d)$"),
+]
+"""A distance in time with its sign; negative is before."""
+
+Hour: TypeAlias = Annotated[
+    time,
+    BeforeValidator(_hour),
+    PlainSerializer(lambda value: f"{value:%H:%M}", return_type=str, when_used="json"),
+    _text(rf"^{_HOUR.pattern}$"),
+]
+TimeZone: TypeAlias = Annotated[str, BeforeValidator(_time_zone), _text()]
 Region: TypeAlias = Annotated[str, BeforeValidator(_region), _text("^[A-Z]{2}$")]
 Schedule: TypeAlias = Annotated[str, BeforeValidator(_schedule), _text()]

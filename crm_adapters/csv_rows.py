@@ -128,7 +128,10 @@ class _RowReader:
             try:
                 for cells in reader:
                     at = base + reader.line_num
-                    yield self._row(lines, start, at, cells, damaged, last)
+                    if damaged or last or not self.width:
+                        yield self._row(lines, start, at, cells, damaged, last)
+                    else:  # nearly every row of a long file, so without a call
+                        yield self.line + start + 1, self.line + at, cells
                     start = at
             except csv.Error as error:
                 at = base + reader.line_num

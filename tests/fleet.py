@@ -48,7 +48,12 @@ class Fleet:
     log_paths: dict[int, Path] = field(default_factory=dict)
 
     def configure(
-        self, more: str = "", account: str = "", connect_timeout: float = 0.5, read_timeout: float = 1.5
+        self,
+        more: str = "",
+        account: str = "",
+        policy: str = "",
+        connect_timeout: float = 0.5,
+        read_timeout: float = 1.5,
     ) -> None:
         """Write the configuration. Short times throughout, so that what a killed process held is soon free again."""
         engines = '[broker]\nurl = { env = "TEST_BROKER" }\n' if self.broker else ""
@@ -69,6 +74,9 @@ settle_after = "1s"
 [worker]
 sweep_every = "1s"
 lease = "2s"
+[policy]
+quiet_hours = "none"
+{policy}
 {engines}
 {more}
 """,

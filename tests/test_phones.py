@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.phones import Phone, PhoneProblem, is_e164, mask, parse_phone
+from worker.phones import Phone, PhoneProblem, _north_american, _written, is_e164, mask, parse_phone
 
 US = "+14155552671"
 GB = "+447911123456"
@@ -146,3 +146,20 @@ def test_strict_e164(text: str, strict: bool) -> None:
 )
 def test_masked(phone: str, masked: str) -> None:
     assert mask(phone) == masked
+
+
+@given(
+    st.sampled_from(["", "1", "+1", "+1 ", "1-", "1."]),
+    st.sampled_from(["{}{}{}", "({}) {}-{}", "({}){}{}", "{}-{}-{}", "{}.{}.{}", "{} {} {}", "({}) {} {}", "{}-{}{}"]),
+    st.integers(200, 999),
+    st.integers(200, 999),
+    st.integers(0, 9999),
+    st.sampled_from(["US", "CA", "GB", "JM", None]),
+)
+def test_the_fast_path_says_what_the_parser_says(
+    country: str, shape: str, area: int, exchange: int, line: int, region: str | None
+) -> None:
+    text = country + shape.format(area, exchange, f"{line:04d}")
+    fast = _north_american(text, region)
+    if fast is not None:
+        assert fast == _written(text, region)

@@ -104,6 +104,7 @@ SEND = (
     Argument("idempotency_key", text),
     Argument("send_at", moment),
     Argument("expires_at", moment),
+    Argument("urgent", boolean),
 )
 RECORD = (
     Argument("account", text, required=True),

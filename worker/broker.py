@@ -16,8 +16,9 @@ from config.models import Settings
 # Celery's own default queue: a service that knows only the broker's URL and a task's name reaches it.
 INTAKE = "celery"
 SYNC, PUSH, MESSAGES, RECORDS = "vtsync.sync", "vtsync.push", "vtsync.messages", "vtsync.records"
+INBOX, FORWARD = "vtsync.inbox", "vtsync.forward"
 TICK = "vtsync.tick"
-INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS, TICK)
+INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS, INBOX, FORWARD, TICK)
 """Apart, so that a million-contact back-fill never delays a text."""
 
 FEWEST_THREADS = 3
@@ -75,6 +76,9 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
             "vtsync.deliver_messages": {"queue": MESSAGES},
             "vtsync.record_messages": {"queue": RECORDS},
             "vtsync.run_sync": {"queue": SYNC},
+            "vtsync.process_inbox": {"queue": INBOX},
+            "vtsync.poll_carriers": {"queue": INBOX},
+            "vtsync.forward_events": {"queue": FORWARD},
             # Not behind thousands of jobs, where it would expire.
             "vtsync.tick": {"queue": TICK},
         },

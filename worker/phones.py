@@ -10,16 +10,27 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 from urllib.parse import unquote
 
 import phonenumbers
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, NumberParseException, PhoneNumberType, ValidationResult
+from phonenumbers import (
+    COUNTRY_CODE_TO_REGION_CODE,
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumberType,
+    ValidationResult,
+)
 
 CACHE_SIZE = 65_536
 LONGEST_TEXT = 100
 
 _STRICT = re.compile(r"\+([1-9][0-9]{6,14})")
+_TEN_DIGITS = re.compile(
+    r"(?:(?P<country>\+?1)[ .-]?)?(?:\((?P<in_brackets>[2-9][0-9]{2})\) ?|(?P<bare>[2-9][0-9]{2})[ .-]?)"
+    r"(?P<exchange>[2-9][0-9]{2})[ .-]?(?P<line>[0-9]{4})"
+)
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?\s*[eE]\s*\+?[0-9]{1,2}")
 _DECIMAL = re.compile(r"\+?[0-9]{7,15}[.,]0+")
 _EXTENSION = re.compile(
@@ -50,7 +61,7 @@ class PhoneProblem:
 @lru_cache(CACHE_SIZE)
 def parse_phone(text: str, default_region: str | None = None) -> Phone | PhoneProblem:
     """The one number that ``text`` means; ``default_region`` ("US") is for numbers without a country code."""
-    return _strict(text) or _written(text, default_region)
+    return _north_american(text, default_region) or _strict(text) or _written(text, default_region)
 
 
 def is_e164(text: str) -> bool:
@@ -64,6 +75,30 @@ def mask(phone: str) -> str:
     if len(phone) >= 12:
         return f"{phone[:5]}•••{phone[-4:]}"
     return f"{phone[:3]}•••{phone[-2:]}" if len(phone) >= 8 else "•••"
+
+
+def _north_american(text: str, default_region: str | None) -> Phone | None:
+    """The fastest path: ten digits as people in the US and Canada write them, of a kind that can be texted.
+
+    Anything else is left to the parser, which is a dozen times as slow and says the same.
+    """
+    match = _TEN_DIGITS.fullmatch(text)
+    if match is None or (match["country"] != "+1" and default_region not in ("US", "CA")):
+        return None
+    national = (match["in_brackets"] or match["bare"]) + match["exchange"] + match["line"]
+    ordinary, others = _us_patterns()
+    if ordinary.fullmatch(national) is None or others.fullmatch(national) is not None:
+        return None
+    return Phone("+1" + national)
+
+
+@cache
+def _us_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Numbers in ordinary use in the US, and those of all other kinds (premium rate, toll-free, paging ...)."""
+    us: Any = PhoneMetadata.metadata_for_region("US")  # its own types say that any of it may be missing
+    kinds = (us.premium_rate, us.toll_free, us.shared_cost, us.voip, us.personal_number, us.pager, us.uan, us.voicemail)
+    others = [kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern]
+    return re.compile(us.fixed_line.national_number_pattern), re.compile("|".join(f"(?:{one})" for one in others))
 
 
 def _strict(text: str) -> Phone | None:

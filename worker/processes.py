@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -99,7 +100,9 @@ class _Child:
         if self.process is None and now >= self.next_start:
             self.started = now
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker.cli", self.command], preexec_fn=_die_with_parent, start_new_session=True
+                [sys.executable, "-m", "worker.cli", self.command],
+                preexec_fn=partial(_die_with, os.getpid()),
+                start_new_session=True,
             )
 
     def stop(self, how: signal.Signals) -> None:
@@ -143,10 +146,12 @@ class _Supervisor:
         return max(codes, default=0)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """A child must not outlive a parent that was killed (Linux; elsewhere the next `up` says what still runs)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before it could be watched
+            os._exit(1)
 
 
 @contextlib.contextmanager

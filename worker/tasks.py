@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HINT_EVERY_SECONDS = 2.0
 MESSAGES_A_TASK = 2000
+EVENTS_A_TASK = 5000
 """A delivery gives its thread back after this many, so that no account keeps the others waiting."""
 CALLED_SYNC_SECONDS = 20 * 60
 """A sync that a service waits for ends by then: RabbitMQ takes back what is not acknowledged in half an hour."""
@@ -148,6 +149,61 @@ def record_messages(account: str) -> None:
     )
 
 
+@app.task(name="vtsync.process_inbox")  # type: ignore[untyped-decorator]
+def process_inbox() -> None:
+    """Work through what the Relay and the carriers have told us."""
+    from worker.carriers.apply import prepare as prepare_carrier
+    from worker.inbox.process import process_due
+    from worker.inbox.relay import prepare as prepare_relay
+
+    task = "vtsync.process_inbox"
+
+    def process(runtime: Runtime) -> bool:
+        report = process_due(runtime, {"relay": prepare_relay, "carrier": prepare_carrier}, limit=EVENTS_A_TASK)
+        if report.done + report.ignored:
+            hint("vtsync.forward_events")
+            for account in runtime.settings.accounts:
+                hint("vtsync.record_messages", account)
+        if report.done + report.ignored + report.failed >= EVENTS_A_TASK:
+            hint(task)
+        return True
+
+    _work(task, "", process)
+
+
+@app.task(name="vtsync.poll_carriers")  # type: ignore[untyped-decorator]
+def poll_carriers() -> None:
+    """Read carriers' lists of sent texts where that is due."""
+    from worker.carriers.polling import poll_due
+    from worker.store.models import utcnow
+
+    def poll(runtime: Runtime) -> bool:
+        if poll_due(runtime, utcnow()):
+            hint("vtsync.process_inbox")
+        return False
+
+    _work("vtsync.poll_carriers", "", poll)
+
+
+@app.task(name="vtsync.forward_events")  # type: ignore[untyped-decorator]
+def forward_events() -> None:
+    """Hand on what happened to the CRMs and services that want to hear of it."""
+    from worker.forward.deliver import forward_due
+    from worker.forward.fan_out import fan_out
+
+    task = "vtsync.forward_events"
+
+    def forward(runtime: Runtime) -> bool:
+        while fan_out(runtime) and not runtime.stop.requested:
+            pass
+        report = forward_due(runtime, limit=EVENTS_A_TASK)
+        if report.done + report.retried + report.failed >= EVENTS_A_TASK:
+            hint(task)
+        return True
+
+    _work(task, "", forward)
+
+
 @app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
@@ -229,17 +285,19 @@ def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seco
 
 
 def _work(task: str, account: str, work: Callable[[Runtime], bool]) -> None:
-    """Work off what an account has due, once more when a hint comes meanwhile and ``work`` says that it makes sense.
+    """Work off what an account (or "": everything of a kind) has due.
+
+    Once more when a hint comes meanwhile and ``work`` says that it makes sense.
 
     Ends within the time limit, and hints itself when that cut it short.
     """
     runtime = open_runtime()
-    if account not in runtime.settings.accounts:  # it was removed after the hint
+    if account and account not in runtime.settings.accounts:  # it was removed after the hint
         return
     limited = _limited(runtime)
     once_at_a_time(task, account, lambda: work(limited) and not limited.stop.requested)
     if limited.stop.requested and not runtime.stop.requested:
-        hint(task, account)
+        hint(task, *filter(None, [account]))
 
 
 def _some(task: str, account: str, report: Any) -> bool:

@@ -227,12 +227,12 @@ class ChecksAtLength(Good):
 
 class GivesTimesWithoutZone(Good):
     def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
-        return replace(super().change(number, key, one), updated_at=datetime(2026, 1, 2))  # noqa: DTZ001
+        return super().change(number, key, one)._replace(updated_at=datetime(2026, 1, 2))  # noqa: DTZ001
 
 
 class GivesBytes(Good):
     def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
-        return replace(super().change(number, key, one), properties={"phone": b"+1415"})
+        return super().change(number, key, one)._replace(properties={"phone": b"+1415"})
 
 
 class SkipsTheLastPage(Good):

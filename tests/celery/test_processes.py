@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from kombu import Connection, pools
@@ -35,12 +36,9 @@ def broker(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if request.param == "files":
         yield None
         return
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     if request.param == "redis":
-        url = f"{redis_url().rsplit('/', 1)[0]}/{10 + worker}"
-        _flush(url)
-        yield url
-        _flush(url)
+        with _database_of_our_own(redis_url()) as url:
+            yield url
         return
     url = rabbitmq_url()
     with _alone_on(url):
@@ -232,10 +230,28 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _flush(url: str) -> None:
+@contextlib.contextmanager
+def _database_of_our_own(url: str) -> Iterator[str]:
+    """One of the server's last databases, empty; other test processes, of any run on this machine, take others."""
     import redis
 
-    redis.Redis.from_url(url).flushdb()
+    def free() -> tuple[IO[str], int] | None:
+        for number in range(10, 16):
+            lock = (Path(tempfile.gettempdir()) / f"vtsync-test-redis-{number}.lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+            else:
+                return lock, number
+        return None
+
+    lock, number = until("a free database", free, seconds=100)
+    with lock:
+        own = f"{url.rsplit('/', 1)[0]}/{number}"
+        redis.Redis.from_url(own).flushdb()
+        yield own
+        redis.Redis.from_url(own).flushdb()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ message = "Hi {{ name }}"
 
 [policy]
 blast_limit = 2
+quiet_hours = "none"
 """
 
 

@@ -52,7 +52,7 @@ MISTAKES = {
     "text without quotes": (CHANGED + "to = 5", "triggers.ready.to", "5", "not a text", "quotes"),
     "list of numbers": (CHANGED.replace('"crm"\nmessage', '["crm", 5]\nmessage'), "triggers.ready.connections[1]", "5", "not a text", "quotes"),
     "table for a list": (CREATED + "media = { a = 1 }", "triggers.ready.media", None, "not a list", '["a", "b"]'),
-    "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "words allowed", '"created" or "changed"'),
+    "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "words allowed", '"created", "changed", "entered" or "date"'),
     "phone without plus": (ACCOUNT.replace("+1415", "1415"), "accounts.main.from_number", '"14155550100"', "E.164", "+14155552671"),
     "phone with spaces": (ACCOUNT.replace("+1415", "+1 415 "), "accounts.main.from_number", '"+1 415 5550100"', "E.164", "nothing between"),
     "duration without unit": ("policy.expires_after = 24", "policy.expires_after", "24", "not a duration", '"24h"'),

@@ -33,10 +33,8 @@ options = { path = "people.csv", settle_seconds = 0 }
 connections = "people"
 on = "created"
 message = "Hi {{ name }}, welcome!"
-
-[policy]
-blast_limit = 100000
 """
+POLICY = "blast_limit = 100000"
 PATIENT = {"connect_timeout": 10.0, "read_timeout": 20.0}
 """For scenarios that are not about time-outs: a busy machine does not cause any."""
 
@@ -161,7 +159,7 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
 
 def _prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0) -> None:
     """Two connections; the one with the trigger has its baseline, so that new people are texted."""
-    fleet.configure(CONFIGURATION, connect_timeout=connect_timeout, read_timeout=read_timeout)
+    fleet.configure(CONFIGURATION, policy=POLICY, connect_timeout=connect_timeout, read_timeout=read_timeout)
     write_export(fleet.folder / "crm.csv", 0, 1)
     write_export(fleet.folder / "people.csv", FIRST_OF_PEOPLE, 1)
     assert fleet.run("migrate").returncode == 0

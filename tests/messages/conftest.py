@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Row, select, update
 
-from config.models import Account, Settings
+from config.models import Account, Policy, Settings
 from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
@@ -20,6 +20,8 @@ from worker.store.tables import account_state, message, message_event
 from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt, Status
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
+# The tests run at night, too, and say "hello" to one number all the time.
+AT_ANY_HOUR = Policy(quiet_hours="none", duplicate_window=timedelta(0), max_per_contact=None)
 
 Answer = Callable[[MessageBody, int], Outcome[Receipt]]
 
@@ -69,7 +71,7 @@ class FakeRuntime(Runtime):
 
     def __init__(self, engine: Engine, client: Any, **account: Any) -> None:
         options = {"uid": "u1", "token": "secret", "from_number": "+14155550100", "concurrency": 4} | account
-        super().__init__(Settings(accounts={"main": Account(**options)}))
+        super().__init__(Settings(accounts={"main": Account(**options)}, policy=AT_ANY_HOUR))
         self.__dict__["engine"] = engine
         self.fake = client
 

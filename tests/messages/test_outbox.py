@@ -127,7 +127,7 @@ def test_an_opted_out_number_is_not_even_queued(box: Outbox) -> None:
     assert refused.reason.startswith("opted_out")
     assert box.steps(refused.message_id) == [(None, "suppressed")]
     with writing(box.engine) as connection:
-        assert remove_opt_out(connection, number(0))
+        assert remove_opt_out(connection, number(0), source="cli", detail="", now=utcnow())
     assert box.enqueue().state is MessageState.QUEUED
 
 

@@ -47,7 +47,6 @@ def brief(decision: Decision) -> tuple[str, str, datetime | None]:
         ({"batch_verdict": "open"}, ("hold", "run", None)),
         ({"batch_verdict": "over_limit"}, ("hold", "approval", None)),
         ({"due_at": SOON}, ("hold", "scheduled", SOON)),
-        ({"account_stopped": True}, ("hold", "account_stopped", NOW + timedelta(minutes=1))),
         # Where several apply: what ends a text comes before what delays it, and the opt-out before everything.
         ({"opted_out": STOPPED, "expires_at": AGO}, ("suppress", "opted_out", None)),
         ({"opted_out": STOPPED, "batch_verdict": "open"}, ("suppress", "opted_out", None)),
@@ -56,7 +55,6 @@ def brief(decision: Decision) -> tuple[str, str, datetime | None]:
         ({"contact_deleted": True, "phone_changed": True}, ("suppress", "record_deleted", None)),
         ({"phone_changed": True, "batch_verdict": "open"}, ("suppress", "phone_changed", None)),
         ({"batch_verdict": "over_limit", "due_at": SOON}, ("hold", "approval", None)),
-        ({"due_at": SOON, "account_stopped": True}, ("hold", "scheduled", SOON)),
     ],
 )
 def test_decisions(change: dict[str, object], expected: tuple[str, str, datetime | None]) -> None:
@@ -114,7 +112,6 @@ VIEWS = st.builds(
     expires_at=TIMES,
     opted_out=st.none() | st.just(STOPPED),
     batch_verdict=st.sampled_from(["none", "open", "over_limit", "approved"]),
-    account_stopped=st.booleans(),
     due_at=TIMES,
     phone_changed=st.booleans(),
     contact_deleted=st.booleans(),
@@ -129,7 +126,7 @@ def test_a_text_goes_exactly_when_nothing_speaks_against_it(view: MessageView) -
         and (view.expires_at is None or view.expires_at > NOW)
         and view.batch_verdict in ("none", "approved")
         and (view.due_at is None or view.due_at <= NOW)
-        and not (view.account_stopped or view.phone_changed or view.contact_deleted)
+        and not (view.phone_changed or view.contact_deleted)
     )
     assert isinstance(decide(view, NOW), Go) == free
 

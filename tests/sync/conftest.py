@@ -42,7 +42,7 @@ class World:
     virtualtext: FakeVirtualText = field(default_factory=FakeVirtualText)
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=lambda: Policy(quiet_hours="none"))
 
     @property
     def source(self) -> ListSource:

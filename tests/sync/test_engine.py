@@ -371,7 +371,7 @@ def test_one_more_record_of_a_known_person_is_not_welcomed(world: World) -> None
 
 
 def test_too_many_texts_wait_for_approval_all_of_them(world: World) -> None:
-    world.triggers, world.policy = welcome(), Policy(blast_limit=5)
+    world.triggers, world.policy = welcome(), Policy(blast_limit=5, quiet_hours="none")
     fill(world, 1)
     world.sync()
     for index, phone in enumerate(numbers(6, start=100)):
@@ -382,7 +382,7 @@ def test_too_many_texts_wait_for_approval_all_of_them(world: World) -> None:
 
 
 def test_the_blast_guard_counts_an_interrupted_run_and_its_continuation_together(world: World) -> None:
-    world.triggers, world.policy = welcome(), Policy(blast_limit=4)
+    world.triggers, world.policy = welcome(), Policy(blast_limit=4, quiet_hours="none")
     fill(world, 1)
     world.sync()
     for index, phone in enumerate(numbers(6, start=100)):

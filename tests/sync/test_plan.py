@@ -38,7 +38,7 @@ def test_planned_texts_show_segments_and_whether_they_would_be_held(world: World
     world.triggers = {
         "welcome": Trigger(connections=("crm",), on="created", message="Hi {{ name }} 🎉")  # type: ignore[call-arg]
     }
-    world.policy = Policy(blast_limit=1)
+    world.policy = Policy(blast_limit=1, quiet_hours="none")
     world.source.put("0", numbers(1)[0], "First")
     world.sync()
     world.source.put("1", ANNA, "Anna")
@@ -72,7 +72,7 @@ def test_random_histories_go_exactly_as_planned(world: World, seed: int) -> None
             {"connections": "crm", "on": "changed", "field": "stage", "message": "Now {{ stage }}"}
         ),
     }
-    world.policy = Policy(blast_limit=3)
+    world.policy = Policy(blast_limit=3, quiet_hours="none")
     for _ in range(5):
         _change(rng, world.source)
         plan = world.plan()

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_adapters.base import ContactChange, ContactFields
-from worker.sync.records import UnusableRecord, choose_phone, clean_email, clean_name, hash_record, normalise
+from worker.sync.records import (
+    UnusableRecord,
+    choose_phone,
+    clean_email,
+    clean_name,
+    hash_record,
+    normalise,
+    rejection_key,
+)
 from worker.sync.removals import refusal
 from worker.sync.seen import SeenRecords
 
@@ -44,6 +52,7 @@ def test_other_reading_rules_give_another_hash() -> None:
         ContactChange("a\x00b", {}),
         ContactChange("1", {"a": {1, 2}}),
         ContactChange("1", {"a": "\ud800"}),
+        ContactChange("i" * 256, {}),
     ],
 )
 def test_what_cannot_be_stored_is_said_so(change: ContactChange) -> None:
@@ -126,3 +135,11 @@ def test_the_bitmap_is_a_set(ids: list[int]) -> None:
         assert seen.add(one) == (one not in model)
         model.add(one)
     assert all((one in seen) == (one in model) for one in range(0, 5001, 7))
+
+
+def test_a_rejection_is_filed_under_a_key_that_every_database_keeps() -> None:
+    assert rejection_key("42") == "42"
+    assert rejection_key("a\x00b\ud800") == "ab?"
+    long, other = rejection_key("x" * 5000 + "1"), rejection_key("x" * 5000 + "2")
+    assert long != other
+    assert len(long) < 400

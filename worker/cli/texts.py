@@ -47,16 +47,23 @@ def send(
     from_number: From = None,
     media: Media = None,
     key: Key = None,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Also in quiet hours.")] = False,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to the running workers.")] = False,
     json: Json = False,
 ) -> None:
-    """Send one text, now."""
+    """Send one text, now, or when the recipient's quiet hours end."""
     from worker.messages.delivery import deliver_due
     from worker.messages.outbox import SendRequest, enqueue_send
 
     runtime = open_store_runtime()
     request = SendRequest(
-        chosen_account(runtime, account), to, message, tuple(media or ()), from_number, idempotency_key=key
+        chosen_account(runtime, account),
+        to,
+        message,
+        tuple(media or ()),
+        from_number,
+        idempotency_key=key,
+        urgent=urgent,
     )
     enqueued = _enqueue(lambda: enqueue_send(runtime, request, source="cli", actor=actor()))
     if not queue:
@@ -311,6 +318,10 @@ def _show_explanation(found: Explanation) -> None:
         say("  nothing is known about this number")
     if found.opted_out:
         say(f"  opted out since {_time(found.opted_out.since)} ({found.opted_out.source}): nobody texts it", "yellow")
+    for change in found.opt_out_history:
+        what = "opted out" if change.opted_out else "opted in again"
+        say(f"    {_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
+    _show_standing(found)
     for contact in found.contacts:
         say(f"  account {contact.account}: {contact.full_name or 'no name'} {contact.email}".rstrip())
         told = f", last told {_time(contact.pushed_at)}" if contact.pushed_at else ""
@@ -326,6 +337,27 @@ def _show_explanation(found: Explanation) -> None:
         say(f"  rejected: {rejection.connection} {rejection.key} ({rejection.where}): {rejection.reason}", "yellow")
     for message in found.messages:
         _show_history(message)
+
+
+def _show_standing(found: Explanation) -> None:
+    """What the policy makes of the number at this moment."""
+    if found.review_since:
+        say(f"  since {_time(found.review_since)} a person has to read what it wrote; its texts wait", "yellow")
+    cap = f" of at most {found.max_texts}" if found.max_texts else ""
+    say(f"  {found.texts_last_24h}{cap} texts in the last 24 hours")
+    for standing in found.standings:
+        say(f"  as the account {standing.account} texts it:")
+        for obstacle in standing.obstacles:
+            say(f"    {obstacle}", "yellow")
+        if standing.hours is None:
+            say("    at any hour (policy.quiet_hours is none)")
+            continue
+        clocks = ", ".join(f"{clock} in {zone}" for zone, clock in standing.clocks)
+        states = f", state {' or '.join(standing.states)}" if standing.states else ""
+        say(f"    {clocks or 'time zone not known'}{f' (from {standing.source})' if clocks else ''}{states}")
+        opens = _time(standing.opens_at) if standing.opens_at else "never, until its time zone is known"
+        now = "quiet hours are over" if standing.open_now else f"quiet hours; next open: {opens}"
+        say(f"    texts go from {standing.hours}; {now}")
 
 
 def _show_history(message: MessageHistory) -> None:

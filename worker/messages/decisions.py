@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, case, select
+from sqlalchemy import ColumnElement, Connection, case, delete, or_, select
 
 from worker.messages.moves import Moved, has_reason, move, reason_text
+from worker.messages.opt_outs import add_opt_out
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import MessageState, utcnow
 from worker.store.sql import any_of
-from worker.store.tables import message
+from worker.store.tables import message, number_review
 
 
 class NothingChosen(ValueError):
@@ -32,9 +33,10 @@ def approve(
     trigger: str | None = None,
     actor: str,
 ) -> int:
-    """Let held texts go: those that wait for approval now, not later ones of the same batch or trigger.
+    """Let held texts go: those that wait for approval now, of a large sync or of a trigger that was stopped.
 
-    The policy is asked again before each is sent. Returns how many were released.
+    Later ones of the same batch or trigger are not approved with them. The policy is asked again before each is sent:
+    all but the blast guard, the breaker and the guard against duplicates. Returns how many were released.
     """
     now = utcnow()
     with writing(runtime.engine) as connection:
@@ -45,11 +47,12 @@ def approve(
             MessageState.HELD,
             MessageState.QUEUED,
             *chosen,
-            has_reason("approval"),
+            or_(has_reason("approval"), has_reason("breaker")),
             reason=reason,
             actor=actor,
             now=now,
-            due_at=now,
+            due_at=_not_before(now),
+            approved_at=now,
         )
     return len(released)
 
@@ -110,10 +113,77 @@ def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
     return len(again)
 
 
+def settle_review(
+    runtime: Runtime, phone: str, verdict: Literal["continue", "opt_out"], actor: str, *, source: str = "cli"
+) -> int:
+    """Say what somebody's own words meant: go on texting them, or never again. Returns how many texts that releases.
+
+    Also after ``opt_out`` they are released: the policy then suppresses each with its reason. ``source`` is kept with
+    the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).
+    """
+    now = utcnow()
+    with writing(runtime.engine) as connection:
+        this = number_review.c.phone == phone
+        review = connection.execute(delete(number_review).where(this).returning(number_review.c.excerpt)).first()
+        if review is None:
+            raise LookupError(f"{phone} is not under review")
+        if verdict == "opt_out":
+            detail = f'read as an opt-out: "{review.excerpt}"' if review.excerpt else "read as an opt-out"
+            add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
+        words = "go on texting" if verdict == "continue" else "opted out"
+        reason = reason_text("reviewed", f"{actor} read what the person wrote: {words}")
+        held = message.c.to_number == phone
+        return release_holds(connection, "review", held, reason=reason, actor=actor, now=now)
+
+
+def release_holds(
+    connection: Connection, code: str, *where: ColumnElement[bool], reason: str, actor: str, now: datetime
+) -> int:
+    """Put the texts that are held with this code back into the queue, for the policy to ask about again."""
+    released = move(
+        connection,
+        MessageState.HELD,
+        MessageState.QUEUED,
+        has_reason(code),
+        *where,
+        reason=reason,
+        actor=actor,
+        now=now,
+        due_at=_not_before(now),
+    )
+    return len(released)
+
+
+RECONSIDER_EVERY = timedelta(hours=1)
+_reconsidered: dict[str, datetime] = {}
+
+
+def reconsider(runtime: Runtime) -> int:
+    """Ask again about texts whose time zone was not known. Returns how many.
+
+    The configuration may say more when a process starts, and the CRM from time to time; so this does something once a
+    process, then once an hour, and is cheap to call at every tick.
+    """
+    now, store = utcnow(), runtime.settings.database_url()
+    if store in _reconsidered and now - _reconsidered[store] < RECONSIDER_EVERY:
+        return 0
+    with writing(runtime.engine) as connection:
+        reason = reason_text("reconsidered", "its time zone is looked for again")
+        released = release_holds(connection, "time_zone", reason=reason, actor="sweeper", now=now)
+    _reconsidered[store] = now
+    return released
+
+
+def _not_before(now: datetime) -> ColumnElement[datetime]:
+    """Due now, unless it was not to go yet anyway."""
+    return case((message.c.due_at > now, message.c.due_at), else_=now)
+
+
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Due now; one that has expired meanwhile gets new time, since a person wants it now."""
     late = now + runtime.settings.policy.expires_after
-    return {"due_at": now, "expires_at": case((message.c.expires_at <= now, late), else_=message.c.expires_at)}
+    expires_at = case((message.c.expires_at <= now, late), else_=message.c.expires_at)
+    return {"due_at": now, "expires_at": expires_at, "approved_at": now}
 
 
 def _chosen(

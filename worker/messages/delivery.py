@@ -15,7 +15,7 @@ from worker.messages.expiry import expire_messages
 from worker.messages.moves import move
 from worker.messages.policy import Go, decide
 from worker.messages.results import send_result
-from worker.messages.views import fresh_view, state_after
+from worker.messages.views import fresh_view, lock_recipient, state_after
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import MessageState, utcnow
@@ -101,11 +101,14 @@ def _begin(runtime: Runtime, account: str, claim: Claim, message_id: str) -> Att
     The state instead when the policy says otherwise; None when the message is left as it was.
     """
     with writing(runtime.engine) as connection:
-        now = utcnow()  # read with the write lock held, which may have been waited for
         row = dispatch.claimed_row(connection, claim.owner, message_id)
-        if row is None or not dispatch.in_time(runtime, account, claim, now):
+        if row is None:
             return None
-        decision = decide(fresh_view(connection, row), now)
+        lock_recipient(connection, account, row.to_number, runtime.settings.policy)
+        now = utcnow()  # read with the locks held, which may have been waited for
+        if not dispatch.in_time(runtime, account, claim, now):
+            return None
+        decision = decide(fresh_view(connection, row._asdict(), runtime.settings, now), now)
         if isinstance(decision, Go):
             return dispatch.begin(connection, account, claim, row, now)
         after = state_after(decision, row.due_at)

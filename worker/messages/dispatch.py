@@ -97,7 +97,14 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: dateti
     if result.proves_access and attempt.probe:
         clear_stop(connection, attempt.account, attempt.began_at)
     if result.opted_out:
-        add_opt_out(connection, attempt.body.to, source="virtualtext", detail=result.reason, now=now)
+        add_opt_out(
+            connection,
+            attempt.body.to,
+            source="virtualtext",
+            detail=result.reason,
+            now=now,
+            account=attempt.account,
+        )
     moved = _move_to(connection, MessageState.DISPATCHING, attempt, result, now) or (
         result.definite and _late_truth(connection, attempt, result, now)
     )

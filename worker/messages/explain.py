@@ -10,12 +10,27 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, select
 
+from config.models import Settings
 from worker.messages.opt_outs import OptedOut, opted_out
+from worker.messages.people import Person, person_with
+from worker.messages.places import zone_info
+from worker.messages.policy import CAP_WINDOW
+from worker.messages.quiet_hours import next_open
+from worker.messages.views import quiet_hours, texts_since, where
 from worker.runtime import Runtime
 from worker.store.db import reading
-from worker.store.models import MessageKind, MessageState, PushState
+from worker.store.models import MessageKind, MessageState, PushState, utcnow
 from worker.store.sql import any_of
-from worker.store.tables import contact, contact_event, contact_mapping, message, message_event, rejected_record
+from worker.store.tables import (
+    contact,
+    contact_event,
+    contact_mapping,
+    message,
+    message_event,
+    number_review,
+    opt_out_event,
+    rejected_record,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,36 @@ class MessageHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class OptOutChange:
+    """One change of the number's opt-out. ``opted_out`` is False where it opted in again."""
+
+    at: datetime
+    opted_out: bool
+    source: str
+    detail: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the policy makes of the number now when one account texts it.
+
+    ``clocks``: (zone, what its clocks show) for each zone that counts, ``source`` how they are known. ``hours``: when
+    texts go, None for at any hour. ``opens_at``: now or later; None with ``hours`` means that it is not known.
+    ``obstacles``: why a text about no record is not sent at all.
+    """
+
+    account: str
+    clocks: tuple[tuple[str, str], ...]
+    states: tuple[str, ...]
+    source: str
+    hours: str | None
+    open_now: bool
+    opens_at: datetime | None
+    obstacles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """All of it. Empty parts mean that nothing is known."""
 
@@ -106,15 +151,30 @@ class Explanation:
     rejections: tuple[Rejection, ...]
     """Records of this number's people that cannot be used as they are now."""
     messages: tuple[MessageHistory, ...]
+    opt_out_history: tuple[OptOutChange, ...] = ()
+    review_since: datetime | None = None
+    """Since when a person has to read what the number wrote; its texts are held meanwhile."""
+    texts_last_24h: int = 0
+    max_texts: int | None = None
+    standings: tuple[Standing, ...] = ()
+    """For each account that has the number as a contact or texted it; for all accounts when none has."""
 
     @property
     def known(self) -> bool:
         """Whether the number was ever met."""
-        return bool(self.contacts or self.messages or self.opted_out or self.rejections)
+        return bool(
+            self.contacts
+            or self.messages
+            or self.opted_out
+            or self.rejections
+            or self.opt_out_history
+            or self.review_since
+        )
 
 
 def explain(runtime: Runtime, phone: str) -> Explanation:
     """What is known about ``phone`` (E.164), oldest first everywhere."""
+    now, settings = utcnow(), runtime.settings
     with reading(runtime.engine) as connection:
         messages = _messages(connection, phone)
         contacts, own = _contacts(connection, phone)
@@ -128,6 +188,8 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
                 )
             )
         ]
+        person = person_with(connection, settings, phone)
+        accounts = {one.account for one in contacts} | {one.account for one in messages}
         return Explanation(
             phone=phone,
             opted_out=opted_out(connection, [phone]).get(phone),
@@ -135,7 +197,47 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
             other_records=tuple(others),
             rejections=_rejections(connection, own | about),
             messages=messages,
+            opt_out_history=_opt_out_history(connection, phone),
+            review_since=connection.execute(
+                select(number_review.c.since).where(number_review.c.phone == phone)
+            ).scalar_one_or_none(),
+            texts_last_24h=texts_since(connection, phone, now - CAP_WINDOW),
+            max_texts=settings.policy.max_per_contact,
+            standings=tuple(
+                _standing(settings, account, phone, person, now)
+                for account in settings.accounts
+                if account in accounts or not accounts
+            ),
         )
+
+
+def _standing(settings: Settings, account: str, phone: str, person: Person, now: datetime) -> Standing:
+    quiet = quiet_hours(settings, account, phone, person)
+    places = where(settings, account, phone, person) if quiet is None else quiet.places
+    opens_at = now if quiet is None else next_open(quiet.places, quiet.rules, now)
+    consent = person.no_consent(settings, None)
+    return Standing(
+        account=account,
+        clocks=tuple((zone, f"{now.astimezone(zone_info(zone)):%a %H:%M}") for zone in places.zones),
+        states=places.states,
+        source=places.source,
+        hours=None if quiet is None else str(quiet.rules),
+        open_now=opens_at is not None and opens_at <= now,
+        opens_at=opens_at,
+        obstacles=tuple(
+            words
+            for words in (
+                person.do_not_text and f"{person.do_not_text} says not to text this person",
+                consent and f"{consent} does not say that this person may be texted",
+            )
+            if words
+        ),
+    )
+
+
+def _opt_out_history(connection: Connection, phone: str) -> tuple[OptOutChange, ...]:
+    rows = connection.execute(select(opt_out_event).where(opt_out_event.c.phone == phone).order_by(opt_out_event.c.id))
+    return tuple(OptOutChange(row.at, row.opted_out, row.source, row.detail, row.actor) for row in rows)
 
 
 def _contacts(connection: Connection, phone: str) -> tuple[tuple[ContactHistory, ...], set[tuple[str, str]]]:

@@ -13,13 +13,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
-from config.models import Policy
+from config.policy import Policy
+from worker.messages import breaker
 from worker.messages.decisions import approve, cancel, resolve, retry
 from worker.messages.moves import Moved, add_events, has_reason, move, reason_text
 from worker.messages.opt_outs import OptedOut, opted_out
-from worker.messages.policy import MessageView, decide
+from worker.messages.policy import Decision, MessageView, decide
 from worker.messages.requests import (
     IdempotencyConflict,
     InvalidRequest,
@@ -28,7 +29,7 @@ from worker.messages.requests import (
     validate,
 )
 from worker.messages.segments import count
-from worker.messages.views import state_after
+from worker.messages.views import fresh_view, state_after
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.ids import new_message_id
@@ -89,18 +90,11 @@ def enqueue_send(runtime: Runtime, request: SendRequest, *, source: str, actor: 
     due_at = max(now, request.send_at or now)
     expires_at = request.expires_at or due_at + runtime.settings.policy.expires_after
     row = _row(runtime, request, MessageKind.SEND, source, now)
-    row["expires_at"] = expires_at
-    row["payload_hash"] = _digest(*_contents(row), request.send_at, request.expires_at)
+    urgent = ("urgent",) if request.urgent else ()
+    row["payload_hash"] = _digest(*_contents(row), request.send_at, request.expires_at, *urgent)
     with writing(runtime.engine) as connection:
-        refused = opted_out(connection, [request.to])
-        view = MessageView(
-            kind=MessageKind.SEND,
-            expires_at=expires_at,
-            opted_out=refused.get(request.to),
-            due_at=due_at,
-            to_number=request.to,
-        )
-        row |= state_after(decide(view, now), due_at)
+        row |= {"expires_at": expires_at, "due_at": due_at, "urgent": request.urgent}
+        row |= state_after(decide(fresh_view(connection, row, runtime.settings, now), now), due_at)
         return _insert_once(connection, row, actor)
 
 
@@ -233,11 +227,14 @@ def _intent_row(
     }
 
 
-def settle_batch(connection: Connection, batch_id: str, limit: int, now: datetime) -> BatchVerdict:
+def settle_batch(
+    connection: Connection, batch_id: str, limit: int, now: datetime, policy: Policy | None = None
+) -> BatchVerdict:
     """At the end of a sync run: release its texts, or hold them all when they would reach more than ``limit`` people.
 
     Counted over the whole batch, also over what was released or approved before: a run that was interrupted and
-    resumed cannot slip past the limit in portions.
+    resumed cannot slip past the limit in portions. With a ``policy``, triggers that fire far more often than they used
+    to are held, too (``worker.messages.breaker``).
     """
     in_batch = (message.c.batch_id == batch_id) & (message.c.kind == MessageKind.SEND)
     people = select(func.count(message.c.to_number.distinct())).where(
@@ -245,16 +242,38 @@ def settle_batch(connection: Connection, batch_id: str, limit: int, now: datetim
     )
     total = connection.execute(people).scalar_one()
     waiting = (in_batch, has_reason("run"))
-    if total <= limit:
-        released = move(connection, MessageState.HELD, MessageState.QUEUED, *waiting, reason="", actor="sync", now=now)
-        return BatchVerdict(len(released), 0, total)
-    verdict = decide(
-        MessageView(kind=MessageKind.SEND, expires_at=None, opted_out=None, batch_verdict="over_limit"), now
-    )
-    reason = state_after(verdict, now)["reason"]
-    move(connection, MessageState.HELD, MessageState.HELD, *waiting, reason=reason, actor="sync", now=now)
+    if total > limit:
+        verdict = decide(_waits(batch_verdict="over_limit"), now)
+        _still_held(connection, verdict, now, *waiting)
+    else:
+        for trigger, reason in _broken(connection, policy, now, *waiting):
+            _still_held(connection, decide(_waits(breaker=reason), now), now, *waiting, message.c.trigger == trigger)
+    # What was just told to wait for something else carries another reason now.
+    released = move(connection, MessageState.HELD, MessageState.QUEUED, *waiting, reason="", actor="sync", now=now)
     held = select(func.count()).where(in_batch, message.c.state == MessageState.HELD)
-    return BatchVerdict(0, connection.execute(held).scalar_one(), total)
+    return BatchVerdict(len(released), connection.execute(held).scalar_one(), total)
+
+
+def _waits(**why: Any) -> MessageView:
+    return MessageView(kind=MessageKind.SEND, expires_at=None, opted_out=None, **why)
+
+
+def _still_held(connection: Connection, decision: Decision, now: datetime, *where: ColumnElement[bool]) -> None:
+    reason = state_after(decision, now)["reason"]
+    move(connection, MessageState.HELD, MessageState.HELD, *where, reason=reason, actor="sync", now=now)
+
+
+def _broken(
+    connection: Connection, policy: Policy | None, now: datetime, *where: ColumnElement[bool]
+) -> list[tuple[str, str]]:
+    """The triggers with texts there that must be held, and why."""
+    if policy is None:
+        return []
+    triggers = select(message.c.trigger.distinct()).where(
+        message.c.state == MessageState.HELD, message.c.trigger.is_not(None), *where
+    )
+    names = sorted(connection.execute(triggers).scalars())
+    return [(name, reason) for name in names if (reason := breaker.check(connection, name, policy, now)) is not None]
 
 
 def _row(

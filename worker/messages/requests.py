@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from worker.messages.segments import LONGEST_TEXT
 from worker.phones import is_e164
 from worker.runtime import Runtime
 
-LONGEST_TEXT = 1600  # ten segments; longer texts are refused or cut by carriers
 MOST_MEDIA = 10
 LONGEST_KEY = 200
 # What the outbox itself names messages by; a caller's key must not meet them.
@@ -44,6 +44,7 @@ class SendRequest:
 
     ``idempotency_key`` makes repeating the request harmless; without one every request is a new text.
     ``send_at`` is the earliest time, ``expires_at`` the latest (default: the policy's ``expires_after``).
+    ``urgent``: also in quiet hours; only for what the person is waiting for right now.
     """
 
     account: str
@@ -54,6 +55,7 @@ class SendRequest:
     idempotency_key: str | None = None
     expires_at: datetime | None = None
     send_at: datetime | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ from typing import Any, Literal, TypeAlias
 
 from config.models import Settings
 from worker.messages.templates import Template, TemplateProblem, compile_template, context_for
-from worker.messages.values import slug, value_text
+from worker.messages.values import property_named, value_text
 
 Kind: TypeAlias = Literal["created", "changed"]
+On: TypeAlias = Literal["created", "changed", "entered", "date"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Rule:
 
     name: str
     connections: tuple[str, ...]
-    on: Kind
+    on: On
     field: str | None
     from_value: str | None
     to_value: str | None
@@ -124,7 +125,7 @@ def _fires(rule: Rule, event: RecordEvent) -> bool:
 
 
 def _field_changed(rule: Rule, field: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    name = _property_name(field, new, old)
+    name = property_named(field, new, old)
     if name is None or name not in old:
         return False  # a column that was just added to the CRM or to the export says nothing about a change
     before, after = _comparable(old[name]), _comparable(new.get(name))
@@ -133,14 +134,6 @@ def _field_changed(rule: Rule, field: str, old: Mapping[str, Any], new: Mapping[
         and (rule.from_value is None or before == _comparable(rule.from_value))
         and (rule.to_value is None or after == _comparable(rule.to_value))
     )
-
-
-def _property_name(field: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> str | None:
-    """The property that ``field`` means: named exactly so, else one whose template name is the same."""
-    if field in new or field in old:
-        return field
-    wanted = slug(field)
-    return next((name for name in (*new, *old) if slug(name) == wanted), None)
 
 
 def _comparable(value: object) -> str:

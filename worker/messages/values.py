@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
@@ -25,6 +26,14 @@ def slug(name: str) -> str:
     """
     words = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", name).lower()).strip("_")
     return f"_{words}" if words[:1].isdigit() else words
+
+
+def property_named(name: str, *properties: Mapping[str, object]) -> str | None:
+    """The key in any of ``properties`` that ``name`` means: the very same, else one whose template name is the same."""
+    if any(name in record for record in properties):
+        return name
+    wanted = slug(name)
+    return next((key for record in properties for key in record if slug(key) == wanted), None)
 
 
 def value_text(value: object) -> str:

@@ -2,34 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, func, select
 
+from config.models import Settings
+from config.policy import Policy
 from worker.messages.moves import reason_text
 from worker.messages.opt_outs import opted_out
-from worker.messages.policy import Decision, Expire, Go, Hold, MessageView, Suppress
+from worker.messages.people import Person, person_with
+from worker.messages.places import Places, places_of
+from worker.messages.policy import (
+    CAP_WINDOW,
+    Decision,
+    Expire,
+    FullCap,
+    Go,
+    Hold,
+    MessageView,
+    QuietHours,
+    Suppress,
+)
+from worker.messages.quiet_hours import rules_for
+from worker.phones import mask
 from worker.store.models import MessageKind, MessageState
-from worker.store.tables import contact, contact_mapping
+from worker.store.sql import lock_account
+from worker.store.tables import contact, contact_mapping, message, number_review
+
+MAY_HAVE_GONE_OUT = (
+    MessageState.DISPATCHING,
+    MessageState.ACCEPTED,
+    MessageState.CONFIRMED,
+    MessageState.DELIVERED,
+    MessageState.UNKNOWN,
+    MessageState.FAILED,
+)
+"""The states of a text that somebody may have got."""
 
 
-def fresh_view(connection: Connection, row: Row[Any]) -> MessageView:
-    """A send as things are in this transaction: the opt-out, the CRM record that it is about.
+def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Settings, now: datetime) -> MessageView:
+    """A send (``row``: its columns) as things are in this transaction.
 
     Whether the account may be called is decided by ``begin``, which also takes the probe of a stopped one.
     """
+    policy, phone = settings.policy, row["to_number"]
+    person = person_with(connection, settings, phone)
     phone_changed, contact_deleted = _record_changes(connection, row)
+    about = None if row.get("connection") is None else (row["connection"], row["external_id"])
     return MessageView(
         kind=MessageKind.SEND,
-        expires_at=row.expires_at,
-        opted_out=opted_out(connection, [row.to_number]).get(row.to_number),
-        batch_verdict="none" if row.batch_id is None else "approved",  # a queued one was released
-        due_at=row.due_at,
+        expires_at=row["expires_at"],
+        opted_out=opted_out(connection, [phone]).get(phone),
+        batch_verdict="none" if row.get("batch_id") is None else "approved",  # a queued one was released
+        due_at=row["due_at"],
         phone_changed=phone_changed,
         contact_deleted=contact_deleted,
-        to_number=row.to_number,
+        to_number=phone,
+        approved=row.get("approved_at") is not None,
+        urgent=bool(row.get("urgent")),
+        do_not_text=person.do_not_text,
+        no_consent=person.no_consent(settings, about),
+        duplicate_of=_duplicate(connection, row, policy, now),
+        review_since=connection.execute(
+            select(number_review.c.since).where(number_review.c.phone == phone)
+        ).scalar_one_or_none(),
+        quiet_hours=quiet_hours(settings, row["account"], phone, person),
+        full_caps=_full_caps(connection, row, policy, now),
     )
+
+
+def quiet_hours(settings: Settings, account: str, phone: str, person: Person) -> QuietHours | None:
+    """The hours that hold for ``phone``; None when texts go at any hour."""
+    if settings.policy.quiet_hours == "none":
+        return None
+    places = where(settings, account, phone, person)
+    rules = rules_for(settings.policy, places.states)
+    return None if rules is None else QuietHours(rules, places, settings.policy.release_jitter)
+
+
+def where(settings: Settings, account: str, phone: str, person: Person) -> Places:
+    """Where the person may be, as far as the CRM, the number and the account tell."""
+    found = settings.accounts.get(account)
+    return places_of(phone, person.places, None if found is None else found.time_zone)
+
+
+def lock_recipient(connection: Connection, account: str, phone: str, policy: Policy) -> None:
+    """Let one text to ``phone`` at a time be decided on, and with a cap for the account one of the account.
+
+    Two workers would otherwise both see the last free place under a cap, or no text that says the same. Taken before
+    anything is read, held until the transaction ends.
+    """
+    lock_account(connection, f"to:{phone}")
+    if policy.max_per_account is not None:
+        lock_account(connection, f"sends:{account}")
 
 
 def state_after(decision: Decision, due_at: datetime) -> dict[str, Any]:
@@ -56,15 +123,76 @@ def state_after(decision: Decision, due_at: datetime) -> dict[str, Any]:
             assert_never(decision)
 
 
-def _record_changes(connection: Connection, row: Row[Any]) -> tuple[bool, bool]:
+def texts_since(connection: Connection, phone: str, since: datetime) -> int:
+    """How many texts to ``phone`` may have gone out after ``since``, of all accounts."""
+    counted = select(func.count()).where(message.c.to_number == phone, *_went_out(since))
+    return connection.execute(counted).scalar_one()
+
+
+def _went_out(since: datetime) -> tuple[Any, ...]:
+    return (
+        message.c.kind == MessageKind.SEND,
+        message.c.attempted_at > since,
+        message.c.state.in_(MAY_HAVE_GONE_OUT),
+    )
+
+
+def _full_caps(connection: Connection, row: Mapping[str, Any], policy: Policy, now: datetime) -> tuple[FullCap, ...]:
+    caps = (
+        ("max_per_contact", policy.max_per_contact, mask(row["to_number"]), message.c.to_number == row["to_number"]),
+        (
+            "max_per_account",
+            policy.max_per_account,
+            f"the account {row['account']}",
+            message.c.account == row["account"],
+        ),
+    )
+    full = []
+    for setting, limit, whom, mine in caps:
+        if limit is None:
+            continue
+        # The limit-th newest: when it is a day old, there is room for one more.
+        decisive = connection.execute(
+            select(message.c.attempted_at)
+            .where(mine, *_went_out(now - CAP_WINDOW), message.c.id != row["id"])
+            .order_by(message.c.attempted_at.desc())
+            .offset(limit - 1)
+            .limit(1)
+        ).scalar_one_or_none()
+        if decisive is not None:
+            full.append(FullCap(whom, setting, limit, decisive + CAP_WINDOW))
+    return tuple(full)
+
+
+def _duplicate(connection: Connection, row: Mapping[str, Any], policy: Policy, now: datetime) -> str:
+    """The newest message that said the same to the same number; "" when there is none."""
+    if not policy.duplicate_window:
+        return ""
+    found = connection.execute(
+        select(message.c.id)
+        .where(
+            message.c.to_number == row["to_number"],
+            message.c.account == row["account"],
+            message.c.text == row["text"],
+            message.c.media == row["media"],
+            message.c.id != row["id"],
+            *_went_out(now - policy.duplicate_window),
+        )
+        .order_by(message.c.attempted_at.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return found or ""
+
+
+def _record_changes(connection: Connection, row: Mapping[str, Any]) -> tuple[bool, bool]:
     """(its person has another number by now, its CRM record is gone); both False for a text about no record."""
-    if row.connection is None or row.external_id is None:
+    if row.get("connection") is None or row.get("external_id") is None:
         return False, False
     record = connection.execute(
         select(contact_mapping.c.deleted_at, contact.c.phone)
         .select_from(contact_mapping.outerjoin(contact, contact.c.id == contact_mapping.c.contact_id))
-        .where(contact_mapping.c.connection == row.connection, contact_mapping.c.external_id == row.external_id)
+        .where(contact_mapping.c.connection == row["connection"], contact_mapping.c.external_id == row["external_id"])
     ).one_or_none()
     if record is None:
         return False, True
-    return record.phone != row.to_number, record.deleted_at is not None
+    return record.phone != row["to_number"], record.deleted_at is not None

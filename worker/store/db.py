@@ -28,7 +28,16 @@ def open_engine(url: str, pool_size: int = 20) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed, pool_size=pool_size, max_overflow=50, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_size=pool_size, max_overflow=50, pool_pre_ping=True)
+    event.listen(engine, "connect", _prepare_postgres)
+    return engine
+
+
+def _prepare_postgres(dbapi_connection: Any, _record: Any) -> None:
+    from psycopg.types.array import ListBinaryDumper
+
+    # Whole columns travel as arrays, see ``insert_many``; in binary nothing of them needs quoting.
+    dbapi_connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:

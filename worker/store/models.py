@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
@@ -32,6 +33,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+    _last: tuple[datetime | None, datetime | None] = (None, None)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse naive times, store UTC."""
@@ -39,8 +41,14 @@ class UTCDateTime(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a time without a zone reached the store")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+        if dialect.name != "sqlite":
+            return value.astimezone(UTC)
+        # A thousand rows of a page carry the same moment, the very object.
+        given, naive = self._last
+        if value is not given:
+            naive = value.astimezone(UTC).replace(tzinfo=None)
+            self._last = (value, naive)
+        return naive
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Always aware, always UTC."""
@@ -326,6 +334,12 @@ class Message(SQLModel, table=True):
         Index("ix_message_batch", "batch_id"),
         Index("ix_message_conversation", "account", "kind", "to_number", "sent_at"),
         Index("ix_message_contact", "contact_id"),
+        Index("ix_message_to", "to_number", "created_at"),
+        Index("ix_message_trigger", "trigger", "created_at"),
+        Index("ix_message_attempted", "account", "attempted_at"),
+        Index("ix_message_remote_id", "account", "virtualtext_message_id"),
+        Index("ix_message_carrier_id", "carrier_message_id"),
+        Index("ix_message_expiry", "state", "expires_at"),
     )
 
     id: str = Field(primary_key=True, max_length=32)
@@ -366,6 +380,10 @@ class Message(SQLModel, table=True):
     carrier_message_id: str | None = None
     sent_at: datetime | None = _time()
     """For records: when the carrier sent it; its place in the conversation."""
+    urgent: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Goes also in quiet hours."""
+    approved_at: datetime | None = _time()
+    """When a person let it go: neither the blast guard nor the breaker holds it again."""
 
 
 class MessageEvent(SQLModel, table=True):
@@ -382,3 +400,187 @@ class MessageEvent(SQLModel, table=True):
     reason: str = Field(default="", sa_type=Text)
     actor: str = Field(default="worker", max_length=80)
     attempt: int = 0
+
+
+class OptOutEvent(SQLModel, table=True):
+    """One change of a number's opt-out. Never deleted: it is the proof of who said what, when."""
+
+    __tablename__ = "opt_out_event"
+    __table_args__ = (Index("ix_opt_out_event_phone", "phone", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    phone: str
+    at: datetime = _time(nullable=False)
+    opted_out: bool
+    """False: opted in again."""
+    source: str = Field(sa_type=Code)
+    detail: str = Field(default="", sa_type=Text)
+    actor: str = Field(default="worker", max_length=80)
+
+
+class NumberReview(SQLModel, table=True):
+    """A number whose owner may have asked to be left alone, in words of their own: held until a person decides."""
+
+    __tablename__ = "number_review"
+
+    phone: str = Field(primary_key=True)
+    since: datetime = _time(nullable=False)
+    inbound_id: str | None = None
+    excerpt: str = Field(default="", sa_type=Text)
+
+
+class DatePlan(SQLModel, table=True):
+    """When a date trigger is due for one CRM record. Re-planned whenever the record's date changes."""
+
+    __tablename__ = "date_plan"
+    __table_args__ = (
+        UniqueConstraint("trigger", "connection", "external_id", name="uq_date_plan"),
+        Index("ix_date_plan_due", "due_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    trigger: str
+    connection: str
+    external_id: str
+    occurrence: str
+    """The date that it is about, as the CRM has it; names the occurrence for the idempotency key."""
+    due_at: datetime | None = _time()
+    """None: it fired, and nothing follows unless the date changes."""
+
+
+class InboxState(StrEnum):
+    """How far an event from outside is worked through."""
+
+    NEW = "new"
+    DONE = "done"
+    IGNORED = "ignored"
+    """Understood, and nothing to do: a repetition, or of a kind that does not concern us."""
+    FAILED = "failed"
+    """Kept for a person: ``detail`` says what is wrong with it."""
+
+
+class InboxEvent(SQLModel, table=True):
+    """What VirtualText's Relay or a carrier told us, stored before it is answered. No secrets are in it."""
+
+    __tablename__ = "inbox_event"
+    __table_args__ = (Index("ix_inbox_due", "state", "due_at"), Index("ix_inbox_received", "received_at"))
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    source: str = Field(sa_type=Code)
+    """``relay`` or ``carrier``."""
+    name: str
+    """The account whose Relay it is, or the configured carrier's name."""
+    received_at: datetime = _time(nullable=False)
+    payload: str = Field(sa_type=Text)
+    """JSON: as it came, without secrets."""
+    state: InboxState = Field(default=InboxState.NEW, sa_type=Code)
+    detail: str = Field(default="", sa_type=Text)
+    message_id: str | None = None
+    """The message or inbound message that it turned out to be about."""
+    attempts: int = 0
+    due_at: datetime = _time(nullable=False)
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+
+
+class InboundMessage(SQLModel, table=True):
+    """A text that somebody sent us."""
+
+    __tablename__ = "inbound_message"
+    __table_args__ = (
+        UniqueConstraint("account", "virtualtext_message_id", name="uq_inbound_remote_id"),
+        Index("ix_inbound_from", "from_number", "received_at"),
+    )
+
+    id: str = Field(primary_key=True, max_length=32)
+    account: str
+    from_number: str
+    to_number: str
+    text: str = Field(default="", sa_type=Text)
+    media: str = Field(default="[]", sa_type=Text)
+    keyword: str = Field(default="", sa_type=Code)
+    """``stop``, ``start``, ``help``, ``review`` (may mean stop), or nothing of the kind."""
+    virtualtext_message_id: str | None = None
+    received_at: datetime = _time(nullable=False)
+
+
+class PublicEvent(SQLModel, table=True):
+    """Something that CRMs and other services may want to hear of; gone once it has been handed out to all of them."""
+
+    __tablename__ = "public_event"
+
+    id: str = Field(primary_key=True, max_length=32)
+    """Time-ordered; subscribers de-duplicate by it."""
+    type: str = Field(sa_type=Code)
+    at: datetime = _time(nullable=False)
+    account: str
+    phone: str
+    message_id: str | None = None
+    """Of a message or an inbound message."""
+    payload: str = Field(default="{}", sa_type=Text)
+    """JSON object: the event's data."""
+
+
+class ForwardState(StrEnum):
+    """How a delivery to a CRM or a subscriber stands."""
+
+    DUE = "due"
+    SENDING = "sending"
+    DONE = "done"
+    FAILED = "failed"
+    """Given up; ``last_error`` says why. `vtsync forwards retry` tries again."""
+
+
+class Forward(SQLModel, table=True):
+    """One event for one receiver: a subscriber, or a CRM record."""
+
+    __table_args__ = (
+        UniqueConstraint("event_id", "target", name="uq_forward_event_target"),
+        Index("ix_forward_due", "state", "due_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    event_id: str
+    target: str
+    """``subscriber:NAME`` or ``crm:CONNECTION:EXTERNAL_ID``."""
+    type: str = Field(sa_type=Code)
+    payload: str = Field(sa_type=Text)
+    created_at: datetime = _time(nullable=False)
+    state: ForwardState = Field(default=ForwardState.DUE, sa_type=Code)
+    due_at: datetime = _time(nullable=False)
+    attempts: int = 0
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+    last_error: str = Field(default="", sa_type=Text)
+
+
+class ApiKey(SQLModel, table=True):
+    """A key of the HTTP side. Only its hash is kept."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(primary_key=True, max_length=32)
+    """The part of the key that is no secret."""
+    name: str
+    key_hash: str
+    scopes: str = Field(default="[]", sa_type=Text)
+    """JSON list, such as ``messages:write``."""
+    accounts: str = Field(default="[]", sa_type=Text)
+    """JSON list of account names; empty: all."""
+    created_at: datetime = _time(nullable=False)
+    created_by: str = Field(default="", max_length=80)
+    revoked_at: datetime | None = _time()
+    last_used_at: datetime | None = _time()
+
+
+class CarrierState(SQLModel, table=True):
+    """How far a carrier's list of sent texts was read."""
+
+    __tablename__ = "carrier_state"
+
+    name: str = Field(primary_key=True)
+    polled_until: datetime | None = _time()
+    next_poll_at: datetime | None = _time()
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+    last_error: str = Field(default="", sa_type=Text)

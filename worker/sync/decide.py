@@ -15,7 +15,7 @@ import orjson
 
 from crm_adapters.base import UnreadableRecord
 from worker.sync.merge import Contribution, Wanted, merge, wanted_hash
-from worker.sync.records import NormalisedRecord
+from worker.sync.records import NormalisedRecord, rejection_key
 
 Key = tuple[str, str]
 """(connection, external id)."""
@@ -150,7 +150,9 @@ def decide(records: Iterable[NormalisedRecord], state: PageState, rules: Rules, 
 
 def reject_unreadable(unreadable: UnreadableRecord) -> Rejection:
     """An adapter's unreadable record as a rejection."""
-    return Rejection(unreadable.key, "unreadable", unreadable.reason, unreadable.where, unreadable.excerpt)
+    return Rejection(
+        rejection_key(unreadable.key), "unreadable", unreadable.reason, unreadable.where, unreadable.excerpt
+    )
 
 
 def _keep(mapping: MappingDraft, record: NormalisedRecord, state: PageState, rules: Rules, decision: Decision) -> None:

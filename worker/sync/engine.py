@@ -19,7 +19,7 @@ from crm_adapters.base import Adapter, AdapterError, SourceIncomplete
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import writing
 from worker.store.models import RunState, utcnow
-from worker.store.sql import lock_account
+from worker.store.sql import analyse, lock_account
 from worker.store.tables import connection_state, sync_run
 from worker.sync import pages
 from worker.sync.adapters import build_adapter
@@ -30,6 +30,8 @@ from worker.sync.records import NormalisedRecord
 from worker.sync.removals import refusal
 from worker.sync.texts import TriggerWatch
 
+MANY_ADDED = 10_000
+"""So many new records make the database's own idea of its tables wrong, and its plans with it."""
 STOPPED = "stopped at a safe point; the next run goes on from here"
 
 
@@ -221,6 +223,8 @@ class _Run:
                 self.lease.fence(db, **values)
                 if state is RunState.DONE:
                     self._set_baseline(db, now)
+            if counts.added >= MANY_ADDED:
+                analyse(self.runtime.engine, "contact", "contact_mapping")
         except LeaseLost as lost:
             return replace(self.counts, state=RunState.INTERRUPTED, error=str(lost))
         self.counts = counts

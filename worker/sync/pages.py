@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
 
 from worker.store.models import PushState
-from worker.store.sql import any_of, insert
+from worker.store.sql import any_of, insert, insert_many
 from worker.store.tables import contact, contact_event, contact_mapping, opt_out, rejected_record
 from worker.sync.decide import ContactDraft, Decision, MappingDraft, PageState, Rejection
 from worker.sync.merge import Contribution
@@ -26,7 +26,8 @@ def stored_hashes(connection: Connection, name: str, external_ids: Collection[st
             m.connection == name, any_of(connection, m.external_id, external_ids)
         )
     )
-    return {external_id: (mapping_id, record_hash) for external_id, mapping_id, record_hash in rows}
+    # Fetched at once: iterating would ask the driver for each row, a million times in an unchanged sync of a million.
+    return {external_id: (mapping_id, record_hash) for external_id, mapping_id, record_hash in rows.all()}
 
 
 def load_state(
@@ -153,9 +154,9 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
     _update_contacts(connection, known, now)
     if not new:
         return
-    statement = insert(connection, contact).on_conflict_do_nothing(index_elements=["account", "phone"])
-    connection.execute(
-        statement,
+    insert_many(
+        connection,
+        contact,
         [
             {
                 "account": account,
@@ -171,6 +172,7 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
             }
             for draft in new
         ],
+        unique=["account", "phone"],
     )
     c = contact.c
     ids = dict(
@@ -238,16 +240,13 @@ def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingD
         }
         for draft in drafts
     ]
-    if not rows:
-        return
-    statement = insert(connection, contact_mapping)
     kept = {"connection", "external_id", "first_seen_at"}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["connection", "external_id"],
-            set_={key: statement.excluded[key] for key in rows[0] if key not in kept},
-        ),
+    insert_many(
+        connection,
+        contact_mapping,
         rows,
+        unique=["connection", "external_id"],
+        update=[key for key in rows[0] if key not in kept] if rows else (),
     )
 
 

@@ -16,10 +16,11 @@ from worker.store.db import reading
 from worker.sync import pages
 from worker.sync.adapters import reading_salt
 from worker.sync.decide import Rejection, reject_unreadable
-from worker.sync.records import HashedRecord, NormalisedRecord, UnusableRecord, hash_record, normalise
+from worker.sync.records import HashedRecord, NormalisedRecord, UnusableRecord, hash_record, normalise, rejection_key
 from worker.sync.seen import SeenRecords
 
 CHUNK = 1000
+_UNKNOWN: tuple[None, None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,12 @@ class PageReader:
         if self.listing is not None:  # a record that became unreadable is not a missing one
             for rejection in rejections:
                 if rejection.key in stored:
-                    self.listing.add(stored[rejection.key][0])
+                    self.listing.add(stored[rejection.key][0], live=False)
         fresh: list[HashedRecord] = []
         in_page: dict[str, bytes] = {}
         for record in hashed:
             external_id = record.change.external_id
-            mapping_id, known_hash = stored.get(external_id, (None, None))
+            mapping_id, known_hash = stored.get(external_id, _UNKNOWN)
             earlier = in_page.get(external_id)
             if self._is_repeat(mapping_id, earlier):
                 if (earlier or known_hash) != record.hash:
@@ -98,6 +99,9 @@ class PageReader:
         """After a whole pull: the stored records that it did not list, as deletions, in chunks."""
         if self.listing is None:
             return
+        with reading(self.engine) as db:
+            if pages.live_count(db, self.connection) == self.listing.live:
+                return  # nearly always: nothing is missing, and nothing needs to be looked through
         after = 0
         while True:
             with reading(self.engine) as db:
@@ -141,7 +145,6 @@ class PageReader:
             try:
                 hashed.append(hash_record(change, self.salt))
             except UnusableRecord as error:
-                key = change.external_id.replace("\x00", "") or change.where or "record without an identifier"
-                key = key.encode(errors="replace").decode()
+                key = rejection_key(change.external_id) or change.where or "record without an identifier"
                 rejections.append(Rejection(key, "unreadable", str(error), change.where))
         return rejections, hashed

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import orjson
 
@@ -15,9 +16,12 @@ from crm_adapters.base import ContactChange, ContactFields, Properties
 from worker.phones import PhoneProblem, parse_phone
 
 NAME_LIMIT = 200
+ID_LIMIT = 255  # longer ones do not fit into every database's index
+KEY_LIMIT = 300
 EMAIL_LIMIT = 254  # RFC 5321, the longest address that can receive mail
 
 _EMAIL = re.compile(r"[^@\s<>,;]+@[^@\s<>,;]+")
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME
 _SPACES = re.compile(r"\s+")
 
 
@@ -25,13 +29,18 @@ class UnusableRecord(Exception):
     """This record cannot be kept as it is; the text says why, for a person."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would make each record of an unchanged sync a fifth dearer
 class HashedRecord:
-    """A record with its hash, before any field of it is looked at. ``json`` is the properties, canonical."""
+    """A record with its hash, before any field of it is looked at. ``canonical`` is the properties, in UTF-8."""
 
     change: ContactChange
-    json: str
+    canonical: bytes
     hash: bytes
+
+    @property
+    def json(self) -> str:
+        """The properties as canonical JSON."""
+        return self.canonical.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +73,40 @@ def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
 
     Raises UnusableRecord when the record cannot be stored as text at all.
     """
-    if not change.external_id or "\x00" in change.external_id:
+    external_id = change.external_id
+    if not external_id or "\x00" in external_id:
         raise UnusableRecord("it has no usable identifier")
+    if len(external_id) > ID_LIMIT:
+        raise UnusableRecord(
+            f"its identifier has {len(external_id)} characters, at most {ID_LIMIT} can be kept;"
+            " name the CRM's own id field as the identifier"
+        )
     try:
         # Passthrough refuses what is not JSON (dates, sets) instead of guessing how to write it.
-        canonical = orjson.dumps(change.properties, option=orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATETIME)
-        change.external_id.encode()
+        canonical = orjson.dumps(change.properties, option=_CANONICAL)
+        if not external_id.isascii():
+            external_id.encode()
     except (TypeError, ValueError) as error:
         raise UnusableRecord(f"it cannot be stored as text ({error})") from None
-    digest = hashlib.blake2b(canonical, digest_size=16, key=salt)
+    digest = _salted(salt).copy()
+    digest.update(canonical)
     if change.deleted:
         digest.update(b"deleted")
         digest.update((change.merged_into or "").encode())
-    return HashedRecord(change, canonical.decode(), digest.digest())
+    return HashedRecord(change, canonical, digest.digest())
+
+
+@cache
+def _salted(salt: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16, key=salt)
+
+
+def rejection_key(text: str) -> str:
+    """What a rejected record is filed under: ``text`` as far as a database can keep it, still one key a record."""
+    key = text.replace("\x00", "").encode(errors="replace").decode()
+    if len(key) <= KEY_LIMIT:
+        return key
+    return f"{key[:KEY_LIMIT]}... {hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}"
 
 
 def normalise(
@@ -109,6 +139,8 @@ def choose_phone(
 
 def clean_name(text: str) -> str:
     """One line in composed form without control characters, any script, at most NAME_LIMIT characters."""
+    if text.isascii() and text.isprintable():
+        return _SPACES.sub(" ", text).strip()[:NAME_LIMIT]
     visible = "".join(
         character
         for character in unicodedata.normalize("NFC", text)

@@ -8,15 +8,18 @@ class SeenRecords:
 
     def __init__(self) -> None:
         self._bits = bytearray()
+        self.live = 0
+        """How many of them are certainly live records."""
 
-    def add(self, mapping_id: int) -> bool:
-        """Mark it; True when it was not marked before."""
+    def add(self, mapping_id: int, *, live: bool = True) -> bool:
+        """Mark it; True when it was not marked before. ``live``: it is certainly not stored as deleted."""
         byte, bit = mapping_id >> 3, 1 << (mapping_id & 7)
         if byte >= len(self._bits):
             self._bits.extend(bytes(max(byte + 1 - len(self._bits), len(self._bits))))
         if self._bits[byte] & bit:
             return False
         self._bits[byte] |= bit
+        self.live += live
         return True
 
     def __contains__(self, mapping_id: int) -> bool:

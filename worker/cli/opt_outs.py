@@ -1,0 +1,119 @@
+"""The commands about who must not be texted: opt-outs, opt-out, opt-in, review."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from worker.cli.common import FAILED, Json, actor, ago, app, fail, open_store_runtime, say, show_json, table, usage
+
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")]
+Why = Annotated[str, typer.Option("--why", help="What happened; kept as the proof.")]
+
+
+@app.command("opt-outs")
+def opt_outs(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50, json: Json = False
+) -> None:
+    """List the numbers that must not be texted."""
+    from worker.messages.opt_outs import newest_opt_outs
+    from worker.store.db import reading
+
+    runtime = open_store_runtime()
+    with reading(runtime.engine) as connection:
+        found = newest_opt_outs(connection, limit)
+    if json:
+        show_json(
+            [{"phone": phone, "since": one.since, "source": one.source, "detail": one.detail} for phone, one in found]
+        )
+        return
+    if not found:
+        say("Nobody has opted out.")
+    table(
+        ("Phone", "Since", "Said by", "Detail"),
+        ((phone, ago(one.since), one.source, one.detail) for phone, one in found),
+    )
+
+
+@app.command("opt-out")
+def opt_out(number: Number, why: Why = "entered by hand") -> None:
+    """Text a number no more, from any account."""
+    from worker.messages.opt_outs import add_opt_out
+    from worker.store.db import writing
+    from worker.store.models import utcnow
+
+    phone = _phone(number)
+    runtime = open_store_runtime()
+    with writing(runtime.engine) as connection:
+        added = add_opt_out(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
+    say(
+        f"{phone} is texted no more; texts that wait for it are not sent."
+        if added
+        else f"{phone} had opted out before."
+    )
+
+
+@app.command("opt-in")
+def opt_in(number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; required.")]) -> None:
+    """Allow a number to be texted again, because its owner said so."""
+    from worker.messages.opt_outs import remove_opt_out
+    from worker.store.db import writing
+    from worker.store.models import utcnow
+
+    phone = _phone(number)
+    if not why.strip():
+        usage("say with --why how the person agreed to be texted again; it is kept as the proof")
+    runtime = open_store_runtime()
+    with writing(runtime.engine) as connection:
+        removed = remove_opt_out(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
+    say(
+        f"{phone} may be texted again. What was not sent meanwhile stays unsent."
+        if removed
+        else f"{phone} has not opted out."
+    )
+
+
+@app.command()
+def review(
+    number: Annotated[
+        str | None, typer.Argument(metavar="[NUMBER]", help="Which one to settle; none: list them.")
+    ] = None,
+    go_on: Annotated[bool, typer.Option("--continue", help="They did not mean stop: texts go on.")] = False,
+    out: Annotated[bool, typer.Option("--opt-out", help="They meant stop.")] = False,
+    json: Json = False,
+) -> None:
+    """Numbers whose owners may have asked to be left alone, in words of their own; their texts wait for you."""
+    from worker.messages.decisions import settle_review
+    from worker.messages.opt_outs import open_reviews
+    from worker.store.db import reading
+
+    runtime = open_store_runtime()
+    if number is not None:
+        if go_on == out:
+            usage("decide with --continue or with --opt-out")
+        phone = _phone(number)
+        try:
+            settle_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
+        except LookupError as error:
+            fail(str(error), FAILED)
+        say(f"{phone} is texted no more." if out else f"Texts to {phone} go on.")
+        return
+    with reading(runtime.engine) as connection:
+        found = open_reviews(connection)
+    if json:
+        show_json(found)
+        return
+    if not found:
+        say("Nobody waits for a decision.")
+    table(("Phone", "Since", "They wrote"), ((one.phone, ago(one.since), one.excerpt) for one in found))
+    if found:
+        say("Settle each with `vtsync review NUMBER --opt-out` or `vtsync review NUMBER --continue`.")
+
+
+def _phone(number: str) -> str:
+    from worker.phones import is_e164
+
+    if not is_e164(number):
+        usage(f'"{number}" is not a phone number in E.164 form, such as +14155552671')
+    return number

@@ -1,0 +1,1 @@
+"""Hands on what happened: to CRM records, to subscribers' webhooks and tasks."""

@@ -1,0 +1,1 @@
+"""What comes in from outside: the Relay's and the carriers' events, stored before they are answered."""

@@ -1,0 +1,116 @@
+"""The inbox: what came in from outside, one row an event, worked off by whoever has a lease on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from worker.runtime import Runtime
+from worker.store.db import new_lease_owner
+from worker.store.models import InboxState
+from worker.store.tables import inbox_event
+
+Source: TypeAlias = Literal["relay", "carrier"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An event to be stored. ``name`` is the account (relay) or the configured carrier; ``payload`` is JSON without
+    secrets.
+    """
+
+    source: Source
+    name: str
+    payload: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An event that only ``owner`` works on until its lease ends."""
+
+    id: int
+    owner: str
+    source: Source
+    name: str
+    payload: str
+    received_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of an event. ``again_at``: not yet done, tried again then (``state`` is ``new``)."""
+
+    state: InboxState
+    detail: str = ""
+    message_id: str | None = None
+    again_at: datetime | None = None
+
+
+Apply: TypeAlias = Callable[[Connection, datetime], Handled]
+Prepare: TypeAlias = Callable[[Runtime, Claimed], Apply]
+"""How a source's events are handled, in two steps: ``prepare`` may ask others over the network and has no transaction;
+what it returns runs in the transaction that also finishes the event, so that its effects happen exactly once."""
+
+
+def store(connection: Connection, events: Sequence[Incoming]) -> None:
+    """Keep ``events``, due at once."""
+    rows = [
+        {
+            "source": event.source,
+            "name": event.name,
+            "received_at": event.received_at,
+            "payload": event.payload,
+            "state": InboxState.NEW,
+            "detail": "",
+            "attempts": 0,
+            "due_at": event.received_at,
+        }
+        for event in events
+    ]
+    if rows:
+        connection.execute(insert(inbox_event), rows)
+
+
+def claim(connection: Connection, now: datetime, lease_seconds: float, limit: int) -> list[Claimed]:
+    """Up to ``limit`` due events, oldest first, for the caller alone."""
+    e = inbox_event.c
+    owner = new_lease_owner()
+    due = (
+        select(e.id)
+        .where(e.state == InboxState.NEW, e.due_at <= now, or_(e.lease_until.is_(None), e.lease_until <= now))
+        .order_by(e.due_at, e.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("chosen")
+    )
+    rows = connection.execute(
+        update(inbox_event)
+        .where(e.id.in_(select(due.c.id)))
+        .values(lease_owner=owner, lease_until=now + timedelta(seconds=lease_seconds), attempts=e.attempts + 1)
+        .returning(e.id, e.source, e.name, e.payload, e.received_at, e.attempts)
+    ).all()
+    return [
+        Claimed(row.id, owner, row.source, row.name, row.payload, row.received_at, row.attempts)
+        for row in sorted(rows, key=lambda row: row.id)
+    ]
+
+
+def finish(connection: Connection, event: Claimed, handled: Handled) -> bool:
+    """Write down what became of an event. False: its lease was lost, so nothing of this transaction may be kept."""
+    values: dict[str, Any] = {
+        "state": handled.state,
+        "detail": handled.detail,
+        "message_id": handled.message_id,
+        "lease_owner": None,
+        "lease_until": None,
+    }
+    if handled.again_at is not None:
+        values["due_at"] = handled.again_at
+    mine = (inbox_event.c.id == event.id) & (inbox_event.c.lease_owner == event.owner)
+    return connection.execute(update(inbox_event).where(mine).values(**values)).rowcount == 1

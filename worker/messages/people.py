@@ -1,0 +1,117 @@
+"""What the CRM says of the person behind a number: whether they may be texted, and where they are.
+
+A number may belong to several records, of several connections and accounts; all of them are heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from config.models import PropertyRule, Settings
+from worker.messages.places import RecordPlace
+from worker.messages.values import property_named, value_text
+from worker.store.sql import any_of
+from worker.store.tables import contact, contact_mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A live CRM record with its properties."""
+
+    connection: str
+    external_id: str
+    properties: Mapping[str, Any]
+
+    @property
+    def words(self) -> str:
+        """How a person finds it."""
+        return f"the CRM record {self.connection} {self.external_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """All that the CRM says of one number. ``do_not_text``: the field that says not to text them, in words."""
+
+    records: tuple[Record, ...]
+    do_not_text: str
+    places: tuple[RecordPlace, ...]
+
+    def no_consent(self, settings: Settings, about: tuple[str, str] | None) -> str:
+        """What should have said that they may be texted and does not, in words; "" when nothing is missing.
+
+        ``about``: the record (connection, external id) that the text is about. It must itself say yes where its
+        connection asks for consent. For a text about no record any record of theirs that is asked may say it.
+        """
+        asked = [
+            (record, rule)
+            for record in self.records
+            if (rule := settings.connections[record.connection].consent) is not None
+            and about in (None, (record.connection, record.external_id))
+        ]
+        if not asked or any(says_yes(rule, record.properties) for record, rule in asked):
+            return ""
+        record, rule = asked[0]
+        others = f" (nor do {len(asked) - 1} more records)" if len(asked) > 1 else ""
+        return f'the field "{rule.field}" of {record.words}{others}'
+
+
+def person_with(connection: Connection, settings: Settings, phone: str) -> Person:
+    """The live CRM records with this number, in whichever account, and what they say."""
+    found = connection.execute(
+        select(contact_mapping.c.connection, contact_mapping.c.external_id, contact_mapping.c.properties)
+        .select_from(contact.join(contact_mapping, contact_mapping.c.contact_id == contact.c.id))
+        .where(
+            # Named, since the index over phones begins with the account.
+            any_of(connection, contact.c.account, list(settings.accounts)),
+            contact.c.phone == phone,
+            contact_mapping.c.deleted_at.is_(None),
+        )
+        .order_by(contact_mapping.c.id)
+    )
+    records = tuple(
+        Record(row.connection, row.external_id, orjson.loads(row.properties))
+        for row in found
+        if row.connection in settings.connections
+    )
+    return Person(records, _do_not_text(settings, records), tuple(_place(settings, record) for record in records))
+
+
+def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
+    """Whether the field has one of the values that mean yes; of a list, any of its values. Missing is no."""
+    name = property_named(rule.field, properties)
+    value = None if name is None else properties[name]
+    wanted = {one.strip().casefold() for one in rule.values}
+    return any(
+        value_text(one).strip().casefold() in wanted for one in (value if isinstance(value, list | tuple) else [value])
+    )
+
+
+def _do_not_text(settings: Settings, records: Iterable[Record]) -> str:
+    for record in records:
+        rule = settings.connections[record.connection].do_not_text
+        if rule is not None and says_yes(rule, record.properties):
+            return f'the field "{rule.field}" of {record.words}'
+    return ""
+
+
+def _place(settings: Settings, record: Record) -> RecordPlace:
+    fields = settings.connections[record.connection].fields
+    return RecordPlace(
+        _first(fields.time_zone, record.properties),
+        _first(fields.state, record.properties),
+        _first(fields.postal_code, record.properties),
+    )
+
+
+def _first(names: Iterable[str], properties: Mapping[str, Any]) -> str:
+    """The first of the fields that holds something."""
+    for name in names:
+        key = property_named(name, properties)
+        if key is not None and (text := value_text(properties[key]).strip()):
+            return text
+    return ""

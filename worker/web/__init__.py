@@ -1,0 +1,1 @@
+"""The HTTP side: send jobs, the Relay, carriers."""
