@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from worker.sync.engine import SyncReport
 
 HINT_EVERY_SECONDS = 2.0
-MESSAGES_A_TASK = 2000
 EVENTS_A_TASK = 5000
+MESSAGES_A_TASK = 2000
 """A delivery gives its thread back after this many, so that no account keeps the others waiting."""
 CALLED_SYNC_SECONDS = 20 * 60
 """A sync that a service waits for ends by then: RabbitMQ takes back what is not acknowledged in half an hour."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
-from config.models import Account, Connection, Settings
+from config.models import Account, Connection, Policy, Settings
 from tests.fakes import FakeVirtualText
 from tests.sync.conftest import FakeRuntime
 from worker.messages.outbox import SendRequest, enqueue_send
@@ -82,6 +82,7 @@ def settings(schedule: str | None = "15m", enabled: bool = True) -> Settings:
     return Settings(
         accounts={"main": Account(uid="u", token="t", from_number="+14155550100")},
         connections={"crm": Connection(adapter="csv", account="main", schedule=schedule, enabled=enabled)},
+        policy=Policy(quiet_hours="none"),
     )
 
 

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError as StoreAway
 
-from config.models import Account, Connection, Settings, WorkerSettings
+from config.models import Account, Connection, Policy, Settings, WorkerSettings
 from tests.fakes import FakeVirtualText, ListSource, sources
 from tests.sync.conftest import FakeRuntime
 from worker import hints, tasks
@@ -35,6 +35,7 @@ def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         accounts={"main": Account(uid="u", token="t", from_number="+14155550100", concurrency=4)},
         connections={"crm": Connection(adapter="list", account="main", schedule="1d", default_region="US")},
         worker=WorkerSettings(concurrency=3),
+        policy=Policy(quiet_hours="none"),
     )
     found = FakeRuntime(engine, FakeVirtualText(), settings)
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: found)
