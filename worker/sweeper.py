@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, or_, select
 
+from config.models import Settings
 from worker.messages.claims import expire_leases
 from worker.messages.expiry import expire_messages
 from worker.runtime import Runtime
 from worker.schedule import abandoned, claim_due
 from worker.store.db import writing
-from worker.store.models import MessageKind, MessageState, PushState, utcnow
-from worker.store.tables import contact, message
+from worker.store.models import ForwardState, InboxState, MessageKind, MessageState, PushState, utcnow
+from worker.store.tables import carrier_state, contact, forward, inbox_event, message, public_event
 
 
 class Hint(NamedTuple):
@@ -42,6 +44,12 @@ def tick(runtime: Runtime) -> list[Hint]:
             ):
                 if _messages_wait(db, account, kind):
                     hints.append(Hint(task, (account,)))
+        if _inbox_waits(db, now):
+            hints.append(Hint("vtsync.process_inbox", ()))
+        if _events_wait(db, now):
+            hints.append(Hint("vtsync.forward_events", ()))
+        if _polls_wait(db, runtime.settings, now):
+            hints.append(Hint("vtsync.poll_carriers", ()))
     return hints
 
 
@@ -60,3 +68,30 @@ def _messages_wait(db: Connection, account: str, kind: MessageKind) -> bool:
     free = or_(m.lease_until.is_(None), m.lease_until <= now)
     due = and_(m.state == MessageState.QUEUED, m.due_at <= now, free)
     return db.scalar(select(m.id).where(m.account == account, m.kind == kind, due).limit(1)) is not None
+
+
+def _inbox_waits(db: Connection, now: datetime) -> bool:
+    e = inbox_event.c
+    free = or_(e.lease_until.is_(None), e.lease_until <= now)
+    return db.scalar(select(e.id).where(e.state == InboxState.NEW, e.due_at <= now, free).limit(1)) is not None
+
+
+def _events_wait(db: Connection, now: datetime) -> bool:
+    """Something happened that is not handed out yet, or somebody is still to be told."""
+    f = forward.c
+    due = and_(f.state == ForwardState.DUE, f.due_at <= now)
+    left = and_(f.state == ForwardState.SENDING, f.lease_until <= now)
+    return (
+        db.scalar(select(public_event.c.id).limit(1)) is not None
+        or db.scalar(select(f.id).where(or_(due, left)).limit(1)) is not None
+    )
+
+
+def _polls_wait(db: Connection, settings: Settings, now: datetime) -> bool:
+    """Some carrier's list of sent texts is to be read."""
+    polled = [name for name, carrier in settings.carriers.items() if carrier.poll_every is not None]
+    if not polled:
+        return False
+    s = carrier_state.c
+    later = select(s.name).where(s.name.in_(polled), or_(s.next_poll_at > now, s.lease_until > now))
+    return len(db.scalars(later).all()) < len(polled)
