@@ -584,3 +584,15 @@ class CarrierState(SQLModel, table=True):
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
     last_error: str = Field(default="", sa_type=Text)
+
+
+class Heartbeat(SQLModel, table=True):
+    """A process of the fleet that lives, by its own word; written every half minute."""
+
+    id: str = Field(primary_key=True, max_length=80)
+    """``worker:HOST:PID`` and the like."""
+    role: str = Field(sa_type=Code)
+    """``worker``, ``beat``, ``web``; ``tick`` is the last tick that a worker carried out."""
+    version: str = Field(default="", max_length=40)
+    started_at: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)

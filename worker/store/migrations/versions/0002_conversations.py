@@ -73,6 +73,15 @@ def upgrade() -> None:
         batch_op.create_index("ix_forward_due", ["state", "due_at"], unique=False)
 
     op.create_table(
+        "heartbeat",
+        sa.Column("id", sa.String(length=80), nullable=False),
+        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "inbound_message",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("account", sa.String(), nullable=False),
@@ -183,6 +192,7 @@ def downgrade() -> None:
     with op.batch_alter_table("forward", schema=None) as batch_op:
         batch_op.drop_index("ix_forward_due")
 
+    op.drop_table("heartbeat")
     op.drop_table("forward")
     with op.batch_alter_table("date_plan", schema=None) as batch_op:
         batch_op.drop_index("ix_date_plan_due")
