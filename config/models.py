@@ -67,6 +67,18 @@ class Account(Model):
         description="Seconds to wait for an answer. The platform itself gives up after 30, so at least 31.",
     )
     concurrency: StrictInt = Field(16, ge=1, le=200, description="Requests in flight at once, a process.")
+    max_in_flight: StrictInt | None = Field(
+        None, ge=1, le=10_000, description="Requests in flight at once, the whole fleet. Left out: no limit."
+    )
+    requests_per_second: StrictFloat | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="Requests a second, the whole fleet. Left out: as fast as it goes, until the platform answers 429.",
+    )
+    texts_per_second: StrictFloat | None = Field(
+        None, gt=0, le=10_000, description="Texts a second, the whole fleet; they count as requests, too."
+    )
     settle_after: Duration = Field(
         timedelta(seconds=60),
         description="How long after a lost create the contact list is asked for it; the list lags behind.",
@@ -246,6 +258,13 @@ class Broker(Model):
         None,
         description="Where task results are kept. Left out: the Redis broker itself, or files in `data_dir`.",
         examples=["redis://127.0.0.1:6379/1"],
+    )
+    limits_url: BrokerUrl | None = Field(
+        None,
+        description=(
+            "`redis://` or `rediss://` URL that the fleet counts its requests in. Left out: the broker, where it is"
+            " Redis; else each process counts for itself."
+        ),
     )
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from config.models import Settings
 from worker.virtualtext.outcomes import Endpoint
@@ -19,6 +21,7 @@ from worker.virtualtext.outcomes import Endpoint
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from worker.limiter import Allowance, Limiter
     from worker.virtualtext.client import VirtualTextClient
 
 # A claim outlives the slowest request that it covers; no request starts later than this before its lease ends.
@@ -43,6 +46,13 @@ class StopSignal:
         if self._event.is_set() or (self._parent is not None and self._parent.requested):
             return True
         return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep that long unless asked to stop meanwhile. Returns whether to go on."""
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
+            self._event.wait(min(left, 0.2))
+        return not self.requested
 
     def child(self, seconds: float) -> StopSignal:
         """A signal that also goes off after ``seconds``."""
@@ -81,6 +91,45 @@ class Runtime:
         from worker.virtualtext.client import client_for
 
         return client_for(self.endpoint(account))
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        """The fleet's count of requests."""
+        from worker.limiter import Limiter
+
+        broker = self.settings.broker
+        urls = (url.get_secret_value() for url in (broker.limits_url, broker.url) if url is not None)
+        return Limiter(next((url for url in urls if url.startswith(("redis://", "rediss://"))), None))
+
+    def allow(
+        self,
+        account: str,
+        kind: Literal["contacts", "texts"],
+        most: int,
+        ceiling: float | None,
+        due: Callable[[], int],
+    ) -> AbstractContextManager[Allowance]:
+        """What may be asked of VirtualText while the block runs, at most ``most`` requests.
+
+        ``ceiling``: requests a second, see ``Permit``. ``due`` counts what is due; asked only where a rate limits it.
+        """
+        from worker.limiter import Rate
+
+        found = self.settings.accounts[account]
+        limits = {
+            "requests": found.requests_per_second,
+            "texts": found.texts_per_second if kind == "texts" else None,
+            "ceiling": ceiling,
+        }
+        rates = [Rate(f"{account}:{name}", rate) for name, rate in limits.items() if rate is not None]
+        return self.limiter.allow(
+            account,
+            rates,
+            wanted=min(most, due()) if rates else most,
+            at_once=found.concurrency,
+            most_in_flight=found.max_in_flight,
+            seconds=self.lease_seconds(account),
+        )
 
     def request_seconds(self, account: str) -> float:
         """The longest that one request may take."""

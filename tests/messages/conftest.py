@@ -125,7 +125,7 @@ class Outbox:
         """As if every wait were over."""
         self.change(due_at=PAST)
         with writing(self.engine) as connection:
-            connection.execute(update(account_state).values(paused_until=PAST))
+            connection.execute(update(account_state).values(paused_until=PAST, rate_lowered_at=PAST))
 
     def leases_run_out(self) -> None:
         """As if every worker had vanished long ago."""

@@ -16,8 +16,8 @@ from worker.messages.claims import expire_leases
 from worker.messages.delivery import DeliveryReport, deliver_due
 from worker.messages.opt_outs import add_opt_out, opted_out
 from worker.messages.outbox import cancel, resolve
-from worker.store.accounts import stop_account
-from worker.store.db import writing
+from worker.store.accounts import may_call, stop_account
+from worker.store.db import reading, writing
 from worker.store.models import MessageState, utcnow
 from worker.store.tables import account_state, contact, contact_mapping, message
 from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, Status
@@ -411,3 +411,51 @@ def test_stops_of_one_account_leave_others_alone(box: Outbox) -> None:
         assert connection.execute(select(account_state.c.account)).scalars().all() == ["other"]
     box.send()
     assert deliver_due(box.runtime).accepted == 1
+
+
+GATEWAY: Outcome[Receipt] = Outcome(Status.UNKNOWN, cause=Cause.GATEWAY, detail="HTTP 502, an HTML page")
+
+
+def test_a_failing_platform_is_left_alone_and_then_tried_with_one_text(box: Outbox) -> None:
+    answer_always(box, GATEWAY)
+    for i in range(40):
+        box.send(number(i))
+    report = deliver_due(box.runtime)
+    assert 5 <= report.unknown <= 8, "those on their way when the fifth failed, and no more"
+    assert "fails again and again" in report.waiting[0][1]
+    assert deliver_due(box.runtime).unknown == 0
+    box.all_due()
+    assert deliver_due(box.runtime).unknown == 1, "one text tries whether it works again"
+    box.all_due()
+    answer_always(box, DONE)
+    left = 40 - report.unknown - 1
+    assert deliver_due(box.runtime).accepted == left
+
+
+def test_failures_among_many_successes_stop_nothing(box: Outbox) -> None:
+    box.client.answer = lambda body, call: GATEWAY if call % 4 == 0 else DONE
+    for i in range(40):
+        box.send(number(i))
+    report = deliver_due(box.runtime)
+    assert (report.accepted, report.unknown, report.waiting) == (30, 10, ())
+
+
+def test_a_429_slows_the_whole_fleet_down_for_a_while(box: Outbox) -> None:
+    answer_always(box, not_done(Cause.RATE_LIMITED, retry_after=0.0))
+    box.send()
+    deliver_due(box.runtime, limit=1)
+    with reading(box.engine) as connection:
+        assert may_call(connection, "main", utcnow()).ceiling == pytest.approx(1.0, abs=0.2)
+        assert may_call(connection, "main", utcnow() + timedelta(minutes=30)).ceiling is None
+
+
+def test_texts_per_second_are_kept(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = box.runtime.settings.accounts["main"].model_copy(update={"texts_per_second": 3.0})
+    settings = box.runtime.settings.model_copy(update={"accounts": {"main": account}})
+    monkeypatch.setattr(box.runtime, "settings", settings)
+    monkeypatch.setattr("worker.messages.dispatch.PATIENCE_SECONDS", 0.0)
+    for i in range(8):
+        box.send(number(i))
+    report = deliver_due(box.runtime)
+    assert report.accepted == 3
+    assert "as its limits allow" in report.waiting[0][1]

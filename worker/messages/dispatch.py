@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,13 +21,22 @@ import structlog
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import OperationalError
 
-from worker.messages.claims import Claim, owned, release
+from worker.limiter import PATIENCE_SECONDS, Allowance
+from worker.messages.claims import Claim, count_due, owned, release
 from worker.messages.moves import Moved, move
 from worker.messages.opt_outs import add_opt_out
 from worker.messages.results import Result
 from worker.phones import mask
 from worker.runtime import Runtime
-from worker.store.accounts import begin_probe, clear_stop, may_call, pause_account, stop_account
+from worker.store.accounts import (
+    begin_probe,
+    clear_stop,
+    may_call,
+    note_answers,
+    pause_account,
+    slow_down,
+    stop_account,
+)
 from worker.store.db import reading, writing
 from worker.store.models import MessageState, utcnow
 from worker.store.tables import message
@@ -56,6 +66,8 @@ class Attempt:
     began_at: datetime
     expires_at: datetime | None
     probe: bool
+    troubled: bool = False
+    """The account failed of late: an answer is good news."""
 
 
 def begin(connection: Connection, account: str, claim: Claim, row: Row[Any], now: datetime) -> Attempt | None:
@@ -85,15 +97,26 @@ def begin(connection: Connection, account: str, claim: Claim, row: Row[Any], now
     )
     if not moved:
         return None
-    return Attempt(row.id, account, claim.owner, moved[0].attempt, body, digest, now, row.expires_at, permit.probe)
+    number, expires_at = moved[0].attempt, row.expires_at
+    return Attempt(
+        row.id, account, claim.owner, number, body, digest, now, expires_at, permit.probe, troubled=permit.troubled
+    )
 
 
-def finish(connection: Connection, attempt: Attempt, result: Result, now: datetime) -> bool:
-    """Keep what a request came to. False: somebody else has settled the message meanwhile."""
+def finish(connection: Connection, attempt: Attempt, result: Result, now: datetime, rate: float | None = None) -> bool:
+    """Keep what a request came to. False: somebody else has settled the message meanwhile.
+
+    ``rate``: the fleet's requests a second when the platform asked for fewer.
+    """
     if result.stop:
         stop_account(connection, attempt.account, result.stop, now)
     if result.pause_until is not None:
-        pause_account(connection, attempt.account, result.pause_until)
+        pause_account(connection, attempt.account, result.pause_until, "VirtualText asked to wait")
+    if rate is not None:
+        slow_down(connection, attempt.account, rate, now)
+    if result.failed or attempt.troubled:
+        failed, served = int(result.failed), int(result.proves_access)
+        note_answers(connection, attempt.account, failed, served, now, probe=attempt.probe, words=result.reason)
     if result.proves_access and attempt.probe:
         clear_stop(connection, attempt.account, attempt.began_at)
     if result.opted_out:
@@ -188,10 +211,11 @@ def request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -
 
 def keep(runtime: Runtime, attempt: Attempt, result: Result) -> None:
     """``finish`` in a transaction of its own, tried again while the store is busy or away."""
+    rate = None if result.pause_until is None else runtime.limiter.seen(attempt.account)
     for number in range(1, WRITE_ATTEMPTS + 1):
         try:
             with writing(runtime.engine) as connection:
-                finish(connection, attempt, result, utcnow())
+                finish(connection, attempt, result, utcnow(), rate)
         except OperationalError:
             if number == WRITE_ATTEMPTS:
                 raise
@@ -223,19 +247,41 @@ def work_off(
         size = batch if limit is None else min(batch, limit - reached.total())
         if size <= 0:
             break
-        with writing(runtime.engine) as connection:
-            claim = take(connection, utcnow(), runtime.lease_seconds(account), 1 if permit.probe else size)
-        if not claim.conversations:
-            break
-        states = _work_through(runtime, account, claim, one)
-        reached += states
-        if not states:
-            break
+        most = 1 if permit.probe else size
+        with runtime.allow(account, "texts", most, permit.ceiling, partial(_due, runtime, account, most)) as allowance:
+            if allowance:
+                states = _portion(runtime, account, take, one, allowance)
+                reached += states
+                if not states:
+                    break
+        if not allowance and not (allowance.wait <= PATIENCE_SECONDS and runtime.stop.wait(allowance.wait)):
+            return reached, f"the account {account} makes as many requests as its limits allow"
     return reached, ""
 
 
+def _portion(
+    runtime: Runtime,
+    account: str,
+    take: Callable[[Connection, datetime, float, int], Claim],
+    one: Callable[[Claim, str], MessageState | None],
+    allowance: Allowance,
+) -> Counter[MessageState]:
+    """Claim as much as is allowed, and work through it."""
+    with writing(runtime.engine) as connection:
+        claim = take(connection, utcnow(), runtime.lease_seconds(account), allowance.requests)
+    if not claim.conversations:
+        return Counter()
+    allowance.use(sum(map(len, claim.conversations)))
+    return _work_through(runtime, account, claim, one, allowance.at_once)
+
+
+def _due(runtime: Runtime, account: str, most: int) -> int:
+    with reading(runtime.engine) as connection:
+        return count_due(connection, account, utcnow(), most)
+
+
 def _work_through(
-    runtime: Runtime, account: str, claim: Claim, one: Callable[[Claim, str], MessageState | None]
+    runtime: Runtime, account: str, claim: Claim, one: Callable[[Claim, str], MessageState | None], at_once: int
 ) -> Counter[MessageState]:
     """Conversations in parallel, each in its order; what was not started is given back."""
 
@@ -243,7 +289,7 @@ def _work_through(
         return [state for message_id in ids if (state := one(claim, message_id)) is not None]
 
     reached: Counter[MessageState] = Counter()
-    threads = min(runtime.settings.accounts[account].concurrency, len(claim.conversations))
+    threads = min(at_once, len(claim.conversations))
     try:
         with ThreadPoolExecutor(threads, thread_name_prefix=f"messages-{account}") as pool:
             for states in pool.map(conversation, claim.conversations):

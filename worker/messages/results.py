@@ -23,7 +23,7 @@ class Result:
 
     ``due_at``: when to try again, for ``queued``. ``stop``: why the account must be stopped. ``pause_until``:
     the platform asked the account to wait. ``opted_out``: the platform refuses this number. ``proves_access``:
-    the credential was good enough for an answer about the message itself.
+    the credential was good enough for an answer about the message itself. ``failed``: the platform did not serve.
     """
 
     state: MessageState
@@ -33,6 +33,7 @@ class Result:
     pause_until: datetime | None = None
     opted_out: bool = False
     proves_access: bool = False
+    failed: bool = False
     virtualtext_message_id: str | None = None
     reference_code: str = ""
 
@@ -60,7 +61,7 @@ def send_result(
     """What becomes of a send. Only what provably was not sent is ever tried again."""
     if outcome.status is Status.UNKNOWN:
         words = f"it may or may not have been sent ({_said(outcome)}); {settle_advice(message_id)}"
-        return Result(MessageState.UNKNOWN, reason_text(_code(outcome), words), reference_code=outcome.reference_code)
+        return _unknown(outcome, words)
     if outcome.cause is Cause.UNREACHABLE:
         due_at = now + backoff(attempt, jitter)
         if expires_at is not None and due_at >= expires_at:
@@ -79,12 +80,8 @@ def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jit
                 f"it may or may not be in the conversation ({_said(outcome)}, {RECORD_UNKNOWN_ATTEMPTS} attempts);"
                 " look at the conversation in VirtualText"
             )
-            return Result(
-                MessageState.UNKNOWN,
-                reason_text(_code(outcome), words),
-                reference_code=outcome.reference_code,
-            )
-        return _again(outcome, now + backoff(attempt, jitter))
+            return _unknown(outcome, words)
+        return replace(_again(outcome, now + backoff(attempt, jitter)), failed=outcome.failed)
     if outcome.cause is Cause.UNREACHABLE:
         if attempt % RECORD_ATTEMPTS == 0:
             return _unreachable(outcome, f"in {RECORD_ATTEMPTS} attempts")
@@ -93,6 +90,11 @@ def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jit
     if result.state is MessageState.SUPPRESSED:  # the text itself went out elsewhere: nothing was kept from anybody
         return replace(_rejected(outcome), opted_out=True)
     return result
+
+
+def _unknown(outcome: Outcome[Receipt], words: str) -> Result:
+    reason = reason_text(_code(outcome), words)
+    return Result(MessageState.UNKNOWN, reason, reference_code=outcome.reference_code, failed=outcome.failed)
 
 
 def _common(outcome: Outcome[Receipt], now: datetime) -> Result:

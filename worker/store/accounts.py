@@ -2,7 +2,9 @@
 
 * **stopped**: the credential or the URL is wrong. Thousands of further requests help no one: after
   ``PROBE_INTERVAL`` one single request, the probe, tries whether a person has put it right.
-* **paused**: the platform asked to wait (429), or could not be reached.
+* **paused**: the platform asked to wait (429), could not be reached, or fails again and again; after failures, one
+  single request tries first (``worker.pacing``).
+* **slowed down**: a 429 lowers the rate of the whole fleet for a while.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
+from worker.pacing import Breaker, after_answers, ceiling_now, lowered
 from worker.store.sql import insert
 from worker.store.tables import account_state
 
 PROBE_INTERVAL = timedelta(minutes=10)
+SAME_STORM = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -25,13 +29,16 @@ log = structlog.get_logger(__name__)
 class Permit:
     """Truthy when the account may be called. ``probe``: with one single request only, see ``begin_probe``.
 
-    When not: ``reason`` says why, for a person, and ``until`` when to ask again.
+    When not: ``reason`` says why, for a person, and ``until`` when to ask again. ``ceiling``: with at most so many
+    requests a second; None: whatever is configured. ``troubled``: it failed of late, so that successes count.
     """
 
     allowed: bool
     reason: str = ""
     until: datetime | None = None
     probe: bool = False
+    ceiling: float | None = None
+    troubled: bool = False
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -47,16 +54,15 @@ def may_call(connection: Connection, account: str, now: datetime) -> Permit:
         reason = f"the account {account} is stopped: {row['stopped_reason']}"
         return Permit(not waits, reason, row["paused_until"] if waits else None, probe=not waits)
     if waits:
-        return Permit(
-            False,
-            f"the account {account} pauses: VirtualText asked to wait, or could not be reached",
-            row["paused_until"],
-        )
-    return Permit(True)
+        return Permit(False, f"the account {account} pauses: {row['pause_reason']}", row["paused_until"])
+    breaker = Breaker(row["failures"], row["trips"])
+    ceiling = ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now)
+    reason = f"the account {account} tries one request: {row['pause_reason']}" if breaker.trips else ""
+    return Permit(True, reason, probe=breaker.trips > 0, ceiling=ceiling, troubled=not breaker.closed)
 
 
 def begin_probe(connection: Connection, account: str, now: datetime, seconds: float) -> bool:
-    """Take the one probe of a stopped account; False when another worker took it.
+    """Take the one probe of a stopped or failing account; False when another worker took it.
 
     ``seconds`` is the longest that the probe can take. One that proves nothing, or whose worker vanished, is
     followed by another then.
@@ -65,7 +71,7 @@ def begin_probe(connection: Connection, account: str, now: datetime, seconds: fl
         update(account_state)
         .where(
             account_state.c.account == account,
-            account_state.c.stopped_at.is_not(None),
+            or_(account_state.c.stopped_at.is_not(None), account_state.c.trips > 0),
             or_(account_state.c.paused_until.is_(None), account_state.c.paused_until <= now),
         )
         .values(paused_until=now + timedelta(seconds=seconds))
@@ -99,13 +105,15 @@ def stop_account(connection: Connection, account: str, reason: str, now: datetim
         )
 
 
-def pause_account(connection: Connection, account: str, until: datetime) -> None:
-    """Make no requests for ``account`` before ``until``; never shortens a pause."""
-    statement = insert(connection, account_state).values(account=account, stopped_reason="", paused_until=until)
+def pause_account(connection: Connection, account: str, until: datetime, reason: str) -> None:
+    """Make no requests for ``account`` before ``until``; never shortens a pause. ``reason`` is for a person."""
+    statement = insert(connection, account_state).values(
+        account=account, stopped_reason="", paused_until=until, pause_reason=reason
+    )
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["account"],
-            set_={"paused_until": statement.excluded.paused_until},
+            set_={"paused_until": statement.excluded.paused_until, "pause_reason": statement.excluded.pause_reason},
             where=or_(
                 account_state.c.paused_until.is_(None),
                 account_state.c.paused_until < statement.excluded.paused_until,
@@ -114,17 +122,66 @@ def pause_account(connection: Connection, account: str, until: datetime) -> None
     )
 
 
+def slow_down(connection: Connection, account: str, rate: float, now: datetime) -> None:
+    """A 429 came while the fleet made ``rate`` requests a second: halve that.
+
+    The answers to requests that were already on their way say nothing new: once a second is enough.
+    """
+    row = _row(connection, account)
+    if row is not None and row["rate_lowered_at"] is not None:
+        if now - row["rate_lowered_at"] < SAME_STORM:
+            return
+        ceiling = ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now)
+        rate = rate if ceiling is None else min(rate, ceiling)
+    values = {"rate_ceiling": lowered(rate), "rate_lowered_at": now}
+    statement = insert(connection, account_state).values(account=account, stopped_reason="", **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["account"], set_=values))
+    log.warning("VirtualText asked for fewer requests", account=account, requests_per_second=round(lowered(rate), 2))
+
+
+def note_answers(
+    connection: Connection, account: str, failed: int, succeeded: int, now: datetime, *, probe: bool, words: str = ""
+) -> None:
+    """Count answers for the breaker. ``failed``: 5xx or none at all; ``words`` says what the last of them was.
+
+    Call it when something failed, or the permit said that the account is troubled.
+    """
+    statement = insert(connection, account_state).values(account=account, stopped_reason="")
+    # Also locks the row, so that no count is lost.
+    row = connection.execute(
+        statement.on_conflict_do_update(index_elements=["account"], set_={"account": account}).returning(
+            account_state.c.failures, account_state.c.trips, account_state.c.paused_until
+        )
+    ).one()
+    if not probe and row.paused_until is not None and row.paused_until > now:
+        return  # on their way when the breaker opened: known already
+    before = Breaker(row.failures, row.trips)
+    after, open_for = after_answers(before, failed, succeeded, probe=probe)
+    mine = account_state.c.account == account
+    if after != before:
+        connection.execute(update(account_state).where(mine).values(failures=after.failures, trips=after.trips))
+    if open_for is not None:
+        reason = f"VirtualText fails again and again ({words}); one request tries again afterwards"
+        values = {"paused_until": now + open_for, "pause_reason": reason}
+        connection.execute(update(account_state).where(mine).values(**values))
+        log.error("VirtualText fails, account pauses", account=account, seconds=open_for.seconds, last=words)
+    elif before.trips and after.closed:
+        connection.execute(update(account_state).where(mine).values(paused_until=None, pause_reason=""))
+        log.info("VirtualText works again", account=account)
+
+
 def clear_stop(connection: Connection, account: str, began_at: datetime | None = None) -> bool:
     """The account works again. Returns whether it was stopped.
 
     ``began_at`` is when the request began that proves it: one that began before the stop proves nothing.
     None: a person says so.
     """
-    proven = [] if began_at is None else [account_state.c.stopped_at <= began_at]
+    stopped = account_state.c.stopped_at.is_not(None)
+    proven = or_(stopped, account_state.c.trips > 0) if began_at is None else account_state.c.stopped_at <= began_at
     cleared = connection.execute(
         update(account_state)
-        .where(account_state.c.account == account, account_state.c.stopped_at.is_not(None), *proven)
-        .values(stopped_at=None, stopped_reason="", paused_until=None)
+        .where(account_state.c.account == account, proven)
+        .values(stopped_at=None, stopped_reason="", paused_until=None, failures=0, trips=0)
     )
     if cleared.rowcount:
         log.info("account works again", account=account)

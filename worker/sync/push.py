@@ -14,12 +14,22 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 from sqlalchemy import Connection
 
+from worker.limiter import PATIENCE_SECONDS, Allowance
 from worker.runtime import Runtime, StopSignal
-from worker.store.accounts import Permit, begin_probe, clear_stop, may_call, pause_account, stop_account
+from worker.store.accounts import (
+    Permit,
+    begin_probe,
+    clear_stop,
+    may_call,
+    note_answers,
+    pause_account,
+    slow_down,
+    stop_account,
+)
 from worker.store.db import reading, writing
 from worker.store.models import PushState, utcnow
 from worker.sync import outgoing
@@ -29,6 +39,7 @@ from worker.virtualtext.client import VirtualTextClient
 from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
 
 BATCH = 500
+ID_LOST = "virtualtext_id_lost"
 DEFAULT_PAUSE_SECONDS = 30.0
 UNREACHABLE_PAUSE_SECONDS = 10.0
 LONGEST_BACK_OFF_SECONDS = 3600.0
@@ -80,15 +91,24 @@ def push_account(
     settle_unknown(runtime, account)
     with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
         while not stop.requested:
-            permit = _permit(runtime, account)
+            with reading(runtime.engine) as db:
+                permit = may_call(db, account, utcnow())
             if not permit:
                 return replace(report, deferred=permit.reason)
-            batch = _Batch(runtime, account, stop, probe=permit.probe)
-            if not batch.claim():
-                return report
-            report = batch.run(pool, report)
-            if progress:
-                progress(report)
+            most = 1 if permit.probe else BATCH
+            due = partial(_due, runtime, account, most)
+            with runtime.allow(account, "contacts", most, permit.ceiling, due) as allowance:
+                if allowance:
+                    if permit.probe and not _take_probe(runtime, account):
+                        return replace(report, deferred=permit.reason)
+                    batch = _Batch(runtime, account, stop, permit, allowance)
+                    if not batch.claim():
+                        return report
+                    report = batch.run(pool, report)
+                    if progress:
+                        progress(report)
+            if not allowance and not (allowance.wait <= PATIENCE_SECONDS and stop.wait(allowance.wait)):
+                return replace(report, deferred=f"the account {account} makes as many requests as its limits allow")
     return report
 
 
@@ -122,13 +142,14 @@ def _creates_wait(runtime: Runtime, account: str) -> bool:
         return outgoing.has_creates(db, account)
 
 
-def _permit(runtime: Runtime, account: str) -> Permit:
-    now = utcnow()
+def _due(runtime: Runtime, account: str, most: int) -> int:
+    with reading(runtime.engine) as db:
+        return outgoing.count_due(db, account, utcnow(), most)
+
+
+def _take_probe(runtime: Runtime, account: str) -> bool:
     with writing(runtime.engine) as db:
-        permit = may_call(db, account, now)
-        if permit and permit.probe and not begin_probe(db, account, now, runtime.lease_seconds(account)):
-            return Permit(False, permit.reason)
-    return permit
+        return begin_probe(db, account, utcnow(), runtime.lease_seconds(account))
 
 
 @dataclass
@@ -138,7 +159,8 @@ class _Batch:
     runtime: Runtime
     account: str
     stop: StopSignal
-    probe: bool = False
+    permit: Permit
+    allowance: Allowance
 
     def __post_init__(self) -> None:
         self.client: VirtualTextClient = self.runtime.client(self.account)
@@ -150,7 +172,8 @@ class _Batch:
         with writing(self.runtime.engine) as db:
             # Where lost creates cannot be looked up, a crash must leave as few of them as can be.
             few = self.runtime.settings.accounts[self.account].concurrency
-            limit = 1 if self.probe else few if is_unavailable(db, self.account) else BATCH
+            most = few if is_unavailable(db, self.account) else BATCH
+            limit = min(most, self.allowance.requests)
             seconds = self.runtime.lease_seconds(self.account)
             self.began = utcnow()
             self.claimed: Claim = outgoing.claim(db, self.account, limit, seconds, self.began)
@@ -159,16 +182,19 @@ class _Batch:
     def run(self, pool: ThreadPoolExecutor, report: PushReport) -> PushReport:
         """Make the requests, write the results back, give the rest back."""
         waiting = deque(self.claimed.pushes)
+        self.allowance.use(len(waiting))
         last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
-        stripes = min(self.runtime.settings.accounts[self.account].concurrency, len(waiting))
+        stripes = min(self.allowance.at_once, len(waiting))
         for future in [pool.submit(self._stripe, waiting, last_start) for _ in range(stripes)]:
             future.result()
         results = [self._result(push, outcome) for push, outcome in self.results]
+        limited = any(outcome.cause is Cause.RATE_LIMITED for _, outcome in self.results)
+        rate = self.runtime.limiter.seen(self.account) if limited else None
         now = utcnow()
         with writing(self.runtime.engine) as db:
             outgoing.write_back(db, self.claimed.owner, results, now)
             outgoing.release(db, self.claimed.owner, [push.contact_id for push in waiting], now)
-            self._judge_account(db, now)
+            self._judge_account(db, results, rate, now)
         return self._counted(report, results)
 
     def _stripe(self, waiting: deque[Push], last_start: datetime) -> None:
@@ -192,7 +218,7 @@ class _Batch:
         lost_id = push.virtualtext_id
         if lost_id is not None and _may_be_stale(outcome) and self._is_stale(lost_id, outcome):
             event = (
-                "virtualtext_id_lost",
+                ID_LOST,
                 f"VirtualText does not know {lost_id} any more; looking it up again",
             )
             return Result(push.contact_id, PushState.UNKNOWN, None, error="its VirtualText id is gone", event=event)
@@ -213,17 +239,28 @@ class _Batch:
             known = outgoing.a_synced_id(db, self.account)
         return self.client.get_contact(known).done if known else self.client.health().done
 
-    def _judge_account(self, db: Connection, now: datetime) -> None:
+    def _judge_account(self, db: Connection, results: Sequence[Result], rate: float | None, now: datetime) -> None:
         outcomes = [outcome for _, outcome in self.results]
         for outcome in outcomes:
             if outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
                 stop_account(db, self.account, outcome.detail, now)
                 return
-        pauses = [pause_seconds(outcome) for outcome in outcomes if outcome.cause in _HALTING]
-        if pauses:
-            pause_account(db, self.account, now + timedelta(seconds=max(pauses)))
-        elif self.probe and any(outcome.done for outcome in outcomes):
+        if rate is not None:
+            slow_down(db, self.account, rate, now)
+        halting = max((outcome for outcome in outcomes if outcome.cause in _HALTING), key=pause_seconds, default=None)
+        if halting is not None:
+            pause_account(db, self.account, now + timedelta(seconds=pause_seconds(halting)), halting.detail)
+        elif self.permit.probe and any(outcome.done for outcome in outcomes):
             clear_stop(db, self.account, self.began)
+        self._note_answers(db, results, now)
+
+    def _note_answers(self, db: Connection, results: Sequence[Result], now: datetime) -> None:
+        gone = {result.contact_id for result in results if result.event and result.event[0] == ID_LOST}
+        failures = [outcome for push, outcome in self.results if outcome.failed and push.contact_id not in gone]
+        if failures or self.permit.troubled:
+            served = sum(outcome.done or outcome.cause is Cause.REJECTED for _, outcome in self.results)
+            words = failures[-1].detail if failures else ""
+            note_answers(db, self.account, len(failures), served, now, probe=self.permit.probe, words=words)
 
     def _counted(self, report: PushReport, results: Sequence[Result]) -> PushReport:
         created = {push.contact_id for push in self.claimed.pushes if push.virtualtext_id is None}

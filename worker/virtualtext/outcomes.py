@@ -72,6 +72,11 @@ class Outcome(Generic[T]):
         return self.status is Status.DONE
 
     @property
+    def failed(self) -> bool:
+        """The platform did not serve: a 5xx, or no whole answer. One that says what is wrong has served."""
+        return self.cause in (Cause.TIMEOUT, Cause.CONNECTION_LOST, Cause.SERVER_ERROR, Cause.GATEWAY)
+
+    @property
     def unknown(self) -> bool:
         """It may or may not have been carried out."""
         return self.status is Status.UNKNOWN

@@ -151,6 +151,12 @@ def upgrade() -> None:
         sa.Column("payload", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("account_state", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("pause_reason", sa.String(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("trips", sa.Integer(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("rate_ceiling", sa.Float(), nullable=True))
+        batch_op.add_column(sa.Column("rate_lowered_at", sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table("message", schema=None) as batch_op:
         batch_op.add_column(sa.Column("urgent", sa.Boolean(), server_default=sa.false(), nullable=False))
         batch_op.add_column(sa.Column("approved_at", sa.DateTime(timezone=True), nullable=True))
@@ -173,6 +179,10 @@ def downgrade() -> None:
         batch_op.drop_index("ix_message_carrier_id")
         batch_op.drop_column("approved_at")
         batch_op.drop_column("urgent")
+
+    with op.batch_alter_table("account_state", schema=None) as batch_op:
+        for name in ("rate_lowered_at", "rate_ceiling", "trips", "failures", "pause_reason"):
+            batch_op.drop_column(name)
 
     op.drop_table("public_event")
     with op.batch_alter_table("opt_out_event", schema=None) as batch_op:
