@@ -1,23 +1,26 @@
-"""How an account is slowed down by what VirtualText answers. Pure; the numbers are kept in ``account_state``.
+"""How an account is slowed down by what VirtualText answers. Pure but for the tally, which a process keeps.
 
-* An answer 429 halves the rate of the whole fleet, which then rises again step by step: additive increase,
-  multiplicative decrease, as TCP does it.
+* An answer 429 lowers the rate of the whole fleet, which then rises again: additive increase, multiplicative
+  decrease, as TCP does it. A 429 provably did nothing, so finding the limit again and again costs little.
 * A row of failures (5xx, no answer) opens the breaker: nothing is asked for a while, then one single request tries.
   A send that meets a failing platform ends as unknown and costs a person's time, so it is better not made.
 """
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
+LOWERED_TO = 0.7
 SLOWEST = 1.0
 """Requests a second. Where even that is too much, each 429 says how long to wait."""
-RISES_EVERY = timedelta(seconds=10)
+RISES_EVERY = timedelta(seconds=1)
 RISES_BY = 0.1
-"""Of the ceiling at which the rise began: back at twice of it after 100 seconds."""
+"""Of the lowered rate: what a 429 took away is back after little more than 4 seconds."""
 FORGOTTEN_AT = 16.0
-"""Times the ceiling: where no rate is configured, the ceiling is gone 25 minutes after the last 429."""
+"""Times the lowered rate: where no rate is configured, there is no ceiling any more 150 seconds after the last 429."""
+SAME_STORM = timedelta(seconds=5)
+"""Answers to requests that were on their way at the first 429, or were not slowed down yet, say nothing new."""
 
 FAILURES_TO_OPEN = 5
 SHORTEST_OPEN = timedelta(seconds=15)
@@ -26,7 +29,7 @@ LONGEST_OPEN = timedelta(minutes=10)
 
 def lowered(rate: float) -> float:
     """The ceiling, in requests a second, after a 429 that came at ``rate``."""
-    return max(rate / 2, SLOWEST)
+    return max(rate * LOWERED_TO, SLOWEST)
 
 
 def ceiling_now(ceiling: float | None, since: datetime | None, now: datetime) -> float | None:
@@ -37,27 +40,26 @@ def ceiling_now(ceiling: float | None, since: datetime | None, now: datetime) ->
     return None if factor >= FORGOTTEN_AT else ceiling * factor
 
 
-class Breaker(NamedTuple):
-    """``failures``: more of them than successes of late. ``trips``: how often it opened since the last success."""
-
-    failures: int = 0
-    trips: int = 0
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing is wrong: there is nothing to write down after a success."""
-        return self == Breaker()
+def open_for(trips: int) -> timedelta:
+    """How long nothing is asked when the breaker opens for the ``trips``-th time (from 1) without a success between."""
+    return min(SHORTEST_OPEN * (1 << min(trips - 1, 10)), LONGEST_OPEN)
 
 
-def after_answers(breaker: Breaker, failed: int, succeeded: int, *, probe: bool) -> tuple[Breaker, timedelta | None]:
-    """The breaker after that many answers, and for how long to ask nothing; None: go on.
+class Tally:
+    """Failures of one account in this process, each success taking one back. Safe for threads.
 
-    Failures among many successes are bad luck, not an outage: each success takes one failure back.
+    A few failures among many successes are bad luck, not an outage; and whoever fails alone notices it alone.
     """
-    if probe and succeeded:
-        return Breaker(), None
-    failures = max(breaker.failures + failed - succeeded, 0)
-    if failures < FAILURES_TO_OPEN and not (probe and failed):
-        return Breaker(failures, breaker.trips if failed else 0), None
-    trips = breaker.trips + 1
-    return Breaker(0, trips), min(SHORTEST_OPEN * 2 ** min(trips - 1, 10), LONGEST_OPEN)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+
+    def add(self, *, failed: bool) -> bool:
+        """Count one answer. Returns whether the breaker opens now."""
+        with self._lock:
+            self._failures = max(self._failures + (1 if failed else -1), 0)
+            if self._failures < FAILURES_TO_OPEN:
+                return False
+            self._failures = 0
+            return True

@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from config.models import Settings
+from worker.pacing import Tally
 from worker.virtualtext.outcomes import Endpoint
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Runtime:
 
     settings: Settings
     stop: StopSignal = field(default_factory=StopSignal)
+    _tallies: dict[str, Tally] = field(default_factory=dict, repr=False)
 
     @cached_property
     def engine(self) -> Engine:
@@ -100,6 +102,10 @@ class Runtime:
         broker = self.settings.broker
         urls = (url.get_secret_value() for url in (broker.limits_url, broker.url) if url is not None)
         return Limiter(next((url for url in urls if url.startswith(("redis://", "rediss://"))), None))
+
+    def tally(self, account: str) -> Tally:
+        """The process's failures of ``account``."""
+        return self._tallies.setdefault(account, Tally())
 
     def allow(
         self,

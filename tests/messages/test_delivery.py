@@ -356,11 +356,11 @@ def test_a_busy_store_does_not_lose_a_result(box: Outbox, monkeypatch: pytest.Mo
     tries = []
     finish = dispatch.finish
 
-    def busy(*args: Any) -> bool:
+    def busy(*args: Any, **more: Any) -> bool:
         tries.append(1)
         if len(tries) < 3:
             raise OperationalError("UPDATE", {}, Exception("database is locked"))
-        return finish(*args)
+        return finish(*args, **more)
 
     monkeypatch.setattr(dispatch, "finish", busy)
     send = box.send()

@@ -31,8 +31,9 @@ from worker.runtime import Runtime
 from worker.store.accounts import (
     begin_probe,
     clear_stop,
+    close_breaker,
     may_call,
-    note_answers,
+    open_breaker,
     pause_account,
     slow_down,
     stop_account,
@@ -66,8 +67,6 @@ class Attempt:
     began_at: datetime
     expires_at: datetime | None
     probe: bool
-    troubled: bool = False
-    """The account failed of late: an answer is good news."""
 
 
 def begin(connection: Connection, account: str, claim: Claim, row: Row[Any], now: datetime) -> Attempt | None:
@@ -97,16 +96,21 @@ def begin(connection: Connection, account: str, claim: Claim, row: Row[Any], now
     )
     if not moved:
         return None
-    number, expires_at = moved[0].attempt, row.expires_at
-    return Attempt(
-        row.id, account, claim.owner, number, body, digest, now, expires_at, permit.probe, troubled=permit.troubled
-    )
+    return Attempt(row.id, account, claim.owner, moved[0].attempt, body, digest, now, row.expires_at, permit.probe)
 
 
-def finish(connection: Connection, attempt: Attempt, result: Result, now: datetime, rate: float | None = None) -> bool:
+def finish(
+    connection: Connection,
+    attempt: Attempt,
+    result: Result,
+    now: datetime,
+    *,
+    rate: float | None = None,
+    breaks: bool = False,
+) -> bool:
     """Keep what a request came to. False: somebody else has settled the message meanwhile.
 
-    ``rate``: the fleet's requests a second when the platform asked for fewer.
+    ``rate``: the fleet's requests a second when the platform asked for fewer. ``breaks``: it fails again and again.
     """
     if result.stop:
         stop_account(connection, attempt.account, result.stop, now)
@@ -114,9 +118,10 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: dateti
         pause_account(connection, attempt.account, result.pause_until, "VirtualText asked to wait")
     if rate is not None:
         slow_down(connection, attempt.account, rate, now)
-    if result.failed or attempt.troubled:
-        failed, served = int(result.failed), int(result.proves_access)
-        note_answers(connection, attempt.account, failed, served, now, probe=attempt.probe, words=result.reason)
+    if breaks or (attempt.probe and result.failed):
+        open_breaker(connection, attempt.account, now, result.words, probe=attempt.probe)
+    if attempt.probe and result.proves_access:
+        close_breaker(connection, attempt.account)
     if result.proves_access and attempt.probe:
         clear_stop(connection, attempt.account, attempt.began_at)
     if result.opted_out:
@@ -212,10 +217,12 @@ def request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -
 def keep(runtime: Runtime, attempt: Attempt, result: Result) -> None:
     """``finish`` in a transaction of its own, tried again while the store is busy or away."""
     rate = None if result.pause_until is None else runtime.limiter.seen(attempt.account)
+    served = result.failed or result.proves_access
+    breaks = served and runtime.tally(attempt.account).add(failed=result.failed)
     for number in range(1, WRITE_ATTEMPTS + 1):
         try:
             with writing(runtime.engine) as connection:
-                finish(connection, attempt, result, utcnow(), rate)
+                finish(connection, attempt, result, utcnow(), rate=rate, breaks=breaks)
         except OperationalError:
             if number == WRITE_ATTEMPTS:
                 raise

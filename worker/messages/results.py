@@ -23,7 +23,8 @@ class Result:
 
     ``due_at``: when to try again, for ``queued``. ``stop``: why the account must be stopped. ``pause_until``:
     the platform asked the account to wait. ``opted_out``: the platform refuses this number. ``proves_access``:
-    the credential was good enough for an answer about the message itself. ``failed``: the platform did not serve.
+    the credential was good enough for an answer about the message itself. ``failed``: the platform did not serve, in
+    ``words``.
     """
 
     state: MessageState
@@ -34,6 +35,7 @@ class Result:
     opted_out: bool = False
     proves_access: bool = False
     failed: bool = False
+    words: str = ""
     virtualtext_message_id: str | None = None
     reference_code: str = ""
 
@@ -81,7 +83,7 @@ def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jit
                 " look at the conversation in VirtualText"
             )
             return _unknown(outcome, words)
-        return replace(_again(outcome, now + backoff(attempt, jitter)), failed=outcome.failed)
+        return replace(_again(outcome, now + backoff(attempt, jitter)), failed=outcome.failed, words=_said(outcome))
     if outcome.cause is Cause.UNREACHABLE:
         if attempt % RECORD_ATTEMPTS == 0:
             return _unreachable(outcome, f"in {RECORD_ATTEMPTS} attempts")
@@ -94,7 +96,9 @@ def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jit
 
 def _unknown(outcome: Outcome[Receipt], words: str) -> Result:
     reason = reason_text(_code(outcome), words)
-    return Result(MessageState.UNKNOWN, reason, reference_code=outcome.reference_code, failed=outcome.failed)
+    return Result(
+        MessageState.UNKNOWN, reason, reference_code=outcome.reference_code, failed=outcome.failed, words=_said(outcome)
+    )
 
 
 def _common(outcome: Outcome[Receipt], now: datetime) -> Result:

@@ -15,12 +15,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
-from worker.pacing import Breaker, after_answers, ceiling_now, lowered
+from worker.pacing import SAME_STORM, ceiling_now, lowered, open_for
 from worker.store.sql import insert
 from worker.store.tables import account_state
 
 PROBE_INTERVAL = timedelta(minutes=10)
-SAME_STORM = timedelta(seconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +29,7 @@ class Permit:
     """Truthy when the account may be called. ``probe``: with one single request only, see ``begin_probe``.
 
     When not: ``reason`` says why, for a person, and ``until`` when to ask again. ``ceiling``: with at most so many
-    requests a second; None: whatever is configured. ``troubled``: it failed of late, so that successes count.
+    requests a second; None: whatever is configured.
     """
 
     allowed: bool
@@ -38,7 +37,6 @@ class Permit:
     until: datetime | None = None
     probe: bool = False
     ceiling: float | None = None
-    troubled: bool = False
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -55,10 +53,10 @@ def may_call(connection: Connection, account: str, now: datetime) -> Permit:
         return Permit(not waits, reason, row["paused_until"] if waits else None, probe=not waits)
     if waits:
         return Permit(False, f"the account {account} pauses: {row['pause_reason']}", row["paused_until"])
-    breaker = Breaker(row["failures"], row["trips"])
     ceiling = ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now)
-    reason = f"the account {account} tries one request: {row['pause_reason']}" if breaker.trips else ""
-    return Permit(True, reason, probe=breaker.trips > 0, ceiling=ceiling, troubled=not breaker.closed)
+    failing = row["trips"] > 0
+    reason = f"the account {account} tries one request: {row['pause_reason']}" if failing else ""
+    return Permit(True, reason, probe=failing, ceiling=ceiling)
 
 
 def begin_probe(connection: Connection, account: str, now: datetime, seconds: float) -> bool:
@@ -123,50 +121,40 @@ def pause_account(connection: Connection, account: str, until: datetime, reason:
 
 
 def slow_down(connection: Connection, account: str, rate: float, now: datetime) -> None:
-    """A 429 came while the fleet made ``rate`` requests a second: halve that.
-
-    The answers to requests that were already on their way say nothing new: once a second is enough.
-    """
+    """A 429 came while the fleet made ``rate`` requests a second, or as many as its ceiling allowed: lower that."""
     row = _row(connection, account)
     if row is not None and row["rate_lowered_at"] is not None:
         if now - row["rate_lowered_at"] < SAME_STORM:
             return
-        ceiling = ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now)
-        rate = rate if ceiling is None else min(rate, ceiling)
+        rate = ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now) or rate
     values = {"rate_ceiling": lowered(rate), "rate_lowered_at": now}
     statement = insert(connection, account_state).values(account=account, stopped_reason="", **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["account"], set_=values))
     log.warning("VirtualText asked for fewer requests", account=account, requests_per_second=round(lowered(rate), 2))
 
 
-def note_answers(
-    connection: Connection, account: str, failed: int, succeeded: int, now: datetime, *, probe: bool, words: str = ""
-) -> None:
-    """Count answers for the breaker. ``failed``: 5xx or none at all; ``words`` says what the last of them was.
-
-    Call it when something failed, or the permit said that the account is troubled.
-    """
+def open_breaker(connection: Connection, account: str, now: datetime, words: str, *, probe: bool) -> None:
+    """Ask nothing for a while: VirtualText fails. ``words`` says how; ``probe``: it was the one that tried again."""
     statement = insert(connection, account_state).values(account=account, stopped_reason="")
-    # Also locks the row, so that no count is lost.
+    # Also locks the row, so that no trip is lost.
     row = connection.execute(
         statement.on_conflict_do_update(index_elements=["account"], set_={"account": account}).returning(
-            account_state.c.failures, account_state.c.trips, account_state.c.paused_until
+            account_state.c.trips, account_state.c.paused_until
         )
     ).one()
     if not probe and row.paused_until is not None and row.paused_until > now:
         return  # on their way when the breaker opened: known already
-    before = Breaker(row.failures, row.trips)
-    after, open_for = after_answers(before, failed, succeeded, probe=probe)
-    mine = account_state.c.account == account
-    if after != before:
-        connection.execute(update(account_state).where(mine).values(failures=after.failures, trips=after.trips))
-    if open_for is not None:
-        reason = f"VirtualText fails again and again ({words}); one request tries again afterwards"
-        values = {"paused_until": now + open_for, "pause_reason": reason}
-        connection.execute(update(account_state).where(mine).values(**values))
-        log.error("VirtualText fails, account pauses", account=account, seconds=open_for.seconds, last=words)
-    elif before.trips and after.closed:
-        connection.execute(update(account_state).where(mine).values(paused_until=None, pause_reason=""))
+    seconds = open_for(row.trips + 1)
+    reason = f"VirtualText fails again and again ({words}); then one request tries whether it works"
+    values = {"trips": row.trips + 1, "paused_until": now + seconds, "pause_reason": reason}
+    connection.execute(update(account_state).where(account_state.c.account == account).values(**values))
+    log.error("VirtualText fails, account pauses", account=account, seconds=seconds.seconds, last=words)
+
+
+def close_breaker(connection: Connection, account: str) -> None:
+    """The request that tried again was answered."""
+    failing = update(account_state).where(account_state.c.account == account, account_state.c.trips > 0)
+    if connection.execute(failing.values(trips=0, paused_until=None, pause_reason="")).rowcount:
         log.info("VirtualText works again", account=account)
 
 
@@ -181,7 +169,7 @@ def clear_stop(connection: Connection, account: str, began_at: datetime | None =
     cleared = connection.execute(
         update(account_state)
         .where(account_state.c.account == account, proven)
-        .values(stopped_at=None, stopped_reason="", paused_until=None, failures=0, trips=0)
+        .values(stopped_at=None, stopped_reason="", paused_until=None, pause_reason="", trips=0)
     )
     if cleared.rowcount:
         log.info("account works again", account=account)

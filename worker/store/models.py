@@ -153,9 +153,8 @@ class AccountState(SQLModel, table=True):
     paused_until: datetime | None = _time()
     """Set on 429, on a stopped account to the next probe, and while the breaker is open."""
     pause_reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
-    failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     trips: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """With ``failures`` the breaker of ``worker.pacing``."""
+    """How often the breaker (``worker.pacing``) opened since the last success; 0: it is closed."""
     rate_ceiling: float | None = None
     """Requests a second that a 429 brought the fleet down to at ``rate_lowered_at``."""
     rate_lowered_at: datetime | None = _time()

@@ -24,8 +24,9 @@ from worker.store.accounts import (
     Permit,
     begin_probe,
     clear_stop,
+    close_breaker,
     may_call,
-    note_answers,
+    open_breaker,
     pause_account,
     slow_down,
     stop_account,
@@ -165,6 +166,7 @@ class _Batch:
     def __post_init__(self) -> None:
         self.client: VirtualTextClient = self.runtime.client(self.account)
         self.halted = threading.Event()
+        self.broken = False
         self.results: deque[tuple[Push, Outcome[RemoteContact]]] = deque()
 
     def claim(self) -> bool:
@@ -205,7 +207,10 @@ class _Batch:
                 return
             outcome = self._request(push)
             self.results.append((push, outcome))
-            if outcome.cause in _HALTING:
+            # What may only be an id that is gone says nothing of the platform.
+            if outcome.done or (outcome.failed and not (push.virtualtext_id is not None and _may_be_stale(outcome))):
+                self.broken |= self.runtime.tally(self.account).add(failed=outcome.failed)
+            if outcome.cause in _HALTING or self.broken:
                 self.halted.set()
 
     def _request(self, push: Push) -> Outcome[RemoteContact]:
@@ -252,15 +257,12 @@ class _Batch:
             pause_account(db, self.account, now + timedelta(seconds=pause_seconds(halting)), halting.detail)
         elif self.permit.probe and any(outcome.done for outcome in outcomes):
             clear_stop(db, self.account, self.began)
-        self._note_answers(db, results, now)
-
-    def _note_answers(self, db: Connection, results: Sequence[Result], now: datetime) -> None:
         gone = {result.contact_id for result in results if result.event and result.event[0] == ID_LOST}
         failures = [outcome for push, outcome in self.results if outcome.failed and push.contact_id not in gone]
-        if failures or self.permit.troubled:
-            served = sum(outcome.done or outcome.cause is Cause.REJECTED for _, outcome in self.results)
-            words = failures[-1].detail if failures else ""
-            note_answers(db, self.account, len(failures), served, now, probe=self.permit.probe, words=words)
+        if failures and (self.broken or self.permit.probe):
+            open_breaker(db, self.account, now, failures[-1].detail, probe=self.permit.probe)
+        elif self.permit.probe and outcomes and not failures:
+            close_breaker(db, self.account)
 
     def _counted(self, report: PushReport, results: Sequence[Result]) -> PushReport:
         created = {push.contact_id for push in self.claimed.pushes if push.virtualtext_id is None}

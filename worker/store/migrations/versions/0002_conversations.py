@@ -153,7 +153,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("account_state", schema=None) as batch_op:
         batch_op.add_column(sa.Column("pause_reason", sa.String(), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("failures", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("trips", sa.Integer(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("rate_ceiling", sa.Float(), nullable=True))
         batch_op.add_column(sa.Column("rate_lowered_at", sa.DateTime(timezone=True), nullable=True))
@@ -181,7 +180,7 @@ def downgrade() -> None:
         batch_op.drop_column("urgent")
 
     with op.batch_alter_table("account_state", schema=None) as batch_op:
-        for name in ("rate_lowered_at", "rate_ceiling", "trips", "failures", "pause_reason"):
+        for name in ("rate_lowered_at", "rate_ceiling", "trips", "pause_reason"):
             batch_op.drop_column(name)
 
     op.drop_table("public_event")
