@@ -1,4 +1,4 @@
-"""The fault scenarios in full, with their figures: ``python bench/faults.py [kill|two|dropped|stop|hostile|all]``.
+"""The fault scenarios in full, with their figures: ``python bench/faults.py [SCENARIO]`` (see ``--help``).
 
 Exits 1 when a promise is broken. Each scenario starts real processes and a sandbox of its own, and leaves nothing.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.faults import hostile, scenarios
+from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd, Figures
-from tests.faults.servers import empty_redis, own_schema
+from tests.faults.servers import OwnPostgres, OwnRedis, empty_redis, own_schema
 from tests.fleet import Fleet, fleet
 
 CONTACTS, TEXTS, KILLS = 20_000, 300, 5
@@ -34,13 +35,15 @@ RUNS: dict[str, Callable[[Fleet, argparse.Namespace], Figures]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scenario", nargs="?", default="all", choices=["all", *RUNS])
+    parser.add_argument("scenario", nargs="?", default="all", choices=["all", "chaos", *RUNS])
     parser.add_argument("--contacts", type=int, default=CONTACTS, help="people to tell VirtualText about (%(default)s)")
     parser.add_argument("--texts", type=int, default=TEXTS, help="people to text, besides (%(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the moments of kills")
     parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
     parser.add_argument("--redis", metavar="URL", help="a broker instead of files; ITS DATABASE IS EMPTIED")
     given = parser.parse_args()
+    if given.scenario == "chaos":
+        return 0 if _chaos(given) else 1
     chosen = list(RUNS) if given.scenario == "all" else [given.scenario]
     kept = [_run(name, given) for name in chosen]  # every one runs, whatever became of those before
     return 0 if all(kept) else 1
@@ -61,9 +64,33 @@ def _run(name: str, given: argparse.Namespace) -> bool:
         except AssertionError as error:
             print(f"  BROKEN: {error}", flush=True)
             return False
+    _show(figures)
+    print(f"  {'seconds in all':<38} {time.monotonic() - began:.0f}", flush=True)
+    return True
+
+
+def _show(figures: Figures) -> None:
     for what, figure in figures.items():
         print(f"  {what:<38} {figure:,}" if isinstance(figure, int) else f"  {what:<38} {figure}")
-    print(f"  {'seconds in all':<38} {time.monotonic() - began:.0f}", flush=True)
+
+
+def _chaos(given: argparse.Namespace) -> bool:
+    """Four workers on a Redis and a PostgreSQL of their own, which are killed, too."""
+    crowd = Crowd(given.contacts, given.texts)
+    print(f"\nchaos: {crowd.contacts:,} contacts, {crowd.texts:,} texts, seed {given.seed}", flush=True)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-chaos-")))
+        redis, postgres = OwnRedis(folder), OwnPostgres(folder)
+        for server in (redis, postgres):
+            stack.callback(server.kill)
+            server.start()
+        made = stack.enter_context(fleet(folder, store=postgres.url, broker=redis.url))
+        try:
+            figures = chaos(made, crowd, redis, postgres, workers=4, kills=KILLS * 2, seed=given.seed)
+        except AssertionError as error:
+            print(f"  BROKEN: {error}", *getattr(error, "__notes__", []), flush=True)
+            return False
+    _show(figures)
     return True
 
 

@@ -128,10 +128,11 @@ class Runtime:
             "ceiling": ceiling,
         }
         rates = [Rate(f"{account}:{name}", rate) for name, rate in limits.items() if rate is not None]
+        wanted = min(most, due()) if rates else most
         return self.limiter.allow(
             account,
-            rates,
-            wanted=min(most, due()) if rates else most,
+            rates if wanted else [],  # a look that finds nothing uses up nothing
+            wanted=wanted or 1,
             at_once=found.concurrency,
             most_in_flight=found.max_in_flight,
             seconds=self.lease_seconds(account),

@@ -42,7 +42,7 @@ PATIENT = {"connect_timeout": 10.0, "read_timeout": 20.0}
 def kill(fleet: Fleet, crowd: Crowd, kills: int, seed: int = 1) -> Figures:
     """``kill -9`` of the worker at random moments: first while texts are being sent, then while contacts are."""
     rng = random.Random(seed)
-    _prepare(fleet)
+    prepare(fleet)
     # VirtualText is not as near as the sandbox: a kill finds requests on the wire, half of them carried out already.
     for endpoint, milliseconds in (("create", max(20, 60_000 // crowd.contacts)), ("send", 50)):
         for when, share in (("after", 0.5), ("before", 1)):
@@ -59,18 +59,18 @@ def kill(fleet: Fleet, crowd: Crowd, kills: int, seed: int = 1) -> Figures:
             until("texts to be sent", partial(_passed, fleet, _texted, 0.8 * share * crowd.texts), 120)
         else:
             share = (index - by_texts + rng.random()) / (kills - by_texts)
-            until("contacts to be told", partial(_passed, fleet, _told, 0.8 * share * crowd.contacts), 120)
+            until("contacts to be told", partial(_passed, fleet, told, 0.8 * share * crowd.contacts), 120)
         time.sleep(rng.uniform(0, 0.05))  # a random moment, not the one in which a request has just ended
-        moments.append(f"{_told(fleet):,}+{_texted(fleet)}")
+        moments.append(f"{told(fleet):,}+{_texted(fleet)}")
         fleet.kill(worker)
         worker = fleet.start("worker")
-    _settle(fleet, crowd)
-    return {"killed after contacts+texts": "  ".join(moments), "seconds": _since(began)} | verify(fleet, crowd)
+    settle(fleet, crowd)
+    return {"killed after contacts+texts": "  ".join(moments), "seconds": since(began)} | verify(fleet, crowd)
 
 
 def two(fleet: Fleet, crowd: Crowd) -> Figures:
     """Two workers, two schedulers, and many syncs of the same connections at the same time."""
-    _prepare(fleet, **PATIENT)
+    prepare(fleet, **PATIENT)
     workers = [fleet.start("worker") for _ in range(2)]
     until("both workers", lambda: all(b"worker ready" in fleet.log(worker) for worker in workers))
     crowd.write(fleet.folder)
@@ -88,52 +88,52 @@ def two(fleet: Fleet, crowd: Crowd) -> Figures:
         ends += Counter(report["state"] for report in json.loads(fleet.log(process))["syncs"])
     # Interrupted: with a lease of 2 s a busy store lets one run out, another takes over, and the fence holds.
     assert set(ends) <= {"done", "busy", "interrupted"}, ends
-    _settle(fleet, crowd)
+    settle(fleet, crowd)
     figures: Figures = {
         "syncs asked for at once": ends.total(),
         "of these found it taken": ends["busy"],
         "of these were taken over": ends["interrupted"],
     }
-    figures |= {"seconds": _since(began)} | verify(fleet, crowd)
+    figures |= {"seconds": since(began)} | verify(fleet, crowd)
     assert figures["listed as unknown, with what to do"] == 0, "nothing went wrong, yet a text is unknown"
     return figures
 
 
 def dropped_answers(fleet: Fleet, crowd: Crowd, share: float = 0.05) -> Figures:
     """VirtualText carries out the request and the answer is lost, for a share of all writes."""
-    _prepare(fleet, **PATIENT)
+    prepare(fleet, **PATIENT)
     for endpoint in ("create", "update", "send"):
         fleet.sandbox.add_fault(endpoint=endpoint, action="drop", when="after", probability=share)
     crowd.write(fleet.folder)
     began = time.monotonic()
     fleet.start("worker")
     fleet.start("beat")
-    _settle(fleet, crowd)
+    settle(fleet, crowd)
     renamed = Crowd(crowd.contacts, crowd.texts, "Renamed")
     renamed.write(fleet.folder)
     until("the renamed contacts", lambda: _pushed(fleet, "Renamed") == crowd.contacts, 300)
-    _settle(fleet, renamed)
+    settle(fleet, renamed)
     lost = Counter(injection.endpoint for injection in fleet.sandbox.injections() if injection.written)
     fleet.sandbox.remove_faults()
     figures: Figures = {f"answers lost to {endpoint}": lost[endpoint] for endpoint in ("create", "update", "send")}
-    figures |= {"seconds": _since(began)} | verify(fleet, renamed)
+    figures |= {"seconds": since(began)} | verify(fleet, renamed)
     assert figures["listed as unknown, with what to do"] == lost["send"], (figures, lost)
     return figures
 
 
 def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
     """SIGTERM in the middle of a sync: what is on the wire ends, what is claimed is given back."""
-    _prepare(fleet, **PATIENT)
+    prepare(fleet, **PATIENT)
     fleet.sandbox.add_fault(endpoint="create", action="delay", delay_ms=100)
     fleet.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)
     crowd.write(fleet.folder)
     worker, beat = fleet.start("worker"), fleet.start("beat")
-    until("contacts and texts to flow", lambda: _told(fleet) >= 20 and _texted(fleet) >= 5)
+    until("contacts and texts to flow", lambda: told(fleet) >= 20 and _texted(fleet) >= 5)
     for process in (beat, worker):
         process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     assert (worker.wait(30), beat.wait(30)) == (0, 0)
-    stopped_in, told, texted = _since(began), _told(fleet), _texted(fleet)
+    stopped_in, contacts, texted = since(began), told(fleet), _texted(fleet)
     assert texted < crowd.texts, "the texts had all been sent before the stop; ask for more of them"
     claimed = {
         table: fleet.query(f"SELECT count(*) FROM {table} WHERE lease_owner IS NOT NULL")[0][0]
@@ -145,19 +145,19 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
     began = time.monotonic()
     fleet.start("worker")
     fleet.start("beat")
-    _settle(fleet, crowd)
-    rest = _since(began)
+    settle(fleet, crowd)
+    rest = since(began)
     figures = verify(fleet, crowd)
     assert figures["listed as unknown, with what to do"] == 0, "the stop made a text unknown"
     return {
-        "stopped after contacts+texts": f"{told:,}+{texted}",
+        "stopped after contacts+texts": f"{contacts:,}+{texted}",
         "seconds to stop": stopped_in,
         "rows left claimed": sum(claimed.values()),
         "seconds of the run after it": rest,
     } | figures
 
 
-def _prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0) -> None:
+def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0) -> None:
     """Two connections; the one with the trigger has its baseline, so that new people are texted."""
     fleet.configure(CONFIGURATION, policy=POLICY, connect_timeout=connect_timeout, read_timeout=read_timeout)
     write_export(fleet.folder / "crm.csv", 0, 1)
@@ -167,7 +167,7 @@ def _prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _settle(fleet: Fleet, crowd: Crowd) -> None:
+def settle(fleet: Fleet, crowd: Crowd) -> None:
     """Wait until everything is told, and every text has ended one way or the other."""
     everybody = crowd.contacts + crowd.texts + 1
     until("all contacts to be pushed", lambda: _pushed(fleet) == everybody, 600)
@@ -178,7 +178,7 @@ def _passed(fleet: Fleet, count: Callable[[Fleet], int], mark: float) -> bool:
     return count(fleet) > mark
 
 
-def _told(fleet: Fleet) -> int:
+def told(fleet: Fleet) -> int:
     return fleet.sandbox.state.count_contacts("sandbox")
 
 
@@ -193,5 +193,5 @@ def _pushed(fleet: Fleet, word: str = "", state: str = "synced") -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def _since(began: float) -> float:
+def since(began: float) -> float:
     return round(time.monotonic() - began, 1)

@@ -459,3 +459,12 @@ def test_texts_per_second_are_kept(box: Outbox, monkeypatch: pytest.MonkeyPatch)
     report = deliver_due(box.runtime)
     assert report.accepted == 3
     assert "as its limits allow" in report.waiting[0][1]
+
+
+def test_a_look_that_finds_nothing_uses_up_nothing(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = box.runtime.settings.accounts["main"].model_copy(update={"texts_per_second": 0.01})
+    settings = box.runtime.settings.model_copy(update={"accounts": {"main": account}})
+    monkeypatch.setattr(box.runtime, "settings", settings)
+    assert deliver_due(box.runtime) == DeliveryReport()
+    box.send()
+    assert deliver_due(box.runtime) == DeliveryReport(accepted=1)

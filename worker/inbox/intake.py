@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from worker.inbox.events import Incoming
+from worker.inbox.events import Incoming, store
+from worker.runtime import Runtime
+from worker.store.db import writing
+
+BATCH = 500
+MOST_WAITING = 20_000
+NOTIFY_SECONDS = 0.25
+
+
+class Overloaded(Exception):
+    """More events wait than can be committed soon; the sender should come again."""
 
 
 class Intake(Protocol):
@@ -12,3 +26,67 @@ class Intake(Protocol):
 
     async def put(self, event: Incoming) -> None:
         """Return once ``event`` is committed. Raises whatever kept it from being."""
+
+
+class BatchIntake:
+    """An ``Intake`` whose one thread commits whatever waits, again and again. ``notify`` tells workers afterwards."""
+
+    def __init__(self, runtime: Runtime, notify: Callable[[], object]) -> None:
+        self._runtime, self._notify = runtime, notify
+        self._waiting: asyncio.Queue[tuple[Incoming, asyncio.Future[None]]] = asyncio.Queue(MOST_WAITING)
+        self._thread = ThreadPoolExecutor(1, "inbox-intake")
+        self._notifier = ThreadPoolExecutor(1, "inbox-notify")  # a broker that is away keeps no event waiting
+        self._notified: asyncio.Future[object] | None = None
+        self._told_at = 0.0
+
+    async def start(self) -> None:
+        """Begin to commit."""
+        self._writer = asyncio.create_task(self._write())
+
+    async def stop(self) -> None:
+        """Commit what waits, then end."""
+        await self._waiting.join()
+        self._writer.cancel()
+        await asyncio.gather(self._writer, return_exceptions=True)
+        await asyncio.to_thread(self._thread.shutdown)
+        self._notifier.shutdown(wait=False)
+
+    async def put(self, event: Incoming) -> None:
+        """Return once ``event`` is committed. Raises Overloaded, or what the store raised."""
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._waiting.put_nowait((event, committed))
+        except asyncio.QueueFull:
+            raise Overloaded from None
+        await committed
+
+    async def _write(self) -> None:
+        while True:
+            batch = [await self._waiting.get()]
+            while len(batch) < BATCH and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            error = await self._commit([event for event, _ in batch])
+            for _, committed in batch:
+                if not committed.done():  # its caller may have gone
+                    committed.set_exception(error) if error else committed.set_result(None)
+                self._waiting.task_done()
+            if error is None:
+                self._tell()
+
+    async def _commit(self, events: Sequence[Incoming]) -> Exception | None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._store, events)
+        except Exception as error:  # noqa: BLE001 - each waiting caller gets it
+            return error
+        return None
+
+    def _store(self, events: Sequence[Incoming]) -> None:
+        with writing(self._runtime.engine) as connection:
+            store(connection, events)
+
+    def _tell(self) -> None:
+        """At most four times a second: workers go on while there is anything, and the tick finds the rest."""
+        busy = self._notified is not None and not self._notified.done()
+        if not busy and time.monotonic() - self._told_at >= NOTIFY_SECONDS:
+            self._told_at = time.monotonic()
+            self._notified = asyncio.get_running_loop().run_in_executor(self._notifier, self._notify)

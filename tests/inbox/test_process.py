@@ -1,0 +1,176 @@
+"""The inbox: committed together, worked off once, whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from tests.inbox.conftest import Inbox, inbound
+from worker.inbox.events import Apply, Claimed, Handled, Incoming, claim, store
+from worker.inbox.intake import BatchIntake, Overloaded
+from worker.inbox.process import ATTEMPTS, Report, process_due, wait_before
+from worker.runtime import Runtime
+from worker.store.db import reading, writing
+from worker.store.models import InboxState, utcnow
+from worker.store.tables import inbox_event, opt_out
+
+
+def fill(engine: Engine, count: int, source: str = "relay") -> None:
+    with writing(engine) as connection:
+        store(connection, [Incoming(source, "main", f'{{"n": {n}}}', utcnow()) for n in range(count)])  # type: ignore[arg-type]
+
+
+def test_workers_share_the_inbox_and_each_event_happens_once(inbox: Inbox) -> None:
+    fill(inbox.engine, 500)
+    seen: Counter[int] = Counter()
+
+    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+        def apply(connection: Connection, now: datetime) -> Handled:
+            row = {"phone": f"n{event.id}", "since": now, "source": "cli", "detail": ""}
+            connection.execute(insert(opt_out).values(row))  # a second time would break the key
+            seen[event.id] += 1
+            return Handled(InboxState.DONE)
+
+        return apply
+
+    threads = [threading.Thread(target=process_due, args=(inbox.runtime, {"relay": prepare}, 10_000)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(inbox.engine) as connection:
+        assert len(connection.execute(select(opt_out)).all()) == 500
+    assert {event.state for event in inbox.events()} == {"done"}
+
+
+def test_an_event_that_breaks_takes_no_other_along_and_is_given_up_with_a_reason(inbox: Inbox) -> None:
+    fill(inbox.engine, 3)
+
+    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+        def apply(connection: Connection, now: datetime) -> Handled:
+            connection.execute(insert(opt_out).values(phone=f"n{event.id}", since=now, source="cli", detail=""))
+            if event.id == 2:
+                raise RuntimeError("with the text of somebody")
+            return Handled(InboxState.DONE)
+
+        return apply
+
+    def go() -> Report:
+        with writing(inbox.engine) as connection:
+            connection.execute(update(inbox_event).values(due_at=utcnow()))
+        return process_due(inbox.runtime, {"relay": prepare}, 100)
+
+    assert go() == Report(done=2, waiting=1)
+    with reading(inbox.engine) as connection:
+        assert len(connection.execute(select(opt_out)).all()) == 2, "what it had done is taken back"
+    for _ in range(ATTEMPTS - 2):
+        assert go() == Report(waiting=1)
+    assert go() == Report(failed=1)
+    (failed,) = [event for event in inbox.events() if event.state == "failed"]
+    assert "RuntimeError" in failed.detail
+    assert "somebody" not in failed.detail
+
+
+def test_a_lease_that_was_lost_leaves_nothing_behind(inbox: Inbox) -> None:
+    fill(inbox.engine, 1)
+
+    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+        with writing(inbox.engine) as connection:
+            connection.execute(update(inbox_event).values(lease_owner="another"))
+
+        def apply(connection: Connection, now: datetime) -> Handled:
+            connection.execute(insert(opt_out).values(phone="n", since=now, source="cli", detail=""))
+            return Handled(InboxState.DONE)
+
+        return apply
+
+    assert process_due(inbox.runtime, {"relay": prepare}, 100) == Report()
+    with reading(inbox.engine) as connection:
+        assert connection.execute(select(opt_out)).all() == []
+
+
+def test_a_claim_that_ran_out_is_given_to_another(inbox: Inbox) -> None:
+    fill(inbox.engine, 1)
+    with writing(inbox.engine) as connection:
+        assert len(claim(connection, utcnow(), 0, 10)) == 1
+    with writing(inbox.engine) as connection:
+        (again,) = claim(connection, utcnow(), 60, 10)
+        assert again.attempts == 2
+        assert claim(connection, utcnow(), 60, 10) == []
+
+
+def test_waits_grow_and_are_bounded() -> None:
+    waits = [wait_before(attempt).total_seconds() for attempt in (1, 2, 3, 4, 5, 6, 50)]
+    assert waits == [5, 20, 80, 320, 1280, 3600, 3600]
+
+
+async def _put(inbox: Inbox, count: int) -> int:
+    told: list[int] = []
+    intake = BatchIntake(inbox.runtime, lambda: told.append(1))
+    await intake.start()
+    await asyncio.gather(*(intake.put(Incoming("relay", "main", "{}", utcnow())) for _ in range(count)))
+    await intake.stop()
+    return len(told)
+
+
+def test_the_intake_commits_what_waits_together_and_tells_workers_once(inbox: Inbox) -> None:
+    assert asyncio.run(_put(inbox, 2000)) == 1
+    assert len(inbox.events()) == 2000
+
+
+def test_an_event_that_was_put_is_in_the_store(inbox: Inbox) -> None:
+    async def put() -> int:
+        intake = BatchIntake(inbox.runtime, lambda: None)
+        await intake.start()
+        await intake.put(Incoming("relay", "main", "{}", utcnow()))
+        stored = len(await asyncio.to_thread(inbox.events))
+        await intake.stop()
+        return stored
+
+    assert asyncio.run(put()) == 1
+
+
+def test_a_store_that_is_away_is_told_to_whoever_waits(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    async def put() -> None:
+        intake = BatchIntake(inbox.runtime, lambda: None)
+        await intake.start()
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.inbox.intake.store", away)
+            with pytest.raises(OSError, match="disk"):
+                await intake.put(Incoming("relay", "main", "{}", utcnow()))
+        await intake.put(Incoming("relay", "main", "{}", utcnow()))
+        await intake.stop()
+
+    asyncio.run(put())
+    assert len(inbox.events()) == 1
+
+
+def test_too_many_that_wait_are_refused(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.inbox.intake.MOST_WAITING", 2)
+
+    async def put() -> list[object]:
+        intake = BatchIntake(inbox.runtime, lambda: None)
+        tasks = [asyncio.create_task(intake.put(Incoming("relay", "main", "{}", utcnow()))) for _ in range(3)]
+        await asyncio.sleep(0)
+        await intake.start()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await intake.stop()
+        return list(results)
+
+    assert [type(result) for result in asyncio.run(put())] == [type(None), type(None), Overloaded]
+
+
+def test_replies_of_a_removed_account_are_kept(inbox: Inbox) -> None:
+    with writing(inbox.engine) as connection:
+        store(connection, [Incoming("relay", "gone", '{"x": 1}', utcnow())])
+    assert inbox.process() == Report(failed=1)
+    assert "there is no account" in inbox.events()[0].detail
+    assert inbox.comes(inbound()) == Report(done=1)

@@ -1,0 +1,112 @@
+"""Which of our texts an outgoing Relay event is about. The platform has no idempotency key: contents and time decide.
+
+One event settles one text, the oldest first. Where two shapes tell of the same text, the one without an id comes
+seconds before or after the other; it settles nothing of its own then.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, select, update
+
+from worker.inbox.relay_shapes import Receipt, Text
+from worker.messages.moves import move, reason_text
+from worker.store.models import MessageState
+from worker.store.tables import message
+
+WINDOW = timedelta(hours=6)
+"""How long after its request a text's echo may come."""
+AHEAD = timedelta(minutes=2)
+"""How far the clocks of two of our machines may differ."""
+RECENT = timedelta(minutes=10)
+"""How long after a text was sent the second shape of its event may come."""
+
+_S = MessageState
+_MATCHED = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED, _S.CONFIRMED, _S.DELIVERED, _S.FAILED)
+_CONFIRMS = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED)
+
+
+def settle_echo(connection: Connection, account: str, echo: Text, seen_at: datetime, now: datetime) -> str | None:
+    """Write down that VirtualText has this text. Returns the id of our message; None when it is none of ours."""
+    if echo.message_id and (known := _by_remote_id(connection, account, echo.message_id)) is not None:
+        _confirm(connection, known, echo, now)
+        return str(known.id)
+    candidates = [row for row in _candidates(connection, account, echo, seen_at) if _same_content(row, echo)]
+    waiting = [row for row in candidates if row.state in _CONFIRMS and not row.virtualtext_message_id]
+    settled = [row for row in candidates if row.state not in _CONFIRMS and row.attempted_at >= seen_at - RECENT]
+    if not echo.message_id:
+        chosen = next(iter(settled or waiting), None)  # rather leave a text to a person than call the wrong one sent
+    else:
+        chosen = next((row for row in settled if not row.virtualtext_message_id), None) or next(iter(waiting), None)
+    if chosen is None:
+        return None
+    _confirm(connection, chosen, echo, now)
+    return str(chosen.id)
+
+
+def settle_receipt(connection: Connection, account: str, receipt: Receipt, now: datetime) -> str | None:
+    """Write down what became of a text. Returns our message's id; None when no text of ours has that id (yet)."""
+    known = _by_remote_id(connection, account, receipt.message_id)
+    if known is None:
+        return None
+    before = MessageState(known.state)
+    after = {"delivered": _S.DELIVERED, "failed": _S.FAILED, "taken": _S.CONFIRMED}[receipt.status]
+    allowed = (_S.ACCEPTED, _S.CONFIRMED) if receipt.status != "taken" else (_S.ACCEPTED,)
+    if known.kind == "send" and before in allowed:
+        words = f'VirtualText reports it as "{receipt.detail[:40]}"'
+        reason = reason_text("failed", words) if after is _S.FAILED else ""
+        move(connection, before, after, message.c.id == known.id, reason=reason, actor="relay", now=now)
+    return str(known.id)
+
+
+def same_words(one: str, other: str) -> bool:
+    """Whether two texts are the same but for how the platform stores characters and spaces."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip()
+
+
+def _by_remote_id(connection: Connection, account: str, remote_id: str) -> Row[Any] | None:
+    mine = select(message).where(message.c.account == account, message.c.virtualtext_message_id == remote_id)
+    return connection.execute(mine.order_by(message.c.id).limit(1).with_for_update()).first()
+
+
+def _candidates(connection: Connection, account: str, echo: Text, seen_at: datetime) -> list[Row[Any]]:
+    m = message.c
+    found = (
+        select(message)
+        .where(
+            m.account == account,
+            m.to_number == echo.to_number,
+            m.from_number == echo.from_number,
+            m.state.in_(_MATCHED),
+            m.attempts > 0,
+            m.attempted_at.between(seen_at - WINDOW, seen_at + AHEAD),
+        )
+        .order_by(m.attempted_at, m.id)
+        .with_for_update()
+    )
+    return list(connection.execute(found))
+
+
+def _same_content(row: Row[Any], echo: Text) -> bool:
+    media = orjson.loads(row.media)
+    # The platform may serve pictures from addresses of its own; how many there are remains.
+    return same_words(row.text, echo.text) and len(media) == len(echo.media)
+
+
+def _confirm(connection: Connection, row: Row[Any], echo: Text, now: datetime) -> None:
+    if echo.message_id and not row.virtualtext_message_id:
+        own = update(message).where(message.c.id == row.id)
+        connection.execute(own.values(virtualtext_message_id=echo.message_id))
+    before = MessageState(row.state)
+    if before in _CONFIRMS:
+        words = "" if before is _S.ACCEPTED else reason_text("echo", "VirtualText shows it in the conversation")
+        move(connection, before, _S.CONFIRMED, message.c.id == row.id, reason=words, actor="relay", now=now)

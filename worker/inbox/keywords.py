@@ -1,0 +1,65 @@
+"""What a reply asks for: the opt-out words that carriers know, and words that may mean the same. Pure.
+
+The whole text must be the word (case and punctuation ignored), as CTIA's messaging principles and the carriers have
+it; since 2025-04-11 the FCC (47 CFR 64.1200(a)(10)) lets people revoke consent in any reasonable words, so whatever
+sounds like it goes to a person, and their texts wait meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal, TypeAlias
+
+Keyword: TypeAlias = Literal["stop", "start", "yes", "help", "review", ""]
+
+STOP = frozenset(
+    {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out", "remove"}
+) | {"arret", "arrete", "parar", "alto"}
+START = frozenset({"start", "unstop"})
+HELP = frozenset({"help", "info", "aide", "ayuda"})
+
+_PUNCTUATION = re.compile(r"[^\w\s]|_")
+_MAY_MEAN_STOP = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"^(please |pls |plz |just |ok |okay )*stop( please| pls| it| this| now| that| already| thanks| thank you)*$",
+        r"\bstop (\w+ ){0,3}(text|texts|texting|message|messages|messaging|msgs?|sms|contact|contacting|sending|spam"
+        r"|spamming|bothering|bugging|harassing)\b",
+        r"\b(do not|dont|don t|never|quit|cease) (\w+ )?(text|texting|message|messaging|contact|contacting|send|sending"
+        r"|sms|spam|spamming|bother|bothering)\b(?! (it|that|the|my|your|a|an)\b)",
+        r"\b(take|get) (me|my (number|name|phone)|us|this number) off\b",
+        r"\b(remove|delete|unsubscribe|unsub) (me|my (number|name|phone)|us|this number)\b",
+        r"\bunsubscribe\b|\bopt (me )?out\b|\bopting out\b|\boptout\b",
+        r"\bno more (of )?(these |your )?(text|texts|messages|msgs?|sms|spam)\b",
+        r"\bleave me alone\b|\blose (my|this) number\b|\bwrong (number|person)\b",
+        r"\b(cancel|end) (all )?(these |your |my )?(texts|messages|alerts|notifications|subscription)\b",
+        r"\b(revoke|withdraw) (my )?consent\b|\bnot interested\b",
+    )
+)
+_FALSE_FRIENDS = re.compile(
+    r"\b(dont|don t|do not|never|cant|can t|wont|won t) stop\b|\bnon ?stop\b|\bstop (by|in|over)\b"
+)
+
+
+def keyword(text: str) -> Keyword:
+    """What the text asks for; "" for any other text."""
+    words = plain_words(text)
+    joined = words.replace(" ", "")
+    if words in STOP or joined in {"stop", "stopall", "optout"}:
+        return "stop"
+    if words in START:
+        return "start"
+    if words in HELP:
+        return "help"
+    if words == "yes":
+        return "yes"
+    cleaned = _FALSE_FRIENDS.sub(" ", words)
+    return "review" if any(pattern.search(cleaned) for pattern in _MAY_MEAN_STOP) else ""
+
+
+def plain_words(text: str) -> str:
+    """Small letters without accents and punctuation, single spaces."""
+    decomposed = unicodedata.normalize("NFKD", text[:2000]).replace("\u2019", "'")
+    letters = "".join(one for one in decomposed if not unicodedata.combining(one))
+    return " ".join(_PUNCTUATION.sub(" ", letters.casefold().replace("'", "")).split())

@@ -1,0 +1,116 @@
+"""Works the inbox off: each event's effects and its end are one transaction, so they happen exactly once."""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from worker.inbox.events import Apply, Claimed, Handled, Prepare, claim, finish
+from worker.runtime import Runtime
+from worker.store.db import writing
+from worker.store.models import InboxState, utcnow
+
+PORTION = 200
+LEASE_SECONDS = 120.0
+"""Longer than a portion's look-ups at carriers may take."""
+LOOK_UPS_AT_ONCE = 8
+ATTEMPTS = 8
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(hours=1)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of events; ``waiting`` ones are tried again later."""
+
+    done: int = 0
+    ignored: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+
+def process_due(runtime: Runtime, sources: Mapping[str, Prepare], limit: int) -> Report:
+    """Work off up to ``limit`` due events. Safe in any number of workers at once."""
+    reached: Counter[InboxState] = Counter()
+    while reached.total() < limit and not runtime.stop.requested:
+        with writing(runtime.engine) as connection:
+            events = claim(connection, utcnow(), LEASE_SECONDS, min(PORTION, limit - reached.total()))
+        if not events:
+            break
+        prepared = _prepare(runtime, sources, events)
+        try:
+            with writing(runtime.engine) as connection:
+                states = [_apply(connection, *one, utcnow()) for one in zip(events, prepared, strict=True)]
+        except LeaseLost:
+            log.warning("inbox events were taken over by another worker", events=len(events))
+            continue
+        reached.update(states)
+    return Report(
+        done=reached[InboxState.DONE],
+        ignored=reached[InboxState.IGNORED],
+        failed=reached[InboxState.FAILED],
+        waiting=reached[InboxState.NEW],
+    )
+
+
+def wait_before(attempt: int) -> timedelta:
+    """How long an event waits after its ``attempt``-th (from 1) try that came too early or failed."""
+    return min(FIRST_WAIT * (1 << min(2 * (attempt - 1), 20)), LONGEST_WAIT)
+
+
+def _prepare(runtime: Runtime, sources: Mapping[str, Prepare], events: list[Claimed]) -> list[Apply]:
+    def one(event: Claimed) -> Apply:
+        prepare = sources.get(event.source)
+        if prepare is None:
+            return lambda *_: Handled(InboxState.FAILED, f"nothing here reads events of {event.source}")
+        try:
+            return prepare(runtime, event)
+        except Exception as error:  # noqa: BLE001 - one event must not keep the others waiting
+            return _give_back(event, error)
+
+    if not any(event.source == "carrier" for event in events):  # only carriers are asked over the network
+        return [one(event) for event in events]
+    with ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "look-up") as pool:
+        return list(pool.map(one, events))
+
+
+def _apply(connection: Connection, event: Claimed, apply: Apply, now: datetime) -> InboxState:
+    """In a savepoint, so that an event that cannot be read takes no other along. Raises LeaseLost."""
+    try:
+        with connection.begin_nested():
+            handled = apply(connection, now)
+    except DBAPIError:
+        raise  # the store's trouble, not the event's: its lease runs out, and it comes again
+    except Exception as error:  # noqa: BLE001 - see above
+        handled = _failed(event, error, now)
+    if not finish(connection, event, handled):
+        raise LeaseLost(event.id)
+    return handled.state
+
+
+class LeaseLost(Exception):
+    """The events were given to another worker meanwhile; nothing of this portion is kept."""
+
+
+def _give_back(event: Claimed, error: Exception) -> Apply:
+    return lambda _, now: _failed(event, error, now)
+
+
+def _failed(event: Claimed, error: Exception, now: datetime) -> Handled:
+    # Not the error's own words: they may hold what people wrote, or a credential.
+    kind, trace = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+    log.error("inbox event failed", inbox_event=event.id, source=event.source, error=kind, trace=trace)
+    words = f"it could not be worked through ({kind})"
+    if event.attempts >= ATTEMPTS:
+        return Handled(InboxState.FAILED, f"{words}, {ATTEMPTS} times; see the worker's log")
+    return Handled(InboxState.NEW, words, again_at=now + wait_before(event.attempts))

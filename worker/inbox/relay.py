@@ -1,0 +1,228 @@
+"""What a Relay event does: it settles our sends, keeps replies once, and hears STOP and START."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+import orjson
+from sqlalchemy import Connection, delete, exists, insert, select, update
+
+from worker.inbox.echo import same_words, settle_echo, settle_receipt
+from worker.inbox.events import Apply, Claimed, Handled
+from worker.inbox.keywords import Keyword, keyword
+from worker.inbox.process import wait_before
+from worker.inbox.relay_shapes import Receipt, Text, Unreadable, parse
+from worker.messages.announce import EventType, announce
+from worker.messages.decisions import release_holds
+from worker.messages.moves import reason_text
+from worker.messages.opt_outs import add_opt_out, opted_out, remove_opt_out
+from worker.phones import is_e164
+from worker.runtime import Runtime
+from worker.store import sql
+from worker.store.ids import new_message_id
+from worker.store.models import InboxState
+from worker.store.tables import inbound_message, message, number_review
+
+TWINS = timedelta(minutes=2)
+"""How far apart the two shapes of one inbound event may come."""
+RECEIPT_ATTEMPTS = 5
+LONGEST_EXCERPT = 200
+
+
+def prepare(runtime: Runtime, event: Claimed) -> Apply:
+    """Read the payload; what is returned is to be run in the transaction that ends the event."""
+    parsed = parse(orjson.loads(event.payload))
+    account = event.name
+    if account not in runtime.settings.accounts:
+        gone = Handled(InboxState.FAILED, f'there is no account "{account}" any more')
+        return lambda *_: gone
+
+    def apply(connection: Connection, now: datetime) -> Handled:
+        handled = [_handle(connection, account, event, one, now) for one in parsed]
+        return max(handled, key=_weight)
+
+    return apply
+
+
+def _weight(handled: Handled) -> int:
+    """Of several events in one payload, the one that decides what becomes of it."""
+    order = (InboxState.IGNORED, InboxState.DONE, InboxState.FAILED, InboxState.NEW)
+    return order.index(handled.state)
+
+
+def _handle(
+    connection: Connection, account: str, event: Claimed, one: Text | Receipt | Unreadable, now: datetime
+) -> Handled:
+    match one:
+        case Text(direction="in"):
+            return _inbound(connection, account, event, one, now)
+        case Text():
+            ours = settle_echo(connection, account, one, event.received_at, now)
+            if ours is None:
+                return Handled(InboxState.IGNORED, "a text that did not come from here, such as one typed in the app")
+            return Handled(InboxState.DONE, "the echo of our text", ours)
+        case Receipt():
+            ours = settle_receipt(connection, account, one, now)
+            if ours is not None:
+                return Handled(InboxState.DONE, f'receipt "{one.detail[:40]}"', ours)
+            if event.attempts < RECEIPT_ATTEMPTS:  # it may have overtaken the echo that names the id
+                words = "a receipt whose text is not known yet"
+                return Handled(InboxState.NEW, words, again_at=now + wait_before(event.attempts))
+            return Handled(InboxState.IGNORED, "a receipt for a text that did not come from here")
+        case Unreadable():
+            return Handled(InboxState.FAILED, f"not understood: {one.reason}")
+        case _:
+            assert_never(one)
+
+
+def _inbound(connection: Connection, account: str, event: Claimed, text: Text, now: datetime) -> Handled:
+    sql.lock_account(connection, f"from:{text.from_number}")
+    twin = _twin(connection, account, event.received_at, text)
+    if twin is not None:
+        twin_id, remote_id = twin
+        if text.message_id and not remote_id:
+            own = update(inbound_message).where(inbound_message.c.id == twin_id)
+            connection.execute(own.values(virtualtext_message_id=text.message_id))
+        return Handled(InboxState.IGNORED, "known already: the same text in another event", twin_id)
+    asked = keyword(text.text)
+    inbound_id = new_message_id()
+    row = {
+        "id": inbound_id,
+        "account": account,
+        "from_number": text.from_number,
+        "to_number": text.to_number,
+        "text": text.text,
+        "media": orjson.dumps(text.media).decode(),
+        "keyword": asked,
+        "virtualtext_message_id": text.message_id or None,
+        "received_at": event.received_at,
+    }
+    connection.execute(insert(inbound_message), row)
+    _announce(connection, row, text, now)
+    reply = _Reply(account, inbound_id, event.received_at, text.from_number, text.text)
+    return Handled(InboxState.DONE, _act(connection, asked, reply, now), inbound_id)
+
+
+def _announce(connection: Connection, row: Mapping[str, Any], text: Text, now: datetime) -> None:
+    data = {
+        "from": text.from_number,
+        "to": text.to_number,
+        "text": text.text,
+        "media": list(text.media),
+        "keyword": row["keyword"],
+        "received_at": row["received_at"].isoformat(),
+    }
+    announce(
+        connection,
+        EventType.MESSAGE_RECEIVED,
+        account=row["account"],
+        phone=text.from_number,
+        now=now,
+        message_id=row["id"],
+        data=data,
+    )
+
+
+def _twin(connection: Connection, account: str, received_at: datetime, text: Text) -> tuple[str, str] | None:
+    """(id, VirtualText's id) of the same text: by that id, or by contents where one of the two events has none."""
+    i = inbound_message.c
+    columns = (i.id, i.virtualtext_message_id, i.text, i.media)
+    if text.message_id:
+        same_id = select(*columns).where(i.account == account, i.virtualtext_message_id == text.message_id)
+        if (known := connection.execute(same_id).first()) is not None:
+            return known.id, known.virtualtext_message_id
+    near = (
+        select(*columns)
+        .where(
+            i.account == account,
+            i.from_number == text.from_number,
+            i.to_number == text.to_number,
+            i.received_at.between(received_at - TWINS, received_at + TWINS),
+        )
+        .order_by(i.received_at)
+    )
+    for row in connection.execute(near):
+        one_has_no_id = not (text.message_id and row.virtualtext_message_id)
+        if one_has_no_id and same_words(row.text, text.text) and len(orjson.loads(row.media)) == len(text.media):
+            return row.id, row.virtualtext_message_id or ""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A text that was kept just now."""
+
+    account: str
+    id: str
+    received_at: datetime
+    phone: str
+    text: str
+
+
+def _act(connection: Connection, asked: Keyword, reply: _Reply, now: datetime) -> str:
+    """Do what the text asks for. Returns what that was, in words."""
+    out = reply.phone in opted_out(connection, [reply.phone])
+    match asked:
+        case "stop" if is_e164(reply.phone):
+            return _stop(connection, reply, now)
+        case "start":
+            return _start(connection, reply, now)
+        case "yes" if out:  # for all others it answers a question
+            return _start(connection, reply, now)
+        case "review" if is_e164(reply.phone) and not out:
+            return _review(connection, reply)
+        case "help":
+            return "HELP: for the subscribers of message.received to answer"
+        case _:
+            return "a reply"
+
+
+def _stop(connection: Connection, reply: _Reply, now: datetime) -> str:
+    if _decided_later(connection, reply):
+        return "STOP, which a later START has taken back"
+    _end_review(connection, reply.phone, now)
+    detail = f'wrote "{reply.text[:LONGEST_EXCERPT]}"'
+    add_opt_out(connection, reply.phone, source="relay", detail=detail, now=now, actor="relay", account=reply.account)
+    return "STOP: texted no more"
+
+
+def _start(connection: Connection, reply: _Reply, now: datetime) -> str:
+    if _decided_later(connection, reply):
+        return "START, which a later STOP has taken back"
+    _end_review(connection, reply.phone, now)
+    detail = f'wrote "{reply.text[:LONGEST_EXCERPT]}"'
+    remove_opt_out(
+        connection, reply.phone, source="relay", detail=detail, now=now, actor="relay", account=reply.account
+    )
+    return "START: may be texted again"
+
+
+def _review(connection: Connection, reply: _Reply) -> str:
+    excerpt = reply.text[:LONGEST_EXCERPT]
+    row = {"phone": reply.phone, "since": reply.received_at, "inbound_id": reply.id, "excerpt": excerpt}
+    connection.execute(sql.insert(connection, number_review).values(row).on_conflict_do_nothing())
+    return "may mean stop: its texts wait until a person has read it (`vtsync review`)"
+
+
+def _decided_later(connection: Connection, reply: _Reply) -> bool:
+    """Whether a newer STOP or START of this number was worked through first: two workers may overtake each other."""
+    i = inbound_message.c
+    newer = select(i.id).where(
+        i.from_number == reply.phone,
+        i.keyword.in_(("stop", "start")),
+        i.received_at > reply.received_at,
+        i.id != reply.id,
+    )
+    return bool(connection.execute(select(exists(newer))).scalar())
+
+
+def _end_review(connection: Connection, phone: str, now: datetime) -> None:
+    """They have said it plainly now; what waited is asked about again."""
+    ended = connection.execute(delete(number_review).where(number_review.c.phone == phone)).rowcount
+    if ended:
+        reason = reason_text("reviewed", "the person wrote plainly what they want")
+        held = message.c.to_number == phone
+        release_holds(connection, "review", held, reason=reason, actor="relay", now=now)
