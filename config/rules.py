@@ -28,7 +28,7 @@ _BASE_URLS = {"api_url": DEFAULT_API_URL, "create_url": DEFAULT_CREATE_URL}
 
 def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
     """Every broken rule in a file's raw data. Values of the wrong type are passed over: the models report those."""
-    for section in ("accounts", "connections", "triggers"):
+    for section in ("accounts", "connections", "triggers", "carriers", "subscribers"):
         for name in _section(data, section):
             yield from _bad_name(section, name)
     for name, account in _tables(data, "accounts"):
@@ -40,6 +40,10 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
     for name, connection in connections.items():
         key = dotted(["connections", name, "account"])
         yield from _unknown_name(key, connection.get("account"), "account", accounts)
+    for name, carrier in _tables(data, "carriers"):
+        key = dotted(["carriers", name, "account"])
+        yield from _unknown_name(key, carrier.get("account"), "account", accounts)
+        yield from _carrier_credentials(name, carrier)
     for name, trigger in _tables(data, "triggers"):
         yield from _watched_connections(name, trigger, connections)
         yield from _trigger_consistency(name, trigger)
@@ -92,6 +96,45 @@ def _clear_text_urls(name: str, account: Table) -> Iterator[Problem]:
                 "would send the access token unencrypted to another machine",
                 "write https://, or allow_http = true in this account if the network between is your own",
             )
+
+
+_CARRIER_NEEDS = {
+    "twilio": ("account_id", "auth_token"),
+    "telnyx": ("public_key",),
+    "bandwidth": ("username", "password"),
+    "vonage": ("signing_key",),
+    "plivo": ("auth_token",),
+    "sinch": ("signing_key",),
+}
+_CARRIER_LISTS = {"twilio": ("account_id", "auth_token"), "sinch": ("account_id", "auth_token")}
+
+
+def _carrier_credentials(name: str, carrier: Table) -> Iterator[Problem]:
+    kind = carrier.get("carrier")
+    if not isinstance(kind, str) or kind not in _CARRIER_NEEDS:
+        return
+    for needed in _CARRIER_NEEDS[kind]:
+        if needed not in carrier:
+            yield Problem(
+                dotted(["carriers", name, needed]),
+                None,
+                f"is missing: without it nobody can tell whether an event comes from {kind}",
+                "copy it from the carrier's console; secrets as { env = NAME }",
+            )
+    if "poll_every" not in carrier:
+        return
+    if kind not in _CARRIER_LISTS:
+        yield Problem(
+            dotted(["carriers", name, "poll_every"]),
+            shown(carrier["poll_every"]),
+            f"cannot be: {kind} has no list that gives the words of sent texts",
+            f"remove it (there are lists of: {', '.join(_CARRIER_LISTS)})",
+        )
+        return
+    for needed in _CARRIER_LISTS[kind]:
+        if needed not in carrier:
+            remedy = "copy it from the carrier's console"
+            yield Problem(dotted(["carriers", name, needed]), None, "is missing: poll_every needs it", remedy)
 
 
 def _short_timeout(name: str, account: Table) -> Iterator[Problem]:

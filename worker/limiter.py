@@ -107,6 +107,10 @@ class Limiter:
             if most_in_flight is not None and taken:
                 self._ask(lambda backend: backend.slots.give_back(name, owner))
 
+    def admit(self, name: str, per_minute: int) -> float:
+        """Count one request against a limit a minute. Returns 0, or the seconds after which there is room again."""
+        return self._ask(lambda backend: backend.admit(name, per_minute))
+
     def seen(self, account: str) -> float:
         """Requests a second that the fleet made for ``account`` of late."""
         return self._ask(lambda backend: backend.seen(account))
@@ -163,6 +167,15 @@ class _Backend:
             if not self._limits.hit(item, name, cost=granted):
                 return 0, 0.05
         return granted, 0.0
+
+    def admit(self, name: str, per_minute: int) -> float:
+        """See ``Limiter``."""
+        from limits import RateLimitItemPerMinute
+
+        item = RateLimitItemPerMinute(per_minute)
+        if self._counts.hit(item, name):
+            return 0.0
+        return max(self._counts.get_window_stats(item, name).reset_time - time.time(), 1.0)
 
     def note(self, account: str, requests: int) -> None:
         """Count requests that are about to be made."""

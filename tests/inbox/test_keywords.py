@@ -19,7 +19,8 @@ REVIEW = [
 ]  # fmt: skip
 ORDINARY = [
     "", "ok", "Thanks!", "see you at the bus stop", "I'll stop by tomorrow", "can I stop in at 5?",
-    "don't stop believing",    "I can't stop laughing", "non-stop flight?", "When does it end?", "how do I cancel my appointment?", "the end",
+    "don't stop believing",    "I can't stop laughing", "non-stop flight?",
+    "When does it end?", "how do I cancel my appointment?", "the end",
     "I need help with my order", "What info do you need?", "yes please", "Yes", "start time?", "when do we start",
     "Don't forget to text me", "text me when ready", "please remove the dent", "stopped by, nobody there",
     "I quit my job lol", "we need to cancel tomorrow", "Is this the right number?", "do not send it to the old address",

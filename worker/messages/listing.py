@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,13 +44,19 @@ def find_messages(
     trigger: str | None = None,
     number: str | None = None,
     batch_id: str | None = None,
+    accounts: Collection[str] = (),
+    before: str | None = None,
     limit: int = 50,
 ) -> list[ListedMessage]:
-    """The newest messages that fit all that is given."""
+    """The newest messages that fit all that is given; ``before``: only those older than the one with this id."""
     m = message.c
     wanted = ((m.id, message_id), (m.state, state), (m.trigger, trigger), (m.to_number, number), (m.batch_id, batch_id))
     columns = [m[name] for name in ListedMessage.__dataclass_fields__]
     statement = select(*columns).where(*(column == value for column, value in wanted if value is not None))
+    if accounts:
+        statement = statement.where(m.account.in_(accounts))
+    if before is not None:
+        statement = statement.where(m.id < before)  # ids are in the order of time
     with reading(runtime.engine) as db:
         return [ListedMessage(*row) for row in db.execute(statement.order_by(m.id.desc()).limit(limit))]
 

@@ -52,6 +52,7 @@ __all__ = [
     "enqueue_record",
     "enqueue_send",
     "insert_intents",
+    "insert_record",
     "resolve",
     "retry",
     "settle_batch",
@@ -104,9 +105,16 @@ def enqueue_record(runtime: Runtime, request: RecordRequest, *, source: str, act
     Keyed on (carrier, carrier_message_id), so reporting a text again returns the first record. Raises
     InvalidRequest, IdempotencyConflict.
     """
+    with writing(runtime.engine) as connection:
+        return insert_record(connection, runtime, request, source=source, actor=actor, now=utcnow())
+
+
+def insert_record(
+    connection: Connection, runtime: Runtime, request: RecordRequest, *, source: str, actor: str, now: datetime
+) -> Enqueued:
+    """``enqueue_record`` in the caller's transaction."""
     if problems := validate(runtime, request):
         raise InvalidRequest(problems)
-    now = utcnow()
     row = _row(runtime, request, MessageKind.RECORD, source, now) | {
         "state": MessageState.QUEUED,
         "reason": "",
@@ -119,8 +127,7 @@ def enqueue_record(runtime: Runtime, request: RecordRequest, *, source: str, act
     row["payload_hash"] = _digest(*_contents(row))  # not sent_at: a carrier reports one text at several times
     if request.carrier and request.carrier_message_id:
         row["idempotency_key"] = f"{request.carrier}:{request.carrier_message_id}"
-    with writing(runtime.engine) as connection:
-        return _insert_once(connection, row, actor)
+    return _insert_once(connection, row, actor)
 
 
 def insert_intents(

@@ -1,0 +1,212 @@
+"""A text that another system sent is recorded once, in its conversation, and never loops."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.carriers.conftest import CarrierInbox, CarrierServer
+from tests.carriers.test_events import BANDWIDTH, SINCH, TELNYX, TWILIO
+from tests.inbox.conftest import echo
+from worker.carriers.polling import poll_due
+from worker.inbox.process import Report
+from worker.messages.delivery import deliver_due
+from worker.messages.recording import record_due
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import carrier_state, inbox_event, message
+
+TO, FROM = "+12125550123", "+14155550100"
+
+
+def resource(sid: str = "SM1", **more: Any) -> dict[str, Any]:
+    """A Twilio message, as its API gives it."""
+    row = {
+        "sid": sid,
+        "body": "Hi from elsewhere",
+        "to": TO,
+        "from": FROM,
+        "status": "delivered",
+        "direction": "outbound-api",
+        "num_media": "0",
+        "date_sent": "Sun, 01 Mar 2026 10:00:00 +0000",
+    }
+    return row | more
+
+
+def details(inbox: CarrierInbox) -> list[str]:
+    return [event.detail for event in inbox.events()]
+
+
+def test_an_event_with_the_text_is_recorded_once(inbox: CarrierInbox) -> None:
+    assert inbox.tells("tx", TELNYX) == Report(done=1)
+    delivered = {"data": TELNYX["data"] | {"event_type": "message.finalized"}}
+    assert inbox.tells("tx", TELNYX, delivered) == Report(ignored=2)
+    record_due(inbox.runtime)
+    deliver_due(inbox.runtime)
+    (body,) = inbox.client.recorded
+    assert (body.to, body.from_number, body.text, body.media) == (TO, FROM, "Hi", ("https://a.example/1.png",))
+    assert inbox.client.sent == []
+    (row,) = inbox.rows(message)
+    assert (row.kind, row.source, row.carrier, row.carrier_message_id) == ("record", "carrier", "telnyx", "t1")
+    assert row.sent_at.isoformat() == "2026-03-01T10:00:00+00:00"
+
+
+def test_a_text_that_the_event_does_not_carry_is_looked_up(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    carrier.answer = lambda _: (200, resource())
+    assert inbox.tells("tw", TWILIO) == Report(done=1)
+    assert carrier.asked == ["/2010-04-01/Accounts/AC1/Messages/SM1.json"]
+    (row,) = inbox.rows(message)
+    assert (row.text, row.sent_at.isoformat()) == ("Hi from elsewhere", "2026-03-01T10:00:00+00:00")
+
+
+def test_pictures_are_looked_up_too(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    media = "/2010-04-01/Accounts/AC1/Messages/SM1/Media"
+    pages = {
+        f"{media}.json": {"media_list": [{"uri": f"{media}/ME1.json"}]},
+        "/2010-04-01/Accounts/AC1/Messages/SM1.json": resource(
+            num_media="1", body="", subresource_uris={"media": f"{media}.json"}
+        ),
+    }
+    carrier.answer = lambda path: (200, pages[path])
+    assert inbox.tells("tw", TWILIO) == Report(done=1)
+    assert inbox.rows(message)[0].media == f'["{carrier.url}{media}/ME1"]'
+
+
+def test_sinch_keeps_the_words_with_the_batch(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    batch = {
+        "id": "s1",
+        "to": ["12125550123", "13125550199"],
+        "from": "14155550100",
+        "body": "Hi ${name}",
+        "parameters": {"name": {"12125550123": "Ada", "default": "you"}},
+    }
+    carrier.answer = lambda _: (200, batch)
+    assert inbox.tells("si", SINCH) == Report(done=1)
+    assert inbox.rows(message)[0].text == "Hi Ada"
+    assert carrier.credentials == {"Bearer hush"}
+
+
+@pytest.mark.parametrize("status", [500, 401, 429])
+def test_a_carrier_that_cannot_be_asked_is_asked_again(
+    inbox: CarrierInbox, carrier: CarrierServer, status: int
+) -> None:
+    carrier.answer = lambda _: (status, {})
+    assert inbox.tells("tw", TWILIO) == Report(waiting=1)
+    assert "hush" not in details(inbox)[0]
+    carrier.answer = lambda _: (200, resource())
+    assert inbox.later() == Report(done=1)
+
+
+def test_a_text_whose_words_cannot_be_had_is_never_stored_empty(inbox: CarrierInbox) -> None:
+    assert inbox.tells("bw", BANDWIDTH) == Report(failed=1)
+    assert inbox.tells("tw", TWILIO) == Report(failed=1)  # the carrier answers 404
+    assert all("POST /v1/records" in detail for detail in details(inbox))
+    assert inbox.rows(message) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"MessageStatus": "queued"}, "pending"),
+        ({"MessageStatus": "failed"}, "failed"),
+        ({"MessageStatus": "received"}, "received"),
+    ],
+)
+def test_what_was_not_sent_from_here_is_not_recorded(inbox: CarrierInbox, change: dict[str, str], word: str) -> None:
+    assert inbox.tells("tw", TWILIO | change) == Report(ignored=1)
+    assert word in details(inbox)[0]
+
+
+def test_our_own_texts_never_loop(inbox: CarrierInbox) -> None:
+    send = inbox.send(TO, "Hi", media=("https://b.example/2.png",))
+    deliver_due(inbox.runtime)
+    now = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "sent_at": utcnow().isoformat()}}}  # type: ignore[dict-item]
+    assert inbox.tells("tx", now) == Report(ignored=1)
+    assert inbox.events()[0].message_id == send
+
+
+def test_what_virtualtext_sent_itself_is_not_recorded(inbox: CarrierInbox) -> None:
+    told = echo("Hi", "typed-in-the-app", TO, Media=["https://a.example/1.png"])
+    inbox.comes(told)
+    assert inbox.tells("tx", TELNYX) == Report(ignored=1)
+    assert "typed in the app" in details(inbox)[1]
+
+
+def test_the_echo_of_a_record_does_not_hide_the_next_text_with_the_same_words(inbox: CarrierInbox) -> None:
+    inbox.tells("tx", TELNYX)
+    record_due(inbox.runtime)
+    inbox.comes(echo("Hi", "out1", TO, Media=["https://a.example/1.png"]))
+    again = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "id": "t2"}}}  # type: ignore[dict-item]
+    assert inbox.tells("tx", again) == Report(done=1)
+
+
+def test_with_a_relay_its_echo_is_waited_for(inbox: CarrierInbox) -> None:
+    account = inbox.runtime.settings.accounts["main"].model_copy(update={"relay_secret": object()})
+    inbox.runtime.settings = inbox.runtime.settings.model_copy(update={"accounts": {"main": account}})
+    assert inbox.tells("tx", TELNYX) == Report(waiting=1)
+    with writing(inbox.engine) as connection:
+        long_ago = utcnow() - timedelta(seconds=30)
+        connection.execute(update(inbox_event).values(received_at=long_ago, due_at=long_ago))
+    assert inbox.process() == Report(done=1)
+
+
+def test_a_carrier_that_was_removed_is_named(inbox: CarrierInbox) -> None:
+    assert inbox.tells("gone", TELNYX) == Report(failed=1)
+    assert 'no carrier "gone"' in details(inbox)[0]
+
+
+@pytest.mark.parametrize("number", ["", "12345", "Alerts"])
+def test_numbers_that_are_none_are_named(inbox: CarrierInbox, number: str) -> None:
+    odd = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "from": {"phone_number": number}}}}  # type: ignore[dict-item]
+    assert inbox.tells("tx", odd) == Report(failed=1)
+    assert "from is not one" in details(inbox)[0]
+
+
+# --- lists
+
+
+def test_the_list_brings_what_events_did_not(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    carrier.answer = lambda _: (200, resource())
+    inbox.tells("tw", TWILIO)
+    first = {"messages": [resource(), resource("SM2"), resource("SM3", direction="inbound")]}
+    pages = [first | {"next_page_uri": "/next"}, {"messages": [resource("SM4", status="failed"), resource("SM5")]}]
+
+    def answer(path: str) -> tuple[int, Any]:
+        if path.startswith("/xms"):
+            return 200, {"batches": []}
+        return 200, pages[1 if path == "/next" else 0]
+
+    carrier.answer = answer
+    now = utcnow()
+    assert poll_due(inbox.runtime, now) is True
+    assert inbox.process() == Report(done=2)
+    assert sorted(row.carrier_message_id for row in inbox.rows(message)) == ["SM1", "SM2", "SM5"]
+    assert poll_due(inbox.runtime, now + timedelta(minutes=9)) is False, "not due yet"
+    assert poll_due(inbox.runtime, now + timedelta(minutes=11)) is False, "everything is known"
+
+
+def test_a_list_that_cannot_be_read_is_read_from_the_same_place_again(
+    inbox: CarrierInbox, carrier: CarrierServer
+) -> None:
+    carrier.answer = lambda _: (500, {})
+    now = utcnow()
+    assert poll_due(inbox.runtime, now) is False
+    with reading(inbox.engine) as connection:
+        states = connection.execute(select(carrier_state)).all()
+    assert {(one.polled_until, one.last_error) for one in states} == {(None, "the carrier answered HTTP 500")}
+
+
+def test_two_pollers_read_a_list_once(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    now = utcnow()
+
+    def answer(_: str) -> tuple[int, Any]:
+        poll_due(inbox.runtime, now)  # another worker, while this one reads
+        return 200, {"messages": [], "batches": []}
+
+    carrier.answer = answer
+    poll_due(inbox.runtime, now)
+    assert len([path for path in carrier.asked if "Messages" in path]) == 1

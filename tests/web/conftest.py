@@ -1,0 +1,70 @@
+"""The HTTP side over a store of each kind, without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from config.models import Account, Settings
+from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
+from worker.store.db import writing
+from worker.store.models import utcnow
+from worker.web.app import create_app
+from worker.web.keys import SCOPES, create_key
+
+RELAY_SECRET = "a-secret-of-at-least-24-characters"
+
+
+@dataclass
+class Site(Outbox):
+    """A client with a key that may do everything, and the outbox behind it."""
+
+    http: TestClient
+    hinted: list[tuple[str, ...]]
+
+    def key(self, *scopes: str, accounts: tuple[str, ...] = ()) -> str:
+        with writing(self.engine) as connection:
+            return create_key(connection, "test", scopes or SCOPES, accounts, created_by="test", now=utcnow())
+
+    def headers(self, *scopes: str, accounts: tuple[str, ...] = ()) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key(*scopes, accounts=accounts)}"}
+
+
+def runtime_over(engine: Engine, **web: Any) -> FakeRuntime:
+    """Two accounts, one of them with a Relay."""
+    runtime = FakeRuntime(engine, FakeClient())
+    account = {"uid": "u", "token": "t", "from_number": "+14155550100"}
+    accounts = {
+        "main": Account(**account, relay_secret=RELAY_SECRET),  # type: ignore[arg-type]
+        "other": Account(**account | {"from_number": "+14155550199"}),  # type: ignore[arg-type]
+    }
+    runtime.settings = Settings(accounts=accounts, policy=AT_ANY_HOUR, web=web)  # type: ignore[arg-type]
+    return runtime
+
+
+@pytest.fixture
+def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What workers were told."""
+    told: list[tuple[str, ...]] = []
+
+    def hint(*what: str) -> bool:
+        told.append(what)
+        return True
+
+    monkeypatch.setattr("worker.web.v1.hint", hint)
+    monkeypatch.setattr("worker.web.app.hint", hint)
+    return told
+
+
+@pytest.fixture
+def site(engine: Engine, hinted: list[tuple[str, ...]]) -> Iterator[Site]:
+    runtime = runtime_over(engine)
+    with TestClient(create_app(runtime), raise_server_exceptions=False) as http:
+        made = Site(runtime, runtime.fake, http, hinted)
+        http.headers.update(made.headers())
+        yield made

@@ -1,0 +1,113 @@
+"""The Relay's address: everything with the right secret is stored before it is answered, nothing else is."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+
+from tests.inbox.conftest import echo, inbound
+from tests.web.conftest import RELAY_SECRET, Site
+from worker.inbox.process import process_due
+from worker.inbox.relay import prepare
+from worker.store.db import reading
+from worker.store.tables import inbound_message, inbox_event
+
+URL = f"/relay/{RELAY_SECRET}"
+
+
+def stored(site: Site) -> list[Any]:
+    with reading(site.engine) as connection:
+        return [orjson.loads(one) for one in connection.execute(select(inbox_event.c.payload)).scalars()]
+
+
+def test_an_event_is_stored_before_it_is_answered(site: Site) -> None:
+    answer = site.http.post(URL, json=inbound(), headers={"Authorization": ""})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert stored(site) == [inbound()]
+    assert ("vtsync.process_inbox",) in site.hinted
+
+
+@pytest.mark.parametrize("secret", ["", "x", RELAY_SECRET[:-1], RELAY_SECRET.upper(), RELAY_SECRET + "x", "%00", "é"])
+def test_a_wrong_secret_finds_nothing(site: Site, secret: str) -> None:
+    answer = site.http.post(f"/relay/{secret}", json=inbound())
+    assert answer.status_code == 404
+    assert stored(site) == []
+
+
+def test_somebody_who_asks_whether_anybody_is_there(site: Site) -> None:
+    assert site.http.get(URL).status_code == 200
+    assert site.http.head(URL).status_code == 200
+    assert site.http.get("/relay/x").status_code == 404
+
+
+def test_secrets_never_reach_the_store(site: Site) -> None:
+    site.http.post(URL, json=inbound() | {"AccessToken": "hush", "data": {"access_token": "hush"}})
+    assert stored(site) == [inbound() | {"data": {}}]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "kept"),
+    [
+        (b"not json", "application/json", "not json"),
+        (b"MessageBody=Hi&ToNumber=%2B1", "application/x-www-form-urlencoded", {"MessageBody": "Hi", "ToNumber": "+1"}),
+        (b"\xff\xfe\x00", "text/plain", "\ufffd\ufffd"),
+        (b"", "application/json", ""),
+        (b'{"MessageBody": "Hi"}', "text/plain", {"MessageBody": "Hi"}),
+        (b'"\\u0000"', "application/json", "\x00"),
+    ],
+)
+def test_whatever_comes_is_kept(site: Site, body: bytes, content_type: str, kept: Any) -> None:
+    assert site.http.post(URL, content=body, headers={"Content-Type": content_type}).status_code == 200
+    assert stored(site) == [kept]
+    assert process_due(site.runtime, {"relay": prepare}, 100).failed == 1
+
+
+def test_a_store_that_is_away_is_not_answered_200(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def away(*_: object) -> None:
+        raise OperationalError("INSERT", {}, Exception())
+
+    monkeypatch.setattr("worker.inbox.intake.store", away)
+    assert site.http.post(URL, json=inbound()).status_code == 503
+
+
+def test_the_secret_is_in_no_log(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    site.http.post(URL, json=inbound())
+    site.http.post(URL + "x", json=inbound())
+    ours = [record for record in caplog.records if not record.name.startswith("httpx")]
+    assert not any(RELAY_SECRET in record.getMessage() for record in ours)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*inbound(), "data", "status", "id", "eventType"]), inner, max_size=5)
+    ),
+    max_leaves=10,
+)
+BODIES = st.one_of(
+    JSON.map(orjson.dumps),
+    st.builds(lambda change: orjson.dumps(inbound() | change), st.dictionaries(st.sampled_from([*inbound()]), JSON)),
+    st.binary(max_size=60),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(bodies=st.lists(BODIES, min_size=1, max_size=8), number=st.integers(1, 10**12))
+def test_no_payload_breaks_it_and_no_valid_event_is_lost(site: Site, bodies: list[bytes], number: int) -> None:
+    valid = orjson.dumps(inbound("a valid one", f"valid-{number}"))
+    for body in [*bodies, valid, orjson.dumps(echo())]:
+        assert site.http.post(URL, content=body).status_code == 200
+    process_due(site.runtime, {"relay": prepare}, 1000)
+    with reading(site.engine) as connection:
+        mine = inbound_message.c.virtualtext_message_id == f"valid-{number}"
+        assert connection.execute(select(func.count()).where(mine)).scalar() == 1

@@ -1,0 +1,312 @@
+"""What services ask for over HTTP: what each route does, and what it says when it does not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from tests.messages.conftest import number
+from tests.web.conftest import Site
+from worker.messages.delivery import deliver_due
+from worker.messages.opt_outs import opted_out
+from worker.store.db import reading
+from worker.store.models import MessageState
+from worker.store.tables import api_key, message
+from worker.web.keys import SCOPES
+
+TO = number(0)
+TEXT = {"account": "main", "to": TO, "message": "Your table is ready."}
+
+
+def test_a_text_is_kept_before_it_is_answered_and_then_sent(site: Site) -> None:
+    answer = site.http.post("/v1/messages", json=TEXT)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert answer.headers["location"] == f"/v1/messages/{answer.json()['id']}"
+    assert site.state(answer.json()["id"]) is MessageState.QUEUED
+    assert ("vtsync.deliver_messages", "main") in site.hinted
+    deliver_due(site.runtime)
+    found = site.http.get(answer.headers["location"]).json()
+    assert (found["state"], found["message"], found["to"]) == ("accepted", "Your table is ready.", TO)
+    assert (found["source"], found["from_number"]) == ("http", "+14155550100")
+
+
+def test_an_idempotency_key_makes_repeating_harmless(site: Site) -> None:
+    key = {"Idempotency-Key": "order-17"}
+    first = site.http.post("/v1/messages", json=TEXT, headers=key)
+    again = site.http.post("/v1/messages", json=TEXT, headers=key)
+    assert again.json() == first.json() | {"duplicate": True}
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    other = site.http.post("/v1/messages", json=TEXT | {"message": "Another"}, headers=key)
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency_conflict")
+    assert first.json()["id"] in other.json()["detail"]
+
+
+def test_two_callers_may_choose_the_same_idempotency_key(site: Site) -> None:
+    key = {"Idempotency-Key": "1"}
+    ids = {site.http.post("/v1/messages", json=TEXT, headers=key | site.headers()).json()["id"] for _ in range(2)}
+    assert len(ids) == 2
+
+
+def test_the_same_request_many_times_at_once_is_one_text(site: Site) -> None:
+    key = {"Idempotency-Key": "at-once"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: site.http.post("/v1/messages", json=TEXT, headers=key), range(16)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum(not answer.json()["duplicate"] for answer in answers) == 1
+
+
+def test_a_scheduled_text_waits_and_can_be_cancelled(site: Site) -> None:
+    made = site.http.post("/v1/messages", json=TEXT | {"send_at": "2099-01-01T10:00:00Z"}).json()
+    deliver_due(site.runtime)
+    assert site.client.sent == []
+    for _ in range(2):
+        answer = site.http.post(f"/v1/messages/{made['id']}/cancel")
+        assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+
+
+def test_what_was_sent_cannot_be_cancelled(site: Site) -> None:
+    made = site.http.post("/v1/messages", json=TEXT).json()
+    deliver_due(site.runtime)
+    answer = site.http.post(f"/v1/messages/{made['id']}/cancel")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/too_late")
+    assert "accepted" in answer.json()["detail"]
+
+
+def test_who_opted_out_is_not_texted_and_the_caller_hears_why(site: Site) -> None:
+    assert site.http.post("/v1/opt-outs", json={"phone": TO, "reason": "asked"}).json()["opted_out"] is True
+    answer = site.http.post("/v1/messages", json=TEXT)
+    assert (answer.status_code, answer.json()["state"]) == (202, "suppressed")
+    assert answer.json()["reason"].startswith("opted_out")
+    standing = site.http.get(f"/v1/opt-outs/{TO}").json()
+    assert (standing["source"], standing["detail"]) == ("http", "asked")
+    assert site.http.delete(f"/v1/opt-outs/{TO}").status_code == 422, "a reason must be given"
+    assert site.http.delete(f"/v1/opt-outs/{TO}", params={"reason": "signed up"}).json()["opted_out"] is False
+    with reading(site.engine) as connection:
+        assert opted_out(connection, [TO]) == {}
+
+
+def test_a_record_is_recorded_once_and_never_sent(site: Site) -> None:
+    from worker.messages.recording import record_due
+
+    body = {"account": "main", "to": TO, "message": "code 1", "carrier": "twilio", "carrier_message_id": "SM1"}
+    ids = {site.http.post("/v1/records", json=body).json()["id"] for _ in range(2)}
+    assert len(ids) == 1
+    deliver_due(site.runtime)
+    record_due(site.runtime)
+    assert (len(site.client.sent), len(site.client.recorded)) == (0, 1)
+    nameless = site.http.post("/v1/records", json={"account": "main", "to": TO, "message": "code 1"})
+    assert nameless.status_code == 422
+
+
+def test_messages_are_listed_in_pages(site: Site) -> None:
+    made = [site.http.post("/v1/messages", json=TEXT | {"to": number(i)}).json()["id"] for i in range(5)]
+    seen: list[str] = []
+    page: dict[str, Any] = {"next": None}
+    while True:
+        more = {"before": page["next"]} if page["next"] else {}
+        page = site.http.get("/v1/messages", params={"limit": 2} | more).json()
+        seen += [one["id"] for one in page["messages"]]
+        if not page["next"]:
+            break
+    assert seen == made[::-1]
+    only = site.http.get("/v1/messages", params={"to": number(3), "state": "queued"}).json()["messages"]
+    assert [one["id"] for one in only] == [made[3]]
+
+
+def test_all_that_is_known_of_a_number(site: Site) -> None:
+    site.http.post("/v1/messages", json=TEXT)
+    person = site.http.get(f"/v1/contacts/{TO}").json()
+    assert (person["opted_out"], person["contacts"], len(person["messages"])) == (False, [], 1)
+
+
+# --- keys
+
+ROUTES = [
+    ("POST", "/v1/messages", "messages:write"),
+    ("GET", "/v1/messages", "messages:read"),
+    ("GET", f"/v1/messages/{'0' * 32}", "messages:read"),
+    ("POST", f"/v1/messages/{'0' * 32}/cancel", "messages:write"),
+    ("POST", "/v1/records", "records:write"),
+    ("POST", "/v1/opt-outs", "opt-outs:write"),
+    ("GET", f"/v1/opt-outs/{TO}", "contacts:read"),
+    ("DELETE", f"/v1/opt-outs/{TO}?reason=x", "opt-outs:write"),
+    ("GET", f"/v1/contacts/{TO}", "contacts:read"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+def test_every_route_asks_for_its_scope(site: Site, method: str, path: str, scope: str) -> None:
+    body = {"json": {}} if method == "POST" and "cancel" not in path else {}
+    nobody = site.http.request(method, path, headers={"Authorization": ""}, **body)
+    assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
+    others = site.headers(*(one for one in SCOPES if one != scope))
+    refused = site.http.request(method, path, headers=others, **body)
+    assert refused.status_code in (403, 422)
+    if refused.status_code == 403:
+        assert scope in refused.json()["detail"]
+    allowed = site.http.request(method, path, headers=site.headers(scope), **body)
+    assert allowed.status_code not in (401, 403)
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer x", "Basic eDp5", f"Bearer vtk_{'0' * 12}_{'A' * 43}"])
+def test_wrong_keys(site: Site, given: str) -> None:
+    assert site.http.get("/v1/messages", headers={"Authorization": given}).status_code == 401
+
+
+def test_a_key_with_another_secret_is_wrong_and_no_secret_is_stored(site: Site) -> None:
+    whole = site.key()
+    wrong = whole[:-1] + ("A" if whole[-1] != "A" else "B")
+    assert site.http.get("/v1/messages", headers={"Authorization": f"Bearer {wrong}"}).status_code == 401
+    with reading(site.engine) as connection:
+        stored = str(connection.execute(select(api_key)).all())
+    assert whole.split("_", 2)[2] not in stored
+
+
+def test_a_revoked_key_works_no_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker.store.db import writing
+    from worker.store.models import utcnow
+    from worker.web.keys import revoke_key
+
+    monkeypatch.setattr("worker.web.auth.CACHE_SECONDS", 0)
+    whole = site.key()
+    headers = {"Authorization": f"Bearer {whole}"}
+    assert site.http.get("/v1/messages", headers=headers).status_code == 200
+    with writing(site.engine) as connection:
+        assert revoke_key(connection, whole.split("_")[1], utcnow())
+        assert not revoke_key(connection, whole.split("_")[1], utcnow())
+    assert site.http.get("/v1/messages", headers=headers).status_code == 401
+
+
+def test_a_key_of_one_account_sees_and_texts_no_other(site: Site) -> None:
+    mine = site.headers(accounts=("other",))
+    theirs = site.http.post("/v1/messages", json=TEXT).json()["id"]
+    assert site.http.get(f"/v1/messages/{theirs}", headers=mine).status_code == 404
+    assert site.http.post(f"/v1/messages/{theirs}/cancel", headers=mine).status_code == 404
+    assert site.http.get("/v1/messages", headers=mine).json()["messages"] == []
+    assert site.http.get(f"/v1/contacts/{TO}", headers=mine).json()["messages"] == []
+    assert site.http.post("/v1/messages", json=TEXT, headers=mine).status_code == 403
+    own = site.http.post("/v1/messages", json={"to": TO, "message": "x"}, headers=mine)
+    assert own.status_code == 202, "the only account that it may use need not be named"
+    with reading(site.engine) as connection:
+        assert connection.execute(select(message.c.account).where(message.c.id == own.json()["id"])).scalar() == "other"
+
+
+def test_an_account_must_be_named_where_there_are_several(site: Site) -> None:
+    answer = site.http.post("/v1/messages", json={"to": TO, "message": "x"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/account")
+
+
+# --- problems
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"to": "4155552671"}, "/to"),
+        ({"to": None}, "/to"),
+        ({"to": "+19995550123"}, "/to"),
+        ({"message": ""}, "/message"),
+        ({"message": "x" * 1601}, "/message"),
+        ({"media": ["ftp://x"]}, "/media"),
+        ({"media": "https://example.com/a.png"}, "/media"),
+        ({"send_at": "tomorrow"}, "/send_at"),
+        ({"send_at": "2099-01-01T10:00:00"}, "/send_at"),
+        ({"mesage": "x"}, "/mesage"),
+        ({"to": "+14155550100"}, "/to"),
+    ],
+)
+def test_what_is_wrong_is_pointed_at(site: Site, change: dict[str, Any], pointer: str) -> None:
+    answer = site.http.post("/v1/messages", json=TEXT | change)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert pointer in [one["pointer"] for one in answer.json()["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("PUT", "/v1/messages", 405), ("GET", f"/v1/messages/{'0' * 32}", 404)],
+)
+def test_other_problems(site: Site, method: str, path: str, status: int) -> None:
+    answer = site.http.request(method, path)
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_not_json_is_told_so(site: Site) -> None:
+    answer = site.http.post("/v1/messages", content=b"{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/not_json")
+
+
+def test_a_store_that_is_away_is_503_and_nothing_is_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("secret of the database"))
+
+    monkeypatch.setattr("worker.web.v1.enqueue_send", away)
+    answer = site.http.post("/v1/messages", json=TEXT)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "secret" not in answer.text
+
+
+def test_a_defect_of_ours_shows_nothing_of_the_inside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the inside")
+
+    monkeypatch.setattr("worker.web.v1.enqueue_send", broken)
+    answer = site.http.post("/v1/messages", json=TEXT)
+    assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal_error")
+    assert "inside" not in answer.text
+
+
+# --- limits
+
+
+def test_a_body_that_is_too_long(site: Site) -> None:
+    answer = site.http.post("/v1/messages", content=b"x" * 300_000)
+    assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too_large")
+
+
+def test_a_body_whose_length_is_not_said_is_counted(site: Site) -> None:
+    answer = site.http.post("/v1/messages", content=(b"x" * 10_000 for _ in range(40)))
+    assert answer.status_code == 413
+
+
+def test_a_key_that_asks_too_often_is_told_to_wait(site: Site) -> None:
+    web = site.runtime.settings.web.model_copy(update={"requests_per_minute": 3})
+    site.runtime.settings = site.runtime.settings.model_copy(update={"web": web})
+    headers = site.headers()
+    statuses = [site.http.get("/v1/messages", headers=headers).status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    assert int(site.http.get("/v1/messages", headers=headers).headers["retry-after"]) > 0
+    assert site.http.get("/v1/messages").status_code == 200, "others are not kept waiting"
+
+
+# --- pages
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(site: Site) -> None:
+    page = site.http.get("/docs", headers={"Authorization": ""})
+    assert page.status_code == 200
+    assert "script" not in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    for path in ("/v1/messages", "/v1/records", "/v1/opt-outs", "/v1/contacts/{phone}"):
+        assert path in page.text
+
+
+def test_health(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert site.http.get("/health/live", headers={"Authorization": ""}).json()["ready"] is True
+    monkeypatch.setattr("worker.web.health.ensure_current", lambda _: None)
+    assert site.http.get("/health/ready").status_code == 200
+
+    def outdated(_: object) -> None:
+        from worker.store.migrate import StoreOutdated
+
+        raise StoreOutdated("run `vtsync migrate`")
+
+    monkeypatch.setattr("worker.web.health.ensure_current", outdated)
+    answer = site.http.get("/health/ready")
+    assert (answer.status_code, answer.json()["problems"]) == (503, ["run `vtsync migrate`"])

@@ -1,0 +1,111 @@
+"""The commands of the HTTP side: web, keys, relay."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from worker.cli.common import (
+    FAILED,
+    USAGE,
+    Json,
+    actor,
+    ago,
+    app,
+    fail,
+    open_store_runtime,
+    say,
+    show_json,
+    table,
+    usage,
+)
+
+keys = typer.Typer(no_args_is_help=True, help="API keys of the HTTP side.", rich_markup_mode=None)
+app.add_typer(keys, name="keys")
+
+
+@app.command()
+def web(
+    host: Annotated[str | None, typer.Option(help="Where to listen (default: web.host).")] = None,
+    port: Annotated[int | None, typer.Option(help="Which port (default: web.port).")] = None,
+) -> None:
+    """Run the HTTP side: send jobs, VirtualText's Relay, carriers' events."""
+    from worker.web.serve import Unprotected, serve
+
+    runtime = open_store_runtime(log="info")
+    settings = runtime.settings.web
+    host, port = host or settings.host, settings.port if port is None else port
+    try:
+        serve(runtime, host, port)
+    except Unprotected as error:
+        fail(str(error), USAGE)
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or web.port", FAILED)
+
+
+@keys.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Who will use it, such as shop.")],
+    scope: Annotated[list[str] | None, typer.Option(help="What it may do, repeatable (default: everything).")] = None,
+    account: Annotated[list[str] | None, typer.Option(help="For which account, repeatable (default: all).")] = None,
+) -> None:
+    """Make a key. It is shown once."""
+    from worker.store.db import writing
+    from worker.store.models import utcnow
+    from worker.web.keys import SCOPES, create_key
+
+    runtime = open_store_runtime()
+    for one in account or ():
+        if one not in runtime.settings.accounts:
+            usage(f'there is no account "{one}"; the configuration has: {", ".join(runtime.settings.accounts)}')
+    try:
+        with writing(runtime.engine) as connection:
+            made = create_key(connection, name, scope or SCOPES, account or [], created_by=actor(), now=utcnow())
+    except ValueError as error:
+        usage(str(error))
+    typer.echo(made)
+    typer.echo(f"Keep it now: it cannot be shown again. It may: {', '.join(scope or SCOPES)}.", err=True)
+
+
+@keys.command("list")
+def list_keys(json: Json = False) -> None:
+    """List keys, without their secrets."""
+    from worker.store.db import reading
+    from worker.web.keys import all_keys
+
+    runtime = open_store_runtime()
+    with reading(runtime.engine) as connection:
+        found = all_keys(connection)
+    if json:
+        show_json(found)
+        return
+    if not found:
+        say("There is no key. Make one with `vtsync keys create NAME`.")
+    rows = (
+        (
+            key.id,
+            key.name,
+            f"revoked {ago(key.revoked_at)}" if key.revoked_at else "active",
+            ", ".join(key.scopes),
+            ", ".join(key.accounts) or "all",
+            ago(key.last_used_at),
+        )
+        for key in found
+    )
+    table(("Id", "Name", "State", "May", "Accounts", "Last used"), rows)
+
+
+@keys.command("revoke")
+def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `vtsync keys list` shows it.")]) -> None:
+    """End a key, within seconds, for good."""
+    from worker.store.db import writing
+    from worker.store.models import utcnow
+    from worker.web.keys import revoke_key
+
+    runtime = open_store_runtime()
+    with writing(runtime.engine) as connection:
+        ended = revoke_key(connection, key_id, utcnow())
+    if not ended:
+        fail(f'there is no active key "{key_id}"; see `vtsync keys list`', FAILED)
+    say(f"The key {key_id} works no more.")

@@ -1,0 +1,86 @@
+"""Who calls: a bearer key with the scope that the route asks for, not too often."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from worker.runtime import Runtime
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.web.keys import USED_EVERY, Key, Scope, find_key, note_use
+from worker.web.problems import Problem
+
+CACHE_SECONDS = 2.0
+"""A revoked key works at most this much longer."""
+MOST_CACHED = 10_000
+
+bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key made by `vtsync keys create`.")
+Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+class Guard:
+    """Checks keys against the store, each at most every two seconds."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._known: dict[str, tuple[float, Key | None]] = {}
+
+    def needs(self, scope: Scope) -> Callable[[Given], Key]:
+        """A dependency: the caller's key, which has ``scope``."""
+
+        def key(given: Given) -> Key:
+            found = self._find(given.credentials if given is not None else "")
+            if found is None:
+                words = "send a valid key as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one"
+                raise Problem(401, "unauthorized", words, headers={"WWW-Authenticate": "Bearer"})
+            self._not_too_often(found)
+            if scope not in found.scopes:
+                raise Problem(403, "forbidden", f'this key has no scope "{scope}"; make one that has')
+            return found
+
+        return key
+
+    def _find(self, given: str) -> Key | None:
+        if not given:
+            return None
+        now = time.monotonic()
+        until, key = self._known.get(given, (0.0, None))
+        if now < until:
+            return key
+        with reading(self._runtime.engine) as connection:
+            key = find_key(connection, given)
+        if key is not None and (key.last_used_at is None or utcnow() - key.last_used_at >= USED_EVERY):
+            with writing(self._runtime.engine) as connection:
+                note_use(connection, key, utcnow())
+        if len(self._known) >= MOST_CACHED:
+            self._known.clear()
+        if key is not None:  # wrong keys are not worth memory
+            self._known[given] = (now + CACHE_SECONDS, key)
+        return key
+
+    def _not_too_often(self, key: Key) -> None:
+        most = self._runtime.settings.web.requests_per_minute
+        wait = self._runtime.limiter.admit(f"key:{key.id}", most)
+        if wait:
+            words = f"this key may make {most} requests a minute (web.requests_per_minute)"
+            raise Problem(429, "too_many_requests", words, headers={"Retry-After": str(math.ceil(wait))})
+
+
+def account_of(key: Key, account: str | None, runtime: Runtime) -> str:
+    """The account that a request is for: the one it names, or the only one that there is."""
+    configured = [name for name in runtime.settings.accounts if key.may_use(name)]
+    if account is None and len(configured) == 1:
+        return configured[0]
+    if account is None:
+        words = f"name one of: {', '.join(configured) or 'none'}"
+        raise Problem(422, "invalid_request", "the request names no account", errors=[("/account", words)])
+    if not key.may_use(account) or account not in runtime.settings.accounts:
+        words = f'this key cannot use the account "{account}"; it can use: {", ".join(configured) or "none"}'
+        raise Problem(403, "forbidden", words)
+    return account

@@ -1,0 +1,81 @@
+"""``POST /carriers/{carrier}/{name}``: what a carrier tells of texts, its signature checked, stored, then answered."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+import structlog
+from fastapi import APIRouter, Request, Response
+
+from config.outside import Carrier
+from worker.carriers.events import Refused, SignedRequest
+from worker.carriers.registry import CARRIERS
+from worker.inbox.events import Incoming
+from worker.store.models import utcnow
+from worker.web.context import WebContext
+from worker.web.problems import Problem
+from worker.web.relay import read_payload
+
+MOST_EVENTS = 1000
+
+log = structlog.get_logger(__name__)
+
+
+def routes(context: WebContext) -> APIRouter:
+    """The carriers' routes; their callers are the carriers, so they are no part of the documented API."""
+    router = APIRouter(include_in_schema=False)
+    settings = context.runtime.settings
+
+    @router.post("/carriers/{carrier}/{name}")
+    async def event(carrier: str, name: str, request: Request) -> Response:
+        """Take the events of one request."""
+        config = settings.carriers.get(name)
+        if config is None or config.carrier != carrier:
+            raise Problem(404, "not_found", "There is nothing here.")
+        body = await request.body()
+        _verify(name, config, request, body, settings.web.public_url)
+        payload = read_payload(body, request.headers.get("content-type", ""))
+        now = utcnow()
+        for one in payload[:MOST_EVENTS] if isinstance(payload, list) else [payload]:
+            await context.intake.put(Incoming("carrier", name, orjson.dumps(one).decode(), now))
+        return Response(status_code=204)
+
+    return router
+
+
+def _verify(name: str, config: Carrier, request: Request, body: bytes, public_url: str | None) -> None:
+    signed = SignedRequest(
+        method=request.method,
+        url=_public(request, public_url),
+        headers={key.lower(): value for key, value in request.headers.items()},
+        body=body,
+        form=_form(body, request.headers.get("content-type", "")),
+        now=utcnow(),
+    )
+    try:
+        CARRIERS[config.carrier].verify(config, signed)
+    except Refused as reason:
+        log.warning("a carrier's event was refused", carrier=name, reason=str(reason), url=signed.url.partition("?")[0])
+        headers = {"WWW-Authenticate": "Basic"} if config.carrier == "bandwidth" else {}
+        words = "the signature or the credential of this request is not right"
+        raise Problem(401, "unauthorized", words, headers=headers) from None
+
+
+def _public(request: Request, public_url: str | None) -> str:
+    """The URL as the carrier knows it: behind a proxy that is another than the one that arrives here."""
+    if public_url is None:
+        return str(request.url)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{public_url.rstrip('/')}{request.url.path}{query}"
+
+
+def _form(body: bytes, content_type: str) -> tuple[tuple[str, str], ...]:
+    if "form" not in content_type:
+        return ()
+    try:
+        pairs: Any = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=500)
+    except ValueError:
+        return ()
+    return tuple(pairs)

@@ -1,0 +1,113 @@
+"""API keys: ``vtk_<id>_<secret>``. Only the secret's hash is kept; a key is shown once, when it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias, get_args
+
+import orjson
+from sqlalchemy import Connection, Row, insert, select, update
+
+from worker.store.tables import api_key
+
+Scope: TypeAlias = Literal["messages:write", "messages:read", "records:write", "opt-outs:write", "contacts:read"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+USED_EVERY = timedelta(minutes=1)
+
+_KEY = re.compile(r"vtk_([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key without its secret. ``accounts``: those that it may name; empty: all."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    accounts: tuple[str, ...]
+    created_at: datetime
+    created_by: str
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    def may_use(self, account: str) -> bool:
+        """Whether it may text or read for ``account``."""
+        return not self.accounts or account in self.accounts
+
+
+def create_key(
+    connection: Connection,
+    name: str,
+    scopes: Sequence[str],
+    accounts: Sequence[str],
+    *,
+    created_by: str,
+    now: datetime,
+) -> str:
+    """Make a key and return it, whole, for the only time. Raises ValueError on an unknown scope."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown:
+        raise ValueError(f'there is no scope "{unknown[0]}"; there are: {", ".join(SCOPES)}')
+    # The secret has 256 bits of its own: a plain hash cannot be searched.
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    row = {
+        "id": key_id,
+        "name": name,
+        "key_hash": _digest(secret),
+        "scopes": orjson.dumps(list(scopes)).decode(),
+        "accounts": orjson.dumps(list(accounts)).decode(),
+        "created_at": now,
+        "created_by": created_by[:80],
+    }
+    connection.execute(insert(api_key), row)
+    return f"vtk_{key_id}_{secret}"
+
+
+def find_key(connection: Connection, given: str) -> Key | None:
+    """The key, if it is one of ours and was not revoked. As slow for a wrong secret as for a right one."""
+    match = _KEY.fullmatch(given)
+    if match is None:
+        return None
+    row = connection.execute(select(api_key).where(api_key.c.id == match[1])).first()
+    right = hmac.compare_digest(_digest(match[2]), row.key_hash if row is not None else _digest(""))
+    return _key(row) if row is not None and right and row.revoked_at is None else None
+
+
+def note_use(connection: Connection, key: Key, now: datetime) -> None:
+    """Remember that it was used, at most once a minute."""
+    if key.last_used_at is None or now - key.last_used_at >= USED_EVERY:
+        connection.execute(update(api_key).where(api_key.c.id == key.id).values(last_used_at=now))
+
+
+def revoke_key(connection: Connection, key_id: str, now: datetime) -> bool:
+    """End a key. False: there is no such key that was not ended before."""
+    mine = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
+    return connection.execute(update(api_key).where(mine).values(revoked_at=now)).rowcount == 1
+
+
+def all_keys(connection: Connection) -> list[Key]:
+    """Every key, the newest first."""
+    return [_key(row) for row in connection.execute(select(api_key).order_by(api_key.c.created_at.desc()))]
+
+
+def _key(row: Row[Any]) -> Key:
+    return Key(
+        row.id,
+        row.name,
+        tuple(orjson.loads(row.scopes)),
+        tuple(orjson.loads(row.accounts)),
+        row.created_at,
+        row.created_by,
+        row.revoked_at,
+        row.last_used_at,
+    )
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,90 @@
+"""What no request may exceed: its size, the time to send it. Reads the body before anybody else sees the request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.web.problems import Problem
+
+log = structlog.get_logger(__name__)
+
+_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-store",
+}
+
+
+class Limits:
+    """An ASGI middleware. ``max_body`` in bytes, ``seconds`` for the whole body."""
+
+    def __init__(self, app: ASGIApp, max_body: int, seconds: float) -> None:
+        self._app, self._max_body, self._seconds = app, max_body, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its whole body, or answer why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await asyncio.wait_for(self._body(scope, receive), self._seconds)
+        except TimeoutError:
+            words = f"the body did not arrive within {self._seconds:g} seconds (web.body_timeout)"
+            await Problem(408, "request_timeout", words, headers={"Connection": "close"}).response()(
+                scope, receive, send
+            )
+            return
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        if body is not None:  # None: the caller has gone
+            await self._app(scope, _replay(body, receive), _with_headers(send))
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self._max_body:
+            raise self._too_large()
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > self._max_body:
+                raise self._too_large()
+            if not message.get("more_body"):
+                return b"".join(pieces)
+
+    def _too_large(self) -> Problem:
+        words = f"the body is longer than {self._max_body:,} bytes (web.max_body)"
+        return Problem(413, "too_large", words, headers={"Connection": "close"})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers: list[Any] = list(message.get("headers", []))
+            present = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [one for one in _HEADERS.items() if one[0] not in present]
+        await send(message)
+
+    return sending

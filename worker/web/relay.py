@@ -1,0 +1,86 @@
+"""``POST /relay/{secret}``: what VirtualText tells, stored before it is answered.
+
+The platform signs nothing and promises no retry, and may switch a receiver off that answers errors. So whatever comes
+with the right secret is kept, understood or not, and answered 200 as soon as it is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+import structlog
+from fastapi import APIRouter, Request, Response
+
+from config.models import Settings
+from worker.inbox.events import Incoming
+from worker.inbox.relay_shapes import without_secrets
+from worker.store.models import utcnow
+from worker.web.context import WebContext
+from worker.web.problems import Problem
+
+LONGEST_KEPT = 20_000
+"""Characters of a payload that is no JSON."""
+
+log = structlog.get_logger(__name__)
+
+
+def routes(context: WebContext) -> APIRouter:
+    """The Relay's routes. They are not part of the documented API: their address is a secret."""
+    router = APIRouter(include_in_schema=False)
+    secrets = _secrets(context.runtime.settings)
+
+    @router.api_route("/relay/{secret}", methods=["GET", "HEAD"])
+    async def probe(secret: str) -> Response:
+        """For a platform, or a person, who asks whether anybody is there."""
+        _account(secrets, secret)
+        return Response(status_code=200)
+
+    @router.post("/relay/{secret}")
+    async def relay(secret: str, request: Request) -> Response:
+        """Take one event."""
+        account = _account(secrets, secret)
+        payload = without_secrets(read_payload(await request.body(), request.headers.get("content-type", "")))
+        event = Incoming("relay", account, orjson.dumps(payload).decode(), utcnow())
+        await context.intake.put(event)
+        return Response(status_code=200)
+
+    return router
+
+
+def read_payload(body: bytes, content_type: str) -> Any:
+    """The body as JSON, as a form, or as the text that it is. What no database can hold is left out."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body.decode("utf-8", "replace").replace("\x00", "")
+    if "form" in content_type:
+        try:
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+        except ValueError:
+            pass
+    return text[:LONGEST_KEPT]
+
+
+def _secrets(settings: Settings) -> list[tuple[bytes, str]]:
+    return [
+        (_digest(account.relay_secret.get_secret_value()), name)
+        for name, account in settings.accounts.items()
+        if account.relay_secret is not None
+    ]
+
+
+def _account(secrets: list[tuple[bytes, str]], secret: str) -> str:
+    """Whose Relay this is. All secrets are compared, in constant time each, whichever matches."""
+    given = _digest(secret)
+    matching = [name for digest, name in secrets if hmac.compare_digest(digest, given)]
+    if not matching:
+        raise Problem(404, "not_found", "There is nothing here.")
+    return matching[0]
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
