@@ -44,6 +44,10 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
         key = dotted(["carriers", name, "account"])
         yield from _unknown_name(key, carrier.get("account"), "account", accounts)
         yield from _carrier_credentials(name, carrier)
+    for name, subscriber in _tables(data, "subscribers"):
+        yield from _subscriber(name, subscriber)
+    for name, connection in connections.items():
+        yield from _reported_field(name, connection)
     for name, trigger in _tables(data, "triggers"):
         yield from _watched_connections(name, trigger, connections)
         yield from _trigger_consistency(name, trigger)
@@ -135,6 +139,31 @@ def _carrier_credentials(name: str, carrier: Table) -> Iterator[Problem]:
         if needed not in carrier:
             remedy = "copy it from the carrier's console"
             yield Problem(dotted(["carriers", name, needed]), None, "is missing: poll_every needs it", remedy)
+
+
+def _subscriber(name: str, subscriber: Table) -> Iterator[Problem]:
+    key = ["subscribers", name]
+    url, task = subscriber.get("url"), subscriber.get("task")
+    if (url is None) == (task is None):
+        remedy = 'write  url = "https://..."  with a secret, or  task = "shop.on_text"'
+        yield Problem(dotted(key), None, "needs either a url or a task", remedy)
+    if url is not None and "secret" not in subscriber:
+        words = "is missing: receivers tell by it that events come from here"
+        remedy = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
+        yield Problem(dotted([*key, "secret"]), None, words, remedy)
+    in_clear = isinstance(url, str) and url.startswith("http://") and not is_loopback(url)
+    if in_clear and subscriber.get("allow_http") is not True:
+        words = "is not encrypted, and texts would travel in clear"
+        yield Problem(dotted([*key, "url"]), shown(url), words, "write https://, or allow_http = true")
+    if url is not None and "queue" in subscriber:
+        yield Problem(dotted([*key, "queue"]), shown(subscriber["queue"]), "means nothing with a url", "remove it")
+
+
+def _reported_field(name: str, connection: Table) -> Iterator[Problem]:
+    if connection.get("report_opt_outs") is True and "do_not_text" not in connection:
+        words = "is missing: report_opt_outs needs to know which field to write"
+        remedy = 'add  do_not_text = { field = "do_not_text" }'
+        yield Problem(dotted(["connections", name, "do_not_text"]), None, words, remedy)
 
 
 def _short_timeout(name: str, account: Table) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ long and never swallows: it raises one of the errors below, whose class says wha
     AdapterError
     |-- CredentialsRejected   a person must fix the credential; do not try again by yourself
     |-- SourceUnavailable     the CRM is away or busy; try later (``retry_after`` seconds, if it said so)
+    |-- RecordGone            the record to be written is not there (any more); the next one may be
     |-- SourceIncomplete      what was read is not whole (a half-written export): nothing may be concluded from it
     `-- SourceInvalid         the source is not what the options say (no such column, table, file)
 """
@@ -50,6 +51,10 @@ class SourceUnavailable(AdapterError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RecordGone(AdapterError):
+    """The CRM has no record with this external id, so nothing was written."""
 
 
 class SourceIncomplete(AdapterError):
@@ -168,3 +173,33 @@ class Adapter(ABC):
 
     def close(self) -> None:  # noqa: B027 - most adapters hold nothing
         """Give back files and connections. Called once, also after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrmMessage:
+    """One text for a record's history. ``id`` is ours and unique; ``direction`` is "in" or "out"."""
+
+    id: str
+    direction: str
+    at: datetime
+    text: str
+    media: tuple[str, ...]
+    from_number: str
+    to_number: str
+
+
+class WritesMessages(ABC):
+    """What an adapter is, too, whose CRM can be told of texts and opt-outs: ``class Acme(Adapter, WritesMessages)``.
+
+    Both methods may be called again with the same arguments, since an answer can be lost: a text must be there once,
+    told by its ``id``. Both raise RecordGone, and the errors of ``AdapterError``; anything that raises is tried again
+    later but RecordGone, CredentialsRejected and SourceInvalid, which wait for a person.
+    """
+
+    @abstractmethod
+    def log_message(self, external_id: str, message: CrmMessage) -> None:
+        """Put a text into the record's history, once."""
+
+    @abstractmethod
+    def set_do_not_text(self, external_id: str, field: str, value: bool) -> None:
+        """Write whether this person may be texted into the record's ``field``, so that reading it gives ``value``."""

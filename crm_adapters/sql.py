@@ -44,16 +44,19 @@ from crm_adapters.base import (
     CheckReport,
     ContactChange,
     ContactFields,
+    CrmMessage,
     Cursor,
     Page,
     Properties,
     Removals,
     SourceInvalid,
     UnreadableRecord,
+    WritesMessages,
 )
 from crm_adapters.sql_errors import explained
 from crm_adapters.sql_moments import earlier, parse, unparse
 from crm_adapters.sql_values import external_id, freeze, is_true, thaw, to_json
+from crm_adapters.sql_write import SqlWriter
 from crm_adapters.usual_names import find_column, find_columns, missing_columns, nearest, read
 
 UNKEYED_SHOWN = 100
@@ -89,6 +92,14 @@ class SqlOptions(BaseModel):
     )
     page_size: int = Field(1000, ge=1, le=10_000, description="Rows a statement.")
     timezone: str = Field("UTC", description="The zone of times that are stored without one.")
+    log_table: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "For log_messages: the table that texts are written to, with the columns message_id (unique), record_id,"
+            " direction, sent_at, text, media, from_number and to_number."
+        ),
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> SqlOptions:
@@ -108,7 +119,7 @@ class SqlOptions(BaseModel):
         return value
 
 
-class SqlAdapter(Adapter):
+class SqlAdapter(Adapter, WritesMessages):
     """A database as a CRM."""
 
     name = "sql"
@@ -162,9 +173,28 @@ class SqlAdapter(Adapter):
         """Phones, name and email by the mapping or the usual column names."""
         return read(find_columns(tuple(properties), self.fields), properties)
 
+    def log_message(self, external_id: str, message: CrmMessage) -> None:
+        """A row in ``log_table``, unless there is one with this message's id."""
+        with explained(self._where, self._password):
+            self._writer.log_message(external_id, message)
+
+    def set_do_not_text(self, external_id: str, field: str, value: bool) -> None:
+        """Write the column as its type has it: true or false, 1 or 0, "yes" or "no"."""
+        with explained(self._where, self._password):
+            self._writer.set_flag(external_id, field, value)
+
+    @cached_property
+    def _writer(self) -> SqlWriter:
+        if not isinstance(self._source, Table):
+            raise SourceInvalid(f"{self._where} is a query and cannot be written to; name the table instead")
+        if len(self._key) != 1:
+            raise SourceInvalid(f"{self._where} has a key of several columns; only tables with one can be written to")
+        return SqlWriter(self._engine, self._source, self._column(self._key[0]), self.options.log_table, self._where)
+
     def close(self) -> None:
         """Forget the engine; connections are closed after each use."""
-        self.__dict__.pop("_engine", None)
+        for name in ("_engine", "_source", "_writer"):
+            self.__dict__.pop(name, None)
 
     # The source
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import Engine, Row, insert, select, update
 
 from config.models import Account, Policy, Settings
 from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import MessageState, utcnow
-from worker.store.tables import account_state, message, message_event
+from worker.store.tables import account_state, contact, contact_mapping, message, message_event
 from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt, Status
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -146,3 +146,21 @@ def client() -> FakeClient:
 @pytest.fixture
 def box(engine: Engine, client: FakeClient) -> Outbox:
     return Outbox(FakeRuntime(engine, client), client)
+
+
+def crm_record_of(engine: Engine, connection_name: str, external_id: str, phone: str, **mapping: Any) -> None:
+    """A CRM record that a sync has read."""
+    with writing(engine) as connection:
+        values = {"account": "main", "phone": phone, "full_name": "", "email": "", "wanted_hash": b"1"}
+        defaults = {"push_state": "synced", "attempts": 0, "last_error": "", "created_at": PAST}
+        key = connection.execute(insert(contact).values(values | defaults).returning(contact.c.id)).scalar_one()
+        row = {"connection": connection_name, "external_id": external_id, "contact_id": key, "record_hash": b"1"}
+        rest = {
+            "properties": "{}",
+            "first_seen_at": PAST,
+            "changed_at": PAST,
+            "full_name": "",
+            "email": "",
+            "revision": 1,
+        }
+        connection.execute(insert(contact_mapping).values(row | rest | mapping))

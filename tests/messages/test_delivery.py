@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
-from tests.messages.conftest import PAST, FakeRuntime, Outbox, number
+from tests.messages.conftest import PAST, FakeRuntime, Outbox, crm_record_of, number
 from worker.messages import dispatch
 from worker.messages.claims import expire_leases
 from worker.messages.delivery import DeliveryReport, deliver_due
@@ -204,13 +204,7 @@ def test_a_rate_limit_pauses_the_account(box: Outbox) -> None:
 
 
 def crm_record(box: Outbox, phone: str, **mapping: Any) -> None:
-    with writing(box.engine) as connection:
-        values = {"account": "main", "phone": phone, "full_name": "", "email": "", "wanted_hash": b"1"}
-        defaults = {"push_state": "synced", "attempts": 0, "last_error": "", "created_at": PAST}
-        key = connection.execute(insert(contact).values(values | defaults).returning(contact.c.id)).scalar_one()
-        row = {"connection": "crm", "external_id": "1", "contact_id": key, "record_hash": b"1", "properties": "{}"}
-        times = {"first_seen_at": PAST, "changed_at": PAST, "full_name": "", "email": "", "revision": 1}
-        connection.execute(insert(contact_mapping).values(row | times | mapping))
+    crm_record_of(box.engine, "crm", "1", phone, **mapping)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of ``vtsync``."""
-    from worker.cli import contacts, fleet, opt_outs, setup, texts, web  # noqa: F401 - each registers its commands
+    from worker.cli import contacts, fleet, forwards, opt_outs, relay, setup, texts, web  # noqa: F401 - each registers its commands
     from worker.cli.common import app, run
 
     run(app)

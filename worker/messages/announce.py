@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from worker.store.ids import new_message_id
-from worker.store.tables import public_event
+from worker.store.models import MessageKind, MessageState
+from worker.store.sql import any_of, insert_many
+from worker.store.tables import message, public_event
 
 
 class EventType(StrEnum):
@@ -60,3 +63,59 @@ def announce(
     }
     connection.execute(insert(public_event), row)
     return event_id
+
+
+_EVENTS = {
+    MessageState.ACCEPTED: EventType.MESSAGE_SENT,
+    MessageState.CONFIRMED: EventType.MESSAGE_SENT,
+    MessageState.DELIVERED: EventType.MESSAGE_DELIVERED,
+    MessageState.FAILED: EventType.MESSAGE_FAILED,
+    MessageState.REJECTED: EventType.MESSAGE_FAILED,
+    MessageState.SUPPRESSED: EventType.MESSAGE_SUPPRESSED,
+    MessageState.EXPIRED: EventType.MESSAGE_EXPIRED,
+    MessageState.UNKNOWN: EventType.MESSAGE_UNKNOWN,
+}
+
+
+def event_of(before: MessageState | None, after: MessageState) -> EventType | None:
+    """What others hear when a message goes from ``before`` to ``after``; None: nothing. Pure."""
+    if (before, after) == (MessageState.ACCEPTED, MessageState.CONFIRMED):
+        return None  # they have heard that it was sent
+    return _EVENTS.get(after)
+
+
+def announce_messages(connection: Connection, ids: Sequence[str], type_: EventType, reason: str, now: datetime) -> None:
+    """Announce the same of several messages, each once: its event's id is made of the message and the type."""
+    rows = connection.execute(select(message).where(any_of(connection, message.c.id, list(ids)))).all()
+    events = []
+    for row in rows:
+        recorded = row.kind == MessageKind.RECORD
+        named = EventType.MESSAGE_RECORDED if recorded and type_ is EventType.MESSAGE_SENT else type_
+        data = {
+            "id": row.id,
+            "kind": row.kind,
+            "state": row.state,
+            "reason": reason,
+            "from": row.from_number,
+            "to": row.to_number,
+            "text": row.text,
+            "media": orjson.loads(row.media),
+            "source": row.source,
+            "trigger": row.trigger,
+            "record": None if row.connection is None else {"connection": row.connection, "id": row.external_id},
+            "virtualtext_message_id": row.virtualtext_message_id,
+            "sent_at": (row.sent_at or row.attempted_at or now).isoformat(),
+        }
+        events.append(
+            {
+                # A text that is sent again is announced again.
+                "id": hashlib.blake2b(f"{row.id}:{named}:{row.attempts}".encode(), digest_size=16).hexdigest(),
+                "type": named,
+                "at": now,
+                "account": row.account,
+                "phone": row.to_number,
+                "message_id": row.id,
+                "payload": orjson.dumps(data).decode(),
+            }
+        )
+    insert_many(connection, public_event, events, unique=["id"])

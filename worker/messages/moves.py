@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
+from worker.messages.announce import announce_messages, event_of
 from worker.messages.states import check
 from worker.store.models import MessageState
 from worker.store.tables import message, message_event
@@ -80,6 +81,7 @@ def add_events(
     now: datetime,
 ) -> None:
     """The history of these messages goes on. ``before`` is None for their creation."""
+    moved = list(moved)
     events = [
         {
             "message_id": one.id,
@@ -92,5 +94,9 @@ def add_events(
         }
         for one in moved
     ]
-    if events:
-        connection.execute(insert(message_event), events)
+    if not events:
+        return
+    connection.execute(insert(message_event), events)
+    what = event_of(before, after)
+    if what is not None:
+        announce_messages(connection, [one.id for one in moved], what, reason, now)

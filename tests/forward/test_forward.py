@@ -1,0 +1,323 @@
+"""What happened reaches those who want it: once in a CRM, at least once at a service, never blocked by another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import Engine, create_engine, select, text, update
+from standardwebhooks.webhooks import Webhook
+
+from config.models import Account, Connection, Settings
+from config.outside import Subscriber
+from tests.inbox.conftest import THEM, Inbox, echo, inbound
+from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, crm_record_of
+from worker.forward.deliver import Report, forward_due
+from worker.forward.fan_out import fan_out
+from worker.forward.listing import find_forwards, retry_forwards
+from worker.forward.outcome import SCHEDULE
+from worker.messages.delivery import deliver_due
+from worker.messages.opt_outs import add_opt_out
+from worker.messages.recording import record_due
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import forward, public_event
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@dataclass
+class Receiver:
+    """A service that answers as told and checks each signature with the scheme's own library."""
+
+    url: str = ""
+    answer: Callable[[dict[str, Any]], tuple[int, dict[str, str]]] = field(default=lambda _: (200, {}))
+    heard: list[dict[str, Any]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    bodies: dict[str, set[bytes]] = field(default_factory=dict)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            event = Webhook(SECRET).verify(body, {key.lower(): value for key, value in self.headers.items()})
+            status, headers = made.answer(event)
+            made.heard.append(event)
+            made.ids.append(self.headers["webhook-id"])
+            made.bodies.setdefault(self.headers["webhook-id"], set()).add(body)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.url = f"http://127.0.0.1:{server.server_port}/hook"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+@dataclass
+class Outward(Inbox):
+    """An outbox, an inbox, and what leaves from them."""
+
+    crm: Engine
+
+    def goes(self) -> Report:
+        while fan_out(self.runtime):
+            pass
+        return forward_due(self.runtime, 10_000)
+
+    def later_still(self) -> None:
+        with writing(self.engine) as connection:
+            connection.execute(update(forward).values(due_at=utcnow() - timedelta(seconds=1)))
+
+    def forwards(self) -> list[Any]:
+        return self.rows(forward)
+
+    def logged(self) -> list[Any]:
+        with self.crm.connect() as connection:
+            return list(connection.execute(text("SELECT record_id, direction, text FROM texts ORDER BY rowid")))
+
+    def flag(self, key: int = 1) -> Any:
+        with self.crm.connect() as connection:
+            return connection.execute(text("SELECT dnt FROM people WHERE id = :id"), {"id": key}).scalar()
+
+
+@pytest.fixture
+def outward(engine: Engine, receiver: Receiver, tmp_path: Path) -> Outward:
+    crm = create_engine(f"sqlite:///{tmp_path / 'crm.sqlite3'}")
+    with crm.begin() as connection:
+        connection.execute(text("CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, mobile TEXT, dnt TEXT)"))
+        connection.execute(text("INSERT INTO people VALUES (1, 'Ada', :p, 'no'), (2, 'Bob', '', NULL)"), {"p": THEM})
+        connection.execute(
+            text(
+                "CREATE TABLE texts (message_id TEXT UNIQUE, record_id INTEGER, direction TEXT, sent_at TEXT,"
+                " text TEXT, media TEXT, from_number TEXT, to_number TEXT)"
+            )
+        )
+    client = FakeClient()
+    runtime = FakeRuntime(engine, client)
+    options = {"url": f"sqlite:///{tmp_path / 'crm.sqlite3'}", "table": "people", "log_table": "texts"}
+    runtime.settings = Settings(
+        accounts={"main": Account(uid="u", token="t", from_number="+14155550100")},
+        policy=AT_ANY_HOUR,
+        connections={
+            "people": Connection(
+                adapter="sql",
+                account="main",
+                options=options,
+                log_messages=True,
+                report_opt_outs=True,
+                do_not_text={"field": "dnt"},  # type: ignore[arg-type]
+            )
+        },
+        subscribers={"shop": Subscriber(url=receiver.url, secret=SECRET, events=("*",))},
+    )
+    crm_record_of(engine, "people", "1", THEM)
+    return Outward(runtime, client, crm)
+
+
+def test_a_reply_reaches_service_and_crm_once(outward: Outward, receiver: Receiver) -> None:
+    outward.comes(inbound("Hello 👋", "in1"), inbound("Hello 👋", None))
+    assert outward.goes() == Report(done=2)
+    assert outward.goes() == Report()
+    (event,) = receiver.heard
+    assert (event["type"], event["data"]["text"], event["data"]["from"]) == ("message.received", "Hello 👋", THEM)
+    assert outward.logged() == [(1, "in", "Hello 👋")]
+    assert outward.rows(public_event) == []
+
+
+def test_a_text_is_told_of_once_however_it_goes_on(outward: Outward, receiver: Receiver) -> None:
+    outward.send(THEM, "hello")
+    deliver_due(outward.runtime)
+    outward.goes()
+    outward.comes(echo("hello"), {"MessageID": "out1", "status": "delivered"})
+    outward.goes()
+    assert [event["type"] for event in receiver.heard] == ["message.sent", "message.delivered"]
+    assert outward.logged() == [(1, "out", "hello")]
+
+
+def test_a_record_is_told_of_as_such(outward: Outward, receiver: Receiver) -> None:
+    outward.record("SM1", THEM, "code 1")
+    record_due(outward.runtime)
+    outward.goes()
+    assert [event["type"] for event in receiver.heard] == ["message.recorded"]
+    assert outward.logged() == [(1, "out", "code 1")]
+
+
+def test_an_opt_out_is_written_to_the_crm_and_back(outward: Outward, receiver: Receiver) -> None:
+    outward.comes(inbound("STOP", "in1"))
+    outward.goes()
+    assert outward.flag() == "yes"
+    outward.comes(inbound("START", "in2"))
+    outward.goes()
+    assert outward.flag() == "no"
+    assert sorted(event["type"] for event in receiver.heard) == [
+        "contact.opted_in",
+        "contact.opted_out",
+        "message.received",
+        "message.received",
+    ]
+
+
+def test_what_the_policy_stops_is_told(outward: Outward, receiver: Receiver) -> None:
+    with writing(outward.engine) as connection:
+        add_opt_out(connection, THEM, source="cli", detail="", now=utcnow())
+    outward.send(THEM)
+    outward.goes()
+    (event,) = [event for event in receiver.heard if event["type"] == "message.suppressed"]
+    assert event["data"]["reason"].startswith("opted_out")
+
+
+def test_a_service_that_is_away_hears_it_later_with_the_same_id_and_body(outward: Outward, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (500, {})
+    outward.comes(inbound())
+    assert outward.goes() == Report(done=1, retried=1), "the CRM is not kept waiting"
+    assert outward.goes() == Report(), "not before its time"
+    receiver.answer = lambda _: (204, {})
+    outward.later_still()
+    assert outward.goes() == Report(done=1)
+    assert len(set(receiver.ids)) == 1
+    assert [len(bodies) for bodies in receiver.bodies.values()] == [1]
+
+
+def test_in_the_end_it_is_given_up_until_a_person_retries(outward: Outward, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (503, {})
+    outward.comes(inbound())
+    reports = []
+    for _ in range(len(SCHEDULE) + 1):
+        outward.later_still()
+        reports.append(outward.goes())
+    assert reports[-1] == Report(failed=1)
+    (failed,) = find_forwards(outward.runtime, state="failed")
+    assert (failed.target, failed.last_error) == ("subscriber:shop", "the receiver answered HTTP 503")
+    receiver.answer = lambda _: (200, {})
+    assert retry_forwards(outward.runtime, target="subscriber:*") == 1
+    assert outward.goes() == Report(done=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "report"),
+    [
+        (410, {}, Report(done=1, failed=1)),
+        (302, {"Location": "http://elsewhere.example"}, Report(done=1, retried=1)),
+        (429, {"Retry-After": "3600"}, Report(done=1, retried=1)),
+    ],
+)
+def test_answers(outward: Outward, receiver: Receiver, status: int, headers: dict[str, str], report: Report) -> None:
+    receiver.answer = lambda _: (status, headers)
+    outward.comes(inbound())
+    assert outward.goes() == report
+    if "Retry-After" in headers:
+        (due,) = [row.due_at for row in outward.forwards() if row.state == "due"]
+        assert due > utcnow() + timedelta(minutes=59)
+
+
+def test_one_that_is_slow_keeps_nobody_waiting(outward: Outward, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (500, {})
+    for index in range(30):
+        outward.comes(inbound(f"text {index}", f"in{index}"))
+    report = outward.goes()
+    assert (report.done, report.retried) == (30, 30)
+    assert [row.text for row in outward.logged()] == [f"text {index}" for index in range(30)], "in their order"
+
+
+def test_a_worker_that_vanished_leaves_nothing_untold(outward: Outward, receiver: Receiver) -> None:
+    outward.comes(inbound())
+    while fan_out(outward.runtime):
+        pass
+    with writing(outward.engine) as connection:  # as a killed worker leaves it: told already, and not written down
+        past = utcnow() - timedelta(seconds=1)
+        connection.execute(update(forward).values(state="sending", lease_owner="gone", lease_until=past, attempts=1))
+    assert outward.goes() == Report(done=2)
+    with writing(outward.engine) as connection:
+        connection.execute(update(forward).values(state="sending", lease_owner="gone", lease_until=past))
+    assert outward.goes() == Report(done=2)
+    assert len(outward.logged()) == 1, "a CRM has it once"
+    assert len(set(receiver.ids)) == 1, "a service tells by the id that it knows it"
+
+
+def test_many_workers_deliver_each_once(outward: Outward, receiver: Receiver) -> None:
+    for index in range(40):
+        outward.comes(inbound(f"text {index}", f"in{index}"))
+    threads = [threading.Thread(target=outward.goes) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    outward.goes()
+    assert len(receiver.ids) == len(set(receiver.ids)) == 40
+    assert [row.text for row in outward.logged()] == [f"text {index}" for index in range(40)]
+
+
+def test_a_record_that_is_gone_is_said_and_given_up(outward: Outward) -> None:
+    with outward.crm.begin() as connection:
+        connection.execute(text("DELETE FROM people WHERE id = 1"))
+    outward.comes(inbound())
+    assert outward.goes() == Report(done=1, failed=1)
+    (failed,) = find_forwards(outward.runtime, target="crm:people:*")
+    assert "no record 1" in failed.last_error
+
+
+def test_a_crm_that_is_away_is_tried_again(outward: Outward, monkeypatch: pytest.MonkeyPatch) -> None:
+    from crm_adapters.base import SourceUnavailable
+    from crm_adapters.sql import SqlAdapter
+
+    def away(*_: object) -> None:
+        raise SourceUnavailable("the CRM is away", retry_after=60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlAdapter, "log_message", away)
+        outward.comes(inbound())
+        assert outward.goes() == Report(done=1, retried=1)
+    outward.later_still()
+    assert outward.goes() == Report(done=1)
+
+
+def test_another_services_task_is_called(outward: Outward, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker.app import app
+
+    called: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(app, "send_task", lambda name, **given: called.append((name, given)))
+    subscribers = {"shop": Subscriber(task="shop.on_text", queue="shop")}
+    outward.runtime.settings = outward.runtime.settings.model_copy(update={"subscribers": subscribers})
+    outward.comes(inbound())
+    assert outward.goes() == Report(done=2)
+    ((name, given),) = called
+    assert (name, given["queue"], given["kwargs"]["event"]["type"]) == ("shop.on_text", "shop", "message.received")
+    assert given["task_id"] == given["kwargs"]["event"]["id"]
+
+
+def test_without_anybody_who_wants_them_announcements_are_forgotten(outward: Outward) -> None:
+    nobody: dict[str, Any] = {"subscribers": {}, "connections": {}}
+    outward.runtime.settings = outward.runtime.settings.model_copy(update=nobody)
+    outward.comes(inbound())
+    assert outward.goes() == Report()
+    with reading(outward.engine) as connection:
+        assert connection.execute(select(public_event)).all() == connection.execute(select(forward)).all() == []
+
+
+def test_the_secret_is_never_shown(outward: Outward, receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    receiver.answer = lambda _: (410, {})
+    outward.comes(inbound())
+    outward.goes()
+    shown = caplog.text + orjson.dumps([row.last_error for row in outward.forwards()]).decode()
+    assert SECRET.removeprefix("whsec_") not in shown
+    assert SECRET not in repr(outward.runtime.settings)
