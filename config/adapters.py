@@ -32,6 +32,15 @@ def no_template_problems(_template: str) -> list[str]:
     return []
 
 
+CanWrite = Callable[[str], bool]
+"""Whether an adapter writes to its CRM, by its name; unknown names are reported elsewhere."""
+
+
+def always(_adapter: str) -> bool:
+    """Stands in where that is not checked."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """What the caller knows and this package does not."""
@@ -39,6 +48,8 @@ class Checks:
     options_model_of: OptionsModelOf
     check_template: CheckTemplate = no_template_problems
     adapter_names: AdapterNames = tuple
+    check_condition: CheckTemplate = no_template_problems
+    can_write: CanWrite = always
 
 
 def validate_adapters(
@@ -71,11 +82,17 @@ def check_with_adapters(
             found[name] = checked
         else:
             problems.extend(checked)
+        problems.extend(_cannot_write(name, connection, checks))
     for name, trigger in _tables(data, "triggers"):
         message = trigger.get("message")
         if isinstance(message, str) and message.strip():
             key = dotted(["triggers", name, "message"])
             problems.extend(Problem(key, shown(message), text) for text in checks.check_template(message))
+        for field in ("condition", "only_if"):
+            condition = trigger.get(field)
+            if isinstance(condition, str):
+                key = dotted(["triggers", name, field])
+                problems.extend(Problem(key, shown(condition), text) for text in checks.check_condition(condition))
     return found, problems
 
 
@@ -113,6 +130,18 @@ def _check_options(
         return model.model_validate(options, context=context)
     except ValidationError as error:
         return problems_of(error, model, ["connections", name, "options"])
+
+
+def _cannot_write(name: str, connection: Mapping[str, Any], checks: Checks) -> list[Problem]:
+    """What is to be written to a CRM whose adapter only reads."""
+    adapter = connection.get("adapter")
+    wanted = [key for key in ("log_messages", "report_opt_outs") if connection.get(key) is True]
+    if not wanted or not isinstance(adapter, str) or checks.can_write(adapter):
+        return []
+    words = f'cannot be: the adapter "{adapter}" only reads its CRM'
+    able = [one for one in checks.adapter_names() if checks.can_write(one)]
+    remedy = f"remove it; adapters that write: {', '.join(able)}" if able else "remove it"
+    return [Problem(dotted(["connections", name, key]), "true", words, remedy) for key in wanted]
 
 
 def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]) -> Problem:

@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from config.adapters import (
     AdapterNames,
+    CanWrite,
     Checks,
     CheckTemplate,
     OptionsModelOf,
+    always,
     check_with_adapters,
     no_template_problems,
     without_known_secrets,
@@ -49,12 +51,14 @@ def load_all(
     options_model_of: OptionsModelOf,
     check_template: CheckTemplate = no_template_problems,
     adapter_names: AdapterNames = tuple,
+    check_condition: CheckTemplate = no_template_problems,
+    can_write: CanWrite = always,
 ) -> Settings:
     """Like ``load``, with the adapters' options and the templates checked too (see ``validate_adapters``).
 
     Raises ConfigError with every problem of all of them.
     """
-    return _load(path, Checks(options_model_of, check_template, adapter_names))
+    return _load(path, Checks(options_model_of, check_template, adapter_names, check_condition, can_write))
 
 
 def find_file(path: Path | str | None = None) -> Path:

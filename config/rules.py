@@ -102,6 +102,35 @@ def _clear_text_urls(name: str, account: Table) -> Iterator[Problem]:
             )
 
 
+_ONLY_WITH = {
+    "condition": ("entered",),
+    "field": ("changed", "date"),
+    "from": ("changed",),
+    "to": ("changed",),
+    "offset": ("date",),
+    "at": ("date",),
+    "every_year": ("date",),
+}
+_REQUIRED = {
+    "entered": ("condition", "add  condition = \"status == 'ready'\""),
+    "date": ("field", 'add  field = "appointment"  (the CRM field with the date)'),
+}
+
+
+def _kind_of_trigger(key: list[str], trigger: Table) -> Iterator[Problem]:
+    """Fields that this kind of trigger needs, or that mean nothing with it."""
+    on = trigger.get("on")
+    if not isinstance(on, str) or on not in ("entered", "date", "changed", "created"):
+        return
+    needed = _REQUIRED.get(on)
+    if needed is not None and needed[0] not in trigger:
+        yield Problem(dotted([*key, needed[0]]), None, f'is missing: on = "{on}" needs it', needed[1])
+    for name, kinds in _ONLY_WITH.items():
+        if name in trigger and on not in kinds and not (on == "created" and name in ("field", "from", "to")):
+            remedy = f"remove it, or write  on = {' or '.join(f'{kind!r}' for kind in kinds)}".replace("'", '"')
+            yield Problem(dotted([*key, name]), shown(trigger[name]), f'means nothing with on = "{on}"', remedy)
+
+
 _CARRIER_NEEDS = {
     "twilio": ("account_id", "auth_token"),
     "telnyx": ("public_key",),
@@ -254,6 +283,7 @@ def _trigger_consistency(name: str, trigger: Table) -> Iterator[Problem]:
                 message = 'means nothing with on = "created": a new record has no earlier value'
                 remedy = 'remove it, or write  on = "changed"'
                 yield Problem(dotted([*key, extra]), shown(trigger[extra]), message, remedy)
+    yield from _kind_of_trigger(key, trigger)
     if on == "changed" and isinstance(trigger.get("to"), str) and trigger.get("from") == trigger["to"]:
         message = 'is the same as "from", so the trigger would never fire'
         yield Problem(

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, and_, or_, select
 
 from config.models import Settings
 from worker.messages.claims import expire_leases
+from worker.messages.date_plans import fire_due_dates
+from worker.messages.decisions import reconsider
 from worker.messages.expiry import expire_messages
 from worker.runtime import Runtime
 from worker.schedule import abandoned, claim_due
@@ -27,6 +29,8 @@ class Hint(NamedTuple):
 def tick(runtime: Runtime) -> list[Hint]:
     """Claim due schedules, settle what vanished workers left, and say where there is work."""
     now = utcnow()
+    fire_due_dates(runtime, now)
+    reconsider(runtime)
     with writing(runtime.engine) as db:
         expire_leases(db, now)
         expire_messages(db, now)

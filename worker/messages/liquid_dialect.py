@@ -135,6 +135,14 @@ class TextEnvironment(Environment):
         self.add_filter("default", _default)
 
 
+class ConditionEnvironment(TextEnvironment):
+    """The same for conditions, where a missing field is no mistake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undefined = Undefined
+
+
 def refused_expressions(template: BoundTemplate) -> list[tuple[int, str]]:
     """Where in the source something is written that the library knows and a text may not use, and why not."""
     expressions = [expression for node in _nodes(template) for expression in node.expressions()]

@@ -7,9 +7,9 @@ page's own transaction. ``delivery`` and ``recording`` do the work; ``decisions`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -38,7 +38,7 @@ from worker.store.sql import any_of, insert
 from worker.store.tables import message
 
 if TYPE_CHECKING:
-    from worker.messages.triggers import TextIntent  # which loads the template engine
+    from worker.messages.triggers import Rule, TextIntent  # which loads the template engine
 
 __all__ = [
     "BatchVerdict",
@@ -187,13 +187,14 @@ def foresee(connection: Connection, account: str, intents: Sequence[TextIntent])
 def _intent_row(
     account: str,
     from_number: str,
-    batch_id: str,
+    batch_id: str | None,
     intent: TextIntent,
     policy: Policy,
     refused: dict[str, OptedOut],
     now: datetime,
 ) -> dict[str, Any]:
-    expires_at = now + (intent.expires_after or policy.expires_after)
+    due_at = now + (intent.delay or timedelta(0))
+    expires_at = due_at + (intent.expires_after or policy.expires_after)
     sender = intent.from_number or from_number
     view = MessageView(
         kind=MessageKind.SEND,
@@ -222,16 +223,69 @@ def _intent_row(
         "created_at": now,
         "expires_at": expires_at,
         "attempts": 0,
+        "urgent": intent.urgent,
         **(
             {
                 "state": MessageState.SUPPRESSED,
                 "reason": reason_text("template", intent.problem),
-                "due_at": now,
+                "due_at": due_at,
             }
             if intent.problem
-            else state_after(decide(view, now), now)
+            else state_after(decide(view, now), due_at)
         ),
     }
+
+
+def insert_planned(
+    connection: Connection, runtime: Runtime, rule: Rule, intents: Sequence[TextIntent], held: str, now: datetime
+) -> int:
+    """Put the texts of date triggers into the outbox, in the caller's transaction. Returns how many are new.
+
+    They belong to no sync run, so the blast guard does not count them. ``held``: why the breaker holds them, "" if not.
+    """
+    settings, stored = runtime.settings, 0
+    for intent in allowed_again(connection, {rule.name: rule}, intents, now):
+        configured = settings.connections[intent.connection]
+        account = settings.accounts[configured.account]
+        row = _intent_row(configured.account, account.from_number, None, intent, settings.policy, {}, now)
+        if not intent.problem:
+            row |= state_after(decide(fresh_view(connection, row, settings, now), now), row["due_at"])
+            if held and row["state"] == MessageState.QUEUED:
+                row |= state_after(decide(_waits(breaker=held), now), row["due_at"])
+        stored += not _insert_once(connection, row, "scheduler").duplicate
+    return stored
+
+
+def allowed_again(
+    connection: Connection, rules: Mapping[str, Rule], intents: Sequence[TextIntent], now: datetime
+) -> list[TextIntent]:
+    """Those whose rule lets the same record be texted again. What was not sent in the end does not count."""
+    limited = [intent for intent in intents if rules[intent.trigger].again != "always"]
+    if not limited:
+        return list(intents)
+    m = message.c
+    ids = sorted({intent.contact_id for intent in limited if intent.contact_id is not None})
+    rows = connection.execute(
+        select(m.trigger, m.connection, m.external_id, m.idempotency_key, m.created_at).where(
+            any_of(connection, m.contact_id, ids),
+            m.trigger.in_(sorted({intent.trigger for intent in limited})),
+            m.state.not_in((MessageState.CANCELLED, MessageState.SUPPRESSED, MessageState.EXPIRED)),
+        )
+    ).all()
+
+    def allowed(intent: TextIntent) -> bool:
+        again = rules[intent.trigger].again
+        if again == "always":
+            return True
+        record = (intent.trigger, intent.connection, intent.external_id)
+        before = [
+            row.created_at
+            for row in rows
+            if (row.trigger, row.connection, row.external_id) == record and row.idempotency_key != intent_key(intent)
+        ]
+        return not before or (isinstance(again, timedelta) and max(before) + again <= now)
+
+    return [intent for intent in intents if allowed(intent)]
 
 
 def settle_batch(
@@ -276,7 +330,7 @@ def _broken(
     """The triggers with texts there that must be held, and why."""
     if policy is None:
         return []
-    triggers = select(message.c.trigger.distinct()).where(
+    triggers = select(message.c.trigger).distinct().where(
         message.c.state == MessageState.HELD, message.c.trigger.is_not(None), *where
     )
     names = sorted(connection.execute(triggers).scalars())

@@ -78,7 +78,8 @@ def person_with(connection: Connection, settings: Settings, phone: str) -> Perso
         for row in found
         if row.connection in settings.connections
     )
-    return Person(records, _do_not_text(settings, records), tuple(_place(settings, record) for record in records))
+    places = tuple(place(settings, record.connection, record.properties) for record in records)
+    return Person(records, _do_not_text(settings, records), places)
 
 
 def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
@@ -99,16 +100,17 @@ def _do_not_text(settings: Settings, records: Iterable[Record]) -> str:
     return ""
 
 
-def _place(settings: Settings, record: Record) -> RecordPlace:
-    fields = settings.connections[record.connection].fields
+def place(settings: Settings, connection: str, properties: Mapping[str, Any]) -> RecordPlace:
+    """What a record says of its person's place."""
+    fields = settings.connections[connection].fields
     return RecordPlace(
-        _first(fields.time_zone, record.properties),
-        _first(fields.state, record.properties),
-        _first(fields.postal_code, record.properties),
+        first_filled(fields.time_zone, properties),
+        first_filled(fields.state, properties),
+        first_filled(fields.postal_code, properties),
     )
 
 
-def _first(names: Iterable[str], properties: Mapping[str, Any]) -> str:
+def first_filled(names: Iterable[str], properties: Mapping[str, Any]) -> str:
     """The first of the fields that holds something."""
     for name in names:
         key = property_named(name, properties)

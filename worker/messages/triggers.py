@@ -16,11 +16,16 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from config.models import Settings
+from worker.messages.conditions import holds
+from worker.messages.dates import DateRule
 from worker.messages.templates import Template, TemplateProblem, compile_template, context_for
 from worker.messages.values import property_named, value_text
 
 Kind: TypeAlias = Literal["created", "changed"]
 On: TypeAlias = Literal["created", "changed", "entered", "date"]
+
+
+ANY_TIME = DateRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,12 @@ class Rule:
     media: tuple[str, ...] = ()
     from_number: str | None = None
     expires_after: timedelta | None = None
+    condition: str | None = None
+    only_if: str | None = None
+    dates: DateRule = ANY_TIME
+    again: Literal["always", "never"] | timedelta = "always"
+    delay: timedelta | None = None
+    urgent: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -45,6 +56,8 @@ class Rule:
         The connections are left out, since the baseline is kept for each of them.
         """
         watched = [self.on, self.field, self.from_value, self.to_value]
+        if self.on in ("entered", "date"):
+            watched += [self.condition, str(self.dates)]
         return hashlib.blake2b(json.dumps(watched).encode(), digest_size=16).hexdigest()
 
 
@@ -83,6 +96,8 @@ class TextIntent:
     expires_after: timedelta | None
     occurrence: str
     problem: str = ""
+    delay: timedelta | None = None
+    urgent: bool = False
 
 
 def compile_rules(settings: Settings) -> dict[str, tuple[Rule, ...]]:
@@ -105,6 +120,12 @@ def compile_rules(settings: Settings) -> dict[str, tuple[Rule, ...]]:
             media=trigger.media,
             from_number=trigger.from_number,
             expires_after=trigger.expires_after,
+            condition=trigger.condition,
+            only_if=trigger.only_if,
+            dates=DateRule(trigger.offset or timedelta(0), trigger.at, trigger.every_year),
+            again=trigger.again,
+            delay=trigger.delay,
+            urgent=trigger.urgent,
         )
         for connection in dict.fromkeys(trigger.connections):
             rules[connection] = (*rules.get(connection, ()), rule)
@@ -113,11 +134,18 @@ def compile_rules(settings: Settings) -> dict[str, tuple[Rule, ...]]:
 
 def evaluate(rules: Iterable[Rule], event: RecordEvent) -> list[TextIntent]:
     """The texts that ``event`` calls for, in the order of the rules."""
-    return [_intent(rule, event) for rule in rules if _fires(rule, event)]
+    occurrence = "created" if event.kind == "created" else f"r{event.revision}"
+    intents = (write(rule, event, occurrence) for rule in rules if _fires(rule, event))
+    return [intent for intent in intents if intent is not None]
 
 
 def _fires(rule: Rule, event: RecordEvent) -> bool:
-    if rule.on != event.kind or event.connection not in rule.connections:
+    if event.connection not in rule.connections:
+        return False
+    if rule.on == "entered" and rule.condition is not None:
+        before = event.old is not None and _holds(rule.condition, event, event.old)
+        return not before and _holds(rule.condition, event, event.new)
+    if rule.on != event.kind:
         return False
     if rule.on == "created":
         return True
@@ -142,8 +170,19 @@ def _comparable(value: object) -> str:
     return unicodedata.normalize("NFC", value_text(value)).strip().casefold()
 
 
-def _intent(rule: Rule, event: RecordEvent) -> TextIntent:
-    contact = {"phone": event.phone, "full_name": event.full_name, "email": event.email}
+def _holds(condition: str, event: RecordEvent, properties: Mapping[str, Any]) -> bool:
+    return holds(condition, properties, _contact(event))
+
+
+def _contact(event: RecordEvent) -> dict[str, str]:
+    return {"phone": event.phone, "full_name": event.full_name, "email": event.email}
+
+
+def write(rule: Rule, event: RecordEvent, occurrence: str) -> TextIntent | None:
+    """The text of a rule that fires for ``event``; None where its ``only_if`` does not hold."""
+    if rule.only_if is not None and not _holds(rule.only_if, event, event.new):
+        return None
+    contact = _contact(event)
     text, problem = "", ""
     try:
         text = rule.template.render(context_for(event.new, event.old, contact))
@@ -159,6 +198,8 @@ def _intent(rule: Rule, event: RecordEvent) -> TextIntent:
         media=rule.media,
         from_number=rule.from_number,
         expires_after=rule.expires_after,
-        occurrence="created" if event.kind == "created" else f"r{event.revision}",
+        occurrence=occurrence,
         problem=problem,
+        delay=rule.delay,
+        urgent=rule.urgent,
     )

@@ -26,6 +26,7 @@ from worker.messages.policy import (
     Suppress,
 )
 from worker.messages.quiet_hours import rules_for
+from worker.messages.still_wanted import still_unwanted
 from worker.phones import mask
 from worker.store.models import MessageKind, MessageState
 from worker.store.sql import lock_account
@@ -59,6 +60,7 @@ def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Setting
         due_at=row["due_at"],
         phone_changed=phone_changed,
         contact_deleted=contact_deleted,
+        unwanted=None if contact_deleted else still_unwanted(connection, row, settings),
         to_number=phone,
         approved=row.get("approved_at") is not None,
         urgent=bool(row.get("urgent")),

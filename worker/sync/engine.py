@@ -16,6 +16,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import select, update
 
 from crm_adapters.base import Adapter, AdapterError, SourceIncomplete
+from worker.messages.date_plans import plan_existing
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import writing
 from worker.store.models import RunState, utcnow
@@ -213,6 +214,8 @@ class _Run:
                 values |= {"cursor": None}  # the next listing starts at the top
         elif state is RunState.INTERRUPTED:
             values |= {"next_run_at": now}  # the next tick goes on with it
+        if state is RunState.DONE and self.watch:
+            plan_existing(self.runtime, self.lease.connection, self.watch.unplanned, now)
         try:
             with writing(self.runtime.engine) as db:
                 verdict = None

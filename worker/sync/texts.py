@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import orjson
 from sqlalchemy import Connection, select, update
 
 from config.models import Settings
-from worker.messages.outbox import BatchVerdict, insert_intents, settle_batch
+from worker.messages.date_plans import PlannedRecord, date_rules, plan_records
+from worker.messages.outbox import BatchVerdict, allowed_again, insert_intents, settle_batch
+from worker.messages.people import first_filled
 from worker.messages.triggers import RecordEvent, Rule, TextIntent, compile_rules, evaluate
 from worker.store.sql import insert
 from worker.store.tables import trigger_state
@@ -69,6 +71,16 @@ class TriggerWatch:
                 },
             )
 
+    @property
+    def date_rules(self) -> list[Rule]:
+        """Those that are about dates: they need no baseline, since only future dates do anything."""
+        return date_rules(self.rules)
+
+    @property
+    def unplanned(self) -> list[Rule]:
+        """Date rules that are not active yet: the records that did not change in this run are not planned for them."""
+        return [rule for rule in self.date_rules if rule.name not in self.active_since]
+
     def intents(self, decision: Decision, now: datetime) -> list[TextIntent]:
         """The texts that a page's changes call for."""
         if not self.active_since:
@@ -77,12 +89,23 @@ class TriggerWatch:
         for change in decision.changes:
             rules = [rule for rule in self.rules if self._watches(rule, change)]
             if rules:
-                found += evaluate(rules, self._event(change, now))
+                found += [self._sender(intent, change) for intent in evaluate(rules, self._event(change, now))]
         return found
+
+    def _sender(self, intent: TextIntent, change: RecordChange) -> TextIntent:
+        """Unless the rule names a number: that of the record's owner, else the account's."""
+        configured = self.settings.connections[self.connection]
+        if intent.from_number is not None or not configured.owner_numbers:
+            return intent
+        owner = first_filled(configured.fields.owner, change.new).casefold()
+        numbers = {name.strip().casefold(): number for name, number in configured.owner_numbers.items()}
+        return replace(intent, from_number=numbers.get(owner))
 
     def queue(self, db: Connection, decision: Decision, batch_id: str, now: datetime) -> int:
         """Commit the intents with the page. They go nowhere before the run ends, see ``settle``."""
-        intents = self.intents(decision, now)
+        if self.date_rules and decision.mappings:
+            plan_records(db, self.settings, self.date_rules, self._planned(decision), now)
+        intents = allowed_again(db, {rule.name: rule for rule in self.rules}, self.intents(decision, now), now)
         if not intents:
             return 0
         connection = self.settings.connections[self.connection]
@@ -91,7 +114,7 @@ class TriggerWatch:
 
     def settle(self, db: Connection, batch_id: str, now: datetime) -> BatchVerdict:
         """At the end of a run: release its texts, or hold them all for approval when there are too many."""
-        return settle_batch(db, batch_id, self.settings.policy.blast_limit, now)
+        return settle_batch(db, batch_id, self.settings.policy.blast_limit, now, self.settings.policy)
 
     def complete(self, db: Connection, now: datetime) -> None:
         """A complete pull has ended: what it read is the baseline of every rule that was waiting for one."""
@@ -124,3 +147,14 @@ class TriggerWatch:
             revision=change.mapping.revision,
             at=now,
         )
+
+    def _planned(self, decision: Decision) -> list[PlannedRecord]:
+        return [
+            PlannedRecord(
+                self.connection,
+                draft.external_id,
+                draft.contact.phone if draft.contact is not None and not draft.deleted else "",
+                orjson.loads(draft.properties),
+            )
+            for draft in decision.mappings.values()
+        ]

@@ -1,0 +1,212 @@
+"""Plans of date triggers: one row a record, re-planned in the transaction in which its date changes.
+
+Firing takes a due plan, inserts its text and plans the next occurrence in one transaction, so that two schedulers, or
+one that is killed, cost and double nothing. A date that is past does nothing, whenever it is read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, and_, delete, or_, select, update
+
+from config.models import Settings
+from worker.messages import breaker, dates
+from worker.messages.dates import Due
+from worker.messages.outbox import insert_planned
+from worker.messages.people import place
+from worker.messages.places import places_of
+from worker.messages.triggers import RecordEvent, Rule, compile_rules, write
+from worker.messages.values import property_named
+from worker.runtime import Runtime
+from worker.store.db import writing
+from worker.store.sql import insert_many
+from worker.store.tables import contact, contact_mapping, date_plan
+
+PORTION = 200
+BACK_FILL = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRecord:
+    """A record as its plans need it. ``phone`` "": it has no contact, or is gone."""
+
+    connection: str
+    external_id: str
+    phone: str
+    properties: Mapping[str, Any]
+
+
+def date_rules(rules: Iterable[Rule]) -> list[Rule]:
+    """Those that are about dates."""
+    return [rule for rule in rules if rule.on == "date"]
+
+
+def next_due(rule: Rule, record: PlannedRecord, settings: Settings, now: datetime) -> Due | None:
+    """When the rule is next due for this record; None: never, as things are. Pure."""
+    name = property_named(rule.field or "", record.properties)
+    when = dates.parse_when(record.properties[name]) if name is not None else None
+    if when is None or not record.phone:
+        return None
+    connection = settings.connections[record.connection]
+    account = settings.accounts[connection.account]
+    places = places_of(record.phone, [place(settings, record.connection, record.properties)], account.time_zone)
+    return dates.due(when, rule.dates, places.zones, now)
+
+
+def plan_records(
+    connection: Connection, settings: Settings, rules: Sequence[Rule], records: Sequence[PlannedRecord], now: datetime
+) -> None:
+    """Plan these records anew, in the caller's transaction."""
+    rows = []
+    for record in records:
+        for rule in rules:
+            due = next_due(rule, record, settings, now)
+            rows.append(
+                {
+                    "trigger": rule.name,
+                    "connection": record.connection,
+                    "external_id": record.external_id,
+                    "occurrence": due.occurrence if due else "",
+                    "due_at": due.at if due else None,
+                }
+            )
+    insert_many(
+        connection,
+        date_plan,
+        rows,
+        unique=["trigger", "connection", "external_id"],
+        update=["occurrence", "due_at"],
+    )
+
+
+def plan_existing(runtime: Runtime, name: str, rules: Sequence[Rule], now: datetime) -> None:
+    """Plan every record of a connection, in portions. Doing it again changes nothing."""
+    last = 0
+    while rules and not runtime.stop.requested:
+        with writing(runtime.engine) as connection:
+            rows = connection.execute(
+                _records()
+                .where(contact_mapping.c.connection == name, contact_mapping.c.id > last)
+                .order_by(contact_mapping.c.id)
+                .limit(BACK_FILL)
+            ).all()
+            if not rows:
+                return
+            last = rows[-1].id
+            plan_records(connection, runtime.settings, rules, [_planned(row) for row in rows], now)
+
+
+def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
+    """Put the texts of due plans into the outbox. Returns how many plans were worked off."""
+    rules = {rule.name: rule for several in compile_rules(runtime.settings).values() for rule in date_rules(several)}
+    worked = 0
+    while worked < limit and not runtime.stop.requested:
+        with writing(runtime.engine) as connection:
+            portion = _fire(connection, runtime, rules, now)
+        worked += portion
+        if portion < PORTION:
+            break
+    return worked
+
+
+def _fire(connection: Connection, runtime: Runtime, rules: Mapping[str, Rule], now: datetime) -> int:
+    p = date_plan.c
+    plans = connection.execute(
+        select(date_plan)
+        .where(p.due_at <= now)
+        .order_by(p.due_at, p.id)
+        .limit(PORTION)
+        .with_for_update(skip_locked=True)
+    ).all()
+    records = _records_of(connection, plans)
+    for trigger, several in _grouped(plans).items():
+        rule = rules.get(trigger)
+        if rule is None:  # switched off: it is planned anew when it is switched on again
+            connection.execute(delete(date_plan).where(p.id.in_([plan.id for plan in several])))
+            continue
+        _fire_rule(connection, runtime, rule, several, records, now)
+    return len(plans)
+
+
+def _fire_rule(
+    connection: Connection,
+    runtime: Runtime,
+    rule: Rule,
+    plans: Sequence[Row[Any]],
+    records: Mapping[tuple[str, str], Row[Any]],
+    now: datetime,
+) -> None:
+    settings = runtime.settings
+    late = now - (rule.expires_after or settings.policy.expires_after)
+    intents = []
+    for plan in plans:
+        row = records.get((plan.connection, plan.external_id))
+        record = _planned(row) if row is not None else None
+        if row is None or record is None or not record.phone or plan.connection not in rule.connections:
+            connection.execute(delete(date_plan).where(date_plan.c.id == plan.id))
+            continue
+        if plan.due_at > late:
+            intent = write(rule, _event(row, record, now), plan.occurrence)
+            intents += [intent] if intent is not None else []
+        following = next_due(rule, record, settings, now)
+        values = {
+            "occurrence": following.occurrence if following else "",
+            "due_at": following.at if following else None,
+        }
+        connection.execute(update(date_plan).where(date_plan.c.id == plan.id).values(**values))
+    if intents:
+        held = breaker.check(connection, rule.name, settings.policy, now, more=len(intents)) or ""
+        insert_planned(connection, runtime, rule, intents, held, now)
+
+
+def _event(row: Row[Any], record: PlannedRecord, now: datetime) -> RecordEvent:
+    return RecordEvent(
+        connection=record.connection,
+        external_id=record.external_id,
+        contact_id=row.contact_id,
+        phone=record.phone,
+        full_name=row.full_name,
+        email=row.email,
+        kind="changed",
+        old=None,
+        new=record.properties,
+        revision=row.revision,
+        at=now,
+    )
+
+
+def _records() -> Any:
+    m = contact_mapping.c
+    return select(
+        m.id, m.connection, m.external_id, m.properties, m.deleted_at, m.revision, m.contact_id,
+        contact.c.phone, contact.c.full_name, contact.c.email,
+    ).select_from(contact_mapping.outerjoin(contact, contact.c.id == m.contact_id))  # fmt: skip
+
+
+def _records_of(connection: Connection, plans: Sequence[Row[Any]]) -> dict[tuple[str, str], Row[Any]]:
+    if not plans:
+        return {}
+    by_connection: dict[str, list[str]] = defaultdict(list)
+    for plan in plans:
+        by_connection[plan.connection].append(plan.external_id)
+    m = contact_mapping.c
+    wanted = or_(*(and_(m.connection == name, m.external_id.in_(ids)) for name, ids in by_connection.items()))
+    return {(row.connection, row.external_id): row for row in connection.execute(_records().where(wanted))}
+
+
+def _grouped(plans: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
+    grouped: dict[str, list[Row[Any]]] = defaultdict(list)
+    for plan in plans:
+        grouped[plan.trigger].append(plan)
+    return grouped
+
+
+def _planned(row: Row[Any]) -> PlannedRecord:
+    phone = "" if row.deleted_at is not None else row.phone or ""
+    return PlannedRecord(row.connection, row.external_id, phone, orjson.loads(row.properties))
