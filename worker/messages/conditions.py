@@ -1,6 +1,6 @@
 """Conditions over a CRM record, as Liquid writes them: ``status == 'ready' and balance > 0``. Pure.
 
-Fields are named as in texts. A field that is missing or empty is false, and equals nothing but ``blank``. A value that
+Fields are named as in texts. A field that is missing or empty is false, and equals nothing but ``nil``. A value that
 is a number, also one written as text, compares with numbers; a comparison that makes no sense is false.
 """
 

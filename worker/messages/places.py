@@ -1,17 +1,20 @@
 """Where a number's owner may be: the time zones and US states that count. Never a guess at one of several.
 
 What is known best comes first: the CRM's time zone, the CRM's state or ZIP code, the number itself (together with the
-account's zone where that is one of the number's), and last the account's zone alone. Where records disagree, or a state
-has two zones, all of them count, and the text goes only when it may in each.
+account's zone where that is one of the number's), and last the account's zone alone. Where these disagree, or a state
+has two zones, all of them count, and the text goes only when it may in each. The state of a US area code always counts:
+several states take it that whoever has such a number is theirs (Fla. Stat. 501.059(8)(d), for one).
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 # A number that could be in more zones than this says nothing of its owner's place: toll-free ones give 42.
@@ -32,6 +35,10 @@ _SHORT_ZONES = {"et": "eastern", "ct": "central", "mt": "mountain", "pt": "pacif
     for letter, name in (("e", "eastern"), ("c", "central"), ("m", "mountain"), ("p", "pacific"), ("ak", "alaska"))
     for kind in "sd"
 }
+# All of it must be known: "Central European Time" is not Central Time, nor "Mountain Standard Time (Mexico)" Mountain.
+_WRITTEN_ZONE = re.compile(
+    r"(?:\((?:gmt|utc)[^)]*\)_?)?(?P<name>[a-z]+)(?:_(?:standard|daylight))?(?:_time)?(?:_zone)?(?:_\(us(?:_&_canada)?\))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +79,21 @@ def places_of(phone: str, records: Iterable[RecordPlace] = (), account_zone: str
     for record in dict.fromkeys(records):
         known = _states_of(record, phone)
         states |= known
-        if (zone := zone_named(record.time_zone, american=phone.startswith("+1"))) is not None:
+        of_states = {zone for state in known for zone in us_states()[state].zones}
+        zone = zone_named(record.time_zone, american=phone.startswith("+1"))
+        if zone is not None:
             zones.add(zone)
             sources.add("the CRM's time zone")
-        elif known:
-            zones |= {zone for state in known for zone in us_states()[state].zones}
+        if known and zone not in of_states:  # a zone of one of the states says which of its zones it is
+            zones |= of_states
             sources.add("the CRM's state or ZIP code")
             if not phone.startswith("+1"):  # the state's letters may be those of another country's
                 zones |= set(number_zones(phone))
     if not zones:
         found, source = _zones_of_number(phone, account_zone)
         zones, sources = set(found), {source}
-    return Places(tuple(sorted(zones)), tuple(sorted(states or area_code_states(phone))), " and ".join(sorted(sources)))
+    states |= set(area_code_states(phone))
+    return Places(tuple(sorted(zones)), tuple(sorted(states)), " and ".join(sorted(sources)))
 
 
 def zone_named(text: str, *, american: bool = True) -> str | None:
@@ -97,8 +107,8 @@ def zone_named(text: str, *, american: bool = True) -> str | None:
         return _zone_names().get(cleaned)
     if not american or not cleaned:
         return None
-    word = _SHORT_ZONES.get(cleaned, cleaned.split("_")[0])
-    return _AMERICAN_ZONES.get(word)
+    written = _WRITTEN_ZONE.fullmatch(cleaned)
+    return _AMERICAN_ZONES.get(_SHORT_ZONES.get(cleaned, written["name"] if written else ""))
 
 
 def state_named(text: str) -> str | None:
@@ -126,7 +136,13 @@ def area_code_states(phone: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65_536)
 def number_zones(phone: str) -> tuple[str, ...]:
-    """All zones that numbers like ``phone`` are used in, most often one. Empty: not known."""
+    """All zones that numbers like ``phone`` are used in, most often one. Empty: not known.
+
+    Of US numbers the whole area code counts: people keep their number when they move, and where the library does not
+    know the next three digits, it names one of the area code's zones, not always the right one (219, 689).
+    """
+    if (known := _tables().area_zones.get(phone[2:5])) is not None and phone.startswith("+1"):
+        return known
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_number
 
@@ -163,6 +179,7 @@ def us_states() -> dict[str, UsState]:
 class _Tables:
     states: dict[str, UsState]
     area_codes: dict[str, tuple[str, ...]]
+    area_zones: dict[str, tuple[str, ...]]
     zip3: dict[int, tuple[str, ...]]
 
 
@@ -171,15 +188,26 @@ def _tables() -> _Tables:
     data = tomllib.loads(files("worker.messages").joinpath("data/us_places.toml").read_text("utf-8"))
     states = {code: UsState(code, row["name"], tuple(row["zones"])) for code, row in data.items() if code.isupper()}
     area_codes: dict[str, tuple[str, ...]] = {}
+    area_zones: dict[str, tuple[str, ...]] = {}
     zip3: dict[int, tuple[str, ...]] = {}
     for code in states:
         for area in data[code]["area_codes"]:
             area_codes[str(area)] = (*area_codes.get(str(area), ()), code)
+            area_zones[str(area)] = _area_zones(data[code], area)
         for span in data[code]["zip3"]:
             first, _, last = span.partition("-")
             for prefix in range(int(first), int(last or first) + 1):
                 zip3[prefix] = (*zip3.get(prefix, ()), code)
-    return _Tables(states, area_codes, zip3)
+    return _Tables(states, area_codes, area_zones, zip3)
+
+
+def _area_zones(state: Mapping[str, Any], area: int) -> tuple[str, ...]:
+    """All of the state's, unless the table says in which of them the area code lies."""
+    other = [zone for zone, areas in state.get("other_zones", {}).items() if area in areas]
+    usual = state.get("usual_zone")
+    if usual is None or area in state.get("split_codes", ()):
+        return tuple(state["zones"])
+    return tuple(other or [usual])
 
 
 @cache

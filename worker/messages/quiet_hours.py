@@ -20,7 +20,8 @@ from worker.messages.places import Places, zone_info
 
 # A week has every kind of day; one more on each side, since days begin at different times around the world.
 _DAYS_AHEAD = 9
-_SUNDAY = 6
+_SATURDAY, _SUNDAY = 5, 6
+_NEVER = (time(12), time(12))
 
 Span: TypeAlias = tuple[datetime, datetime]
 """From the first moment on, until just before the second. UTC."""
@@ -37,28 +38,36 @@ class Hours:
         """Open when both are."""
         return Hours(max(self.opens, other.opens), min(self.closes, other.closes))
 
+    def __str__(self) -> str:
+        return f"{self.opens:%H:%M} to {self.closes:%H:%M}" if self.opens < self.closes else "not at all"
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The hours of weekdays (Saturday is one) and of Sundays, and what they were made of, in words."""
+    """The hours of Monday to Friday, of Saturdays and of Sundays, and what they were made of, in words."""
 
     weekday: Hours
+    saturday: Hours
     sunday: Hours
     sources: tuple[str, ...] = ()
 
     def on(self, day: date) -> Hours:
         """The hours of that day."""
-        return self.sunday if day.weekday() == _SUNDAY else self.weekday
+        return {_SATURDAY: self.saturday, _SUNDAY: self.sunday}.get(day.weekday(), self.weekday)
 
     def narrowed(self, other: Rules) -> Rules:
         """Open when both are."""
         return Rules(
-            self.weekday.narrowed(other.weekday), self.sunday.narrowed(other.sunday), self.sources + other.sources
+            self.weekday.narrowed(other.weekday),
+            self.saturday.narrowed(other.saturday),
+            self.sunday.narrowed(other.sunday),
+            self.sources + other.sources,
         )
 
     def __str__(self) -> str:
-        week, sunday = (f"{one.opens:%H:%M} to {one.closes:%H:%M}" for one in (self.weekday, self.sunday))
-        return f"{week}, on Sundays {sunday}" if sunday != week else week
+        week = str(self.weekday)
+        days = (("Saturdays", str(self.saturday)), ("Sundays", str(self.sunday)))
+        return "".join([week, *(f", on {day} {hours}" for day, hours in days if hours != week)])
 
 
 def rules_for(policy: Policy, states: Iterable[str]) -> Rules | None:
@@ -105,7 +114,7 @@ def release_time(key: str, window: Span, spread: timedelta, expires_at: datetime
 @lru_cache(maxsize=512)
 def _rules(opens: time, closes: time, sunday: time, states: tuple[str, ...]) -> Rules:
     table = _table()
-    own = Rules(Hours(opens, closes), Hours(max(opens, sunday), closes), ("policy",))
+    own = Rules(Hours(opens, closes), Hours(opens, closes), Hours(max(opens, sunday), closes), ("policy",))
     rules = table["federal"].narrowed(own)
     for state in states:
         if state in table:
@@ -122,12 +131,16 @@ def _table() -> dict[str, Rules]:
 
 
 def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> Rules:
-    opens, closes = (time.fromisoformat(row.get(key, otherwise[key])) for key in ("from", "until"))
-    sunday = Hours(
-        time.fromisoformat(row["sunday_from"]) if "sunday_from" in row else opens,
-        time.fromisoformat(row["sunday_until"]) if "sunday_until" in row else closes,
-    )
-    return Rules(Hours(opens, closes), sunday, (row["source"],))
+    def hours(day: str, opens: time, closes: time) -> Hours:
+        named = (row.get(f"{day}from"), row.get(f"{day}until"))
+        return Hours(
+            *(time.fromisoformat(text) if text else usual for text, usual in zip(named, (opens, closes), strict=True))
+        )
+
+    week = hours("", time.fromisoformat(otherwise["from"]), time.fromisoformat(otherwise["until"]))
+    saturday = hours("saturday_", week.opens, week.closes)
+    sunday = Hours(*_NEVER) if row.get("no_sundays") else hours("sunday_", week.opens, week.closes)
+    return Rules(week, saturday, sunday, (row["source"],))
 
 
 def _spans(zone: str, rules: Rules, now: datetime, days: int) -> list[Span]:
