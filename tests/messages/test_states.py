@@ -99,7 +99,7 @@ def test_an_illegal_move_says_what_would_be_legal() -> None:
     with pytest.raises(IllegalMove) as caught:
         check(S.UNKNOWN, S.QUEUED, kind=SEND, ground=Ground.LOST)
     assert "a send cannot go from unknown to queued on the ground of lost" in str(caught.value)
-    assert "it can go to: accepted, confirmed, queued, rejected, suppressed" in str(caught.value)
+    assert "it can go to: accepted, cancelled, confirmed, queued, rejected, suppressed" in str(caught.value)
     with pytest.raises(IllegalMove, match="it can go to: nowhere"):
         check(S.EXPIRED, S.QUEUED)
 

@@ -39,14 +39,11 @@ def opt_outs(
 @app.command("opt-out")
 def opt_out(number: Number, why: Why = "entered by hand") -> None:
     """Text a number no more, from any account."""
-    from worker.messages.opt_outs import add_opt_out
-    from worker.store.db import writing
-    from worker.store.models import utcnow
+    from worker.messages.decisions import opt_out_number
 
     phone = _phone(number)
     runtime = open_store_runtime()
-    with writing(runtime.engine) as connection:
-        added = add_opt_out(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
+    added = opt_out_number(runtime, phone, source="cli", detail=why, actor=actor())
     say(
         f"{phone} is texted no more; texts that wait for it are not sent."
         if added

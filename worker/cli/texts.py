@@ -207,20 +207,21 @@ def resolve(
     what: Annotated[str, typer.Argument(metavar="MESSAGE_ID|NUMBER")],
     sent: Annotated[bool, typer.Option("--sent", help="The text is in the conversation: leave it.")] = False,
     resend: Annotated[bool, typer.Option("--resend", help="The text is not there: send it again.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="The text is not there, and is not wanted any more.")] = False,
     found_as: Annotated[str | None, typer.Option("--id", help="The contact is in VirtualText, under this id.")] = None,
     create: Annotated[bool, typer.Option("--create", help="The contact is not in VirtualText: create it.")] = False,
     account: AccountName = None,
     json: Json = False,
 ) -> None:
     """Settle an outcome that nobody knows, after a look at VirtualText: of a text, or of a contact's creation."""
-    if [sent, resend, found_as is not None, create].count(True) != 1:
-        usage("say one: --sent or --resend for a text; --id ID or --create for a contact")
+    if [sent, resend, drop, found_as is not None, create].count(True) != 1:
+        usage("say one: --sent, --resend or --drop for a text; --id ID or --create for a contact")
     runtime = open_store_runtime()
     try:
-        if sent or resend:
+        if sent or resend or drop:
             from worker.messages.outbox import resolve as resolve_message
 
-            resolve_message(runtime, what, "sent" if sent else "resend", actor=actor())
+            resolve_message(runtime, what, "sent" if sent else "resend" if resend else "drop", actor=actor())
         else:
             from worker.sync.resolving import resolve_contact
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from config.policy import Policy
 from worker.store.models import MessageKind, MessageState
-from worker.store.tables import message
+from worker.store.tables import message, message_event
 
 DAY = timedelta(hours=24)
 EARLIER_DAYS = 28
@@ -43,11 +43,13 @@ def check(connection: Connection, trigger: str, policy: Policy, now: datetime, *
     """Why further texts of ``trigger`` must be held now; None when they need not.
 
     ``more``: texts that are about to be added, and are not in the store yet. What a person has approved starts the
-    count anew, or every further text of that day would wait for a person, too.
+    count anew, or every further text of that day would wait for a person, too. Sending one text again does not.
     """
     since = now - DAY
     approved_at = connection.execute(
-        select(func.max(message.c.approved_at)).where(*_texts(trigger), message.c.created_at > since)
+        select(func.max(message_event.c.at))
+        .select_from(message.join(message_event, message_event.c.message_id == message.c.id))
+        .where(*_texts(trigger), message.c.created_at > since, message_event.c.reason.startswith("approved:"))
     ).scalar_one()
     reason = trips(
         _fired(connection, trigger, max(since, approved_at or since)) + more,

@@ -76,20 +76,26 @@ def cancel(
     return len(cancelled)
 
 
-def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"], actor: str) -> None:
-    """Settle an unknown message after a look at the conversation: it was sent, or it is to be sent again.
+def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend", "drop"], actor: str) -> None:
+    """Settle an unknown message after a look at the conversation: it was sent, or it is to be sent again, or dropped.
 
     Raises WrongState when it is not unknown (any more), LookupError when there is no such message.
     """
     now = utcnow()
     this = message.c.id == message_id
+    values: dict[str, Any] = {}
     with writing(runtime.engine) as connection:
         row = connection.execute(select(message.c.state).where(this)).one_or_none()
         if row is None:
             raise LookupError(f"there is no message {message_id}; `vtsync messages` lists them")
         if verdict == "sent":
-            after, values = MessageState.CONFIRMED, {}
+            after = MessageState.CONFIRMED
             reason = reason_text("resolved", f"{actor} found it in the conversation")
+        elif verdict == "drop":
+            after = MessageState.CANCELLED
+            reason = reason_text(
+                "dropped", f"{actor} did not find it in the conversation and does not want it any more"
+            )
         else:
             after, values = MessageState.QUEUED, _due_again(runtime, now)
             reason = reason_text("resend", f"{actor} asked to send it again")
@@ -122,18 +128,39 @@ def settle_review(
     the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).
     """
     now = utcnow()
+    words = "go on texting" if verdict == "continue" else "opted out"
     with writing(runtime.engine) as connection:
-        this = number_review.c.phone == phone
-        review = connection.execute(delete(number_review).where(this).returning(number_review.c.excerpt)).first()
-        if review is None:
+        ended = end_review(
+            connection, phone, words=f"{actor} read what the person wrote: {words}", actor=actor, now=now
+        )
+        if ended is None:
             raise LookupError(f"{phone} is not under review")
+        excerpt, released = ended
         if verdict == "opt_out":
-            detail = f'read as an opt-out: "{review.excerpt}"' if review.excerpt else "read as an opt-out"
+            detail = f'read as an opt-out: "{excerpt}"' if excerpt else "read as an opt-out"
             add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
-        words = "go on texting" if verdict == "continue" else "opted out"
-        reason = reason_text("reviewed", f"{actor} read what the person wrote: {words}")
-        held = message.c.to_number == phone
-        return release_holds(connection, "review", held, reason=reason, actor=actor, now=now)
+    return released
+
+
+def end_review(connection: Connection, phone: str, *, words: str, actor: str, now: datetime) -> tuple[str, int] | None:
+    """Nobody has to read what ``phone`` wrote any more; its texts are asked about again.
+
+    Returns what the person wrote and how many texts that releases; None when the number was not under review.
+    """
+    this = number_review.c.phone == phone
+    review = connection.execute(delete(number_review).where(this).returning(number_review.c.excerpt)).first()
+    if review is None:
+        return None
+    held, reason = message.c.to_number == phone, reason_text("reviewed", words)
+    return review.excerpt, release_holds(connection, "review", held, reason=reason, actor=actor, now=now)
+
+
+def opt_out_number(runtime: Runtime, phone: str, *, source: str, detail: str, actor: str) -> bool:
+    """Text ``phone`` (E.164) no more, on a person's word; this also settles its review. False: known already."""
+    now = utcnow()
+    with writing(runtime.engine) as connection:
+        end_review(connection, phone, words=f"{actor} opted the number out", actor=actor, now=now)
+        return add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
 
 
 def release_holds(

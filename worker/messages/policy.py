@@ -13,7 +13,8 @@ The first rule that applies decides; those that end a text come before those tha
 8. Its trigger fires far more often than it used to: held until a person approves.
 9. Its person may have asked to be left alone, in words of their own: held until a person has read them.
 10. Not due yet: held until then.
-11. Quiet hours where the person may be: held until they end; an urgent text goes all the same.
+11. Quiet hours where the person may be: held until they end; an urgent text goes all the same. So that texts stay in
+    their order, one waits with an earlier one to the same number that still waits for this.
 12. The person, or the account, had its day's number of texts: held until the first of them is a day old.
 
 Whether the account may be called at all is decided after this, where the request is made.
@@ -69,7 +70,8 @@ class MessageView:
     ``do_not_text``, ``no_consent``: the CRM record that says so, or that does not say yes; "" when nothing forbids it.
     ``approved``: a person let it go, or asked to send it again. ``breaker``: why its trigger is held, "" when not.
     ``duplicate_of``: the id of the message that said the same to the same number a short while ago.
-    ``quiet_hours``: None when texts go at any hour.
+    ``quiet_hours``: None when texts go at any hour. ``behind``: until when an earlier text to the same number waits
+    for quiet hours.
     """
 
     kind: MessageKind
@@ -89,6 +91,7 @@ class MessageView:
     breaker: str = ""
     review_since: datetime | None = None
     quiet_hours: QuietHours | None = None
+    behind: datetime | None = None
     full_caps: tuple[FullCap, ...] = ()
 
 
@@ -128,7 +131,7 @@ RELEASED_BY = {
     "approval": "vtsync approve",
     "breaker": "vtsync approve",
     "review": "a person's decision about the number, or its opt-out",
-    "time_zone": "a time zone in the configuration or the CRM",
+    "time_zone": "a time zone in the configuration or the CRM; asked about again every hour",
 }
 """What ends each hold that has no time. All of them also end when the text expires, or by `vtsync cancel`."""
 
@@ -198,6 +201,8 @@ def _not_yet(view: MessageView, now: datetime) -> Hold | None:
         held = _quiet(view, view.quiet_hours, now)
         if held is not None:
             return held
+        if view.behind is not None and now < view.behind and not _expires_by(view, view.behind):
+            return _until(view.behind, "order", "an earlier text to this number still waits for quiet hours", view)
     if view.full_caps:
         full = max(view.full_caps, key=lambda cap: cap.until)
         words = f"{full.whom} had {full.limit} texts within 24 hours, all that policy.{full.setting} allows"
@@ -227,9 +232,14 @@ def _quiet(view: MessageView, quiet: QuietHours, now: datetime) -> Hold | None:
 
 
 def _until(until: datetime, code: str, words: str, view: MessageView) -> Hold:
-    late = view.expires_at is not None and until >= view.expires_at
-    end = f"; by then it will have expired, at {_time(view.expires_at)}" if late and view.expires_at else ""
+    end = ""
+    if view.expires_at is not None and _expires_by(view, until):
+        end = f"; by then it will have expired, at {_time(view.expires_at)}"
     return Hold(until, code, f"{words}, so it waits until {_time(until)}{end}")
+
+
+def _expires_by(view: MessageView, at: datetime) -> bool:
+    return view.expires_at is not None and at >= view.expires_at
 
 
 def _clocks(places: Places, now: datetime) -> str:

@@ -191,5 +191,5 @@ def settle_advice(message_id: str) -> str:
     """How a person settles an unknown send."""
     return (
         f"look at the conversation in VirtualText, then `vtsync resolve {message_id} --sent`"
-        f" or `vtsync resolve {message_id} --resend`"
+        f" or `vtsync resolve {message_id} --resend` (or `--drop`)"
     )

@@ -3,7 +3,7 @@
     queued -> dispatching -> accepted -> confirmed -> delivered | failed
        |           |-> rejected | suppressed          (a definite answer)
        |           |-> queued                         (provably not sent)
-       |           '-> unknown -> confirmed | queued  (an echo settles it, or a person)
+       |           '-> unknown -> confirmed | queued | cancelled  (an echo settles it, or a person)
        '-> held -> queued;  queued, held -> suppressed | expired | cancelled
 
 A send that may have gone out never goes back to ``queued`` by itself. A record texts nobody, so it is tried again,
@@ -109,6 +109,8 @@ EDGES: tuple[Edge, ...] = (
     # A person asked to send it again; or the answer of a worker that was given up for lost came late and proves that
     # nothing was sent.
     _edge(_S.UNKNOWN, _S.QUEUED, _G.PERSON, _G.NOT_SENT),
+    # A person did not find it in the conversation, and does not want it any more.
+    _edge(_S.UNKNOWN, _S.CANCELLED, _G.PERSON),
     # The same late answer, with another content.
     _edge(_S.UNKNOWN, _S.ACCEPTED, _G.ANSWER),
     _edge(_S.UNKNOWN, _S.REJECTED, _G.ANSWER, _G.NOT_SENT),

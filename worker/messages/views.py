@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from config.models import Settings
 from config.policy import Policy
-from worker.messages.moves import reason_text
+from worker.messages.moves import has_reason, reason_text
 from worker.messages.opt_outs import opted_out
 from worker.messages.people import Person, person_with
 from worker.messages.places import Places, places_of
@@ -71,6 +71,7 @@ def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Setting
             select(number_review.c.since).where(number_review.c.phone == phone)
         ).scalar_one_or_none(),
         quiet_hours=quiet_hours(settings, row["account"], phone, person),
+        behind=_behind(connection, row, now),
         full_caps=_full_caps(connection, row, policy, now),
     )
 
@@ -184,6 +185,21 @@ def _duplicate(connection: Connection, row: Mapping[str, Any], policy: Policy, n
         .limit(1)
     ).scalar_one_or_none()
     return found or ""
+
+
+def _behind(connection: Connection, row: Mapping[str, Any], now: datetime) -> datetime | None:
+    """Until when earlier texts of this conversation wait for quiet hours; a new one would overtake them."""
+    waits = select(func.max(message.c.due_at)).where(
+        message.c.to_number == row["to_number"],
+        message.c.account == row["account"],
+        message.c.kind == MessageKind.SEND,
+        message.c.state == MessageState.QUEUED,
+        message.c.id < row["id"],  # ids are in the order of time
+        message.c.due_at > now,
+        has_reason("quiet_hours"),
+    )
+    until: datetime | None = connection.execute(waits).scalar_one()
+    return until
 
 
 def _record_changes(connection: Connection, row: Mapping[str, Any]) -> tuple[bool, bool]:
