@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+
 from config.models import Settings
 from crm_adapters.base import (
     Adapter,
@@ -20,6 +22,9 @@ from crm_adapters.base import (
 )
 from worker.forward.outcome import Again, Done, GivenUp, Outcome
 from worker.messages.announce import EventType
+from worker.messages.opt_outs import opted_out
+from worker.runtime import Runtime
+from worker.store.db import reading
 from worker.sync.adapters import build_adapter
 
 RETRY = "then `vtsync forwards retry`"
@@ -39,20 +44,16 @@ def writer(settings: Settings, connection: str) -> Iterator[WritesMessages]:
 
 
 def deliver(
-    adapter: WritesMessages,
-    settings: Settings,
-    connection: str,
-    external_id: str,
-    event_id: str,
-    event: Mapping[str, Any],
+    runtime: Runtime, adapter: WritesMessages, connection: str, external_id: str, event_id: str, payload: str
 ) -> Outcome:
     """Write one event to one record. Doing it twice writes it once."""
+    event = orjson.loads(payload)
     try:
         if event["type"] in (EventType.CONTACT_OPTED_OUT, EventType.CONTACT_OPTED_IN):
-            rule = settings.connections[connection].do_not_text
+            rule = runtime.settings.connections[connection].do_not_text
             if rule is None:
                 return GivenUp(f"connections.{connection}.do_not_text names no field any more; set it, {RETRY}")
-            adapter.set_do_not_text(external_id, rule.field, event["type"] == EventType.CONTACT_OPTED_OUT)
+            adapter.set_do_not_text(external_id, rule.field, _has_opted_out(runtime, event["data"]["phone"]))
         else:
             adapter.log_message(external_id, as_message(event_id, event))
     except AdapterError as error:
@@ -62,14 +63,21 @@ def deliver(
     return Done()
 
 
+def _has_opted_out(runtime: Runtime, phone: str) -> bool:
+    """As it is now: an event that was delayed, or is tried again by hand, must not bring back what was so once."""
+    with reading(runtime.engine) as connection:
+        return bool(opted_out(connection, [phone]))
+
+
 def outcome_of(error: AdapterError) -> Outcome:
     """What an adapter's error means."""
     if isinstance(error, RecordGone):
         return GivenUp(str(error))
     if isinstance(error, CredentialsRejected | SourceInvalid):
         return GivenUp(f"{error}; {RETRY}")
+    away = isinstance(error, SourceUnavailable)
     after = error.retry_after if isinstance(error, SourceUnavailable) else None
-    return Again(str(error), None if after is None else timedelta(seconds=after))
+    return Again(str(error), None if after is None else timedelta(seconds=after), away=away)
 
 
 def as_message(event_id: str, event: Mapping[str, Any]) -> CrmMessage:

@@ -9,7 +9,7 @@ from worker.forward.targets import Event, records_of, targets
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import ForwardState, utcnow
-from worker.store.sql import any_of, insert_many
+from worker.store.sql import any_of, insert_many, lock_account
 from worker.store.tables import forward, public_event
 
 PORTION = 500
@@ -19,11 +19,10 @@ def fan_out(runtime: Runtime) -> int:
     """Take one portion of announcements, in one transaction. Returns how many those were. Safe in many workers."""
     now, settings = utcnow(), runtime.settings
     with writing(runtime.engine) as connection:
+        # One at a time: a CRM record is told of things in the order in which the deliveries are made.
+        lock_account(connection, "fan out")
         rows = connection.execute(
-            select(public_event)
-            .order_by(public_event.c.at, public_event.c.id)
-            .limit(PORTION)
-            .with_for_update(skip_locked=True)
+            select(public_event).order_by(public_event.c.at, public_event.c.id).limit(PORTION)
         ).all()
         events = [Event(row.id, row.type, row.at, row.account, row.phone, orjson.loads(row.payload)) for row in rows]
         records = records_of(connection, settings, (event.phone for event in events))

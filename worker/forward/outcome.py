@@ -19,10 +19,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Not now; ``words`` say why. ``after``: the receiver said when."""
+    """Not now; ``words`` say why. ``after``: the receiver said when. ``away``: it takes nothing else now, either."""
 
     words: str
     after: timedelta | None = None
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,12 @@ class GivenUp:
     words: str
 
 
-Outcome = Done | Again | GivenUp
+@dataclass(frozen=True, slots=True)
+class NotTried:
+    """Claimed, and given back: the worker stops, or the receiver is away."""
+
+
+Outcome = Done | Again | GivenUp | NotTried
 
 
 def next_try(outcome: Again, attempt: int, now: datetime, jitter: float) -> datetime | None:

@@ -543,6 +543,7 @@ class Forward(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("event_id", "target", name="uq_forward_event_target"),
         Index("ix_forward_due", "state", "due_at"),
+        Index("ix_forward_target", "target", "state", "due_at"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)

@@ -71,6 +71,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("forward", schema=None) as batch_op:
         batch_op.create_index("ix_forward_due", ["state", "due_at"], unique=False)
+        batch_op.create_index("ix_forward_target", ["target", "state", "due_at"], unique=False)
 
     op.create_table(
         "heartbeat",
@@ -199,6 +200,7 @@ def downgrade() -> None:
 
     op.drop_table("inbound_message")
     with op.batch_alter_table("forward", schema=None) as batch_op:
+        batch_op.drop_index("ix_forward_target")
         batch_op.drop_index("ix_forward_due")
 
     op.drop_table("heartbeat")
