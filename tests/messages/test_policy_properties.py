@@ -1,0 +1,247 @@
+"""What must hold whatever is asked: the policy against a naive reading of the rules, minute by minute."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from config.policy import Policy
+from worker.messages.opt_outs import OptedOut
+from worker.messages.places import RecordPlace, places_of
+from worker.messages.policy import Expire, FullCap, Go, Hold, MessageView, QuietHours, Suppress, decide
+from worker.messages.quiet_hours import next_window, release_time, rules_for
+from worker.store.models import MessageKind
+
+E, C, M, P = "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"
+
+# By hand: the zones that a number may be in, and its state.
+NUMBERS: dict[str, tuple[set[str], str]] = {
+    "+12125550100": ({E}, "NY"),
+    "+13055550100": ({E}, "FL"),
+    "+18505550100": ({E, C}, "FL"),
+    "+12195550100": ({C}, "IN"),
+    "+15025550100": ({E}, "KY"),
+    "+12705550100": ({E, C}, "KY"),
+    "+15125550100": ({C}, "TX"),
+    "+19155550100": ({M}, "TX"),
+    "+16025550100": ({"America/Phoenix"}, "AZ"),
+    "+19285550100": ({"America/Phoenix", M}, "AZ"),
+    "+12055550100": ({C}, "AL"),
+    "+14015550100": ({E}, "RI"),
+    "+18015550100": ({M}, "UT"),
+    "+19075550100": ({"America/Anchorage", "America/Adak"}, "AK"),
+    "+18085550100": ({"Pacific/Honolulu"}, "HI"),
+    "+16715550100": ({"Pacific/Guam"}, "GU"),
+    "+17095550100": ({"America/St_Johns", "America/Halifax"}, ""),
+    "+447911123456": ({"Europe/London"}, ""),
+    "+819012345678": ({"Asia/Tokyo"}, ""),
+    "+18005550100": ({E, C, M, P, "Pacific/Honolulu", "Pacific/Guam"}, ""),
+}
+STATES: dict[str, set[str]] = {"": set(), "CA": {P}, "OK": {C}, "TN": {E, C}, "RI": {E}, "MS": {C}, "WA": {P}}
+ZONES: dict[str, set[str]] = {"": set(), "America/Denver": {M}, "Eastern Time (US & Canada)": {E}, "UTC": set()}
+
+MINUTES = st.timedeltas(timedelta(0), timedelta(days=380)).map(lambda later: datetime(2025, 12, 20, tzinfo=UTC) + later)
+TABLE = tomllib.loads(files("worker.messages").joinpath("data/us_quiet_hours.toml").read_text("utf-8"))
+HOURS = st.times().map(lambda at: at.replace(second=0, microsecond=0))
+POLICIES = st.builds(Policy, text_from=HOURS, text_until=HOURS, sunday_from=HOURS) | st.just(Policy())
+DAY_HOURS = st.builds(
+    Policy,
+    text_from=st.integers(4, 12).map(time),
+    text_until=st.integers(13, 23).map(time),
+    sunday_from=st.integers(4, 14).map(time),
+)
+
+
+def possible(number: str, zone: str, state: str) -> tuple[set[str], set[str]]:
+    """The zones in which the person may be, and the states whose rules count, read by hand."""
+    by_number, own_state = NUMBERS[number]
+    known = ZONES[zone] | (STATES[state] if not ZONES[zone] & STATES[state] else set())
+    if zone.startswith("Eastern") and not number.startswith("+1"):
+        known = STATES[state]
+    return known or by_number, {one for one in (own_state, state) if one}
+
+
+def naively_open(at: datetime, zones: set[str], states: set[str], policy: Policy) -> bool:
+    """Whether the clocks of all zones show a time that every rule allows."""
+    rules = [TABLE["federal"], *(TABLE["states"][state] for state in states if state in TABLE["states"])]
+    for zone in zones:
+        local = at.astimezone(ZoneInfo(zone))
+        clock, day = f"{local:%H:%M}", f"{local:%A}".lower()
+        if not policy.text_from <= local.time() < policy.text_until:
+            return False
+        if day == "sunday" and local.time() < policy.sunday_from:
+            return False
+        for rule in rules:
+            if day == "sunday" and rule.get("no_sundays"):
+                return False
+            opens = rule.get(f"{day}_from", rule.get("from", "08:00"))
+            closes = rule.get(f"{day}_until", rule.get("until", "21:00"))
+            if not opens <= clock < closes:
+                return False
+    return True
+
+
+def asked(number: str, zone: str, state: str, policy: Policy, **more: Any) -> MessageView:
+    places = places_of(number, [RecordPlace(zone, state)])
+    rules = rules_for(policy, places.states)
+    assert rules is not None
+    quiet = QuietHours(rules, places, policy.release_jitter)
+    return MessageView(MessageKind.SEND, None, None, to_number=number, quiet_hours=quiet, **more)
+
+
+PEOPLE = st.tuples(st.sampled_from(sorted(NUMBERS)), st.sampled_from(sorted(ZONES)), st.sampled_from(sorted(STATES)))
+
+
+@given(PEOPLE, MINUTES, POLICIES)
+@settings(max_examples=200, deadline=None)
+def test_no_text_goes_while_any_clock_that_may_be_the_persons_shows_a_quiet_hour(
+    person: tuple[str, str, str], now: datetime, policy: Policy
+) -> None:
+    if isinstance(decide(asked(*person, policy), now), Go):
+        assert naively_open(now, *possible(*person), policy)
+
+
+@given(PEOPLE, MINUTES, DAY_HOURS)
+@settings(max_examples=80, deadline=None)
+@example(("+12125550100", "", ""), datetime(2026, 3, 8, 12, tzinfo=UTC), Policy(text_from=time(8), sunday_from=time(8)))
+def test_a_hold_ends_at_the_first_minute_that_is_open_everywhere(
+    person: tuple[str, str, str], now: datetime, policy: Policy
+) -> None:
+    view = asked(*person, policy)
+    assert view.quiet_hours is not None
+    zones, states = set(view.quiet_hours.places.zones), set(view.quiet_hours.places.states)
+    window = next_window(view.quiet_hours.places, view.quiet_hours.rules, now)
+    minute = now.replace(second=0, microsecond=0)
+    opened = naively_open(minute, zones, states, policy)
+    assert opened == (window is not None and window[0] <= now)
+    if window is not None and not opened:
+        assert naively_open(window[0], zones, states, policy)
+        assert not naively_open(window[0] - timedelta(minutes=1), zones, states, policy)
+        waits = int((window[0] - minute) / timedelta(minutes=67))
+        assert not any(
+            naively_open(minute + timedelta(minutes=67) * step, zones, states, policy) for step in range(waits)
+        )
+
+
+@given(
+    PEOPLE,
+    MINUTES,
+    POLICIES,
+    st.fixed_dictionaries(
+        {
+            "urgent": st.booleans(),
+            "approved": st.booleans(),
+            "expires_at": st.none() | MINUTES,
+            "due_at": st.none() | MINUTES,
+            "behind": st.none() | MINUTES,
+            "review_since": st.none() | MINUTES,
+            "batch_verdict": st.sampled_from(["none", "open", "over_limit", "approved"]),
+            "breaker": st.sampled_from(["", "it runs wild"]),
+            "duplicate_of": st.sampled_from(["", "0123"]),
+            "unwanted": st.sampled_from([None, ("moved", "its date moved")]),
+            "phone_changed": st.booleans(),
+            "contact_deleted": st.booleans(),
+        }
+    ),
+    st.sampled_from(["opted_out", "do_not_text", "no_consent"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_nothing_lets_a_text_go_to_somebody_who_said_no(
+    person: tuple[str, str, str], now: datetime, policy: Policy, facts: dict[str, Any], refusal: str
+) -> None:
+    expires_at = facts.pop("expires_at")
+    view = replace(asked(*person, policy, **facts), expires_at=expires_at)
+    decide(view, now)  # whatever it is, it is decided
+    no: Any = OptedOut(now, "relay") if refusal == "opted_out" else "the record"
+    refused = decide(replace(view, **{refusal: no}), now)
+    assert isinstance(refused, Suppress)
+    assert refused.code == refusal
+
+
+@given(
+    PEOPLE,
+    MINUTES,
+    POLICIES,
+    st.timedeltas(timedelta(0), timedelta(days=12)),
+    st.lists(st.timedeltas(timedelta(seconds=1), timedelta(days=1)), max_size=2),
+    st.none() | st.timedeltas(timedelta(0), timedelta(days=3)),
+    st.none() | st.timedeltas(timedelta(0), timedelta(hours=15)),
+)
+@settings(max_examples=200, deadline=None)
+def test_every_wait_ends(
+    person: tuple[str, str, str],
+    now: datetime,
+    policy: Policy,
+    lasts: timedelta,
+    caps: list[timedelta],
+    due_in: timedelta | None,
+    behind: timedelta | None,
+) -> None:
+    """In a release, in its expiry, or in a wait for somebody with a name; and time passes from one hold to the next."""
+    full = [FullCap("somebody", "max_per_contact", 1, now + cap) for cap in caps]
+    view = asked(*person, policy, due_at=None if due_in is None else now + due_in)
+    view = replace(view, expires_at=now + lasts, behind=None if behind is None else now + behind)
+    for _ in range(12):
+        decision = decide(replace(view, full_caps=tuple(cap for cap in full if cap.until > now)), now)
+        if not isinstance(decision, Hold):
+            assert isinstance(decision, Go | Expire)
+            return
+        if decision.until is None:
+            assert decision.code == "time_zone"
+            return
+        assert decision.until > now
+        now = decision.until
+    raise AssertionError(f"it waits for ever: {decision}")
+
+
+@given(
+    st.sampled_from(sorted(NUMBERS)),
+    MINUTES,
+    st.timedeltas(timedelta(seconds=1), timedelta(hours=12)),
+    st.timedeltas(timedelta(0), timedelta(hours=2)),
+    st.none() | st.timedeltas(timedelta(seconds=-1), timedelta(hours=24)),
+)
+@settings(max_examples=100)
+def test_the_spread_is_a_numbers_own_and_stays_in_the_window(
+    number: str, start: datetime, length: timedelta, spread: timedelta, lasts: timedelta | None
+) -> None:
+    expires_at = None if lasts is None else start + lasts
+    window = (start, start + length)
+    at = release_time(number, window, spread, expires_at)
+    assert at == release_time(number, window, spread, expires_at)
+    assert start <= at < start + length
+    assert at - start <= spread
+    if expires_at is not None and expires_at > start:
+        assert at < expires_at
+
+
+def test_the_spread_uses_the_whole_time() -> None:
+    start = datetime(2026, 6, 3, 16, tzinfo=UTC)
+    window, spread = (start, start + timedelta(hours=11)), timedelta(minutes=15)
+    minutes = {
+        (release_time(f"+1415555{n:04d}", window, spread, None) - start) // timedelta(minutes=1) for n in range(400)
+    }
+    assert minutes == set(range(15))
+
+
+@given(PEOPLE, MINUTES, st.timedeltas(timedelta(0), timedelta(days=1)))
+@settings(max_examples=100, deadline=None)
+def test_two_texts_to_one_number_go_in_their_order(
+    person: tuple[str, str, str], now: datetime, later: timedelta
+) -> None:
+    """The second is made while the first waits, in the night or in the spread after it: it never overtakes it."""
+    view = asked(*person, Policy())
+    first = decide(view, now)
+    if not isinstance(first, Hold) or first.until is None or now + later >= first.until:
+        return
+    second = decide(replace(view, behind=first.until), now + later)
+    assert isinstance(second, Hold)
+    assert second.until is not None
+    assert second.until >= first.until
