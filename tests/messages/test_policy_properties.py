@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from config.policy import Policy
 from worker.messages.opt_outs import OptedOut
 from worker.messages.places import RecordPlace, places_of
 from worker.messages.policy import Expire, FullCap, Go, Hold, MessageView, QuietHours, Suppress, decide
-from worker.messages.quiet_hours import next_window, release_time, rules_for
+from worker.messages.quiet_hours import Hours, Rules, next_window, release_time, rules_for
 from worker.store.models import MessageKind
 
 E, C, M, P = "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"
@@ -50,7 +50,27 @@ ZONES: dict[str, set[str]] = {"": set(), "America/Denver": {M}, "Eastern Time (U
 MINUTES = st.timedeltas(timedelta(0), timedelta(days=380)).map(lambda later: datetime(2025, 12, 20, tzinfo=UTC) + later)
 TABLE = tomllib.loads(files("worker.messages").joinpath("data/us_quiet_hours.toml").read_text("utf-8"))
 HOURS = st.times().map(lambda at: at.replace(second=0, microsecond=0))
-POLICIES = st.builds(Policy, text_from=HOURS, text_until=HOURS, sunday_from=HOURS) | st.just(Policy())
+THE_LAW = Policy(text_from=time(0), text_until=time(23, 59), sunday_from=time(0))
+POLICIES = (
+    st.just(THE_LAW) | st.just(Policy()) | st.builds(Policy, text_from=HOURS, text_until=HOURS, sunday_from=HOURS)
+)
+
+
+def _moment(day: date, clock: time, zone: str, early: bool, fold: int) -> datetime:
+    local = datetime.combine(day, clock, ZoneInfo(zone)).replace(fold=fold)
+    return local.astimezone(UTC) - timedelta(minutes=early)
+
+
+# Full hours and the minutes before them, on days of every kind: where the rules change their minds.
+EDGES = st.builds(
+    _moment,
+    st.sampled_from([date(2026, 3, 7), date(2026, 3, 8), date(2026, 6, 3), date(2026, 6, 6), date(2026, 6, 7)])
+    | st.sampled_from([date(2026, 10, 31), date(2026, 11, 1), date(2026, 1, 7), date(2026, 3, 29)]),
+    st.sampled_from([8, 9, 10, 12, 17, 18, 20, 21]).map(time) | st.integers(0, 23).map(time),
+    st.sampled_from([E, C, M, P, "America/Phoenix", "Pacific/Honolulu", "Europe/London"]),
+    st.booleans(),
+    st.sampled_from([0, 1]),
+)
 DAY_HOURS = st.builds(
     Policy,
     text_from=st.integers(4, 12).map(time),
@@ -99,8 +119,8 @@ def asked(number: str, zone: str, state: str, policy: Policy, **more: Any) -> Me
 PEOPLE = st.tuples(st.sampled_from(sorted(NUMBERS)), st.sampled_from(sorted(ZONES)), st.sampled_from(sorted(STATES)))
 
 
-@given(PEOPLE, MINUTES, POLICIES)
-@settings(max_examples=200, deadline=None)
+@given(PEOPLE, EDGES, POLICIES)
+@settings(max_examples=1200, deadline=None)
 def test_no_text_goes_while_any_clock_that_may_be_the_persons_shows_a_quiet_hour(
     person: tuple[str, str, str], now: datetime, policy: Policy
 ) -> None:
@@ -108,8 +128,8 @@ def test_no_text_goes_while_any_clock_that_may_be_the_persons_shows_a_quiet_hour
         assert naively_open(now, *possible(*person), policy)
 
 
-@given(PEOPLE, MINUTES, DAY_HOURS)
-@settings(max_examples=80, deadline=None)
+@given(PEOPLE, MINUTES | EDGES, st.just(THE_LAW) | DAY_HOURS)
+@settings(max_examples=150, deadline=None)
 @example(("+12125550100", "", ""), datetime(2026, 3, 8, 12, tzinfo=UTC), Policy(text_from=time(8), sunday_from=time(8)))
 def test_a_hold_ends_at_the_first_minute_that_is_open_everywhere(
     person: tuple[str, str, str], now: datetime, policy: Policy
@@ -220,6 +240,25 @@ def test_the_spread_is_a_numbers_own_and_stays_in_the_window(
     assert at - start <= spread
     if expires_at is not None and expires_at > start:
         assert at < expires_at
+
+
+def test_an_hour_that_comes_twice_opens_late_and_closes_early() -> None:
+    """In New York 1:30 comes twice on that Sunday. Before the law's 8:00 it can only be asked of the configuration."""
+    places = places_of("+819012345678", [RecordPlace(E)])
+    early, late = (datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6))
+    only = Hours(time(1, 30), time(3)), Hours(time(0), time(1, 30))
+    opening, closing = (next_window(places, Rules(hours, hours, hours), early - timedelta(hours=1)) for hours in only)
+    assert opening is not None
+    assert opening[0] == late
+    assert closing is not None
+    assert closing[1] == early
+
+
+def test_an_hour_that_is_skipped_opens_at_the_skip() -> None:
+    places = places_of("+819012345678", [RecordPlace(E)])
+    hours = Hours(time(2, 30), time(5))
+    window = next_window(places, Rules(hours, hours, hours), datetime(2026, 3, 8, 5, tzinfo=UTC))
+    assert window == (datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 3, 8, 9, tzinfo=UTC))
 
 
 def test_the_spread_uses_the_whole_time() -> None:
