@@ -24,13 +24,25 @@ THEM = number(0)
 
 def inbound(text: str | None = "Hello", message_id: str | None = "in1", **more: Any) -> dict[str, Any]:
     """A reply, as documented."""
-    body = {"ToNumber": US, "FromNumber": THEM, "MessageBody": text, "MessageDirection": "in", "Media": []}
+    body: dict[str, Any] = {
+        "ToNumber": US,
+        "FromNumber": THEM,
+        "MessageBody": text,
+        "MessageDirection": "in",
+        "Media": [],
+    }
     return body | ({"MessageID": message_id} if message_id else {}) | more
 
 
 def echo(text: str = "hello", message_id: str | None = "out1", to: str = THEM, **more: Any) -> dict[str, Any]:
     """A text of ours, as documented."""
-    body = {"ToNumber": to, "FromNumber": US, "MessageBody": text, "MessageDirection": "out", "Media": []}
+    body: dict[str, Any] = {
+        "ToNumber": to,
+        "FromNumber": US,
+        "MessageBody": text,
+        "MessageDirection": "out",
+        "Media": [],
+    }
     return body | ({"MessageID": message_id} if message_id else {}) | more
 
 

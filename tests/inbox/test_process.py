@@ -7,12 +7,13 @@ import threading
 from collections import Counter
 from datetime import datetime
 
+import orjson
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from tests.inbox.conftest import Inbox, inbound
 from worker.inbox.events import Apply, Claimed, Handled, Incoming, claim, store
-from worker.inbox.intake import BatchIntake, Overloaded
+from worker.inbox.intake import BATCH, BatchIntake, Overloaded
 from worker.inbox.process import ATTEMPTS, Report, process_due, wait_before
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
@@ -94,6 +95,44 @@ def test_a_lease_that_was_lost_leaves_nothing_behind(inbox: Inbox) -> None:
         assert connection.execute(select(opt_out)).all() == []
 
 
+def test_what_the_store_refuses_fails_alone(inbox: Inbox) -> None:
+    fill(inbox.engine, 3)
+
+    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+        def apply(connection: Connection, now: datetime) -> Handled:
+            phone = "twice" if event.id == 2 else f"n{event.id}"
+            row = {"phone": phone, "since": now, "source": "cli", "detail": ""}
+            for _ in range(2 if event.id == 2 else 1):  # the second is an IntegrityError
+                connection.execute(insert(opt_out).values(row))
+            return Handled(InboxState.DONE)
+
+        return apply
+
+    assert process_due(inbox.runtime, {"relay": prepare}, 100) == Report(done=2, waiting=1)
+    assert len(inbox.rows(opt_out)) == 2
+    (waiting,) = [event for event in inbox.events() if event.state == "new"]
+    assert "IntegrityError" in waiting.detail
+
+
+def test_workers_whose_events_cross_do_not_wait_for_each_other(
+    inbox: Inbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of two portions come in opposite orders: locked as they come, PostgreSQL would end one of them."""
+    numbers = [f"+1415555{2000 + n}" for n in range(20)]
+    monkeypatch.setattr("worker.inbox.process.PORTION", 20)
+    texts = [inbound(f"{n}", f"in{n}", FromNumber=numbers[n if n < 20 else 39 - n]) for n in range(40)]
+    with writing(inbox.engine) as connection:
+        store(connection, [Incoming("relay", "main", orjson.dumps(one).decode(), utcnow()) for one in texts])
+    threads = [threading.Thread(target=inbox.process) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(event.state for event in inbox.events()) == {"done": 40}
+    assert len(inbox.replies()) == 40
+    assert "one by one" not in capsys.readouterr().out
+
+
 def test_a_claim_that_ran_out_is_given_to_another(inbox: Inbox) -> None:
     fill(inbox.engine, 1)
     with writing(inbox.engine) as connection:
@@ -118,9 +157,35 @@ async def _put(inbox: Inbox, count: int) -> int:
     return len(told)
 
 
-def test_the_intake_commits_what_waits_together_and_tells_workers_once(inbox: Inbox) -> None:
-    assert asyncio.run(_put(inbox, 2000)) == 1
+def test_the_intake_commits_what_waits_together_and_tells_workers_of_all(inbox: Inbox) -> None:
+    assert 1 <= asyncio.run(_put(inbox, 2000)) <= 2000 // BATCH
     assert len(inbox.events()) == 2000
+
+
+def test_workers_are_told_of_an_event_that_came_right_after_they_were_told(inbox: Inbox) -> None:
+    async def put() -> list[int]:
+        told: list[int] = []
+        intake = BatchIntake(inbox.runtime, lambda: told.append(len(inbox.events())))
+        await intake.start()
+        for _ in range(2):
+            await intake.put(Incoming("relay", "main", "{}", utcnow()))
+        while told[-1:] != [2]:
+            await asyncio.sleep(0.01)
+        await intake.stop()
+        return told
+
+    assert asyncio.run(put())[-1] == 2
+
+
+def test_an_intake_that_ended_refuses(inbox: Inbox) -> None:
+    async def put() -> None:
+        intake = BatchIntake(inbox.runtime, lambda: None)
+        await intake.start()
+        await intake.stop()
+        with pytest.raises(Overloaded):
+            await intake.put(Incoming("relay", "main", "{}", utcnow()))
+
+    asyncio.run(put())
 
 
 def test_an_event_that_was_put_is_in_the_store(inbox: Inbox) -> None:

@@ -77,6 +77,15 @@ def test_two_shapes_of_one_event_settle_one_text(inbox: Inbox, ids: tuple[str | 
     assert inbox.state(second) is MessageState.UNKNOWN
 
 
+def test_an_echo_without_id_belongs_to_the_text_whose_answer_was_heard(inbox: Inbox) -> None:
+    lost = sent(inbox, lost=True)
+    inbox.client.answer = lambda body, call: Outcome(Status.DONE, Receipt("out2"))
+    heard = inbox.send(THEM)
+    deliver_due(inbox.runtime)
+    inbox.comes(echo(message_id=None))
+    assert (inbox.state(heard), inbox.state(lost)) == (MessageState.CONFIRMED, MessageState.UNKNOWN)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -183,6 +192,12 @@ def test_what_is_not_understood_is_kept_with_the_reason(inbox: Inbox) -> None:
     assert inbox.comes({"hello": "world"}, inbound()) == Report(done=1, failed=1)
     (failed,) = [event for event in inbox.events() if event.state == "failed"]
     assert "neither text nor media" in failed.detail
+
+
+def test_an_id_that_is_too_long_for_an_index_is_no_trouble(inbox: Inbox) -> None:
+    long = "".join(f"{n:x}" for n in range(20_000))
+    inbox.comes(inbound(message_id=long), inbound(message_id=long), inbound(message_id=long + "x"))
+    assert len(inbox.replies()) == 2
 
 
 # --- opt-outs

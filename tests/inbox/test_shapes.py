@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.inbox.relay_shapes import Receipt, Text, Unreadable, parse, without_secrets
+from worker.inbox.payloads import without_secrets
+from worker.inbox.relay_shapes import Receipt, Text, Unreadable, parse
 
 US, THEM = "+14155550100", "+12125550123"
 FLAT = {
@@ -48,6 +49,7 @@ TEXTS: list[tuple[str, Any, Text]] = [
         OUT,
     ),
     ("a list of one", [FLAT], IN),
+    ("JSON in a string", {"eventType": "message.received", "data": orjson.dumps(FLAT).decode()}, IN),
     ("inbound spelt out", FLAT | {"MessageDirection": "Inbound"}, IN),
     ("small keys", {key.lower(): value for key, value in FLAT.items()}, IN),
     (

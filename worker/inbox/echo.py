@@ -38,9 +38,10 @@ def settle_echo(connection: Connection, account: str, echo: Text, seen_at: datet
         return str(known.id)
     candidates = [row for row in _candidates(connection, account, echo, seen_at) if _same_content(row, echo)]
     waiting = [row for row in candidates if row.state in _CONFIRMS and not row.virtualtext_message_id]
-    settled = [row for row in candidates if row.state not in _CONFIRMS and row.attempted_at >= seen_at - RECENT]
+    recent = [row for row in candidates if row not in waiting and row.attempted_at >= seen_at - RECENT]
+    settled = [row for row in recent if row.state not in _CONFIRMS]
     if not echo.message_id:
-        chosen = next(iter(settled or waiting), None)  # rather leave a text to a person than call the wrong one sent
+        chosen = next(iter(recent or waiting), None)  # rather leave a text to a person than call the wrong one sent
     else:
         chosen = next((row for row in settled if not row.virtualtext_message_id), None) or next(iter(waiting), None)
     if chosen is None:

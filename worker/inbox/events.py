@@ -55,7 +55,10 @@ class Handled:
 Apply: TypeAlias = Callable[[Connection, datetime], Handled]
 Prepare: TypeAlias = Callable[[Runtime, Claimed], Apply]
 """How a source's events are handled, in two steps: ``prepare`` may ask others over the network and has no transaction;
-what it returns runs in the transaction that also finishes the event, so that its effects happen exactly once."""
+what it returns runs in the transaction that also finishes the event, so that its effects happen exactly once.
+
+It may carry ``locks``, names for ``sql.lock_account`` that its effects take: those of all events of a transaction are
+taken first and in one order, so that two workers never wait for each other in a circle."""
 
 
 def store(connection: Connection, events: Sequence[Incoming]) -> None:

@@ -38,21 +38,29 @@ class BatchIntake:
         self._notifier = ThreadPoolExecutor(1, "inbox-notify")  # a broker that is away keeps no event waiting
         self._notified: asyncio.Future[object] | None = None
         self._told_at = 0.0
+        self._tell_later: asyncio.TimerHandle | None = None
+        self._ended = False
 
     async def start(self) -> None:
         """Begin to commit."""
         self._writer = asyncio.create_task(self._write())
 
     async def stop(self) -> None:
-        """Commit what waits, then end."""
+        """Commit what waits, then end. Later events are refused."""
+        self._ended = True
         await self._waiting.join()
         self._writer.cancel()
         await asyncio.gather(self._writer, return_exceptions=True)
         await asyncio.to_thread(self._thread.shutdown)
+        if self._tell_later is not None:
+            self._tell_later.cancel()
+            self._notifier.submit(self._notify)
         self._notifier.shutdown(wait=False)
 
     async def put(self, event: Incoming) -> None:
         """Return once ``event`` is committed. Raises Overloaded, or what the store raised."""
+        if self._ended:
+            raise Overloaded
         committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self._waiting.put_nowait((event, committed))
@@ -85,8 +93,21 @@ class BatchIntake:
             store(connection, events)
 
     def _tell(self) -> None:
-        """At most four times a second: workers go on while there is anything, and the tick finds the rest."""
+        """At most four times a second, and after the last event, too."""
+        if self._tell_later is not None:
+            return
         busy = self._notified is not None and not self._notified.done()
-        if not busy and time.monotonic() - self._told_at >= NOTIFY_SECONDS:
-            self._told_at = time.monotonic()
-            self._notified = asyncio.get_running_loop().run_in_executor(self._notifier, self._notify)
+        wait = self._told_at + NOTIFY_SECONDS - time.monotonic()
+        loop = asyncio.get_running_loop()
+        if busy or wait > 0:
+            self._tell_later = loop.call_later(max(wait, NOTIFY_SECONDS / 2), self._tell_now)
+        else:
+            self._tell_now()
+
+    def _tell_now(self) -> None:
+        self._tell_later = None
+        if self._notified is not None and not self._notified.done():  # a broker that is away: ask again later
+            self._tell()
+            return
+        self._told_at = time.monotonic()
+        self._notified = asyncio.get_running_loop().run_in_executor(self._notifier, self._notify)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from worker.inbox.events import Apply, Claimed, Handled, Prepare, claim, finish
 from worker.runtime import Runtime
+from worker.store import sql
 from worker.store.db import writing
 from worker.store.models import InboxState, utcnow
 
@@ -47,14 +48,14 @@ def process_due(runtime: Runtime, sources: Mapping[str, Prepare], limit: int) ->
             events = claim(connection, utcnow(), LEASE_SECONDS, min(PORTION, limit - reached.total()))
         if not events:
             break
-        prepared = _prepare(runtime, sources, events)
+        prepared = list(zip(events, _prepare(runtime, sources, events), strict=True))
         try:
-            with writing(runtime.engine) as connection:
-                states = [_apply(connection, *one, utcnow()) for one in zip(events, prepared, strict=True)]
-        except LeaseLost:
-            log.warning("inbox events were taken over by another worker", events=len(events))
-            continue
-        reached.update(states)
+            reached.update(_commit(runtime, prepared))
+        except DBAPIError as error:
+            # Two workers' portions may wait for each other, and what the store refuses ends a whole transaction.
+            log.warning("inbox events are worked through one by one", error=type(error.orig).__name__)
+            for one in prepared:
+                reached.update(_alone(runtime, *one))
     return Report(
         done=reached[InboxState.DONE],
         ignored=reached[InboxState.IGNORED],
@@ -84,13 +85,33 @@ def _prepare(runtime: Runtime, sources: Mapping[str, Prepare], events: list[Clai
         return list(pool.map(one, events))
 
 
+def _commit(runtime: Runtime, prepared: list[tuple[Claimed, Apply]]) -> list[InboxState]:
+    """All of them in one transaction. Raises DBAPIError."""
+    try:
+        with writing(runtime.engine) as connection:
+            for name in sorted({name for _, apply in prepared for name in getattr(apply, "locks", ())}):
+                sql.lock_account(connection, name)
+            return [_apply(connection, *one, utcnow()) for one in prepared]
+    except LeaseLost:
+        log.warning("inbox events were taken over by another worker", events=len(prepared))
+        return []
+
+
+def _alone(runtime: Runtime, event: Claimed, apply: Apply) -> list[InboxState]:
+    """One event in its own transaction. Raises DBAPIError when the store cannot even write down that it failed."""
+    try:
+        return _commit(runtime, [(event, apply)])
+    except DBAPIError as error:
+        return _commit(runtime, [(event, _give_back(event, error))])
+
+
 def _apply(connection: Connection, event: Claimed, apply: Apply, now: datetime) -> InboxState:
     """In a savepoint, so that an event that cannot be read takes no other along. Raises LeaseLost."""
     try:
         with connection.begin_nested():
             handled = apply(connection, now)
     except DBAPIError:
-        raise  # the store's trouble, not the event's: its lease runs out, and it comes again
+        raise  # the store's trouble, perhaps
     except Exception as error:  # noqa: BLE001 - see above
         handled = _failed(event, error, now)
     if not finish(connection, event, handled):

@@ -14,7 +14,7 @@ from worker.inbox.echo import same_words, settle_echo, settle_receipt
 from worker.inbox.events import Apply, Claimed, Handled
 from worker.inbox.keywords import Keyword, keyword
 from worker.inbox.process import wait_before
-from worker.inbox.relay_shapes import Receipt, Text, Unreadable, parse
+from worker.inbox.relay_shapes import Receipt, RelayEvent, Text, Unreadable, parse
 from worker.messages.announce import EventType, announce
 from worker.messages.decisions import release_holds
 from worker.messages.moves import reason_text
@@ -32,19 +32,36 @@ RECEIPT_ATTEMPTS = 5
 LONGEST_EXCERPT = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What is to be done about one payload, in the transaction that ends its event."""
+
+    account: str
+    event: Claimed
+    parsed: list[RelayEvent]
+
+    @property
+    def locks(self) -> set[str]:
+        """One worker at a time decides about a customer's texts."""
+        return {_lock(one) for one in self.parsed if isinstance(one, Text)}
+
+    def __call__(self, connection: Connection, now: datetime) -> Handled:
+        """Do it. What becomes of the event is what its weightiest part came to."""
+        for name in sorted(self.locks):
+            sql.lock_account(connection, name)
+        return max((_handle(connection, self.account, self.event, one, now) for one in self.parsed), key=_weight)
+
+
 def prepare(runtime: Runtime, event: Claimed) -> Apply:
-    """Read the payload; what is returned is to be run in the transaction that ends the event."""
-    parsed = parse(orjson.loads(event.payload))
-    account = event.name
-    if account not in runtime.settings.accounts:
-        gone = Handled(InboxState.FAILED, f'there is no account "{account}" any more')
+    """Read the payload."""
+    if event.name not in runtime.settings.accounts:
+        gone = Handled(InboxState.FAILED, f'there is no account "{event.name}" any more')
         return lambda *_: gone
+    return Effects(event.name, event, parse(orjson.loads(event.payload)))
 
-    def apply(connection: Connection, now: datetime) -> Handled:
-        handled = [_handle(connection, account, event, one, now) for one in parsed]
-        return max(handled, key=_weight)
 
-    return apply
+def _lock(text: Text) -> str:
+    return f"number:{text.from_number if text.direction == 'in' else text.to_number}"
 
 
 def _weight(handled: Handled) -> int:
@@ -79,7 +96,6 @@ def _handle(
 
 
 def _inbound(connection: Connection, account: str, event: Claimed, text: Text, now: datetime) -> Handled:
-    sql.lock_account(connection, f"from:{text.from_number}")
     twin = _twin(connection, account, event.received_at, text)
     if twin is not None:
         twin_id, remote_id = twin

@@ -7,15 +7,21 @@ as ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and receipts, w
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+import orjson
 
 from worker.phones import Phone, parse_phone
 
 MOST_EVENTS = 1000
-_SECRET_KEYS = {"accesstoken", "token", "authorization", "password", "secret", "apikey", "accesskey", "bearer"}
+DEEPEST = 40
+LONGEST_ID = 200
+"""Characters of an id; indexes take no more than some thousand."""
 _INBOUND = {"in", "inbound", "incoming", "received", "receive"}
 _OUTBOUND = {"out", "outbound", "outgoing", "sent", "send"}
 _DELIVERED = {"delivered", "read", "seen"}
@@ -57,45 +63,44 @@ class Unreadable:
 RelayEvent: TypeAlias = Text | Receipt | Unreadable
 
 
-def without_secrets(payload: Any) -> Any:
-    """The payload without any field that is named like a secret, at whatever depth."""
-    if isinstance(payload, Mapping):
-        return {
-            str(key): without_secrets(value) for key, value in payload.items() if _plain(str(key)) not in _SECRET_KEYS
-        }
-    if isinstance(payload, list):
-        return [without_secrets(one) for one in payload]
-    return payload
-
-
 def parse(payload: Any) -> list[RelayEvent]:
     """The events in a payload, usually one. Never raises, never empty."""
-    found = [event for body, kind in _bodies(payload, "") for event in _events(body, kind)]
+    found = [event for body, kind in _bodies(payload, "", DEEPEST) for event in _events(body, kind)]
     return found[:MOST_EVENTS] or [Unreadable("the payload is empty")]
 
 
-def _bodies(payload: Any, kind: str) -> Iterator[tuple[Mapping[str, Any] | None, str]]:
+def _bodies(payload: Any, kind: str, depth: int) -> Iterator[tuple[Mapping[str, Any] | None, str]]:
     """Each object that may be an event, with the event type that its envelope names."""
-    if isinstance(payload, list):
+    payload = _unquoted(payload)
+    if isinstance(payload, list) and depth:
         for one in payload:
-            yield from _bodies(one, kind)
+            yield from _bodies(one, kind, depth - 1)
         return
     if not isinstance(payload, Mapping):
         yield None, kind
         return
     fields = _fields(payload)
-    inner = fields.get("data", fields.get("payload"))
-    if isinstance(inner, Mapping | list) and not {"messagebody", "messagedirection"} & fields.keys():
-        yield from _bodies(inner, _text(fields.get("eventtype") or fields.get("event") or fields.get("type")) or kind)
+    inner = _unquoted(fields.get("data", fields.get("payload")))
+    if isinstance(inner, Mapping | list) and depth and not {"messagebody", "messagedirection"} & fields.keys():
+        named = _text(fields.get("eventtype") or fields.get("event") or fields.get("type"))
+        yield from _bodies(inner, named or kind, depth - 1)
     else:
         yield fields, kind
+
+
+def _unquoted(payload: Any) -> Any:
+    """JSON that came as a string inside of JSON."""
+    if isinstance(payload, str) and payload.lstrip()[:1] in ("{", "["):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(payload)
+    return payload
 
 
 def _events(fields: Mapping[str, Any] | None, kind: str) -> Iterator[RelayEvent]:
     if fields is None:
         yield Unreadable("the payload is not a JSON object")
         return
-    message_id = _first(fields, "messageid", "id", "smsid")
+    message_id = _id(_first(fields, "messageid", "id", "smsid"))
     body, media = _first(fields, "messagebody", "body", "message", "text"), _media(fields)
     direction = _direction(fields, kind)
     status = _first(fields, "messagestatus", "deliverystatus", "status", "sendstatus")
@@ -110,7 +115,7 @@ def _events(fields: Mapping[str, Any] | None, kind: str) -> Iterator[RelayEvent]
     if not to_number or not from_number:
         yield Unreadable('a number is missing ("ToNumber", "FromNumber")')
         return
-    conversation = _first(fields, "conversationid")
+    conversation = _id(_first(fields, "conversationid"))
     yield Text(direction, message_id, conversation, to_number, from_number, body, media)
     if direction == "out" and status and receipt is not None and receipt.status != "taken":
         yield receipt
@@ -167,6 +172,10 @@ def _number(text: str) -> str:
 
 def _fields(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {_plain(str(key)): value for key, value in payload.items()}
+
+
+def _id(text: str) -> str:
+    return text if len(text) <= LONGEST_ID else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> str:

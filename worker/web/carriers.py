@@ -13,10 +13,10 @@ from config.outside import Carrier
 from worker.carriers.events import Refused, SignedRequest
 from worker.carriers.registry import CARRIERS
 from worker.inbox.events import Incoming
+from worker.inbox.payloads import read_payload
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.problems import Problem
-from worker.web.relay import read_payload
 
 MOST_EVENTS = 1000
 

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
-import structlog
 from fastapi import APIRouter, Request, Response
 
 from config.models import Settings
 from worker.inbox.events import Incoming
-from worker.inbox.relay_shapes import without_secrets
+from worker.inbox.payloads import read_payload
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.problems import Problem
-
-LONGEST_KEPT = 20_000
-"""Characters of a payload that is no JSON."""
-
-log = structlog.get_logger(__name__)
 
 
 def routes(context: WebContext) -> APIRouter:
@@ -43,26 +35,12 @@ def routes(context: WebContext) -> APIRouter:
     async def relay(secret: str, request: Request) -> Response:
         """Take one event."""
         account = _account(secrets, secret)
-        payload = without_secrets(read_payload(await request.body(), request.headers.get("content-type", "")))
+        payload = read_payload(await request.body(), request.headers.get("content-type", ""))
         event = Incoming("relay", account, orjson.dumps(payload).decode(), utcnow())
         await context.intake.put(event)
         return Response(status_code=200)
 
     return router
-
-
-def read_payload(body: bytes, content_type: str) -> Any:
-    """The body as JSON, as a form, or as the text that it is. What no database can hold is left out."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        text = body.decode("utf-8", "replace").replace("\x00", "")
-    if "form" in content_type:
-        try:
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
-        except ValueError:
-            pass
-    return text[:LONGEST_KEPT]
 
 
 def _secrets(settings: Settings) -> list[tuple[bytes, str]]:

@@ -1,0 +1,78 @@
+"""Bodies of webhooks: read in whichever form they come, kept without credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.inbox.payloads import LONGEST_TEXT, read_payload, without_secrets
+from worker.inbox.relay_shapes import parse
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "read"),
+    [
+        (b'{"a": 1}', "text/plain", {"a": 1}),
+        (b'\xef\xbb\xbf{"a": 1}', "", {"a": 1}),
+        (b'{"a": "half \\ud83d"}', "", {"a": "half ?"}),
+        (b'{"a": "\xff"}', "", {"a": "\ufffd"}),
+        (b'{"a": NaN, "b": 1}', "", {"a": None, "b": 1}),
+        (b'{"a": "line\nbreak"}', "", {"a": "line\nbreak"}),
+        (b"{'a': 1}", "", "{'a': 1}"),
+        (b"a=1&b=%2B2&c=", FORM, {"a": "1", "b": "+2", "c": ""}),
+        (b"just words", FORM, {"just words": ""}),
+        (b"just words", "", "just words"),
+        (b"", "", ""),
+        (b"x" * 50_000, "", "x" * LONGEST_TEXT),
+        (b"token" * 50_000, "", "token" * (LONGEST_TEXT // 5)),
+    ],
+)
+def test_bodies(body: bytes, kind: str, read: Any) -> None:
+    assert read_payload(body, kind) == read
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"AccessToken": "hush"}', ""),
+        (b'{"accountAccessToken": "hush", "x": {"Authorization": "Bearer hush"}}', ""),
+        (b'[[{"client-secret": ["hush"]}]]', ""),
+        (b'{"data": "{\\"AccessToken\\": \\"hush\\"}"}', ""),
+        (b'{"MessageBody": "cut off", "AccessToken": "hush", "Mess', ""),
+        (b'{"AccessToken": "hu sh', ""),
+        (b"{'AccessToken': 'hush'}", ""),
+        (b"AccessToken=hush&a=1", FORM),
+        (b"AccessToken=hush&a=1", ""),
+        (b"access_token: hush", ""),
+        (b'{"password": "hush", bad}', ""),
+    ],
+)
+def test_no_credential_is_kept(body: bytes, kind: str) -> None:
+    kept = orjson.dumps(read_payload(body, kind))
+    assert b"hu" not in kept
+    assert b"sh" not in kept
+
+
+def test_what_people_write_stays_as_it_is() -> None:
+    payload = {"MessageBody": "The password: is swordfish", "MessageID": "token-1"}
+    assert without_secrets(payload) == payload
+
+
+def test_nesting_without_end_ends() -> None:
+    for levels in (900, 5000):
+        body = b'{"data":' * levels + b"1" + b"}" * levels
+        payload = read_payload(body, "")
+        orjson.dumps(payload)
+        assert len(parse(payload)) == 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode), st.sampled_from(["", FORM, "application/json"]))
+def test_any_body_can_be_stored_and_read(body: bytes, kind: str) -> None:
+    assert parse(orjson.loads(orjson.dumps(read_payload(body, kind))))
