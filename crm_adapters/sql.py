@@ -56,7 +56,7 @@ from crm_adapters.base import (
 from crm_adapters.sql_errors import explained
 from crm_adapters.sql_moments import earlier, parse, unparse
 from crm_adapters.sql_values import external_id, freeze, is_true, thaw, to_json
-from crm_adapters.sql_write import SqlWriter
+from crm_adapters.sql_write import LogColumn, SqlWriter
 from crm_adapters.usual_names import find_column, find_columns, missing_columns, nearest, read
 
 UNKEYED_SHOWN = 100
@@ -99,6 +99,11 @@ class SqlOptions(BaseModel):
             "For log_messages: the table that texts are written to, with the columns message_id (unique), record_id,"
             " direction, sent_at, text, media, from_number and to_number."
         ),
+    )
+    log_columns: dict[LogColumn, str] = Field(
+        default_factory=dict,
+        description="Where columns of log_table have other names: the names above to those.",
+        examples=[{"record_id": "customer_id", "text": "body"}],
     )
 
     @model_validator(mode="after")
@@ -189,7 +194,14 @@ class SqlAdapter(Adapter, WritesMessages):
             raise SourceInvalid(f"{self._where} is a query and cannot be written to; name the table instead")
         if len(self._key) != 1:
             raise SourceInvalid(f"{self._where} has a key of several columns; only tables with one can be written to")
-        return SqlWriter(self._engine, self._source, self._column(self._key[0]), self.options.log_table, self._where)
+        return SqlWriter(
+            self._engine,
+            self._source,
+            self._column(self._key[0]),
+            self.options.log_table,
+            self._where,
+            dict(self.options.log_columns),
+        )
 
     def close(self) -> None:
         """Forget the engine; connections are closed after each use."""

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
-from sqlalchemy import Boolean, ColumnElement, Engine, MetaData, Numeric, Table, insert, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from crm_adapters.base import CrmMessage, RecordGone, SourceInvalid
 from crm_adapters.usual_names import find_column, nearest
 
-COLUMNS = ("message_id", "record_id", "direction", "sent_at", "text", "media", "from_number", "to_number")
+LogColumn = Literal["message_id", "record_id", "direction", "sent_at", "text", "media", "from_number", "to_number"]
+COLUMNS: tuple[str, ...] = get_args(LogColumn)
 
 
 @dataclass
@@ -25,29 +41,32 @@ class SqlWriter:
     key: ColumnElement[Any]
     log_name: str | None
     where: str
+    log_columns: Mapping[str, str] = field(default_factory=dict)
+    """Our names of the log's columns to the table's own, where those differ."""
 
     def log_message(self, external_id: str, message: CrmMessage) -> None:
         """Insert, unless the message's id is there."""
-        log = self._log
+        log, key = self._log, self._key_of(external_id)
         row = {
             "message_id": message.id,
-            "record_id": self._key_of(external_id),
+            "record_id": key,
             "direction": message.direction,
-            "sent_at": message.at if not self._keeps_text(log, "sent_at") else message.at.isoformat(),
+            "sent_at": message.at.isoformat() if _keeps_text(log["sent_at"]) else message.at,
             "text": message.text.replace("\x00", ""),
             "media": json.dumps(list(message.media)),
             "from_number": message.from_number,
             "to_number": message.to_number,
         }
-        with self.engine.begin() as connection:
-            if connection.execute(select(self.key).where(self.key == row["record_id"])).first() is None:
-                raise self._gone(external_id)
-            if connection.execute(select(log.c.message_id).where(log.c.message_id == message.id)).first() is not None:
-                return
-            try:
-                connection.execute(insert(log).values(row))
-            except IntegrityError as error:
-                if "message_id" not in str(error.orig):  # somebody else has just written it
+        try:
+            with self.engine.begin() as connection:
+                if connection.execute(select(self.key).where(self.key == key)).first() is None:
+                    raise self._gone(external_id)
+                if not self._is_logged(connection, message.id):
+                    values = {log[name].name: value for name, value in row.items()}
+                    connection.execute(insert(log["message_id"].table).values(values))
+        except IntegrityError:
+            with self.engine.connect() as connection:
+                if not self._is_logged(connection, message.id):  # else somebody has written it at the same time
                     raise
 
     def set_flag(self, external_id: str, name: str, value: bool) -> None:
@@ -66,16 +85,31 @@ class SqlWriter:
             if connection.execute(statement).rowcount == 0:
                 raise self._gone(external_id)
 
+    def _is_logged(self, connection: Connection, message_id: str) -> bool:
+        column = self._log["message_id"]
+        return connection.execute(select(column).where(column == message_id)).first() is not None
+
     @cached_property
-    def _log(self) -> Table:
+    def _log(self) -> dict[str, Column[Any]]:
+        """The log's columns by our names."""
         if self.log_name is None:
             raise SourceInvalid(f"{self.where}: the option log_table names no table that texts are written to")
         schema, _, name = self.log_name.rpartition(".")
         log = Table(name, MetaData(), schema=schema or None, autoload_with=self.engine)
-        missing = [column for column in COLUMNS if column not in log.columns]
+        names = {column: self.log_columns.get(column, column) for column in COLUMNS}
+        missing = [name for name in names.values() if name not in log.columns]
         if missing:
-            raise SourceInvalid(f'the table "{self.log_name}" of {self.where} has no column "{missing[0]}"')
-        return log
+            raise SourceInvalid(
+                f'the table "{self.log_name}" of {self.where} has no column "{missing[0]}" to log texts in; add it,'
+                " or name another one in log_columns"
+            )
+        unique = names["message_id"]
+        if not _is_unique(log, unique):
+            raise SourceInvalid(
+                f'the column "{unique}" of the table "{self.log_name}" of {self.where} is not unique, so that a text'
+                " could be there twice; make it the primary key, or add a UNIQUE constraint"
+            )
+        return {column: log.columns[name] for column, name in names.items()}
 
     def _key_of(self, external_id: str) -> Any:
         if not _is_integer(self.key):
@@ -84,12 +118,6 @@ class SqlWriter:
             return int(external_id)
         except ValueError:
             raise self._gone(external_id) from None
-
-    def _keeps_text(self, log: Table, name: str) -> bool:
-        try:
-            return log.columns[name].type.python_type is str
-        except NotImplementedError:
-            return False
 
     def _gone(self, external_id: str) -> RecordGone:
         return RecordGone(f"{self.where} has no record {external_id} any more")
@@ -100,3 +128,19 @@ def _is_integer(column: ColumnElement[Any]) -> bool:
         return column.type.python_type is int
     except NotImplementedError:
         return False
+
+
+def _keeps_text(column: ColumnElement[Any]) -> bool:
+    try:
+        return column.type.python_type is str
+    except NotImplementedError:
+        return False
+
+
+def _is_unique(table: Table, column: str) -> bool:
+    """Whether the database itself keeps two rows with the same value apart."""
+    unique = [
+        list(one.columns) for one in table.constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    unique += [list(one.columns) for one in table.indexes if one.unique]
+    return any([one.name for one in columns] == [column] for columns in unique)

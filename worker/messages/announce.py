@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from worker.store.ids import new_message_id
 from worker.store.models import MessageKind, MessageState
@@ -84,9 +84,20 @@ def event_of(before: MessageState | None, after: MessageState) -> EventType | No
     return _EVENTS.get(after)
 
 
-def announce_messages(connection: Connection, ids: Sequence[str], type_: EventType, reason: str, now: datetime) -> None:
-    """Announce the same of several messages, each once: its event's id is made of the message and the type."""
-    rows = connection.execute(select(message).where(any_of(connection, message.c.id, list(ids)))).all()
+def announce_messages(
+    connection: Connection,
+    ids: Sequence[str],
+    type_: EventType,
+    reason: str,
+    now: datetime,
+    rows: Sequence[Row[Any]] | None = None,
+) -> None:
+    """Announce the same of several messages, each once: its event's id is made of the message and the type.
+
+    ``rows`` are those of ``message`` where the caller has them: sending a text waits for this.
+    """
+    if rows is None:
+        rows = connection.execute(select(message).where(any_of(connection, message.c.id, list(ids)))).all()
     events = []
     for row in rows:
         recorded = row.kind == MessageKind.RECORD

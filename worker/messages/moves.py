@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from worker.messages.announce import announce_messages, event_of
 from worker.messages.states import check
@@ -59,14 +59,15 @@ def move(
         .with_for_update()
         .cte("chosen")
     )
+    told = event_of(before, after) is not None
     rows = connection.execute(
         update(message)
         .where(message.c.id.in_(select(chosen.c.id)), message.c.state == before)
         .values(state=after, reason=reason, **values)
-        .returning(message.c.id, message.c.attempts)
+        .returning(*(message.c if told else (message.c.id, message.c.attempts)))
     ).all()
     moved = sorted((Moved(row.id, row.attempts) for row in rows), key=lambda one: one.id)
-    add_events(connection, moved, before, after, reason=reason, actor=actor, now=now)
+    add_events(connection, moved, before, after, reason=reason, actor=actor, now=now, rows=rows if told else None)
     return moved
 
 
@@ -79,8 +80,12 @@ def add_events(
     reason: str,
     actor: str,
     now: datetime,
+    rows: Sequence[Row[Any]] | None = None,
 ) -> None:
-    """The history of these messages goes on. ``before`` is None for their creation."""
+    """The history of these messages goes on, and others may hear of it. ``before`` is None for their creation.
+
+    ``rows`` are the messages' own, where the caller has them.
+    """
     moved = list(moved)
     events = [
         {
@@ -99,4 +104,4 @@ def add_events(
     connection.execute(insert(message_event), events)
     what = event_of(before, after)
     if what is not None:
-        announce_messages(connection, [one.id for one in moved], what, reason, now)
+        announce_messages(connection, [one.id for one in moved], what, reason, now, rows)
