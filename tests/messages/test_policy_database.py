@@ -1,0 +1,263 @@
+"""The policy with a store: caps and duplicates while two workers send, the breaker, reviews, the order of texts."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from config.models import Connection, Policy, Trigger
+from tests.messages.conftest import Outbox, crm_record_of, number
+from worker.messages import decisions
+from worker.messages.decisions import approve, end_review, opt_out_number, reconsider, retry, settle_review
+from worker.messages.delivery import deliver_due
+from worker.messages.opt_outs import opted_out
+from worker.messages.outbox import insert_intents, settle_batch
+from worker.messages.triggers import TextIntent
+from worker.messages.views import fresh_view
+from worker.store.db import reading, writing
+from worker.store.ids import new_message_id
+from worker.store.models import MessageState, utcnow
+from worker.store.tables import message, message_event, number_review
+
+OFF: dict[str, Any] = {"quiet_hours": "none", "duplicate_window": timedelta(0), "max_per_contact": None}
+
+
+def configure(box: Outbox, **policy: Any) -> None:
+    connections = {"crm": Connection(adapter="csv", account="main")}
+    triggers = {"welcome": Trigger(connections=("crm",), on="created", message="Hi")}
+    update = {"policy": Policy(**(OFF | policy)), "connections": connections, "triggers": triggers}
+    box.runtime.settings = box.runtime.settings.model_copy(update=update)
+
+
+def deliver_at_once(box: Outbox, ids: list[str], workers: int = 2) -> None:
+    """Several workers, each with its share of the messages, from the same moment on."""
+    start = threading.Barrier(workers)
+
+    def work(share: list[str]) -> None:
+        start.wait()
+        deliver_due(box.runtime, message_ids=share)
+
+    threads = [threading.Thread(target=work, args=(ids[index::workers],)) for index in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_two_workers_keep_one_persons_cap(box: Outbox) -> None:
+    configure(box, max_per_contact=3)
+    ids = [box.send(text=f"text {index}") for index in range(10)]
+    deliver_at_once(box, ids)
+    assert len(box.client.sent) == 3
+    waiting = [box.row(one) for one in ids if box.state(one) is MessageState.QUEUED]
+    assert len(waiting) == 7
+    first = min(row.attempted_at for row in (box.row(one) for one in ids) if row.attempted_at is not None)
+    assert {row.due_at for row in waiting} == {first + timedelta(hours=24)}
+    assert all(row.reason.startswith("cap:") for row in waiting)
+
+
+def test_two_workers_keep_an_accounts_cap(box: Outbox) -> None:
+    configure(box, max_per_account=5)
+    ids = [box.send(number(index), "hello") for index in range(14)]
+    deliver_at_once(box, ids)
+    assert len(box.client.sent) == 5
+
+
+def test_two_workers_send_the_same_text_to_the_same_number_once(box: Outbox) -> None:
+    configure(box, duplicate_window=timedelta(hours=1))
+    ids = [box.send() for _ in range(6)]
+    deliver_at_once(box, ids)
+    assert len(box.client.sent) == 1
+    assert Counter(box.state(one) for one in ids) == {MessageState.ACCEPTED: 1, MessageState.SUPPRESSED: 5}
+    (sent,) = [one for one in ids if box.state(one) is MessageState.ACCEPTED]
+    reasons = {box.row(one).reason for one in ids if one != sent}
+    assert all(reason.startswith(f"duplicate: message {sent} said the same") for reason in reasons)
+
+
+def test_a_duplicate_that_a_person_wants_again_goes(box: Outbox) -> None:
+    configure(box, duplicate_window=timedelta(hours=1))
+    first = box.send()
+    deliver_due(box.runtime)
+    box.change(first, state=MessageState.FAILED)
+    assert retry(box.runtime, [first], "ann") == 1
+    deliver_due(box.runtime)
+    assert len(box.client.sent) == 2
+
+
+# The breaker.
+
+
+def fired_before(box: Outbox, days: int, a_day: int) -> None:
+    """The trigger's past: so many texts on each of the last days."""
+    template = box.row(box.send(number(90)))._mapping
+    rows = [
+        dict(template)
+        | {
+            "id": new_message_id(),
+            "idempotency_key": f"past:{day}:{index}",
+            "trigger": "welcome",
+            "state": MessageState.DELIVERED,
+            "created_at": utcnow() - timedelta(days=day + 1, hours=12),
+        }
+        for day in range(days)
+        for index in range(a_day)
+    ]
+    with writing(box.engine) as connection:
+        connection.execute(insert(message), rows)
+
+
+def fire(box: Outbox, people: range, batch: str) -> tuple[int, int]:
+    """A sync run that texts these people: how many of its texts go, and how many wait."""
+    for index in people:
+        crm_record_of(box.engine, "crm", str(index), number(index))
+    policy, now = box.runtime.settings.policy, utcnow()
+    intents = [
+        TextIntent("welcome", "crm", str(index), None, number(index), "Hi", (), None, None, "created")
+        for index in people
+    ]
+    with writing(box.engine) as connection:
+        insert_intents(connection, "main", "+14155550100", batch, intents, policy, now)
+        verdict = settle_batch(connection, batch, policy.blast_limit, now, policy)
+    return verdict.released, verdict.held
+
+
+def test_a_trigger_that_runs_wild_is_held_until_a_person_approves(box: Outbox) -> None:
+    configure(box, breaker_floor=2, breaker_factor=1.5, blast_limit=100)
+    fired_before(box, days=3, a_day=2)
+    assert fire(box, range(3), "b1") == (3, 0)
+    assert fire(box, range(10, 13), "b2") == (0, 3)
+    deliver_due(box.runtime)
+    assert len(box.client.sent) == 4  # three, and the one that the past was made of
+    with reading(box.engine) as connection:
+        reasons = set(connection.scalars(select(message.c.reason).where(message.c.state == MessageState.HELD)))
+    (reason,) = reasons
+    assert reason.startswith("breaker: its trigger made 6 texts in 24 hours, and 2 on its busiest earlier day")
+    assert "vtsync approve --trigger welcome" in reason
+    assert approve(box.runtime, trigger="welcome", actor="ann") == 3
+    assert deliver_due(box.runtime).accepted == 3
+    assert fire(box, range(20, 22), "b3") == (2, 0)  # the count begins anew
+    assert fire(box, range(30, 34), "b4") == (0, 4)
+
+
+def test_sending_one_text_again_does_not_reset_the_breaker(box: Outbox) -> None:
+    configure(box, breaker_floor=2, breaker_factor=1.0, blast_limit=100)
+    fired_before(box, days=3, a_day=2)
+    assert fire(box, range(2), "b1") == (2, 0)
+    deliver_due(box.runtime)
+    with reading(box.engine) as connection:
+        one = connection.scalar(select(message.c.id).where(message.c.batch_id == "b1").limit(1))
+    assert one is not None
+    box.change(one, state=MessageState.FAILED)
+    retry(box.runtime, [one], "ann")
+    assert fire(box, range(10, 12), "b2") == (0, 2)
+
+
+def test_a_trigger_without_a_past_has_only_the_blast_limit(box: Outbox) -> None:
+    configure(box, breaker_floor=1, breaker_factor=1.0, blast_limit=100)
+    fired_before(box, days=2, a_day=1)
+    assert fire(box, range(6), "b1") == (6, 0)
+
+
+def test_an_approved_text_is_not_held_again(box: Outbox) -> None:
+    configure(box, blast_limit=1, breaker_floor=1, breaker_factor=1.0)
+    fired_before(box, days=3, a_day=1)
+    assert fire(box, range(4), "b1") == (0, 4)
+    assert approve(box.runtime, batch_id="b1", actor="ann") == 4
+    assert deliver_due(box.runtime).accepted == 5
+    assert not [state for state in box.states().values() if state is MessageState.HELD]
+
+
+# A person who may have asked to be left alone.
+
+
+def reviewed(box: Outbox) -> str:
+    row = {"phone": number(0), "since": utcnow(), "inbound_id": "i1", "excerpt": "please no more"}
+    with writing(box.engine) as connection:
+        connection.execute(insert(number_review).values(row))
+    held = box.send()
+    deliver_due(box.runtime)
+    assert box.state(held) is MessageState.HELD
+    assert box.row(held).reason.startswith("review:")
+    return held
+
+
+def test_texts_wait_while_a_person_reads_and_go_on_when_it_was_nothing(box: Outbox) -> None:
+    held, other = reviewed(box), box.send(number(1))
+    assert settle_review(box.runtime, number(0), "continue", "ann") == 1
+    deliver_due(box.runtime)
+    assert (box.state(held), box.state(other)) == (MessageState.ACCEPTED, MessageState.ACCEPTED)
+    assert actors(box, held)[1] == ("ann", "reviewed: ann read what the person wrote: go on texting")
+    with pytest.raises(LookupError, match="not under review"):
+        settle_review(box.runtime, number(0), "continue", "ann")
+
+
+def test_texts_that_waited_for_a_reader_end_when_it_was_a_no(box: Outbox) -> None:
+    held = reviewed(box)
+    assert settle_review(box.runtime, number(0), "opt_out", "ann") == 1
+    deliver_due(box.runtime)
+    assert box.state(held) is MessageState.SUPPRESSED
+    assert box.client.sent == []
+    with reading(box.engine) as connection:
+        assert 'read as an opt-out: "please no more"' in opted_out(connection, [number(0)])[number(0)].detail
+
+
+def test_opting_a_number_out_by_hand_settles_its_review(box: Outbox) -> None:
+    held = reviewed(box)
+    assert opt_out_number(box.runtime, number(0), source="cli", detail="she called", actor="ann")
+    assert not opt_out_number(box.runtime, number(0), source="cli", detail="again", actor="ann")
+    deliver_due(box.runtime)
+    assert box.state(held) is MessageState.SUPPRESSED
+    with writing(box.engine) as connection:
+        assert end_review(connection, number(0), words="", actor="ann", now=utcnow()) is None
+
+
+# A time zone that nobody knows.
+
+
+def test_texts_without_a_known_hour_are_asked_about_again(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "_reconsidered", {})
+    configure(box, quiet_hours="us", text_from="20:00", text_until="09:00")  # never
+    held = box.send()
+    assert box.state(held) is MessageState.HELD
+    assert box.row(held).reason.startswith("time_zone:")
+    assert reconsider(box.runtime) == 1
+    deliver_due(box.runtime)
+    assert box.state(held) is MessageState.HELD
+    assert reconsider(box.runtime) == 0  # not at every tick
+    configure(box)
+    monkeypatch.setattr(decisions, "_reconsidered", {})  # a new process
+    assert reconsider(box.runtime) == 1
+    assert deliver_due(box.runtime).accepted == 1
+
+
+# The order of texts to one number.
+
+
+def test_a_text_waits_behind_an_earlier_one_of_its_conversation(box: Outbox) -> None:
+    first, other, second = box.send(text="one"), box.send(number(1), "other"), box.send(text="two")
+    until = utcnow() + timedelta(minutes=10)
+    box.change(first, due_at=until, reason="quiet_hours: it waits")
+    assert behind(box, second) == until
+    assert behind(box, first) is None
+    assert behind(box, other) is None
+    box.change(first, reason="scheduled: by its sender")
+    assert behind(box, second) is None
+    box.change(first, reason="quiet_hours: it waits", state=MessageState.CANCELLED)
+    assert behind(box, second) is None
+
+
+def behind(box: Outbox, message_id: str) -> Any:
+    with reading(box.engine) as connection:
+        row = box.row(message_id)._asdict()
+        return fresh_view(connection, row, box.runtime.settings, utcnow()).behind
+
+
+def actors(box: Outbox, message_id: str) -> list[tuple[str, str]]:
+    events = select(message_event.c.actor, message_event.c.reason).where(message_event.c.message_id == message_id)
+    with reading(box.engine) as connection:
+        return [(row.actor, row.reason) for row in connection.execute(events.order_by(message_event.c.id))]
