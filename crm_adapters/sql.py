@@ -200,7 +200,7 @@ class SqlAdapter(Adapter, WritesMessages):
             self._column(self._key[0]),
             self.options.log_table,
             self._where,
-            dict(self.options.log_columns),
+            {str(ours): theirs for ours, theirs in self.options.log_columns.items()},
         )
 
     def close(self) -> None:

@@ -11,6 +11,13 @@
 
 Three more hooks have a default: ``put_at`` for CRMs with a time of change, ``secrets``, and ``names_of``.
 
+An adapter that also writes (``WritesMessages``) inherits ``WritesConformance`` beside it:
+
+    class TestAcme(AdapterConformance, WritesConformance):
+        def logged(self, source, external_id): ...  # the texts in the record's history, as CrmMessage
+        flag = "do_not_text"                        # a field that opt-outs can be written to
+        def do_not_text(self, source, external_id): ...   # what stands in it, as bool or None
+
 Run it with pytest; Hypothesis must be installed too. The tests use the adapter only in the ways in which the engine
 does. They see that pages are *built* one at a time, not what an adapter holds besides: measure that yourself.
 """
@@ -27,6 +34,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -44,10 +52,13 @@ from crm_adapters.base import (
     CheckReport,
     ContactChange,
     ContactFields,
+    CrmMessage,
     Cursor,
     Page,
     Properties,
+    RecordGone,
     Removals,
+    WritesMessages,
 )
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -403,6 +414,119 @@ class AdapterConformance(ABC):
             return list(_changes(adapter.pull(_stored(cursor))))
 
 
+LOGGED_TEXTS: tuple[str, ...] = (
+    *("Hello", "", " two  spaces ", "line one\nline two\ttab", "👋🏽 İstanbul 你好 \u202eright", "x" * 1600),
+    *("O'Brien; DROP TABLE texts; --", '"quoted" \\ back', "<b>&amp;</b>", "{{ liquid }} %s %(x)s :name ${y}"),
+)
+"""Texts as people write them: a CRM must have them just so."""
+
+
+def crm_message(number: int = 1, text: str = "Hello", direction: str = "in") -> CrmMessage:
+    """The text with this number, always the same."""
+    moment = datetime(2026, 3, 1, 12, 30, 15, tzinfo=UTC)
+    media = ("https://example.com/a.png?b=1&c=2",) if number % 2 else ()
+    return CrmMessage(f"m{number:08}", direction, moment, text, media, "+14155550101", "+14155550100")
+
+
+class WritesConformance(ABC):
+    """What an adapter promises that is a ``WritesMessages``; inherited beside ``AdapterConformance``."""
+
+    flag: ClassVar[str] = "do_not_text"
+    """A field that opt-outs can be written to."""
+    deletes: ClassVar[bool] = True
+    """Whether ``delete`` really removes the record; False where it only marks it."""
+
+    @abstractmethod
+    def logged(self, source: Any, external_id: str) -> list[CrmMessage]:
+        """The texts in the record's history, in any order; times with their zone."""
+
+    @abstractmethod
+    def do_not_text(self, source: Any, external_id: str) -> bool | None:
+        """What the field ``flag`` of the record says; None: nothing was ever written."""
+
+    def test_a_text_is_logged_as_it_is(self: Any, tmp_path: Path) -> None:
+        """Every part of it, in both directions, whatever its words are, to the right record."""
+        with self._filled(tmp_path, 2) as (source, adapter):
+            texts = [crm_message(number, text, "out") for number, text in enumerate(LOGGED_TEXTS)]
+            texts.append(crm_message(len(texts), "an answer", "in"))
+            for one in texts:
+                _writes(adapter).log_message("1000", one)
+            found = {one.id: one for one in self.logged(source, "1000")}
+            for one in texts:
+                assert one.id in found, f"the text {one.text[:40]!r} was not logged"
+                assert found[one.id] == one, f"logged is {found[one.id]}, not {one}"
+            assert self.logged(source, "1001") == [], "a text stands in another record's history"
+
+    def test_a_text_is_logged_once(self: Any, tmp_path: Path) -> None:
+        """Its answer may have been lost: the same adapter, or another, writes it again."""
+        with self._filled(tmp_path, 1) as (source, adapter):
+            for number in (1, 2, 1):
+                _writes(adapter).log_message("1000", crm_message(number))
+            with self._open(source) as another:
+                _writes(another).log_message("1000", crm_message(1))
+            ids = sorted(one.id for one in self.logged(source, "1000"))
+            assert ids == ["m00000001", "m00000002"], f"logged are {', '.join(ids) or 'none'}"
+
+    def test_several_adapters_log_a_text_once(self: Any, tmp_path: Path) -> None:
+        """Two workers may write the same text at the same moment."""
+        with self._filled(tmp_path, 1) as (source, _adapter):
+
+            def log(_number: int) -> None:
+                with self._open(source) as adapter:
+                    _writes(adapter).log_message("1000", crm_message(1))
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(log, range(4)))
+            count = len(self.logged(source, "1000"))
+            assert count == 1, f"four writers at once logged it {count} times"
+
+    def test_opt_outs_are_written_and_taken_back(self: Any, tmp_path: Path) -> None:
+        """Each may be repeated, and touches one record only."""
+        with self._filled(tmp_path, 2) as (source, adapter):
+            other = self.do_not_text(source, "1001")
+            for value in (True, True, False, False, True):
+                _writes(adapter).set_do_not_text("1000", self.flag, value)
+                found = self.do_not_text(source, "1000")
+                assert found is value, f"after writing {value} the field says {found}"
+            assert self.do_not_text(source, "1001") == other, "another record was written to"
+
+    def test_a_record_that_is_not_there_is_gone(self: Any, tmp_path: Path) -> None:
+        """It was deleted, or never existed; the error names it, and nothing is written."""
+        with self._filled(tmp_path, 2) as (source, adapter):
+            self.delete(source, "1001")
+            for external_id in ("no-such-record", "1001") if self.deletes else ("no-such-record",):
+                _assert_gone(external_id, lambda key=external_id: _writes(adapter).log_message(key, crm_message()))
+                _assert_gone(
+                    external_id, lambda key=external_id: _writes(adapter).set_do_not_text(key, self.flag, True)
+                )
+                assert self.logged(source, external_id) == [], f"a text was logged for {external_id}"
+
+    def test_writing_to_a_broken_source_is_an_adapter_error(self: Any, tmp_path: Path) -> None:
+        """So that the worker knows whether to try again; secrets are not in it."""
+        with self._filled(tmp_path, 1) as (source, adapter):
+            self.break_source(source)
+            errors = [
+                _error_of(lambda: _writes(adapter).log_message("1000", crm_message())),
+                _error_of(lambda: _writes(adapter).set_do_not_text("1000", self.flag, True)),
+            ]
+            for error in errors:
+                assert type(error) is not AdapterError, "raise the subclass that says what should be done"
+                shown = "".join(traceback.format_exception(error))
+                for secret in self.secrets(source):
+                    assert secret not in shown, "a secret can be read in the error of a write"
+
+
+def _writes(adapter: Any) -> WritesMessages:
+    assert isinstance(adapter, WritesMessages), "the adapter class must also inherit WritesMessages"
+    return adapter
+
+
+def _assert_gone(external_id: str, write: Any) -> None:
+    error = _error_of(write)
+    assert isinstance(error, RecordGone), f"writing to {external_id} raises {error!r}, not RecordGone"
+    assert external_id in str(error), f"the error does not name the record: {str(error)!r}"
+
+
 def _changes(pages: Iterable[Page]) -> Iterator[ContactChange]:
     for page in pages:
         for change in page.changes:
@@ -467,8 +591,8 @@ def _error_of(use: Any) -> AdapterError:
     except AdapterError as error:
         return error
     except Exception as error:
-        raise AssertionError(f"a broken source raises {error!r}, which is no AdapterError") from error
-    raise AssertionError("reading a broken source raises nothing")
+        raise AssertionError(f"it raises {error!r}, which is no AdapterError") from error
+    raise AssertionError("it raises nothing")
 
 
 def _refusal(options: type[BaseModel], secret: str) -> str:
