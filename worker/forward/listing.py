@@ -38,12 +38,18 @@ def find_forwards(
         return [ListedForward(*row) for row in connection.execute(statement)]
 
 
-def retry_forwards(runtime: Runtime, *, ids: Collection[int] = (), target: str | None = None) -> int:
-    """Have deliveries that were given up tried again, from the start of their schedule. Returns how many."""
+def retry_forwards(
+    runtime: Runtime, *, ids: Collection[int] = (), target: str | None = None, failed_only: bool = False
+) -> int:
+    """Have deliveries that were given up, or wait for their next try, tried now, from the start of their schedule.
+
+    ``failed_only`` leaves those alone that wait. Returns how many are tried.
+    """
+    states = [ForwardState.FAILED] if failed_only else [ForwardState.FAILED, ForwardState.DUE]
     chosen = [forward.c.id.in_(ids)] if ids else []
     again = (
         update(forward)
-        .where(forward.c.state == ForwardState.FAILED, *_fits(None, target), *chosen)
+        .where(forward.c.state.in_(states), *_fits(None, target), *chosen)
         .values(state=ForwardState.DUE, due_at=utcnow(), attempts=0)
     )
     with writing(runtime.engine) as connection:
