@@ -12,8 +12,18 @@ from sqlalchemy.sql import Select
 
 from worker.runtime import Runtime
 from worker.store.db import reading
-from worker.store.models import MessageState, PushState
-from worker.store.tables import account_state, connection_state, contact, message, rejected_record, sync_run
+from worker.store.models import ForwardState, InboxState, MessageState, PushState
+from worker.store.tables import (
+    account_state,
+    connection_state,
+    contact,
+    forward,
+    inbox_event,
+    message,
+    number_review,
+    rejected_record,
+    sync_run,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class AccountStatus:
     messages: dict[str, int]
     stopped: str
     paused_until: datetime | None
+    pause_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,9 @@ def _connection(db: Connection, runtime: Runtime, name: str) -> ConnectionStatus
 
 def _account(db: Connection, name: str) -> AccountStatus:
     row = db.execute(
-        select(account_state.c.stopped_reason, account_state.c.paused_until).where(account_state.c.account == name)
+        select(account_state.c.stopped_reason, account_state.c.paused_until, account_state.c.pause_reason).where(
+            account_state.c.account == name
+        )
     ).first()
     contacts = _grouped(
         db, select(contact.c.push_state, func.count()).where(contact.c.account == name).group_by(contact.c.push_state)
@@ -131,7 +144,9 @@ def _account(db: Connection, name: str) -> AccountStatus:
     messages = _grouped(
         db, select(message.c.state, func.count()).where(message.c.account == name).group_by(message.c.state)
     )
-    return AccountStatus(name, contacts, messages, row.stopped_reason if row else "", row.paused_until if row else None)
+    if row is None:
+        return AccountStatus(name, contacts, messages, "", None)
+    return AccountStatus(name, contacts, messages, row.stopped_reason, row.paused_until, row.pause_reason)
 
 
 def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
@@ -153,15 +168,34 @@ def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attent
         Attention("texts of one sync wait for approval", count, f"vtsync approve {batch_id}")
         for batch_id, count in approvals
     ]
+    broken = db.execute(
+        select(message.c.trigger, func.count())
+        .where(message.c.state == MessageState.HELD, message.c.reason.startswith("breaker"))
+        .group_by(message.c.trigger)
+    )
+    found += [
+        Attention(
+            f"texts wait: the trigger {name} fires more than it used to", count, f"vtsync approve --trigger {name}"
+        )
+        for name, count in broken
+    ]
     unknown = sum(account.messages.get(MessageState.UNKNOWN, 0) for account in accounts)
     lost = sum(account.contacts.get(PushState.UNKNOWN, 0) for account in accounts)
     refused = sum(account.contacts.get(PushState.REJECTED, 0) for account in accounts)
     rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
+    reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
+    nowhere = select(func.count()).where(message.c.state == MessageState.HELD, message.c.reason.startswith("time_zone"))
+    unread = select(func.count()).where(inbox_event.c.state == InboxState.FAILED)
+    untold = select(func.count()).where(forward.c.state == ForwardState.FAILED)
     for what, count, command in (
         ("texts may or may not have been sent", unknown, "vtsync messages --state unknown"),
         ("creates without an answer; looked up by themselves", lost, "vtsync status --contacts unknown"),
         ("contacts were refused by VirtualText", refused, "vtsync status --contacts rejected"),
         ("CRM records were rejected", rejected, "vtsync status --rejected"),
+        ("people may have asked to be left alone", reviews, "vtsync review"),
+        ("texts wait for a time zone to be known", db.scalar(nowhere) or 0, "vtsync messages --state held"),
+        ("events that came in were not understood", db.scalar(unread) or 0, "vtsync relay show"),
+        ("deliveries to CRMs and services were given up", db.scalar(untold) or 0, "vtsync forwards list --failed"),
     ):
         if count:
             found.append(Attention(what, count, command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -108,6 +109,9 @@ def _show(found: Overview) -> None:
         ["Account", "Contacts", "Messages"],
         ((a.name, _states(a.contacts) or "none", _states(a.messages) or "none") for a in found.accounts),
     )
+    for account in found.accounts:
+        if not account.stopped and account.paused_until and account.paused_until > datetime.now(UTC):
+            say(f"{account.name} pauses until {ago(account.paused_until)}: {account.pause_reason}", "yellow")
     for connection in found.connections:
         if connection.error:
             say(f"{connection.name}: {connection.error}", "yellow")
