@@ -114,6 +114,11 @@ def fail(message: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def complain(message: str) -> None:
+    """Say on standard error why something did not happen; the command goes on."""
+    error_console().print(message, markup=False)
+
+
 def usage(message: str) -> NoReturn:
     """End the command because it was called wrongly."""
     fail(message, USAGE)

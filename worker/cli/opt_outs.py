@@ -109,8 +109,9 @@ def review(
 
 
 def _phone(number: str) -> str:
-    from worker.phones import is_e164
+    from worker.phones import PhoneProblem, parse_phone
 
-    if not is_e164(number):
-        usage(f'"{number}" is not a phone number in E.164 form, such as +14155552671')
-    return number
+    parsed = parse_phone(number, None)
+    if isinstance(parsed, PhoneProblem):
+        usage(f'"{number}" {parsed.reason}; write it with the country code, such as +14155552671')
+    return parsed.e164

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,6 +15,7 @@ from worker.cli.common import (
     ago,
     app,
     chosen_account,
+    complain,
     fail,
     open_store_runtime,
     say,
@@ -199,6 +201,8 @@ def retry(
         count, what = retry_contacts(runtime, account=account, phone=number), "contacts are due again"
     else:
         count, what = retry_messages(runtime, message_ids or [], actor=actor()), "messages are queued again"
+        if not count:
+            _say_why_nothing(runtime, message_ids or [])
     _show_count(count, what, json)
 
 
@@ -292,7 +296,23 @@ def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool
         count += decide(runtime, batch_id=batch, trigger=trigger, actor=actor())
     if not what:
         count += decide(runtime, trigger=trigger, actor=actor())
+    if not count:
+        _say_why_nothing(runtime, what or ())
     _show_count(count, done, json)
+
+
+def _say_why_nothing(runtime: Runtime, what: Sequence[str]) -> None:
+    """On standard error, for each message or batch that was named: where it stands, or that there is none."""
+    from worker.messages.listing import find_messages
+
+    for one in what:
+        found = find_messages(runtime, message_id=one, limit=1) or find_messages(runtime, batch_id=one, limit=1)
+        if not found:
+            complain(f"there is no message or batch {one}; `vtsync messages` lists them")
+        elif found[0].id == one:
+            complain(f"message {one} is {found[0].state}{': ' + found[0].reason if found[0].reason else ''}")
+        else:
+            complain(f"no text of batch {one} waits for this; `vtsync messages --batch {one}` lists them")
 
 
 def _show_count(count: int, what: str, json: bool) -> None:
@@ -348,16 +368,19 @@ def _show_standing(found: Explanation) -> None:
     say(f"  {found.texts_last_24h}{cap} texts in the last 24 hours")
     for standing in found.standings:
         say(f"  as the account {standing.account} texts it:")
-        for obstacle in standing.obstacles:
-            say(f"    {obstacle}", "yellow")
+        say(f"    {standing.verdict}", None if standing.verdict.endswith("at once") else "yellow")
         if standing.hours is None:
             say("    at any hour (policy.quiet_hours is none)")
             continue
         clocks = ", ".join(f"{clock} in {zone}" for zone, clock in standing.clocks)
         states = f", state {' or '.join(standing.states)}" if standing.states else ""
         say(f"    {clocks or 'time zone not known'}{f' (from {standing.source})' if clocks else ''}{states}")
-        opens = _time(standing.opens_at) if standing.opens_at else "never, until its time zone is known"
-        now = "quiet hours are over" if standing.open_now else f"quiet hours; next open: {opens}"
+        opens = (
+            f"{standing.opens_at.astimezone():%Y-%m-%d %H:%M %Z}"
+            if standing.opens_at
+            else "never, until its time zone is known"
+        )
+        now = "it is not one of their quiet hours" if standing.open_now else f"quiet hours; next open: {opens}"
         say(f"    texts go from {standing.hours}; {now}")
 
 

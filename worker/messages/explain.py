@@ -14,11 +14,12 @@ from config.models import Settings
 from worker.messages.opt_outs import OptedOut, opted_out
 from worker.messages.people import Person, person_with
 from worker.messages.places import zone_info
-from worker.messages.policy import CAP_WINDOW
+from worker.messages.policy import CAP_WINDOW, RELEASED_BY, Expire, Go, Hold, Suppress, decide
 from worker.messages.quiet_hours import next_open
-from worker.messages.views import quiet_hours, texts_since, where
+from worker.messages.views import fresh_view, quiet_hours, texts_since, where
 from worker.runtime import Runtime
 from worker.store.db import reading
+from worker.store.ids import new_message_id
 from worker.store.models import MessageKind, MessageState, PushState, utcnow
 from worker.store.sql import any_of
 from worker.store.tables import (
@@ -126,7 +127,7 @@ class Standing:
 
     ``clocks``: (zone, what its clocks show) for each zone that counts, ``source`` how they are known. ``hours``: when
     texts go, None for at any hour. ``opens_at``: now or later; None with ``hours`` means that it is not known.
-    ``obstacles``: why a text about no record is not sent at all.
+    ``obstacles``: why a text about no record is not sent at all. ``verdict``: what becomes of one that is made now.
     """
 
     account: str
@@ -137,6 +138,7 @@ class Standing:
     open_now: bool
     opens_at: datetime | None
     obstacles: tuple[str, ...]
+    verdict: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +206,16 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
             texts_last_24h=texts_since(connection, phone, now - CAP_WINDOW),
             max_texts=settings.policy.max_per_contact,
             standings=tuple(
-                _standing(settings, account, phone, person, now)
+                _standing(connection, settings, account, phone, person, now)
                 for account in settings.accounts
                 if account in accounts or not accounts
             ),
         )
 
 
-def _standing(settings: Settings, account: str, phone: str, person: Person, now: datetime) -> Standing:
+def _standing(
+    connection: Connection, settings: Settings, account: str, phone: str, person: Person, now: datetime
+) -> Standing:
     quiet = quiet_hours(settings, account, phone, person)
     places = where(settings, account, phone, person) if quiet is None else quiet.places
     opens_at = now if quiet is None else next_open(quiet.places, quiet.rules, now)
@@ -232,7 +236,24 @@ def _standing(settings: Settings, account: str, phone: str, person: Person, now:
             )
             if words
         ),
+        verdict=_verdict(connection, settings, account, phone, now),
     )
+
+
+def _verdict(connection: Connection, settings: Settings, account: str, phone: str, now: datetime) -> str:
+    """In words for a person, of a text about no record that nobody has sent before."""
+    expires_at = now + settings.policy.expires_after
+    row = {"id": new_message_id(), "account": account, "to_number": phone, "text": "", "media": "[]"}
+    view = fresh_view(connection, row | {"due_at": now, "expires_at": expires_at}, settings, now)
+    match decide(view, now):
+        case Go():
+            return "a text goes at once"
+        case Hold(until=None, code=code, reason=reason):
+            return f"a text waits for {RELEASED_BY[code]}: {reason}"
+        case Hold(reason=reason):
+            return f"a text waits: {reason}"
+        case Suppress(reason=reason) | Expire(reason=reason):
+            return f"a text is not sent: {reason}"
 
 
 def _opt_out_history(connection: Connection, phone: str) -> tuple[OptOutChange, ...]:

@@ -1,0 +1,110 @@
+"""Who must not be texted, by hand; and what `explain` says of it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from tests.cli.conftest import Shell
+from worker.cli import opt_outs  # noqa: F401 - registers its commands
+
+ANNA = "+14155550101"
+
+
+def test_an_opt_out_by_hand_and_its_end(shell: Shell) -> None:
+    assert "texted no more" in shell("opt-out", "+1 (415) 555-0101", "--why", "she called").stdout
+    assert "had opted out before" in shell("opt-out", ANNA).stdout
+    (listed,) = shell.json("opt-outs")
+    assert (listed["phone"], listed["source"], listed["detail"]) == (ANNA, "cli", "she called")
+    assert "she called" in shell("opt-outs").stdout
+    refused = shell.json("send", "--to", ANNA, "-m", "hello", "--urgent", code=1)
+    assert refused["state"] == "suppressed"
+    assert refused["reason"].startswith("opted_out:")
+    assert "Missing option" in shell("opt-in", ANNA, code=2).stderr
+    assert "how the person agreed" in shell("opt-in", ANNA, "--why", " ", code=2).stderr
+    assert "may be texted again" in shell("opt-in", ANNA, "--why", "asked at the desk").stdout
+    assert "has not opted out" in shell("opt-in", ANNA, "--why", "again").stdout
+    assert "Nobody has opted out" in shell("opt-outs").stdout
+    assert shell.json("send", "--to", ANNA, "-m", "hello again")["state"] == "accepted"
+    told = shell("explain", ANNA).stdout
+    assert "opted out (cli," in told
+    assert "opted in again (cli," in told
+    assert "asked at the desk" in told
+
+
+@pytest.mark.parametrize("command", [("opt-out",), ("opt-in", "--why", "x"), ("review", "--continue")])
+def test_what_is_no_number_is_said(shell: Shell, command: tuple[str, ...]) -> None:
+    assert "write it with the country code" in shell(*command, "555-0101", code=2).stderr
+
+
+def under_review(shell: Shell) -> str:
+    """A text that waits for a person to read what its own person wrote."""
+    shell("status")  # makes the store
+    with sqlite3.connect(shell.folder / ".vtsync" / "vtsync.sqlite3") as store:
+        store.execute(
+            "INSERT INTO number_review (phone, since, inbound_id, excerpt) VALUES (?, ?, 'i1', 'not now please')",
+            (ANNA, "2026-03-01 10:00:00.000000"),
+        )
+    sent = shell.json("send", "--to", ANNA, "-m", "hello")
+    assert (sent["state"], sent["reason"][:7]) == ("held", "review:")
+    assert shell.json("review")[0]["excerpt"] == "not now please"
+    assert "not now please" in shell("review").stdout
+    assert "a person has to read what it wrote" in shell("explain", ANNA).stdout
+    return str(sent["message_id"])
+
+
+def test_what_somebody_wrote_is_read_and_texts_go_on(shell: Shell) -> None:
+    held = under_review(shell)
+    assert "decide with" in shell("review", ANNA, code=2).stderr
+    assert "decide with" in shell("review", ANNA, "--continue", "--opt-out", code=2).stderr
+    assert "go on" in shell("review", ANNA, "--continue").stdout
+    assert "not under review" in shell("review", ANNA, "--continue", code=1).stderr
+    assert {one["id"]: one["state"] for one in shell.json("messages")} == {held: "queued"}
+    assert "Nobody waits" in shell("review").stdout
+
+
+def test_what_somebody_wrote_is_read_and_was_a_no(shell: Shell) -> None:
+    under_review(shell)
+    assert "texted no more" in shell("review", ANNA, "--opt-out").stdout
+    (listed,) = shell.json("opt-outs")
+    assert listed["detail"] == 'read as an opt-out: "not now please"'
+
+
+NIGHT = '\n[policy]\ntext_from = "20:00"\ntext_until = "09:00"  # never'
+
+
+def test_urgent_texts_go_at_any_hour_and_others_wait(shell: Shell) -> None:
+    shell.configure(NIGHT)
+    waits = shell.json("send", "--to", ANNA, "-m", "a newsletter")
+    assert (waits["state"], waits["reason"][:10]) == ("held", "time_zone:")
+    assert shell.json("send", "--to", ANNA, "-m", "your code is 1234", "--urgent")["state"] == "accepted"
+    assert [message.text for message in shell.sandbox.messages()] == ["your code is 1234"]
+    (standing,) = shell.json("explain", ANNA)["standings"]
+    assert standing["verdict"].startswith("a text waits for a time zone")
+    assert not standing["open_now"]
+
+
+def test_explain_says_what_becomes_of_a_text_now(shell: Shell) -> None:
+    shell("send", "--to", ANNA, "-m", "hello")
+    assert "a text goes at once" in shell("explain", ANNA).stdout
+    shell("opt-out", ANNA)
+    assert "a text is not sent: +1415•••0101 opted out" in shell("explain", ANNA).stdout
+    assert shell.json("explain", ANNA)["messages"][0]["steps"][0]["actor"]
+
+
+def test_an_unknown_text_can_be_dropped(shell: Shell) -> None:
+    shell.sandbox.add_fault(endpoint="send", action="drop", when="before", calls=1)
+    unknown = shell.json("send", "--to", ANNA, "-m", "hello", code=1)
+    assert "--drop" in unknown["reason"]
+    shell("resolve", unknown["message_id"], "--drop")
+    (dropped,) = shell.json("messages")
+    assert (dropped["state"], dropped["reason"][:8]) == ("cancelled", "dropped:")
+    assert "is cancelled" in shell("retry", dropped["id"], code=1).stderr
+    assert "is cancelled" in shell("approve", dropped["id"], code=1).stderr
+    assert shell.sandbox.messages() == []
+
+
+def test_nothing_to_decide_about_is_said(shell: Shell) -> None:
+    for command in ("approve", "cancel", "retry"):
+        assert "there is no message or batch nothing" in shell(command, "nothing", code=1).stderr
