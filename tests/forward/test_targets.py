@@ -10,6 +10,8 @@ import pytest
 
 from config.models import Account, Connection, Settings
 from config.outside import Subscriber
+from worker.forward.claims import Delivery
+from worker.forward.deliver import THREADS_A_RECEIVER, divided
 from worker.forward.outcome import SCHEDULE, Again, next_try
 from worker.forward.targets import CrmRecord, Event, targets
 
@@ -107,6 +109,12 @@ LOGS = {"people": {"log_messages": True}}
         ),
         (event("contact.opted_in", source="cli"), [ONE], {"people": {"report_opt_outs": True}}, ["crm:people:1"]),
         (event("contact.opted_out", source="crm"), [ONE], {"people": {"report_opt_outs": True}}, []),
+        (
+            event("contact.opted_out", source="crm", connection="people"),
+            [ONE, CrmRecord("shop", "9", "main")],
+            {"people": {"report_opt_outs": True}, "shop": {"report_opt_outs": True}},
+            ["crm:shop:9"],
+        ),
         (event("contact.opted_out", source="relay"), [ONE], LOGS, []),
     ],
 )
@@ -114,6 +122,24 @@ def test_crm_records(
     what: Event, records: list[CrmRecord], connections: dict[str, dict[str, Any]], expected: list[str]
 ) -> None:
     assert told(what, *records, connections=connections) == expected
+
+
+def test_a_connections_work_is_divided_by_record() -> None:
+    made = [Delivery(number, "me", f"e{number}", f"crm:people:{number % 7}", "{}", 1) for number in range(40)]
+    made += [Delivery(number, "me", f"e{number}", "subscriber:shop", "{}", 1) for number in range(40, 50)]
+    parts = divided(made)
+    assert sorted(one.id for part in parts for one in part) == list(range(50))
+    assert all(len({one.receiver for one in part}) == 1 for part in parts)
+    assert [
+        len([part for part in parts if part[0].receiver == name]) for name in ("crm:people", "subscriber:shop")
+    ] == [
+        THREADS_A_RECEIVER,
+        THREADS_A_RECEIVER,
+    ]
+    for record in range(7):
+        (together,) = [part for part in parts if any(one.target == f"crm:people:{record}" for one in part)]
+        ids = [one.id for one in together]
+        assert ids == sorted(ids)
 
 
 def test_the_schedule_of_tries() -> None:

@@ -7,6 +7,7 @@ and hear of what happens meanwhile.
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -48,6 +49,7 @@ class _Round:
     """Receivers that take nothing now: left alone until the next call."""
     running: dict[Future[Results], str] = field(default_factory=dict)
     claimed: int = 0
+    looked_at: float = field(default_factory=time.monotonic)
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -66,9 +68,9 @@ def forward_due(runtime: Runtime, limit: int) -> Report:
                 break
             finished, _ = wait(round_.running, LOOK_SECONDS, FIRST_COMPLETED)
             _write_down(runtime, round_, finished)
-            if finished:
-                continue
-            fan_out(runtime)
+            if time.monotonic() - round_.looked_at >= LOOK_SECONDS:
+                fan_out(runtime)
+                round_.looked_at = time.monotonic()
     return Report(round_.counts["done"], round_.counts["retried"], round_.counts["failed"])
 
 

@@ -77,7 +77,8 @@ def judge(status: int, retry_after: str) -> Outcome:
         return Done()
     if status == GONE:
         return GivenUp("the receiver answered 410: it wants no more; remove the subscriber, or correct its url")
-    after = timedelta(seconds=int(retry_after)) if retry_after.isdecimal() and len(retry_after) < 7 else None
+    said = retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 7
+    after = timedelta(seconds=int(retry_after)) if said else None
     busy = status in (TOO_MANY, UNAVAILABLE)
     return Again(f"the receiver answered HTTP {status}", min(after, LONGEST_WAIT) if after else None, away=busy)
 
