@@ -104,10 +104,12 @@ def _same_content(row: Row[Any], echo: Text) -> bool:
 
 
 def _confirm(connection: Connection, row: Row[Any], echo: Text, now: datetime) -> None:
+    named: dict[str, Any] = {}
     if echo.message_id and not row.virtualtext_message_id:
-        own = update(message).where(message.c.id == row.id)
-        connection.execute(own.values(virtualtext_message_id=echo.message_id))
-    before = MessageState(row.state)
+        named["virtualtext_message_id"] = echo.message_id
+    mine, before = message.c.id == row.id, MessageState(row.state)
     if before in _CONFIRMS:
         words = "" if before is _S.ACCEPTED else reason_text("echo", "VirtualText shows it in the conversation")
-        move(connection, before, _S.CONFIRMED, message.c.id == row.id, reason=words, actor="relay", now=now)
+        move(connection, before, _S.CONFIRMED, mine, reason=words, actor="relay", now=now, **named)
+    elif named:
+        connection.execute(update(message).where(mine).values(**named))

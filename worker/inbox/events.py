@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from worker.runtime import Runtime
+from worker.store import sql
 from worker.store.db import new_lease_owner
 from worker.store.models import InboxState
 from worker.store.tables import inbox_event
@@ -40,6 +41,7 @@ class Claimed:
     payload: str
     received_at: datetime
     attempts: int
+    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +98,36 @@ def claim(connection: Connection, now: datetime, lease_seconds: float, limit: in
         update(inbox_event)
         .where(e.id.in_(select(due.c.id)))
         .values(lease_owner=owner, lease_until=now + timedelta(seconds=lease_seconds), attempts=e.attempts + 1)
-        .returning(e.id, e.source, e.name, e.payload, e.received_at, e.attempts)
+        .returning(e.id, e.source, e.name, e.payload, e.received_at, e.attempts, e.due_at)
     ).all()
     return [
-        Claimed(row.id, owner, row.source, row.name, row.payload, row.received_at, row.attempts)
+        Claimed(row.id, owner, row.source, row.name, row.payload, row.received_at, row.attempts, row.due_at)
         for row in sorted(rows, key=lambda row: row.id)
     ]
 
 
-def finish(connection: Connection, event: Claimed, handled: Handled) -> bool:
-    """Write down what became of an event. False: its lease was lost, so nothing of this transaction may be kept."""
-    values: dict[str, Any] = {
-        "state": handled.state,
-        "detail": handled.detail,
-        "message_id": handled.message_id,
-        "lease_owner": None,
-        "lease_until": None,
-    }
-    if handled.again_at is not None:
-        values["due_at"] = handled.again_at
-    mine = (inbox_event.c.id == event.id) & (inbox_event.c.lease_owner == event.owner)
-    return connection.execute(update(inbox_event).where(mine).values(**values)).rowcount == 1
+def still_mine(connection: Connection, events: Sequence[Claimed]) -> bool:
+    """Whether none of them was given to another worker, nor can be until the transaction ends."""
+    owners = {event.owner for event in events}
+    mine = select(inbox_event.c.id).where(
+        sql.any_of(connection, inbox_event.c.id, [event.id for event in events]),
+        inbox_event.c.lease_owner.in_(owners),
+    )
+    return len(connection.execute(mine.order_by(inbox_event.c.id).with_for_update()).all()) == len(events)
+
+
+def finish(connection: Connection, handled: Sequence[tuple[Claimed, Handled]]) -> None:
+    """Write down what became of events that are ``still_mine``."""
+    rows = [
+        {
+            "event": event.id,
+            "state": one.state,
+            "detail": one.detail,
+            "message_id": one.message_id,
+            "due_at": one.again_at or event.due_at,
+        }
+        for event, one in handled
+    ]
+    if rows:
+        ended = update(inbox_event).where(inbox_event.c.id == bindparam("event"))
+        connection.execute(ended.values(lease_owner=None, lease_until=None), rows)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from worker.inbox.events import Apply, Claimed, Handled, Prepare, claim, finish
+from worker.inbox.events import Apply, Claimed, Handled, Prepare, claim, finish, still_mine
 from worker.runtime import Runtime
 from worker.store import sql
-from worker.store.db import writing
+from worker.store.db import is_postgres, writing
 from worker.store.models import InboxState, utcnow
 
 PORTION = 200
@@ -26,6 +25,9 @@ LOOK_UPS_AT_ONCE = 8
 ATTEMPTS = 8
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
+SQLITE_PAUSE_SECONDS = 0.12
+"""SQLite gives its one write lock to whoever asks first, and who waits asks every 0.1 seconds: a worker that went on
+at once would keep the HTTP side from taking events in."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +53,12 @@ def process_due(runtime: Runtime, sources: Mapping[str, Prepare], limit: int) ->
         prepared = list(zip(events, _prepare(runtime, sources, events), strict=True))
         try:
             reached.update(_commit(runtime, prepared))
-        except DBAPIError as error:
-            # Two workers' portions may wait for each other, and what the store refuses ends a whole transaction.
-            log.warning("inbox events are worked through one by one", error=type(error.orig).__name__)
+        except Exception as error:  # noqa: BLE001 - what breaks one ends the whole transaction, so each gets its own
+            log.warning("inbox events are worked through one by one", error=_kind(error))
             for one in prepared:
                 reached.update(_alone(runtime, *one))
+        if len(events) == PORTION and not is_postgres(runtime.engine):
+            runtime.stop.wait(SQLITE_PAUSE_SECONDS)
     return Report(
         done=reached[InboxState.DONE],
         ignored=reached[InboxState.IGNORED],
@@ -86,41 +89,24 @@ def _prepare(runtime: Runtime, sources: Mapping[str, Prepare], events: list[Clai
 
 
 def _commit(runtime: Runtime, prepared: list[tuple[Claimed, Apply]]) -> list[InboxState]:
-    """All of them in one transaction. Raises DBAPIError."""
-    try:
-        with writing(runtime.engine) as connection:
-            for name in sorted({name for _, apply in prepared for name in getattr(apply, "locks", ())}):
-                sql.lock_account(connection, name)
-            return [_apply(connection, *one, utcnow()) for one in prepared]
-    except LeaseLost:
-        log.warning("inbox events were taken over by another worker", events=len(prepared))
-        return []
+    """The effects of all of them and their ends in one transaction. Raises whatever one of them raises."""
+    events, now = [event for event, _ in prepared], utcnow()
+    with writing(runtime.engine) as connection:
+        if not still_mine(connection, events):
+            log.warning("inbox events were taken over by another worker", events=len(events))
+            return []
+        sql.lock_account(connection, *{name for _, apply in prepared for name in getattr(apply, "locks", ())})
+        handled = [(event, apply(connection, now)) for event, apply in prepared]
+        finish(connection, handled)
+    return [one.state for _, one in handled]
 
 
 def _alone(runtime: Runtime, event: Claimed, apply: Apply) -> list[InboxState]:
-    """One event in its own transaction. Raises DBAPIError when the store cannot even write down that it failed."""
+    """One event by itself. Raises DBAPIError when the store cannot even write down that it failed."""
     try:
         return _commit(runtime, [(event, apply)])
-    except DBAPIError as error:
+    except Exception as error:  # noqa: BLE001 - it must not keep the others waiting
         return _commit(runtime, [(event, _give_back(event, error))])
-
-
-def _apply(connection: Connection, event: Claimed, apply: Apply, now: datetime) -> InboxState:
-    """In a savepoint, so that an event that cannot be read takes no other along. Raises LeaseLost."""
-    try:
-        with connection.begin_nested():
-            handled = apply(connection, now)
-    except DBAPIError:
-        raise  # the store's trouble, perhaps
-    except Exception as error:  # noqa: BLE001 - see above
-        handled = _failed(event, error, now)
-    if not finish(connection, event, handled):
-        raise LeaseLost(event.id)
-    return handled.state
-
-
-class LeaseLost(Exception):
-    """The events were given to another worker meanwhile; nothing of this portion is kept."""
 
 
 def _give_back(event: Claimed, error: Exception) -> Apply:
@@ -129,9 +115,13 @@ def _give_back(event: Claimed, error: Exception) -> Apply:
 
 def _failed(event: Claimed, error: Exception, now: datetime) -> Handled:
     # Not the error's own words: they may hold what people wrote, or a credential.
-    kind, trace = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+    kind, trace = _kind(error), "".join(traceback.format_tb(error.__traceback__))
     log.error("inbox event failed", inbox_event=event.id, source=event.source, error=kind, trace=trace)
     words = f"it could not be worked through ({kind})"
     if event.attempts >= ATTEMPTS:
         return Handled(InboxState.FAILED, f"{words}, {ATTEMPTS} times; see the worker's log")
     return Handled(InboxState.NEW, words, again_at=now + wait_before(event.attempts))
+
+
+def _kind(error: Exception) -> str:
+    return type(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).__name__

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 import orjson
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
 from worker.inbox.echo import same_words, settle_echo, settle_receipt
 from worker.inbox.events import Apply, Claimed, Handled
@@ -47,8 +47,6 @@ class Effects:
 
     def __call__(self, connection: Connection, now: datetime) -> Handled:
         """Do it. What becomes of the event is what its weightiest part came to."""
-        for name in sorted(self.locks):
-            sql.lock_account(connection, name)
         return max((_handle(connection, self.account, self.event, one, now) for one in self.parsed), key=_weight)
 
 
@@ -145,22 +143,18 @@ def _announce(connection: Connection, row: Mapping[str, Any], text: Text, now: d
 def _twin(connection: Connection, account: str, received_at: datetime, text: Text) -> tuple[str, str] | None:
     """(id, VirtualText's id) of the same text: by that id, or by contents where one of the two events has none."""
     i = inbound_message.c
-    columns = (i.id, i.virtualtext_message_id, i.text, i.media)
-    if text.message_id:
-        same_id = select(*columns).where(i.account == account, i.virtualtext_message_id == text.message_id)
-        if (known := connection.execute(same_id).first()) is not None:
-            return known.id, known.virtualtext_message_id
-    near = (
-        select(*columns)
-        .where(
-            i.account == account,
-            i.from_number == text.from_number,
-            i.to_number == text.to_number,
-            i.received_at.between(received_at - TWINS, received_at + TWINS),
-        )
-        .order_by(i.received_at)
+    near = and_(
+        i.from_number == text.from_number,
+        i.to_number == text.to_number,
+        i.received_at.between(received_at - TWINS, received_at + TWINS),
     )
-    for row in connection.execute(near):
+    maybe = or_(near, i.virtualtext_message_id == text.message_id) if text.message_id else near
+    found = select(i.id, i.virtualtext_message_id, i.text, i.media).where(i.account == account, maybe)
+    rows = connection.execute(found.order_by(i.received_at)).all()
+    for row in rows:
+        if text.message_id and row.virtualtext_message_id == text.message_id:
+            return row.id, row.virtualtext_message_id
+    for row in rows:
         one_has_no_id = not (text.message_id and row.virtualtext_message_id)
         if one_has_no_id and same_words(row.text, text.text) and len(orjson.loads(row.media)) == len(text.media):
             return row.id, row.virtualtext_message_id or ""
@@ -180,20 +174,23 @@ class _Reply:
 
 def _act(connection: Connection, asked: Keyword, reply: _Reply, now: datetime) -> str:
     """Do what the text asks for. Returns what that was, in words."""
-    out = reply.phone in opted_out(connection, [reply.phone])
     match asked:
         case "stop" if is_e164(reply.phone):
             return _stop(connection, reply, now)
         case "start":
             return _start(connection, reply, now)
-        case "yes" if out:  # for all others it answers a question
+        case "yes" if _is_out(connection, reply.phone):  # for all others it answers a question
             return _start(connection, reply, now)
-        case "review" if is_e164(reply.phone) and not out:
+        case "review" if is_e164(reply.phone) and not _is_out(connection, reply.phone):
             return _review(connection, reply)
         case "help":
             return "HELP: for the subscribers of message.received to answer"
         case _:
             return "a reply"
+
+
+def _is_out(connection: Connection, phone: str) -> bool:
+    return phone in opted_out(connection, [phone])
 
 
 def _stop(connection: Connection, reply: _Reply, now: datetime) -> str:

@@ -75,12 +75,14 @@ def analyse(engine: Engine, *tables: str) -> None:
             connection.execute(text(f"ANALYZE {', '.join(tables)}"))
 
 
-def lock_account(connection: Connection, account: str) -> None:
+def lock_account(connection: Connection, *names: str) -> None:
     """Let one transaction at a time decide about an account's contacts, until it ends.
 
     Two syncs that meet the same new phone would otherwise both read "no such contact" on their own snapshots.
-    SQLite has one writer anyway.
+    SQLite has one writer anyway. Several ``names`` are locked in one order, so that nobody waits in a circle.
     """
-    if is_postgres(connection):
-        key = int.from_bytes(hashlib.blake2b(account.encode(), digest_size=8).digest(), "big", signed=True)
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    if names and is_postgres(connection):
+        digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+        keys = sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
+        locks = text("SELECT count(pg_advisory_xact_lock(key)) FROM unnest(CAST(:keys AS bigint[])) AS key")
+        connection.execute(locks, {"keys": keys})
