@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import UTC, date, datetime, time, timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from config.policy import Policy
+from worker.messages import policy
 from worker.messages.places import Places, us_states
 from worker.messages.quiet_hours import next_open, next_window, release_time, rules_for
 
@@ -27,6 +30,21 @@ def test_the_file_says_since_when_and_from_where() -> None:
     assert set(data["states"]) <= set(us_states())
     for name, row in (*data["states"].items(), ("federal", data["federal"])):
         assert any(character.isdigit() for character in row["source"]), f"{name}: which section?"
+
+
+def test_the_document_shows_the_file() -> None:
+    data, document = table(), (Path(__file__).parents[2] / "docs" / "policy.md").read_text("utf-8")
+    assert f"As of {data['checked']}" in document
+    for state, row in data["states"].items():
+        assert f"| {us_states()[state].name} | {rules_for(WIDE, [state])} | {row['source']} |" in document
+
+
+def test_the_document_names_every_code() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "policy.md").read_text("utf-8")
+    code = (Path(policy.__file__)).read_text("utf-8")
+    codes = set(re.findall(r'(?:Suppress\(\s*|Hold\(\s*[^,]+,\s*|_until\([^,]+, )"(\w+)"', code))
+    assert len(codes) >= 14
+    assert not {one for one in codes if f"`{one}`" not in document}
 
 
 def test_no_state_is_wider_than_the_federal_rule_and_each_says_something() -> None:
