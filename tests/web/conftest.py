@@ -1,18 +1,20 @@
-"""The HTTP side over a store of each kind, without a broker."""
+"""The HTTP side over a store, without a broker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
+from sqlmodel import SQLModel
 
 from config.models import Account, Settings
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
-from worker.store.db import writing
+from worker.store.db import open_engine, writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
@@ -68,3 +70,12 @@ def site(engine: Engine, hinted: list[tuple[str, ...]]) -> Iterator[Site]:
         made = Site(runtime, runtime.fake, http, hinted)
         http.headers.update(made.headers())
         yield made
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """SQLite alone: what the routes call is tested on each kind of store where it lives."""
+    made = open_engine(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+    SQLModel.metadata.create_all(made)
+    yield made
+    made.dispose()
