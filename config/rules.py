@@ -14,6 +14,7 @@ from config.errors import Problem
 from config.models import DEFAULT_API_URL, DEFAULT_CREATE_URL
 from config.problems import did_you_mean, dotted
 from config.shown import HIDDEN, shown
+from config.subscribers import subscriber_problems
 from config.types import resolve_reference
 
 # VirtualText itself gives up on a request after 30 s; who waits less cannot know whether a text went out.
@@ -46,6 +47,7 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
         yield from _carrier_credentials(name, carrier)
     for name, subscriber in _tables(data, "subscribers"):
         yield from _subscriber(name, subscriber)
+        yield from subscriber_problems(name, subscriber, accounts, context)
     for name, connection in connections.items():
         yield from _reported_field(name, connection)
     for name, trigger in _tables(data, "triggers"):

@@ -159,6 +159,9 @@ class SqlAdapter(Adapter, WritesMessages):
                 used.append(f"changed {_list([self.options.updated_at])}{warning}")
             else:
                 used.append("every run reads every row")
+            if self.options.log_table:
+                self._writer.check_log()
+                used.append(f"texts go to {_list([self.options.log_table])}")
         return CheckReport(f"{self._where}: {', '.join(used)}", tuple(self._names))
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:

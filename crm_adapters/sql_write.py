@@ -44,6 +44,10 @@ class SqlWriter:
     log_columns: Mapping[str, str] = field(default_factory=dict)
     """Our names of the log's columns to the table's own, where those differ."""
 
+    def check_log(self) -> None:
+        """Whether the log has the columns that it needs. Raises SourceInvalid."""
+        _ = self._log
+
     def log_message(self, external_id: str, message: CrmMessage) -> None:
         """Insert, unless the message's id is there."""
         log, key = self._log, self._key_of(external_id)

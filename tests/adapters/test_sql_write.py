@@ -97,6 +97,8 @@ def test_a_record_that_is_not_there_is_named(crm: Crm, external_id: str) -> None
         ({"log_table": None}, "log_table"),
         ({"log_table": "nowhere"}, "nowhere"),
         ({"log_table": "people_w"}, "message_id"),
+        ({"log_columns": {"text": "body"}}, '"body"'),
+        ({"log_columns": {"message_id": "direction"}}, "not unique"),
         ({"table": None, "query": "SELECT * FROM people_w", "key": "id"}, "query"),
         ({"key": ("id", "mobile")}, "several columns"),
     ],
@@ -104,6 +106,14 @@ def test_a_record_that_is_not_there_is_named(crm: Crm, external_id: str) -> None
 def test_what_cannot_be_written_to_says_why(crm: Crm, options: dict[str, Any], word: str) -> None:
     with pytest.raises(SourceInvalid, match=word):
         crm.adapter(**options).log_message("1", message())
+    if "log_table" in options and options["log_table"] is None:
+        return
+    with pytest.raises(SourceInvalid, match=word):  # `vtsync check` says so before the first text
+        crm.adapter(**options).check()
+
+
+def test_what_can_be_written_to_is_said(crm: Crm) -> None:
+    assert 'texts go to "texts_w"' in crm.adapter().check().summary
 
 
 def test_a_column_that_is_not_there_is_named(crm: Crm) -> None:
