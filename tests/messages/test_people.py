@@ -17,6 +17,9 @@ from worker.store.db import reading, writing
 from worker.store.models import MessageState, utcnow
 from worker.store.tables import contact, contact_mapping
 
+# On SQLite alone: test_policy_database asks the same statements of PostgreSQL.
+ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
 FIELDS = FieldMapping(time_zone=("Time Zone",), state=("billing_state", "state"), postal_code=("zip",))
 
 
@@ -68,6 +71,7 @@ def test_a_missing_field_is_no_yes() -> None:
     assert says_yes(PropertyRule(field="status", values=("Opted In",)), {"status": "opted in"})
 
 
+@ON_SQLITE
 def test_any_live_record_may_say_do_not_text(box: Outbox) -> None:
     configure(box, do_not_text=PropertyRule(field="dnc"))
     record(box, "shop", "1", dnc="yes")  # it is not asked
@@ -83,6 +87,7 @@ def test_any_live_record_may_say_do_not_text(box: Outbox) -> None:
     assert box.row(text).reason.startswith("do_not_text: the field")
 
 
+@ON_SQLITE
 def test_consent_is_that_of_the_record_that_the_text_is_about(box: Outbox) -> None:
     settings = configure(box, consent=PropertyRule(field="sms_consent"))
     record(box, "crm", "1", sms_consent="no")
@@ -95,6 +100,7 @@ def test_consent_is_that_of_the_record_that_the_text_is_about(box: Outbox) -> No
     assert found.no_consent(settings, None) == ""  # some record of theirs says yes
 
 
+@ON_SQLITE
 def test_a_job_to_somebody_whose_records_all_say_no_is_not_sent(box: Outbox) -> None:
     settings = configure(box, consent=PropertyRule(field="sms_consent"))
     record(box, "crm", "1", sms_consent="no")
@@ -105,6 +111,7 @@ def test_a_job_to_somebody_whose_records_all_say_no_is_not_sent(box: Outbox) -> 
     assert box.row(text).reason == f"no_consent: {words} does not say that this person may be texted"
 
 
+@ON_SQLITE
 def test_consent_that_is_taken_back_while_a_text_waits_stops_it(box: Outbox) -> None:
     configure(box, consent=PropertyRule(field="sms_consent"))
     record(box, "crm", "1", sms_consent="yes")
@@ -116,12 +123,14 @@ def test_consent_that_is_taken_back_while_a_text_waits_stops_it(box: Outbox) -> 
     assert box.client.sent == []
 
 
+@ON_SQLITE
 def test_a_number_that_no_record_has_is_not_asked_for_consent(box: Outbox) -> None:
     settings = configure(box, consent=PropertyRule(field="sms_consent"))
     assert person(box) == Person((), "", ())
     assert person(box).no_consent(settings, None) == ""
 
 
+@ON_SQLITE
 def test_all_places_are_told_and_records_of_unknown_connections_are_not(box: Outbox) -> None:
     configure(box)
     record(box, "crm", "1", **{"Time Zone": "America/Denver", "State": "CO"})
@@ -134,6 +143,7 @@ def test_all_places_are_told_and_records_of_unknown_connections_are_not(box: Out
     ]
 
 
+@ON_SQLITE
 def test_records_of_another_account_are_heard_too(box: Outbox) -> None:
     configure(box, do_not_text=PropertyRule(field="dnc"))
     other = Account(uid="u2", token="secret", from_number="+14155550199")

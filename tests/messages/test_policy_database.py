@@ -24,6 +24,9 @@ from worker.store.ids import new_message_id
 from worker.store.models import MessageState, utcnow
 from worker.store.tables import message, message_event, number_review
 
+# Where nothing in it is told apart by PostgreSQL that another test here does not ask of it.
+ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+
 OFF: dict[str, Any] = {"quiet_hours": "none", "duplicate_window": timedelta(0), "max_per_contact": None}
 
 
@@ -79,6 +82,7 @@ def test_two_workers_send_the_same_text_to_the_same_number_once(box: Outbox) -> 
     assert all(reason.startswith(f"duplicate: message {sent} said the same") for reason in reasons)
 
 
+@ON_SQLITE
 def test_a_duplicate_that_a_person_wants_again_goes(box: Outbox) -> None:
     configure(box, duplicate_window=timedelta(hours=1))
     first = box.send()
@@ -157,12 +161,14 @@ def test_sending_one_text_again_does_not_reset_the_breaker(box: Outbox) -> None:
     assert fire(box, range(10, 12), "b2") == (0, 2)
 
 
+@ON_SQLITE
 def test_a_trigger_without_a_past_has_only_the_blast_limit(box: Outbox) -> None:
     configure(box, breaker_floor=1, breaker_factor=1.0, blast_limit=100)
     fired_before(box, days=2, a_day=1)
     assert fire(box, range(6), "b1") == (6, 0)
 
 
+@ON_SQLITE
 def test_an_approved_text_is_not_held_again(box: Outbox) -> None:
     configure(box, blast_limit=1, breaker_floor=1, breaker_factor=1.0)
     fired_before(box, days=3, a_day=1)
@@ -196,6 +202,7 @@ def test_texts_wait_while_a_person_reads_and_go_on_when_it_was_nothing(box: Outb
         settle_review(box.runtime, number(0), "continue", "ann")
 
 
+@ON_SQLITE
 def test_texts_that_waited_for_a_reader_end_when_it_was_a_no(box: Outbox) -> None:
     held = reviewed(box)
     assert settle_review(box.runtime, number(0), "opt_out", "ann") == 1
