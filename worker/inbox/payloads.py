@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -66,21 +66,25 @@ def _integer(digits: str) -> int | str:
 
 def _clean(payload: Any, depth: int) -> Any:
     if isinstance(payload, str):
-        # Half of a surrogate pair has no UTF-8 form. JSON inside a string may hold a credential, too.
-        return _without_secret_words(payload.encode("utf-8", "replace").decode())
-    if not isinstance(payload, Mapping | list):
+        return _clean_text(payload)
+    if not isinstance(payload, dict | list):
         return payload
     if depth == 0:
         return "[nested too deeply]"
     if isinstance(payload, list):
         return [_clean(one, depth - 1) for one in payload]
     return {
-        str(key).encode("utf-8", "replace").decode(): _clean(value, depth - 1)
-        for key, value in payload.items()
-        if not _SECRET_KEY.search(re.sub(r"[^a-z0-9]", "", str(key).casefold()))
+        _clean_text(key): _clean(value, depth - 1) for key, value in payload.items() if not _names_secret(key[:200])
     }
 
 
-def _without_secret_words(text: str) -> str:
-    # Only inside JSON: what people write to each other stays as they wrote it.
+@lru_cache(1024)
+def _names_secret(key: str) -> bool:
+    return _SECRET_KEY.search(re.sub(r"[^a-z0-9]", "", key.casefold())) is not None
+
+
+def _clean_text(text: str) -> str:
+    if not text.isascii():  # half of a surrogate pair has no UTF-8 form
+        text = text.encode("utf-8", "replace").decode()
+    # A credential may be in JSON inside a string; what people write to each other stays as they wrote it.
     return _SECRET_IN_TEXT.sub(r"\1[removed]", text) if text.lstrip()[:1] in ("{", "[") else text
