@@ -18,6 +18,7 @@ from worker.store.db import open_engine, writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
+from worker.web.telling import Telling
 
 RELAY_SECRET = "a-secret-of-at-least-24-characters"
 
@@ -51,15 +52,15 @@ def runtime_over(engine: Engine, **web: Any) -> FakeRuntime:
 
 @pytest.fixture
 def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """What workers were told."""
+    """What workers are to be told."""
     told: list[tuple[str, ...]] = []
 
     def hint(*what: str) -> bool:
         told.append(what)
         return True
 
-    monkeypatch.setattr("worker.web.v1.hint", hint)
     monkeypatch.setattr("worker.web.app.hint", hint)
+    monkeypatch.setattr(Telling, "tell", lambda _, *what: told.append(what))  # at once, not from its thread
     return told
 
 

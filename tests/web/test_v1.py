@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from tests.messages.conftest import number
+from tests.messages.conftest import PAST, number
 from tests.web.conftest import Site
+from worker.logs import set_up_logging
 from worker.messages.delivery import deliver_due
-from worker.messages.opt_outs import opted_out
-from worker.store.db import reading
+from worker.messages.opt_outs import open_reviews, opted_out
+from worker.store.db import reading, writing
 from worker.store.models import MessageState
-from worker.store.tables import api_key, message
+from worker.store.tables import api_key, inbound_message, message, number_review
 from worker.web.keys import SCOPES
 
 TO = number(0)
@@ -31,6 +34,9 @@ def test_a_text_is_kept_before_it_is_answered_and_then_sent(site: Site) -> None:
     found = site.http.get(answer.headers["location"]).json()
     assert (found["state"], found["message"], found["to"]) == ("accepted", "Your table is ready.", TO)
     assert (found["source"], found["from_number"]) == ("http", "+14155550100")
+    moves = [(one["before"], one["after"]) for one in found["events"]]
+    assert moves == [(None, "queued"), ("queued", "dispatching"), ("dispatching", "accepted")]
+    assert found["events"][0]["actor"] == "key test"
 
 
 def test_an_idempotency_key_makes_repeating_harmless(site: Site) -> None:
@@ -121,6 +127,28 @@ def test_all_that_is_known_of_a_number(site: Site) -> None:
     site.http.post("/v1/messages", json=TEXT)
     person = site.http.get(f"/v1/contacts/{TO}").json()
     assert (person["opted_out"], person["contacts"], len(person["messages"])) == (False, [], 1)
+
+
+def test_what_a_number_wrote_is_shown_with_it(site: Site) -> None:
+    rows = [
+        {"id": f"{i:032x}", "account": account, "from_number": TO, "to_number": "+14155550100", "text": text}
+        | {"received_at": PAST + timedelta(hours=i), "keyword": ""}
+        for i, (account, text) in enumerate([("main", "first"), ("main", "second"), ("other", "third")])
+    ]
+    with writing(site.engine) as connection:
+        connection.execute(insert(inbound_message), rows)
+    person = site.http.get(f"/v1/contacts/{TO}").json()
+    assert [one["message"] for one in person["replies"]] == ["third", "second", "first"]
+    mine = site.http.get(f"/v1/contacts/{TO}", headers=site.headers(accounts=("main",))).json()
+    assert [one["message"] for one in mine["replies"]] == ["second", "first"]
+
+
+def test_an_opt_out_settles_what_a_person_was_asked_about_the_number(site: Site) -> None:
+    with writing(site.engine) as connection:
+        connection.execute(insert(number_review), {"phone": TO, "since": PAST, "excerpt": "please no more"})
+    site.http.post("/v1/opt-outs", json={"phone": TO, "reason": "meant stop"})
+    with reading(site.engine) as connection:
+        assert open_reviews(connection) == []
 
 
 # --- keys
@@ -235,9 +263,45 @@ def test_other_problems(site: Site, method: str, path: str, status: int) -> None
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_what_is_not_json_is_told_so(site: Site) -> None:
-    answer = site.http.post("/v1/messages", content=b"{", headers={"Content-Type": "application/json"})
-    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/not_json")
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 200_000, b'{"to": "\xe9"}', b""])
+def test_what_is_not_json_is_told_so(site: Site, body: bytes) -> None:
+    answer = site.http.post("/v1/messages", content=body, headers={"Content-Type": "application/json"})
+    expected = (400, "/problems/not_json") if body else (422, "/problems/invalid_request")
+    assert (answer.status_code, answer.json()["type"]) == expected
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
+def test_a_body_of_another_kind_is_not_guessed_at(site: Site, kind: str) -> None:
+    answer = site.http.post("/v1/messages", content=orjson.dumps(TEXT), headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["type"]) == (415, "/problems/unsupported_media_type")
+    assert site.states() == {}
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON"])
+def test_json_by_another_name(site: Site, kind: str) -> None:
+    answer = site.http.post("/v1/messages", content=orjson.dumps(TEXT), headers={"Content-Type": kind})
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/messages", TEXT | {"message": "a\x00b"}),
+        ("POST", "/v1/records", TEXT | {"carrier": "a\x00", "carrier_message_id": "1"}),
+        ("POST", "/v1/records", TEXT | {"carrier": "a", "carrier_message_id": "1\x00"}),
+        ("POST", "/v1/opt-outs", {"phone": TO, "reason": "a\x00b"}),
+        ("POST", "/v1/opt-outs", {"phone": TO, "reason": " "}),
+        ("DELETE", f"/v1/opt-outs/{TO}?reason=a%00b", None),
+        ("DELETE", f"/v1/opt-outs/{TO}?reason=%20", None),
+        ("GET", "/v1/messages?trigger=a%00b", None),
+        ("GET", "/v1/messages?limit=0", None),
+        ("GET", "/v1/messages?before=x", None),
+        ("GET", f"/v1/messages/{'0' * 31}%00", None),
+    ],
+)
+def test_what_no_store_keeps_is_refused_before(site: Site, method: str, path: str, body: Any) -> None:
+    answer = site.http.request(method, path, **({} if body is None else {"json": body}))
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid_request")
 
 
 def test_a_store_that_is_away_is_503_and_nothing_is_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,14 +316,18 @@ def test_a_store_that_is_away_is_503_and_nothing_is_taken(site: Site, monkeypatc
     assert "secret" not in answer.text
 
 
-def test_a_defect_of_ours_shows_nothing_of_the_inside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_is_in_the_log_and_shows_nothing_of_the_inside(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the inside")
 
+    set_up_logging()
     monkeypatch.setattr("worker.web.v1.enqueue_send", broken)
     answer = site.http.post("/v1/messages", json=TEXT)
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal_error")
     assert "inside" not in answer.text
+    assert "the inside" in capsys.readouterr().err
 
 
 # --- limits

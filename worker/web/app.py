@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Response
-from fastapi.openapi.utils import get_openapi
 
 from worker.hints import hint
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
 from worker.web import carriers, health, page, relay, v1
+from worker.web.access import AccessLog
 from worker.web.context import WebContext
+from worker.web.described import openapi
 from worker.web.limits import Limits
-from worker.web.problems import ProblemBody, install
+from worker.web.problems import install
+from worker.web.telling import Telling
 
 VERSION = "1"
 DESCRIPTION = """\
@@ -30,16 +31,17 @@ Errors are `application/problem+json` (RFC 9457).
 def create_app(runtime: Runtime) -> FastAPI:
     """The application over one runtime. Its inbox is open while the application runs."""
     intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
-    context = WebContext(runtime, intake)
+    telling = Telling(lambda *what: hint(*what))
+    context = WebContext(runtime, intake, telling.tell)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await intake.start()
-        # The first hint opens the broker's connection, which takes a while; no caller should wait for it.
-        warm = asyncio.create_task(asyncio.to_thread(hint, "vtsync.process_inbox"))
+        telling.start()
+        telling.tell("vtsync.process_inbox")  # what the last process left behind; and the broker's connection is open
         yield
-        await warm
         await intake.stop()
+        await asyncio.to_thread(telling.stop)
 
     app = FastAPI(
         title="VirtualText CRM sync",
@@ -49,28 +51,18 @@ def create_app(runtime: Runtime) -> FastAPI:
         docs_url=None,  # theirs are fetched from somebody else's servers
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
     )
     install(app)
     for routes in (v1.routes, relay.routes, carriers.routes, health.routes):
         app.include_router(routes(context))
     web = runtime.settings.web
     app.add_middleware(Limits, max_body=web.max_body, seconds=web.body_timeout)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.add_middleware(AccessLog)
+    app.openapi = lambda: openapi(app, web.public_url)  # type: ignore[method-assign]
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:
         return page.response(app.openapi())
 
     return app
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        body = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= body.pop("$defs", {}) | {"ProblemBody": body}
-        for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which never leave
-            schemas.pop(name, None)
-        app.openapi_schema = schema
-    return app.openapi_schema

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Security
+from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from worker.runtime import Runtime
@@ -31,14 +31,15 @@ class Guard:
         self._runtime = runtime
         self._known: dict[str, tuple[float, Key | None]] = {}
 
-    def needs(self, scope: Scope) -> Callable[[Given], Key]:
+    def needs(self, scope: Scope) -> Callable[[Given, Request], Key]:
         """A dependency: the caller's key, which has ``scope``."""
 
-        def key(given: Given) -> Key:
+        def key(given: Given, request: Request) -> Key:
             found = self._find(given.credentials if given is not None else "")
             if found is None:
                 words = "send a valid key as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one"
                 raise Problem(401, "unauthorized", words, headers={"WWW-Authenticate": "Bearer"})
+            request.state.key = found.id  # for the log
             self._not_too_often(found)
             if scope not in found.scopes:
                 raise Problem(403, "forbidden", f'this key has no scope "{scope}"; make one that has')

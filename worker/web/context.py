@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """One web process: its runtime, and the way into the inbox."""
+    """One web process: its runtime, the way into the inbox, the way to tell workers (a task and its arguments)."""
 
     runtime: Runtime
     intake: Intake
+    tell: Callable[..., None]

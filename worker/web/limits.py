@@ -30,19 +30,18 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = _with_headers(send)
         try:
             body = await asyncio.wait_for(self._body(scope, receive), self._seconds)
         except TimeoutError:
             words = f"the body did not arrive within {self._seconds:g} seconds (web.body_timeout)"
-            await Problem(408, "request_timeout", words, headers={"Connection": "close"}).response()(
-                scope, receive, send
-            )
-            return
-        except Problem as problem:
+            problem = Problem(408, "request_timeout", words, headers={"Connection": "close"})
             await problem.response()(scope, receive, send)
-            return
-        if body is not None:  # None: the caller has gone
-            await self._app(scope, _replay(body, receive), _with_headers(send))
+        except Problem as too_large:
+            await too_large.response()(scope, receive, send)
+        else:
+            if body is not None:  # None: the caller has gone
+                await self._app(scope, _replay(body, receive), send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         declared = dict(scope["headers"]).get(b"content-length", b"")

@@ -102,14 +102,21 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> Response:
-        codes = {404: "not_found", 405: "method_not_allowed"}
-        words = {404: "There is nothing here.", 405: "This address does not take that method."}
+        codes = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
+        words = {
+            400: "The body is not JSON.",  # too deep, or not UTF-8
+            404: "There is nothing here.",
+            405: "This address does not take that method.",
+        }
         code, detail = codes.get(error.status_code, "http_error"), words.get(error.status_code, str(error.detail))
         return Problem(error.status_code, code, detail, headers=error.headers).response()
 
     async def away(_: Request, error: Exception) -> Response:
         log.warning("the store or the inbox cannot take a request", error=type(error).__name__)
-        words = "the store cannot be reached just now; nothing was kept of this request, send it again"
+        words = (
+            "the store cannot be reached just now; send the request again, with the same Idempotency-Key: in rare cases"
+            " it was kept all the same"
+        )
         headers = {"Retry-After": str(STORE_AWAY_SECONDS)}
         return Problem(503, "unavailable", words, headers=headers).response()
 

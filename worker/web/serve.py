@@ -52,14 +52,17 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
     import uvicorn
 
     from worker.web.app import create_app
+    from worker.web.protocol import BoundedHeads
 
     check_exposure(runtime, host)
     config = uvicorn.Config(
         create_app(runtime),
         host=host,
         port=port,
+        http=BoundedHeads,
+        ws="none",
         log_config=None,
-        access_log=False,  # the Relay's address is a secret
+        access_log=False,  # the Relay's address is a secret; ours names only routes
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,

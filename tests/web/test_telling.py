@@ -1,0 +1,40 @@
+"""Workers are told from a thread of its own, whatever the broker does."""
+
+from __future__ import annotations
+
+import threading
+
+from worker.web.telling import Telling
+
+
+def test_a_caller_does_not_wait_and_each_thing_is_told_once() -> None:
+    told: list[tuple[str, ...]] = []
+    begun, broker_is_back = threading.Event(), threading.Event()
+
+    def send(*what: str) -> None:
+        begun.set()
+        broker_is_back.wait(10)
+        told.append(what)
+
+    telling = Telling(send)
+    telling.start()
+    telling.tell("first")
+    assert begun.wait(10)
+    for _ in range(100):
+        telling.tell("deliver", "main")
+        telling.tell("first")
+    assert told == [], "all of it was asked for while the broker answered nothing"
+    broker_is_back.set()
+    telling.stop()
+    # What was committed while the first was being told is told again.
+    assert sorted(told) == [("deliver", "main"), ("first",), ("first",)]
+
+
+def test_a_broker_that_never_answers_does_not_keep_the_process() -> None:
+    never = threading.Event()
+    telling = Telling(lambda *_: never.wait(30))
+    telling.start()
+    telling.tell("first")
+    telling.stop(0.1)
+    assert not never.is_set()
+    never.set()
