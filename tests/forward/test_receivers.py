@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from config.outside import Subscriber
 from tests.forward.conftest import SECRET, Outward, Receiver, on_sqlite
@@ -153,6 +153,29 @@ def test_records_keep_their_order_in_small_portions(outward: Outward, monkeypatc
         worker.join()
     outward.goes()
     assert [row.text for row in outward.logged()] == [f"text {number:02}" for number in range(20)]
+
+
+@pytest.mark.parametrize("engine", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+def test_a_claim_passes_nothing_by_that_another_is_taking(outward: Outward) -> None:
+    outward.comes(*(inbound(f"text {number}", f"in{number}") for number in range(4)))
+    while fan_out.fan_out(outward.runtime):
+        pass
+    second: list[Any] = []
+
+    def claim_too() -> None:
+        with writing(outward.engine) as connection:
+            second.extend(claim(connection, {"crm:people": 4}, utcnow()))
+
+    other = threading.Thread(target=claim_too)
+    with writing(outward.engine) as connection:
+        first = claim(connection, {"crm:people": 2}, utcnow())
+        other.start()
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        while other.is_alive() and not connection.execute(waits).scalar():
+            other.join(0.01)
+    other.join(20)
+    assert len(first) == 2
+    assert second == [], "the record's next text waits until those before it are written"
 
 
 @on_sqlite

@@ -19,7 +19,7 @@ def fan_out(runtime: Runtime) -> int:
     """Take one portion of announcements, in one transaction. Returns how many those were. Safe in many workers."""
     now, settings = utcnow(), runtime.settings
     with writing(runtime.engine) as connection:
-        # One at a time: a CRM record is told of things in the order in which the deliveries are made.
+        # One at a time: a second would do the same again, and a record's deliveries are made in its order.
         lock_account(connection, "fan out")
         rows = connection.execute(
             select(public_event).order_by(public_event.c.at, public_event.c.id).limit(PORTION)

@@ -330,8 +330,10 @@ def _broken(
     """The triggers with texts there that must be held, and why."""
     if policy is None:
         return []
-    triggers = select(message.c.trigger).distinct().where(
-        message.c.state == MessageState.HELD, message.c.trigger.is_not(None), *where
+    triggers = (
+        select(message.c.trigger)
+        .distinct()
+        .where(message.c.state == MessageState.HELD, message.c.trigger.is_not(None), *where)
     )
     names = sorted(connection.execute(triggers).scalars())
     return [(name, reason) for name in names if (reason := breaker.check(connection, name, policy, now)) is not None]
