@@ -27,7 +27,7 @@ from config.models import Settings
 from config.problems import problems_of
 from config.rules import broken_rules
 from config.shown import HIDDEN, is_secret_name
-from config.types import FromFile
+from config.types import FromFile, in_folder
 
 DEFAULT_NAME = "vtsync.toml"
 PATH_VARIABLE = "VTSYNC_CONFIG"
@@ -64,6 +64,17 @@ def load_all(
 def find_file(path: Path | str | None = None) -> Path:
     """The configuration file to read, absolute; it need not exist."""
     return Path(path or os.environ.get(PATH_VARIABLE, "").strip() or DEFAULT_NAME).expanduser().absolute()
+
+
+def data_dir_of(path: Path | str | None = None) -> Path:
+    """The data folder that the configuration file names, absolute, whatever may be wrong with the rest of the file."""
+    found = find_file(path)
+    try:
+        named = tomllib.loads(found.read_text(encoding="utf-8-sig")).get("data_dir")
+    except (OSError, ValueError, RecursionError):
+        named = None
+    default: Path = Settings.model_fields["data_dir"].default
+    return in_folder(named if isinstance(named, str) else default, FromFile(found.parent)).absolute()
 
 
 def settings_from(data: Mapping[str, Any], folder: Path) -> Settings:

@@ -12,6 +12,7 @@ from worker.cli import (  # noqa: F401 - each registers its commands
     contacts,
     fleet,
     forwards,
+    health,
     opt_outs,
     relay,
     setup,

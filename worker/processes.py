@@ -39,6 +39,7 @@ def run_worker() -> None:
 
     from worker.app import app
     from worker.broker import INTAKE, INTERNAL
+    from worker.sight.feeling import watch_worker
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
     runtime = open_runtime()
@@ -54,7 +55,12 @@ def run_worker() -> None:
         without_heartbeat=True,
         loglevel="INFO",
     )
-    worker.start()
+    heart = watch_worker(runtime, worker, lambda: 0)
+    try:
+        worker.start()
+    finally:
+        if heart is not None:
+            heart.stop()
     sys.exit(worker.exitcode or 0)
 
 
@@ -62,12 +68,18 @@ def run_beat() -> None:
     """Be the scheduler until asked to stop."""
     from worker.app import app
     from worker.hints import hint
+    from worker.sight.feeling import WatchedScheduler, watch_beat
 
     runtime = open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
     _introduce("scheduler", runtime)
     hint("vtsync.tick")  # what is due now need not wait for the first interval to pass
-    app.Beat(quiet=True, loglevel="INFO").run()
+    heart = watch_beat(runtime)
+    try:
+        app.Beat(quiet=True, loglevel="INFO", scheduler_cls=WatchedScheduler).run()
+    finally:
+        if heart is not None:
+            heart.stop()
 
 
 def run_up() -> int:

@@ -207,10 +207,15 @@ def forward_events() -> None:
 @app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
+    from worker.sight.heart import TICK, keep
+    from worker.store.db import writing
     from worker.sweeper import tick as sweep
 
-    for task, arguments in sweep(open_runtime()):
+    runtime = open_runtime()
+    for task, arguments in sweep(runtime):
         hint(task, *arguments)
+    with writing(runtime.engine) as db:
+        keep(db, TICK, TICK)
 
 
 def _intake(

@@ -46,7 +46,8 @@ def runtime_over(engine: Engine, **web: Any) -> FakeRuntime:
         "main": Account(**account, relay_secret=RELAY_SECRET),  # type: ignore[arg-type]
         "other": Account(**account | {"from_number": "+14155550199"}),  # type: ignore[arg-type]
     }
-    runtime.settings = Settings(accounts=accounts, policy=AT_ANY_HOUR, web=web)  # type: ignore[arg-type]
+    folder = Path(str(engine.url.database)).parent
+    runtime.settings = Settings(data_dir=folder, accounts=accounts, policy=AT_ANY_HOUR, web=web)  # type: ignore[arg-type]
     return runtime
 
 

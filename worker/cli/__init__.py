@@ -8,7 +8,17 @@ from __future__ import annotations
 
 def main() -> None:
     """The entry point of ``vtsync``."""
-    from worker.cli import contacts, fleet, forwards, opt_outs, relay, setup, texts, web  # noqa: F401 - each registers its commands
+    from worker.cli import (  # noqa: F401 - each registers its commands
+        contacts,
+        fleet,
+        forwards,
+        health,
+        opt_outs,
+        relay,
+        setup,
+        texts,
+        web,
+    )
     from worker.cli.common import app, run
 
     run(app)

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Response
 from worker.hints import hint
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
+from worker.sight.feeling import WebHeart
 from worker.web import carriers, health, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
@@ -32,16 +33,19 @@ def create_app(runtime: Runtime) -> FastAPI:
     """The application over one runtime. Its inbox is open while the application runs."""
     intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
     telling = Telling(lambda *what: hint(*what))
+    heart = WebHeart(runtime)
     context = WebContext(runtime, intake, telling.tell)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await heart.start()
         await intake.start()
         telling.start()
         telling.tell("vtsync.process_inbox")  # what the last process left behind; and the broker's connection is open
         yield
         await intake.stop()
         await asyncio.to_thread(telling.stop)
+        await heart.stop()
 
     app = FastAPI(
         title="VirtualText CRM sync",

@@ -1,0 +1,115 @@
+"""Health of this machine's processes: judged from what they wrote, and tried on real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fleet import Fleet, fleet, until
+from tests.web.test_serve import free_port
+from worker.sight.pulse import Pulse, PulseFile, alive_folder, judge, prune, pulses
+
+NOW = 1000.0
+WELL = Pulse("worker", 7, written_at=NOW - 1, loop_at=NOW - 2, work_at=NOW - 3, work_patience=120)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, ""),
+        ({"written_at": NOW - 61}, "no sign of life for 61 s"),
+        ({"loop_at": NOW - 61}, "main loop has not come round for 61 s"),
+        ({"loop_at": NOW - 61, "waits": "the broker"}, ""),
+        ({"work_at": NOW - 121}, "nothing has ended for 121 s"),
+        ({"work_at": NOW - 119}, ""),
+        ({"loop_at": NOW - 61, "work_at": NOW - 500, "stopping": True}, ""),
+        ({"written_at": NOW - 61, "stopping": True}, "no sign of life"),
+    ],
+)
+def test_what_a_pulse_means(changes: dict[str, float], problem: str) -> None:
+    found = judge(replace(WELL, **changes), NOW).problem  # type: ignore[arg-type]
+    assert problem in found
+    assert bool(problem) == bool(found)
+
+
+def test_a_pulse_is_read_while_its_process_lives_and_pruned_after(tmp_path: Path) -> None:
+    file = PulseFile(tmp_path, "beat")
+    assert [(one.role, one.pid) for one in pulses(tmp_path)] == [("beat", os.getpid())]
+    prune(tmp_path)  # never what is held
+    assert len(pulses(tmp_path)) == 1
+    [path] = tmp_path.iterdir()
+    left = tmp_path / path.name.replace("beat@", "worker@")
+    left.write_bytes(path.read_bytes())  # as kill -9 leaves it: without its lock
+    assert len(pulses(tmp_path)) == 1
+    prune(tmp_path)
+    assert [*tmp_path.iterdir()] == [path]
+    file.close()
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_another_machine_s_file_is_left_until_it_is_old(tmp_path: Path) -> None:
+    other = tmp_path / "worker@elsewhere@1.json"
+    other.write_text("{}")
+    prune(tmp_path)
+    assert other.exists()
+    assert pulses(tmp_path) == []
+    os.utime(other, (0, 0))
+    prune(tmp_path)
+    assert not other.exists()
+
+
+def seen(made: Fleet, most: float = 60) -> dict[str, str]:
+    """The problem of each role that runs."""
+    found = pulses(alive_folder(made.folder / "data"))
+    return {one.role: judge(one, time.monotonic(), most).problem for one in found}
+
+
+def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(tmp_path: Path) -> None:
+    well = dict.fromkeys(("worker", "beat", "web"), "")
+    with fleet(tmp_path) as made:
+        made.configure()
+        assert made.run("migrate").returncode == 0
+        running = {
+            "worker": made.start("worker"),
+            "beat": made.start("beat"),
+            "web": made.start("web", "--port", str(free_port())),
+        }
+        until("their pulses", lambda: seen(made) == well)
+        until("heartbeats", lambda: len(made.query("SELECT role FROM heartbeat WHERE role != 'tick'")) == 3)
+        until("a tick", lambda: made.query("SELECT seen_at FROM heartbeat WHERE role = 'tick'"))
+        for process in running.values():
+            process.send_signal(signal.SIGSTOP)
+        until("all to be missed", lambda: all("stopped or hangs" in words for words in seen(made, 2).values()))
+        said = made.run("health", "--role", "worker", "--max-age", "2", "--json")
+        assert (said.returncode, json.loads(said.stdout)["status"]) == (1, "fail")
+        for process in running.values():
+            process.send_signal(signal.SIGCONT)
+        until("them to be back", lambda: seen(made, 3) == well)
+        made.kill(running["worker"])
+        said = made.run("health", "--role", "worker")
+        assert said.returncode == 1
+        assert "no worker runs on this machine" in said.stdout
+        for role in ("beat", "web"):
+            running[role].send_signal(signal.SIGTERM)
+            assert running[role].wait(30) == 0, made.log(running[role]).decode()
+        assert [path.name.split("@")[0] for path in alive_folder(tmp_path / "data").iterdir()] == ["worker"]
+        assert {row[0] for row in made.query("SELECT role FROM heartbeat")} == {"worker", "tick"}
+
+
+def test_a_worker_whose_broker_is_away_is_not_restarted_for_it(tmp_path: Path) -> None:
+    with fleet(tmp_path, broker="redis://127.0.0.1:1/0") as made:
+        made.configure()
+        assert made.run("migrate").returncode == 0
+        worker = made.start("worker")
+        until("its complaint", lambda: b"Cannot connect" in made.log(worker))
+        time.sleep(2)  # its pulse says so within a second
+        (tmp_path / "vtsync.toml").write_text('data_dir = "data"\nmistake = 1', encoding="utf-8")  # nor for a bad edit
+        done = made.run("health", "--max-age", "5")
+        assert f"worker {worker.pid}: works; it waits for the broker" in done.stdout
+        assert done.returncode == 0

@@ -1,0 +1,109 @@
+"""What shows that a process works: its main loop comes round, and its threads still end what they begin.
+
+No thread of its own says "alive" here: the loop and the threads themselves do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from anyio import to_thread
+from celery import signals
+from celery.beat import PersistentScheduler
+from celery.worker import state
+
+from worker.runtime import Runtime
+from worker.sight.heart import Heart, start_heart
+from worker.sight.pulse import EVERY_SECONDS, PulseFile
+
+BROKER = "the broker"
+
+log = structlog.get_logger(__name__)
+
+
+def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> Heart | None:
+    """Feel a Celery worker's pulse. ``answered`` counts what its threads get done within tasks."""
+    begun = -1
+
+    def feel(pulse: PulseFile) -> None:
+        nonlocal begun
+        consumer = worker.consumer
+        waits = consumer.connection is None
+        pulse.note(waits=BROKER if waits else "")
+        if waits:
+            pulse.loop()
+        else:
+            consumer.call_soon(pulse.loop)  # the main loop itself carries it out
+        progress = state.all_total_count[0] + answered()
+        if len(state.active_requests) < worker.concurrency or progress != begun:
+            begun = progress
+            pulse.work()
+
+    heart = start_heart(runtime, "worker", feel)
+    if heart is not None:
+        signals.worker_shutting_down.connect(lambda **_: heart.pulse.note(stopping=True), weak=False)
+    return heart
+
+
+class WatchedScheduler(PersistentScheduler):  # type: ignore[misc] # Celery has no types
+    """Celery's scheduler, whose pulse is its own loop."""
+
+    pulse: PulseFile | None = None
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """One round of the loop."""
+        if self.pulse is not None:
+            self.pulse.note(loop_at=time.monotonic(), waits="")
+        return super().tick(*args, **kwargs)
+
+    def _ensure_connected(self) -> Any:
+        def again(error: Exception, seconds: float) -> None:
+            if self.pulse is not None:
+                self.pulse.note(waits=BROKER)
+            log.warning("the broker cannot be reached", error=str(error), again_in_seconds=seconds)
+
+        return self.connection.ensure_connection(again, self.app.conf.broker_connection_max_retries)
+
+
+def watch_beat(runtime: Runtime) -> Heart | None:
+    """Feel the scheduler's pulse; it is ``WatchedScheduler`` that must run."""
+    heart = start_heart(runtime, "beat", PulseFile.work)  # its loop does all the work
+    WatchedScheduler.pulse = None if heart is None else heart.pulse
+    return heart
+
+
+class WebHeart:
+    """The pulse of the HTTP side: its event loop, and the threads that answer."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def start(self) -> None:
+        """Begin to beat, from the loop that is to be watched."""
+        self._heart = start_heart(self._runtime, "web", lambda _: None)
+        if self._heart is not None:
+            self._tasks = [asyncio.create_task(part(self._heart.pulse)) for part in (_loop, _threads)]
+
+    async def stop(self) -> None:
+        """The process ends."""
+        if self._heart is not None:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.to_thread(self._heart.stop)
+
+
+async def _loop(pulse: PulseFile) -> None:
+    while True:
+        pulse.loop()
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+async def _threads(pulse: PulseFile) -> None:
+    while True:
+        await to_thread.run_sync(pulse.work)  # waits for one to be free, as requests do
+        await asyncio.sleep(EVERY_SECONDS)
