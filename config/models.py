@@ -12,6 +12,7 @@ from config.base import Model
 from config.fields import FieldMapping
 from config.outside import Carrier, Subscriber, Web
 from config.policy import Policy
+from config.retention import Retention
 from config.shown import without_secrets
 from config.types import (
     E164,
@@ -309,6 +310,7 @@ class Settings(Model):
     )
     policy: Policy = Field(default_factory=Policy, description="What keeps people from being texted by surprise.")
     web: Web = Field(default_factory=Web, description="The HTTP side, `vtsync web`.")
+    retention: Retention = Field(default_factory=Retention, description="How long what is over is kept.")
     store: Store = Field(default_factory=Store, description="Where mappings and intents are kept.")
     broker: Broker = Field(default_factory=Broker, description="How workers hear that there may be work.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="One worker process.")

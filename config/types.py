@@ -239,6 +239,15 @@ def parse_duration(text: str) -> timedelta:
     return parsed
 
 
+def _keep(value: object) -> object:
+    if value is None or (isinstance(value, str) and value.strip() == "keep"):
+        return None
+    try:
+        return _duration(value)
+    except PydanticCustomError:
+        raise refusal("says not how long", 'write a duration such as "90d", or "keep" for ever') from None
+
+
 def _offset(value: object) -> object:
     if isinstance(value, timedelta):
         return value
@@ -368,6 +377,16 @@ Duration: TypeAlias = Annotated[
     PlainSerializer(readable_duration, return_type=str, when_used="json"),
     _text(rf"^{_DURATION.pattern}$"),
 ]
+Keep: TypeAlias = Annotated[
+    timedelta | None,
+    BeforeValidator(_keep),
+    PlainSerializer(
+        lambda value: "keep" if value is None else readable_duration(value), return_type=str, when_used="json"
+    ),
+    _text(rf"^(keep|{_DURATION.pattern})$"),
+]
+"""How long something is kept; None, written ``"keep"``: for ever."""
+
 Offset: TypeAlias = Annotated[
     timedelta,
     BeforeValidator(_offset),

@@ -17,6 +17,7 @@ from worker.cli import (  # noqa: F401 - each registers its commands
     relay,
     setup,
     texts,
+    upkeep,
     web,
 )
 from worker.cli.common import app

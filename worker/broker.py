@@ -79,6 +79,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
             "vtsync.process_inbox": {"queue": INBOX},
             "vtsync.poll_carriers": {"queue": INBOX},
             "vtsync.forward_events": {"queue": FORWARD},
+            "vtsync.prune": {"queue": SYNC},
             # Not behind thousands of jobs, where it would expire.
             "vtsync.tick": {"queue": TICK},
         },

@@ -12,6 +12,7 @@ from worker.messages.claims import expire_leases
 from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import reconsider
 from worker.messages.expiry import expire_messages
+from worker.pruning import pruning_due
 from worker.runtime import Runtime
 from worker.schedule import abandoned, claim_due
 from worker.store.db import writing
@@ -54,6 +55,8 @@ def tick(runtime: Runtime) -> list[Hint]:
             hints.append(Hint("vtsync.forward_events", ()))
         if _polls_wait(db, runtime.settings, now):
             hints.append(Hint("vtsync.poll_carriers", ()))
+        if pruning_due(db, now):
+            hints.append(Hint("vtsync.prune", ()))
     return hints
 
 

@@ -33,6 +33,8 @@ MESSAGES_A_TASK = 2000
 """A delivery gives its thread back after this many, so that no account keeps the others waiting."""
 CALLED_SYNC_SECONDS = 20 * 60
 """A sync that a service waits for ends by then: RabbitMQ takes back what is not acknowledged in half an hour."""
+PRUNING_SECONDS = 60
+"""Pruning gives its thread back after this long, and goes on at the next tick."""
 ROOM_AGAIN_SECONDS = 5
 LONGEST_STORE_WAIT_SECONDS = 60
 
@@ -202,6 +204,20 @@ def forward_events() -> None:
         return True
 
     _work(task, "", forward)
+
+
+@app.task(name="vtsync.prune")  # type: ignore[untyped-decorator]
+def prune_store() -> None:
+    """Forget what is over, see ``[retention]``."""
+    from worker.pruning import AlreadyPruning, prune
+    from worker.store.models import utcnow
+
+    try:
+        swept = prune(_limited(open_runtime(), PRUNING_SECONDS), utcnow(), only_if_due=True)
+    except AlreadyPruning:  # another worker got the same hint
+        return
+    if counts := {one.what.replace(" ", "_"): one.count for one in swept if one.count}:
+        log.info("pruned", **counts)
 
 
 @app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]

@@ -17,7 +17,7 @@ from worker.messages.outbox import SendRequest, enqueue_send
 from worker.schedule import Slot, abandoned, claim_due, next_run, put_back_slot, start_slot
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import connection_state, message
+from worker.store.tables import chore, connection_state, message
 from worker.sweeper import Hint, tick
 from worker.sync import lease
 
@@ -166,7 +166,13 @@ def test_a_run_whose_worker_vanished_is_found(engine: Engine) -> None:
         assert abandoned(db, settings(), utcnow() + timedelta(seconds=61)) == ["crm"]
 
 
+def pruned_lately(engine: Engine) -> None:
+    with writing(engine) as db:
+        db.execute(chore.insert().values(name="prune", next_run_at=utcnow() + timedelta(hours=1)))
+
+
 def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) -> None:
+    pruned_lately(engine)
     runtime = FakeRuntime(engine, FakeVirtualText(), settings())
     (hint,) = tick(runtime)
     assert (hint.task, hint.arguments[0]) == ("vtsync.run_sync", "crm")
@@ -180,6 +186,7 @@ def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) 
 
 
 def test_a_run_whose_worker_vanished_is_hinted_once(engine: Engine) -> None:
+    pruned_lately(engine)
     runtime = FakeRuntime(engine, FakeVirtualText(), settings())
     lease.claim(engine, "crm", -1)
     with writing(engine) as db:

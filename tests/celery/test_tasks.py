@@ -23,6 +23,7 @@ from worker.schedule import claim_due
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, message, sync_run
+from worker.sweeper import tick
 
 TEXT = {"account": "main", "to": "+14155550101", "message": "hello"}
 
@@ -177,3 +178,17 @@ def test_wrong_arguments_are_a_result(arguments: dict[str, Any]) -> None:
         assert answer["ok"] is False
         assert answer["error"]["code"] == "invalid_arguments"
         assert answer["error"]["problems"]
+
+
+def test_the_tick_has_the_store_pruned_when_it_is_due_and_two_hints_prune_once(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.send_message.apply(kwargs=TEXT)
+    monkeypatch.setattr("worker.store.models.utcnow", lambda: utcnow() + timedelta(days=3000))
+    with writing(runtime.engine) as connection:
+        connection.execute(message.update().values(state="cancelled"))
+    assert ("vtsync.prune", ()) in tick(runtime)
+    tasks.prune_store()
+    assert texts(runtime) == []
+    tasks.prune_store()
+    assert ("vtsync.prune", ()) not in tick(runtime)

@@ -24,6 +24,7 @@ TABLES = {
     "connections.<name>.fields": ["connections", "x", "fields"],
     "triggers.<name>": ["triggers", "x"],
     "policy": ["policy"],
+    "retention": ["retention"],
     "store": ["store"],
     "broker": ["broker"],
     "worker": ["worker"],

@@ -17,6 +17,7 @@ def main() -> None:
         relay,
         setup,
         texts,
+        upkeep,
         web,
     )
     from worker.cli.common import app, run

@@ -131,7 +131,10 @@ def messages(
         return
     table(
         ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
-        ((m.id, m.state, m.to_number, _asked_by(m), ago(m.created_at), _short(m.text), m.reason) for m in found),
+        (
+            (m.id, m.state, m.to_number, _asked_by(m), ago(m.created_at), _said(m.text, m.segments), m.reason)
+            for m in found
+        ),
     )
     if not found:
         say("No messages.")
@@ -311,6 +314,8 @@ def _say_why_nothing(runtime: Runtime, what: Sequence[str]) -> None:
             complain(f"there is no message or batch {one}; `vtsync messages` lists them")
         elif found[0].id == one:
             complain(f"message {one} is {found[0].state}{': ' + found[0].reason if found[0].reason else ''}")
+            if _is_pruned(found[0].text, found[0].segments):
+                complain("its words were pruned (retention.texts): send a new text with `vtsync send`")
         else:
             complain(f"no text of batch {one} waits for this; `vtsync messages --batch {one}` lists them")
 
@@ -329,7 +334,13 @@ def _asked_by(message: ListedMessage) -> str:
     return f"{message.trigger or message.source}{record}"
 
 
-def _short(text: str, limit: int = 60) -> str:
+def _is_pruned(text: str, segments: int) -> bool:
+    return not text and segments > 0
+
+
+def _said(text: str, segments: int, limit: int = 60) -> str:
+    if _is_pruned(text, segments):
+        return "(pruned, see retention.texts)"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -387,7 +398,7 @@ def _show_standing(found: Explanation) -> None:
 def _show_history(message: MessageHistory) -> None:
     asked = f"trigger {message.trigger}" if message.trigger else message.source
     say(f"  {message.kind} {message.id} ({asked}): {message.state}", "bold")
-    say(f"    “{_short(message.text, 200)}”")
+    say(f"    “{_said(message.text, message.segments, 200)}”")
     for step in message.steps:
         say(f"    {_time(step.at)}  {step.after}{': ' + step.reason if step.reason else ''} ({step.actor})")
 

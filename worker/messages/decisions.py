@@ -105,16 +105,28 @@ def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"
 
 
 def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
-    """Try rejected and failed messages again. Returns how many; others are left as they are."""
+    """Try rejected and failed messages again. Returns how many; others are left as they are.
+
+    So are those whose words were pruned: there is nothing to send.
+    """
     now = utcnow()
     again: list[Moved] = []
     with writing(runtime.engine) as connection:
         chosen = any_of(connection, message.c.id, message_ids)
+        says_something = or_(message.c.text != "", message.c.media != "[]")
         for before in (MessageState.REJECTED, MessageState.FAILED):
             reason = reason_text("retry", f"{actor} asked to try it again")
             values = _due_again(runtime, now)
             again += move(
-                connection, before, MessageState.QUEUED, chosen, reason=reason, actor=actor, now=now, **values
+                connection,
+                before,
+                MessageState.QUEUED,
+                chosen,
+                says_something,
+                reason=reason,
+                actor=actor,
+                now=now,
+                **values,
             )
     return len(again)
 

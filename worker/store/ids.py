@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from datetime import datetime
 
 _lock = threading.Lock()
 _last = 0
@@ -22,3 +23,8 @@ def new_message_id() -> str:
         stamp = _last
     random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
     return f"{stamp >> 12 << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | random:032x}"
+
+
+def first_id_at(moment: datetime) -> str:
+    """The lowest id that can have been made at ``moment``: what sorts before it is older."""
+    return f"{int(moment.timestamp() * 1000) << 80:032x}"

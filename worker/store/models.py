@@ -603,3 +603,12 @@ class Heartbeat(SQLModel, table=True):
     version: str = Field(default="", max_length=40)
     started_at: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)
+
+
+class Chore(SQLModel, table=True):
+    """Work on the store itself that one process of the fleet does from time to time, such as pruning."""
+
+    name: str = Field(primary_key=True, max_length=40)
+    next_run_at: datetime | None = _time()
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
