@@ -11,8 +11,9 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.sql import Select
 
 from worker.runtime import Runtime
+from worker.store.configuration import UnusedConfiguration, unused_files
 from worker.store.db import reading
-from worker.store.models import ForwardState, InboxState, MessageState, PushState
+from worker.store.models import ForwardState, InboxState, MessageState, PushState, utcnow
 from worker.store.tables import (
     account_state,
     connection_state,
@@ -70,6 +71,7 @@ class Overview:
     connections: Sequence[ConnectionStatus]
     accounts: Sequence[AccountStatus]
     attention: Sequence[Attention]
+    configuration: Sequence[UnusedConfiguration] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def overview(runtime: Runtime) -> Overview:
     with reading(runtime.engine) as db:
         connections = [_connection(db, runtime, name) for name in runtime.settings.connections]
         accounts = [_account(db, name) for name in runtime.settings.accounts]
-        return Overview(connections, accounts, _attention(db, accounts))
+        return Overview(connections, accounts, _attention(db, accounts), unused_files(db, utcnow()))
 
 
 def rejected_records(runtime: Runtime, connections: Sequence[str], limit: int) -> list[Rejected]:

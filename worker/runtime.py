@@ -1,11 +1,13 @@
 """What a process needs to work: the settings, the store, the clients, a way to be told to stop.
 
-Built once a process by ``open_runtime`` and handed to the functions that the tasks, the command line and the web
-side call. Nothing here starts a thread or opens a connection before it is needed.
+Handed out by ``open_runtime`` to the functions that the tasks, the command line and the web side call. Each of them
+keeps the one that it began with; when the configuration file changes, the next one gets another, which shares the
+connections. Nothing here opens a connection before it is needed.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from config.models import Settings
 from worker.pacing import Tally
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from worker.limiter import Allowance, Limiter
+    from worker.reload import Current
     from worker.virtualtext.client import VirtualTextClient
 
 # A claim outlives the slowest request that it covers; no request starts later than this before its lease ends.
@@ -67,6 +70,13 @@ class Runtime:
     settings: Settings
     stop: StopSignal = field(default_factory=StopSignal)
     _tallies: dict[str, Tally] = field(default_factory=dict, repr=False)
+
+    def but(self, *, settings: Settings | None = None, stop: StopSignal | None = None) -> Self:
+        """Over the same store and with the same counts of requests, with other settings or another stop."""
+        _ = self.engine, self.limiter  # made before, to be shared by the copy
+        other = copy.copy(self)
+        other.settings, other.stop = settings or self.settings, stop or self.stop
+        return other
 
     @cached_property
     def engine(self) -> Engine:
@@ -148,16 +158,20 @@ class Runtime:
         return 2 * self.request_seconds(account) + LEASE_SLACK_SECONDS
 
 
-_runtimes: dict[tuple[int, str], Runtime] = {}
+_runtimes: dict[tuple[int, str], Current] = {}
 _lock = threading.Lock()
 
 
 def open_runtime(config_path: str | None = None) -> Runtime:
-    """This process's runtime for a configuration file (default: as ``config.load`` finds it). Raises ConfigError."""
-    from worker.configured import load_settings
+    """This process's runtime for a configuration file (default: as ``config.load`` finds it). Raises ConfigError.
+
+    Only the first call reads the file; a change of it is noticed by later ones, which never wait for it.
+    """
+    from worker.reload import Current
 
     key = (os.getpid(), config_path or os.environ.get("VTSYNC_CONFIG", ""))
-    with _lock:
-        if key not in _runtimes:
-            _runtimes[key] = Runtime(load_settings(config_path))
-        return _runtimes[key]
+    if key not in _runtimes:
+        with _lock:
+            if key not in _runtimes:
+                _runtimes[key] = Current(config_path)
+    return _runtimes[key].runtime()

@@ -7,7 +7,6 @@ work". Losing one costs a tick; getting one twice does nothing twice.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, astuple
@@ -331,10 +330,7 @@ def _some(task: str, account: str, report: Any) -> bool:
 def _limited(runtime: Runtime, seconds: float | None = None) -> Runtime:
     """The same runtime, whose stop also goes off when the task's time is up."""
     longest = runtime.settings.worker.time_limit.total_seconds()
-    _ = runtime.engine  # opened before, to be shared by the copy
-    limited = copy.copy(runtime)
-    limited.stop = runtime.stop.child(longest if seconds is None else min(seconds, longest))
-    return limited
+    return runtime.but(stop=runtime.stop.child(longest if seconds is None else min(seconds, longest)))
 
 
 def _long_places(runtime: Runtime) -> int:

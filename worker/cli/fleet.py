@@ -115,11 +115,14 @@ def _show(found: Overview) -> None:
     for connection in found.connections:
         if connection.error:
             say(f"{connection.name}: {connection.error}", "yellow")
+    for file in found.configuration:
+        say(f"{file.place} was changed {ago(file.since)} and cannot be used; processes go on with what it was before:")
+        say(file.problem, "yellow")
     if found.attention:
         say("Waiting for you:", "bold")
         for one in found.attention:
             say(f"  {one.count} {one.what}: `{one.command}`", "yellow")
-    else:
+    elif not found.configuration:
         say("Nothing waits for you.")
 
 

@@ -612,3 +612,15 @@ class Chore(SQLModel, table=True):
     next_run_at: datetime | None = _time()
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
+
+
+class ConfigurationProblem(SQLModel, table=True):
+    """A configuration file that was changed while processes ran, and that they cannot use as it is."""
+
+    __tablename__ = "configuration_problem"
+
+    place: str = Field(primary_key=True)
+    """The file's path and its machine."""
+    problem: str = Field(sa_type=Text)
+    since: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
@@ -29,12 +29,15 @@ Errors are `application/problem+json` (RFC 9457).
 """
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """The application over one runtime. Its inbox is open while the application runs."""
+def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -> FastAPI:
+    """The application over one store. Its inbox is open while it runs.
+
+    ``current`` says which runtime a request works with; left out: always ``runtime``.
+    """
     intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
     telling = Telling(lambda *what: hint(*what))
     heart = WebHeart(runtime)
-    context = WebContext(runtime, intake, telling.tell)
+    context = WebContext(current or (lambda: runtime), intake, telling.tell)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
+from worker.web.context import WebContext
 from worker.web.keys import USED_EVERY, Key, Scope, find_key, note_use
 from worker.web.problems import Problem
 
@@ -27,8 +28,8 @@ Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 class Guard:
     """Checks keys against the store, each at most every two seconds."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
         self._known: dict[str, tuple[float, Key | None]] = {}
 
     def needs(self, scope: Scope) -> Callable[[Given, Request], Key]:
@@ -54,10 +55,10 @@ class Guard:
         until, key = self._known.get(given, (0.0, None))
         if now < until:
             return key
-        with reading(self._runtime.engine) as connection:
+        with reading(self._context.runtime.engine) as connection:
             key = find_key(connection, given)
         if key is not None and (key.last_used_at is None or utcnow() - key.last_used_at >= USED_EVERY):
-            with writing(self._runtime.engine) as connection:
+            with writing(self._context.runtime.engine) as connection:
                 note_use(connection, key, utcnow())
         if len(self._known) >= MOST_CACHED:
             self._known.clear()
@@ -66,8 +67,9 @@ class Guard:
         return key
 
     def _not_too_often(self, key: Key) -> None:
-        most = self._runtime.settings.web.requests_per_minute
-        wait = self._runtime.limiter.admit(f"key:{key.id}", most)
+        runtime = self._context.runtime
+        most = runtime.settings.web.requests_per_minute
+        wait = runtime.limiter.admit(f"key:{key.id}", most)
         if wait:
             words = f"this key may make {most} requests a minute (web.requests_per_minute)"
             raise Problem(429, "too_many_requests", words, headers={"Retry-After": str(math.ceil(wait))})

@@ -26,11 +26,11 @@ log = structlog.get_logger(__name__)
 def routes(context: WebContext) -> APIRouter:
     """The carriers' routes; their callers are the carriers, so they are no part of the documented API."""
     router = APIRouter(include_in_schema=False)
-    settings = context.runtime.settings
 
     @router.post("/carriers/{carrier}/{name}")
     async def event(carrier: str, name: str, request: Request) -> Response:
         """Take the events of one request."""
+        settings = context.runtime.settings
         config = settings.carriers.get(name)
         if config is None or config.carrier != carrier:
             raise Problem(404, "not_found", "There is nothing here.")

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """One web process: its runtime, the way into the inbox, the way to tell workers (a task and its arguments)."""
+    """One web process: its runtime now, the way into the inbox, the way to tell workers (a task and its arguments)."""
 
-    runtime: Runtime
+    current: Callable[[], Runtime]
     intake: Intake
     tell: Callable[..., None]
+
+    @property
+    def runtime(self) -> Runtime:
+        """To be asked for anew in each request: the configuration may have changed since the last."""
+        return self.current()

@@ -23,11 +23,11 @@ from worker.web.problems import Problem
 def routes(context: WebContext) -> APIRouter:
     """The Relay's routes. They are not part of the documented API: their address is a secret."""
     router = APIRouter()
-    secrets = _secrets(context.runtime.settings)
+    known = _Secrets()
 
     async def relay(request: Request) -> Response:
         """Take one event; or answer a platform, or a person, who asks whether anybody is there."""
-        account = _account(secrets, request.path_params["secret"])
+        account = _account(known.of(context.runtime.settings), request.path_params["secret"])
         if request.method == "POST":
             payload = read_payload(await request.body(), request.headers.get("content-type", ""))
             await context.intake.put(Incoming("relay", account, orjson.dumps(payload).decode(), utcnow()))
@@ -36,6 +36,20 @@ def routes(context: WebContext) -> APIRouter:
     # A plain route: what FastAPI does for documented ones costs as much again as everything here.
     router.add_route("/relay/{secret}", relay, methods=["POST", "GET"], include_in_schema=False)
     return router
+
+
+class _Secrets:
+    """The secrets of the settings, worked out once for each."""
+
+    def __init__(self) -> None:
+        self._settings: Settings | None = None
+        self._secrets: list[tuple[bytes, str]] = []
+
+    def of(self, settings: Settings) -> list[tuple[bytes, str]]:
+        """(digest, account) of each. Called on the event loop alone."""
+        if settings is not self._settings:
+            self._settings, self._secrets = settings, _secrets(settings)
+        return self._secrets
 
 
 def _secrets(settings: Settings) -> list[tuple[bytes, str]]:

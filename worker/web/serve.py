@@ -9,7 +9,7 @@ import socket
 
 from sqlalchemy import select
 
-from worker.runtime import Runtime
+from worker.runtime import Runtime, open_runtime
 from worker.store.db import reading
 from worker.store.tables import api_key
 
@@ -56,7 +56,7 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
 
     check_exposure(runtime, host)
     config = uvicorn.Config(
-        create_app(runtime),
+        create_app(runtime, open_runtime),
         host=host,
         port=port,
         http=BoundedHeads,

@@ -50,12 +50,12 @@ NEWEST = 20
 def routes(context: WebContext) -> APIRouter:
     """All routes below ``/v1``."""
     router = APIRouter(prefix="/v1")
-    guard = Guard(context.runtime)
+    guard = Guard(context)
     _send(router, context, guard)
-    _messages(router, context.runtime, guard)
+    _messages(router, context, guard)
     _records(router, context, guard)
-    _opt_outs(router, context.runtime, guard)
-    _contacts(router, context.runtime, guard)
+    _opt_outs(router, context, guard)
+    _contacts(router, context, guard)
     return router
 
 
@@ -70,7 +70,7 @@ _JSON = [Depends(only_json)]
 
 
 def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
-    runtime, writer = context.runtime, Depends(guard.needs("messages:write"))
+    writer = Depends(guard.needs("messages:write"))
 
     @router.post("/messages", status_code=202, tags=["messages"], responses=TAKEN | taking_a_body(), dependencies=_JSON)
     def send_message(
@@ -80,6 +80,7 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
         202: it is kept, and goes out as soon as the policy allows. `state` and `reason` say how it stands.
         """
+        runtime = context.runtime
         account = account_of(key, body.account, runtime)
         request = SendRequest(
             account=account,
@@ -97,7 +98,7 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
         return _taken(taken, response)
 
 
-def _messages(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
+def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("messages:write")), Depends(guard.needs("messages:read"))
 
     @router.get("/messages", tags=["messages"], responses=problems())
@@ -113,7 +114,7 @@ def _messages(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
     ) -> MessageList:
         """Messages, the newest first."""
         found = find_messages(
-            runtime, state=state, number=to, trigger=trigger, accounts=key.accounts, before=before, limit=limit
+            context.runtime, state=state, number=to, trigger=trigger, accounts=key.accounts, before=before, limit=limit
         )
         following = found[-1].id if len(found) == limit else None
         return MessageList(messages=[message_out(one) for one in found], next=following)
@@ -121,11 +122,12 @@ def _messages(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
     @router.get("/messages/{message_id}", tags=["messages"], responses=problems(404))
     def get_message(message_id: MessageId, key: Key = reader) -> MessageDetail:
         """One message as it stands, and how it came there."""
-        return message_detail(_one(runtime, key, message_id), story(runtime, message_id))
+        return message_detail(_one(context.runtime, key, message_id), story(context.runtime, message_id))
 
     @router.post("/messages/{message_id}/cancel", tags=["messages"], responses=problems(404, 409))
     def cancel_message(message_id: MessageId, key: Key = writer) -> MessageOut:
         """Do not send what waits. Cancelling twice does no harm; 409: it is too late."""
+        runtime = context.runtime
         before = _one(runtime, key, message_id)
         if before.state != MessageState.CANCELLED and not cancel(
             runtime, message_ids=[message_id], actor=f"key {key.name}"
@@ -136,7 +138,7 @@ def _messages(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
 
 
 def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
-    runtime, writer = context.runtime, Depends(guard.needs("records:write"))
+    writer = Depends(guard.needs("records:write"))
 
     @router.post("/records", status_code=202, tags=["records"], responses=TAKEN | taking_a_body(), dependencies=_JSON)
     def record_message(
@@ -149,6 +151,7 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
         Give `carrier` and `carrier_message_id`, or an `Idempotency-Key`, so that it is recorded once.
         """
+        runtime = context.runtime
         account = account_of(key, body.account, runtime)
         request = RecordRequest(
             account=account,
@@ -166,20 +169,21 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
         return _taken(taken, response)
 
 
-def _opt_outs(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
+def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("opt-outs:write")), Depends(guard.needs("contacts:read"))
 
     @router.post("/opt-outs", tags=["opt-outs"], responses=taking_a_body(), dependencies=_JSON)
     def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
         """Text a number no more, from any account; what waits for it is not sent."""
         _real(body.phone)
+        runtime = context.runtime
         opt_out_number(runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}")
         return _standing(runtime, body.phone)
 
     @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problems(), dependencies=[reader])
     def get_opt_out(phone: Phone) -> OptOutOut:
         """Whether a number may be texted."""
-        return _standing(runtime, phone)
+        return _standing(context.runtime, phone)
 
     @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problems())
     def opt_in(
@@ -188,17 +192,19 @@ def _opt_outs(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
         key: Key = writer,
     ) -> OptOutOut:
         """A number may be texted again, because its owner said so. What was not sent meanwhile stays unsent."""
+        runtime = context.runtime
         with writing(runtime.engine) as connection:
             remove_opt_out(connection, phone, source="http", detail=reason, now=utcnow(), actor=f"key {key.name}")
         return _standing(runtime, phone)
 
 
-def _contacts(router: APIRouter, runtime: Runtime, guard: Guard) -> None:
+def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
     reader = Depends(guard.needs("contacts:read"))
 
     @router.get("/contacts/{phone}", tags=["contacts"], responses=problems())
     def get_contact(phone: Phone, key: Key = reader) -> PersonOut:
         """All that is known of a number: contacts, CRM records, its newest texts and replies."""
+        runtime = context.runtime
         found = explain(runtime, phone)
         contacts = [
             ContactOut(
