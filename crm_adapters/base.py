@@ -114,8 +114,7 @@ class Page:
     cursor: Cursor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ContactFields:
+class ContactFields(NamedTuple):
     """What a record says about its person: still raw text, nothing normalised.
 
     ``phones`` are the candidates in order of preference, as (field name, text); empty ones are left out.

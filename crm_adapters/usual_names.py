@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -77,6 +77,7 @@ _PLACEHOLDERS = frozenset(
 }
 # People are called Null and Na; where a name is written like a name, it is one.
 _PLACEHOLDERS_OR_NAMES = frozenset("null nil na x".split())
+_EMPTY = _PLACEHOLDERS | _PLACEHOLDERS_OR_NAMES
 
 _MOBILE_LABELS = ("mobil", "cell", "handy", "portable", "movil", "iphone", "whatsapp")
 _UNTEXTABLE_LABELS = ("fax", "pager")
@@ -138,11 +139,11 @@ def nearest(header: Iterable[str], name: str) -> list[str]:
 
 def read(columns: Columns, properties: Properties) -> ContactFields:
     """The contact fields of a record. Placeholders and values that are no text or number count as empty."""
-    whole = next((name for name in (_name(properties.get(column)) for column in columns.full_name) if name), "")
+    whole = _first(columns.full_name, properties, _name)
     return ContactFields(
         phones=tuple(_phone_values(columns, properties)),
-        full_name=whole or " ".join(filter(None, (_name(properties.get(column)) for column in columns.name_parts))),
-        email=next((text for text in (clean_text(properties.get(column)) for column in columns.emails) if text), ""),
+        full_name=whole or " ".join([part for name in columns.name_parts if (part := _name(properties.get(name)))]),
+        email=_first(columns.emails, properties, clean_text),
     )
 
 
@@ -212,12 +213,20 @@ def _mapped(header: tuple[str, ...], wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(column for column in found if column is not None)
 
 
+def _first(columns: Iterable[str], properties: Properties, clean: Callable[[Any], str]) -> str:
+    """The first of these columns that holds something."""
+    for column in columns:
+        if text := clean(properties.get(column)):
+            return text
+    return ""
+
+
 def _phone_values(columns: Columns, properties: Properties) -> list[tuple[str, str]]:
     """The phones of a record, best first: in the order of the columns, but those labelled as mobile come first."""
-    labels = {phone: fold(clean_text(properties.get(label))) for phone, label in columns.labels}
     values = [(column, text) for column in columns.phones if (text := clean_text(properties.get(column)))]
-    if not labels:
+    if not columns.labels:
         return values
+    labels = {phone: fold(clean_text(properties.get(label))) for phone, label in columns.labels}
     textable = [pair for pair in values if not _says(labels.get(pair[0], ""), _UNTEXTABLE_LABELS)]
     return sorted(textable, key=lambda pair: not _says(labels.get(pair[0], ""), _MOBILE_LABELS))
 
@@ -228,14 +237,14 @@ def _says(label: str, words: tuple[str, ...]) -> bool:
 
 def clean_text(value: Any) -> str:
     """A value as stripped text; empty for placeholders ("n/a", "none") and for what is neither text nor number."""
-    text = _plain(value)
-    lower = text.casefold()
-    return "" if lower in _PLACEHOLDERS or lower in _PLACEHOLDERS_OR_NAMES else text
+    text = value.strip() if type(value) is str else _plain(value)
+    return "" if text.casefold() in _EMPTY else text
 
 
 def _name(value: Any) -> str:
-    text = _plain(value)
-    return text if text.casefold() in _PLACEHOLDERS_OR_NAMES and text.istitle() else clean_text(text)
+    text = value.strip() if type(value) is str else _plain(value)
+    lower = text.casefold()
+    return "" if lower in _EMPTY and not (lower in _PLACEHOLDERS_OR_NAMES and text.istitle()) else text
 
 
 def _plain(value: Any) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which would make each of a million dearer
 class Contribution:
     """What one live CRM record says. ``priority`` is its connection's; ``updated_at`` the CRM's time of change."""
 
@@ -36,15 +36,16 @@ def merge(contributions: Collection[Contribution], current: Wanted) -> Wanted:
 
     The external id settles ties, so that the order in which records arrive never matters.
     """
-    ranked = sorted(
-        contributions,
-        key=lambda c: (c.priority, -(c.updated_at or _EPOCH).timestamp(), c.connection, c.external_id),
-    )
+    ranked = sorted(contributions, key=_rank) if len(contributions) > 1 else contributions
     may_clear = any(c.clear_empty for c in ranked)
     return Wanted(
         full_name=_pick([c.full_name for c in ranked], current.full_name, may_clear),
         email=_pick([c.email for c in ranked], current.email, may_clear),
     )
+
+
+def _rank(c: Contribution) -> tuple[int, float, str, str]:
+    return c.priority, -(c.updated_at or _EPOCH).timestamp(), c.connection, c.external_id
 
 
 def _pick(values: list[str], current: str, may_clear: bool) -> str:

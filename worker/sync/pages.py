@@ -154,6 +154,8 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
     _update_contacts(connection, known, now)
     if not new:
         return
+    for draft in new:
+        draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
     insert_many(
         connection,
         contact,
@@ -163,7 +165,7 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
                 "phone": draft.phone,
                 "full_name": draft.full_name,
                 "email": draft.email,
-                "wanted_hash": draft.hash,
+                "wanted_hash": draft.stored_hash,
                 "push_state": PushState.DUE,
                 "next_attempt_at": now,
                 "attempts": 0,
@@ -182,7 +184,6 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
     )
     for draft in new:
         draft.id = ids[draft.phone]
-        draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
 
 
 def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now: datetime) -> None:

@@ -43,7 +43,7 @@ class HashedRecord:
         return self.canonical.decode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen for the same reason: a first sync makes one a record
 class NormalisedRecord:
     """A changed record ready for matching. Exactly one of ``phone`` and ``problem`` is set; not for deletions.
 
