@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,17 +45,30 @@ def postgres() -> Iterator[Engine]:
     admin.dispose()
 
 
+@pytest.fixture(scope="session")
+def empty_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store to copy, which is quicker than making one."""
+    path = tmp_path_factory.mktemp("sqlite") / "store.sqlite3"
+    engine = open_engine(f"sqlite:///{path}")
+    SQLModel.metadata.create_all(engine)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty store of each kind."""
     if request.param == "postgres":
         engine: Engine = request.getfixturevalue("postgres")
         yield engine
-        names = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
+        # Not TRUNCATE, which makes new files of every table and index: 40 ms instead of one.
+        rows = "; ".join(f'DELETE FROM "{table.name}"' for table in reversed(SQLModel.metadata.sorted_tables))
+        counters = "SELECT setval(oid::regclass, 1, false) FROM pg_class"
+        ours = "WHERE relkind = 'S' AND relnamespace = current_schema()::regnamespace"
         with engine.begin() as connection:
-            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+            connection.exec_driver_sql(f"{rows}; {counters} {ours}")
         return
-    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite3'}")
-    SQLModel.metadata.create_all(engine)
+    path = shutil.copyfile(request.getfixturevalue("empty_sqlite"), tmp_path / "store.sqlite3")
+    engine = open_engine(f"sqlite:///{path}")
     yield engine
     engine.dispose()

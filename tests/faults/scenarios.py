@@ -44,7 +44,7 @@ def kill(fleet: Fleet, crowd: Crowd, kills: int, seed: int = 1) -> Figures:
     rng = random.Random(seed)
     prepare(fleet)
     # VirtualText is not as near as the sandbox: a kill finds requests on the wire, half of them carried out already.
-    for endpoint, milliseconds in (("create", max(20, 60_000 // crowd.contacts)), ("send", 50)):
+    for endpoint, milliseconds in (("create", max(20, 20_000 // crowd.contacts)), ("send", 50)):
         for when, share in (("after", 0.5), ("before", 1)):
             fleet.sandbox.add_fault(
                 endpoint=endpoint, action="delay", when=when, probability=share, delay_ms=milliseconds

@@ -121,7 +121,7 @@ def test_two_worker_processes_at_once_send_each_text_once(wired: Outbox, sandbox
 def test_a_record_never_goes_out_as_a_text(wired: Outbox, sandbox: Sandbox) -> None:
     """Without ``sendStatus: "sent"`` the customer would be texted for real, so no request may lack it."""
     sandbox.add_fault(endpoint="record", action="drop", when="after", calls=1)
-    sandbox.add_fault(endpoint="record", action="answer", status=429, headers={"Retry-After": "0"}, skip=1, calls=1)
+    sandbox.add_fault(endpoint="record", action="answer", status=429, headers={"Retry-After": "0"}, skip=7, calls=1)
     for i in range(8):
         wired.record(f"SM{i}", number(i % 3), media=("https://a.example/b.png",))
     for _ in range(3):
