@@ -10,6 +10,7 @@ import pytest
 
 from worker.cli import (  # noqa: F401 - each registers its commands
     contacts,
+    doctor,
     fleet,
     forwards,
     health,

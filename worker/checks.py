@@ -48,12 +48,14 @@ def check_store(runtime: Runtime) -> CheckResult:
         return CheckResult("store", False, f"{where}: {error}")
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        return CheckResult("store", False, f"{where} cannot be reached ({reason})")
+        return CheckResult("store", False, f"{where} cannot be reached ({reason}); start it, or correct store.url")
     return CheckResult("store", True, where)
 
 
 def check_broker(runtime: Runtime) -> CheckResult:
     """Connect to the broker."""
+    from kombu.exceptions import OperationalError
+
     from worker.app import app
     from worker.broker import describe
 
@@ -61,9 +63,10 @@ def check_broker(runtime: Runtime) -> CheckResult:
     with app.connection_for_write() as connection:
         try:
             connection.ensure_connection(max_retries=1, timeout=5)
-        except (OSError, *connection.recoverable_connection_errors) as error:
+        except (OSError, OperationalError, *connection.recoverable_connection_errors) as error:
+            reason = str(error) or type(error).__name__
             return CheckResult(
-                "broker", False, f"{where} cannot be reached ({type(error).__name__}); start it, or correct broker.url"
+                "broker", False, f"{where} cannot be reached ({reason}); start it, or correct broker.url"
             )
     return CheckResult("broker", True, where)
 

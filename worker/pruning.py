@@ -26,7 +26,6 @@ from worker.store.tables import (
     connection_state,
     contact_event,
     forward,
-    heartbeat,
     inbound_message,
     inbox_event,
     message,
@@ -41,8 +40,6 @@ PORTION = 500
 """Rows a transaction: some milliseconds, in which SQLite's other writers wait."""
 PAUSE_SECONDS = 0.05
 """Between portions, so that texts come first."""
-VANISHED_AFTER = timedelta(days=7)
-"""A process that has said nothing for this long is gone for good."""
 MARGIN = timedelta(days=2)
 """Between what something looks back at and what may go: clocks differ, carriers report late."""
 
@@ -65,7 +62,6 @@ class Horizon:
     events: datetime | None
     runs: datetime | None
     listed: datetime
-    vanished: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,6 @@ def horizon(settings: Settings, polled_until: datetime | None, now: datetime) ->
         events=before(kept.events, limit=listed),
         runs=before(kept.runs),
         listed=listed,
-        vanished=now - VANISHED_AFTER,
     )
 
 
@@ -200,12 +195,6 @@ BROOMS = (
         _delete(forward),
     ),
     Broom("sync runs", sync_run.c.id, _runs, _delete(sync_run)),
-    Broom(
-        "processes that are gone",
-        heartbeat.c.id,
-        lambda at: _older(heartbeat.c.seen_at, at.vanished),
-        _delete(heartbeat),
-    ),
 )
 
 

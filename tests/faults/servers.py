@@ -46,8 +46,8 @@ def empty_redis(url: str) -> Iterator[str]:
 class OwnRedis:
     """A Redis that keeps what it is told on disk, to be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self.port = folder / "redis", free_port()
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self._folder, self.port, self._settings = folder / "redis", free_port(), settings
         self._folder.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -60,6 +60,7 @@ class OwnRedis:
         assert program, "there is no redis-server on this machine"
         keeps = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), *keeps]
+        command += self._settings  # the last word counts
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until("Redis", lambda: listens(self.port))
 

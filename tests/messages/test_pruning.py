@@ -28,7 +28,6 @@ from worker.store.tables import (
     connection_state,
     contact_event,
     forward,
-    heartbeat,
     inbound_message,
     inbox_event,
     message,
@@ -178,9 +177,6 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
         *(run | counts | {"id": n, "state": state} for n, state in enumerate(("done",) * 3 + ("failed",))),
     )
     put(box, connection_state, {"connection": "crm", "run_id": 1})
-    put(box, heartbeat, {"id": "worker:a:1", "role": "worker", "version": "", "started_at": now, "seen_at": now})
-    gone = {"processes that are gone": 1}
-    assert swept(box, 8) == gone
     assert swept(box, 31) == {"events that came in": 2, "deliveries to CRMs and services": 1}
     assert swept(box, 91) == {"sync runs": 2}
     with reading(box.engine) as connection:

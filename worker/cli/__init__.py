@@ -10,6 +10,7 @@ def main() -> None:
     """The entry point of ``vtsync``."""
     from worker.cli import (  # noqa: F401 - each registers its commands
         contacts,
+        doctor,
         fleet,
         forwards,
         health,

@@ -108,6 +108,11 @@ class VirtualTextClient:
                 return Outcome(Status.DONE, wire.read_health(answer.body), http_status=503)
         return outcome
 
+    def clock(self) -> str | None:
+        """What time the platform has, as its Date header says; None where it does not answer. Sends no credentials."""
+        answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
+        return answer.headers.get("Date") if isinstance(answer, Answer) else None
+
     def register_relay(self, url: str) -> Outcome[None]:
         """Have the platform post each message of this user to ``url``, which may hold a secret."""
         if not url.startswith(("http://", "https://")):

@@ -1,0 +1,218 @@
+"""`vtsync doctor` on real servers and files: what it finds, that it ends, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from tests.cli.conftest import Shell
+from tests.faults.servers import OwnRedis
+from tests.services import postgres_url, rabbitmq_url
+from worker.app import app
+from worker.cli import doctor  # noqa: F401 - registers the command
+from worker.doctor import examine
+from worker.doctor.examine import Check, within
+from worker.doctor.findings import Finding, ok
+from worker.runtime import open_runtime
+from worker.store.db import writing
+from worker.store.models import utcnow
+from worker.store.tables import heartbeat
+
+RELAY = 'relay_secret = { env = "CLI_RELAY" }'
+
+
+@pytest.fixture(autouse=True)
+def own_celery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The application reads each test's configuration anew."""
+    monkeypatch.setenv("CLI_RELAY", "r" * 30)
+    app._conf, app.configured = None, False
+    yield
+    app._conf, app.configured = None, False
+
+
+def bad(found: list[dict[str, Any]]) -> dict[str, str]:
+    """What is not well, by the words that say what was found; each says why and what to do."""
+    worse = [one for one in found if one["level"] != "ok"]
+    assert all(one["why"] and one["do"] for one in worse)
+    return {f"{one['what']}: {one['found']}": one["level"] for one in worse}
+
+
+def level_of(words: str, found: dict[str, str]) -> str:
+    (level,) = [level for text, level in found.items() if words in text]
+    return level
+
+
+def alive(shell: Shell) -> None:
+    runtime = open_runtime()
+    now = utcnow()
+    row = {"version": "1", "started_at": now, "seen_at": now}
+    with writing(runtime.engine) as connection:
+        for role in ("worker", "beat", "web", "tick"):
+            connection.execute(insert(heartbeat), row | {"id": f"{role}:here:1", "role": role})
+
+
+def test_all_is_well(shell: Shell) -> None:
+    shell.configure(RELAY)
+    shell("status")
+    alive(shell)
+    found = bad(shell.json("doctor"))
+    # Tests send at any hour, and may run as root.
+    assert {text for text in found if "user:" not in text} == {'policy: quiet_hours is "none"'}
+    assert "0 problems" in shell("doctor").stdout
+
+
+def test_a_configuration_with_mistakes(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLI_TOKEN")
+    shell.configure("[worker]\nconcurency = 3\n")
+    found = shell.json("doctor", code=1)
+    words = " ".join(one["found"] + one["do"] for one in found if one["level"] == "problem")
+    assert "CLI_TOKEN is not set" in words
+    assert "worker.concurency" in words
+    assert "disk" in {one["what"] for one in found}  # the machine was looked at all the same
+
+
+def test_no_configuration_at_all(shell: Shell) -> None:
+    (shell.folder / "vtsync.toml").unlink()
+    assert any("does not exist" in text for text in bad(shell.json("doctor", code=1)))
+
+
+def test_secrets_that_everybody_can_read(shell: Shell) -> None:
+    (shell.folder / "key").write_text("r" * 30)
+    (shell.folder / ".env").write_text("OTHER=1\n")
+    shell.configure('relay_secret = { file = "key" }')
+    for name in ("key", ".env", "vtsync.toml"):
+        (shell.folder / name).chmod(0o666)
+    found = bad(shell.json("doctor", code=1))
+    assert level_of("/key can be read by everybody", found) == "problem"
+    assert level_of("/.env can be read by everybody", found) == "problem"
+    assert level_of("vtsync.toml can be written by everybody", found) == "problem"
+
+
+def test_credentials_that_are_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLI_TOKEN", "wrong")
+    assert level_of("account main: VirtualText refuses", bad(shell.json("doctor", code=1))) == "problem"
+
+
+def test_a_crm_that_is_not_there(shell: Shell) -> None:
+    shell.configure('[connections.crm]\nadapter = "csv"\naccount = "main"\noptions = { path = "none/*.csv" }\n')
+    assert level_of("connection crm", bad(shell.json("doctor", code=1))) == "problem"
+
+
+def test_a_redis_that_forgets_and_is_shared(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from redis import Redis
+
+    settings = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru", "--appendonly", "no", "--save", "")
+    server = OwnRedis(tmp_path, *settings)
+    server.start()
+    try:
+        with Redis.from_url(server.url) as client:
+            client.set("session:1", "x")
+            client.rpush("celery", *["{}"] * 3)
+        monkeypatch.setenv("OWN_BROKER", server.url)
+        shell.configure('[broker]\nurl = { env = "OWN_BROKER" }\nlimits_url = "redis://127.0.0.1:1/0"\n')
+        found = bad(shell.json("doctor", code=1))
+        with Redis.from_url(server.url) as client:
+            assert client.llen("celery") == 3  # looked at, not taken
+    finally:
+        server.kill()
+    assert level_of("allkeys-lru", found) == "problem"
+    assert level_of("kept not at all", found) == "warning"
+    assert level_of("session:1", found) == "problem"
+    assert level_of("celery 3", found) == "problem"
+    assert level_of("broker.limits_url cannot be used", found) == "problem"
+
+
+@pytest.mark.rabbitmq
+def test_a_rabbitmq(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWN_BROKER", rabbitmq_url())
+    shell.configure(RELAY + '\n[broker]\nurl = { env = "OWN_BROKER" }\n')
+    found = shell.json("doctor", code=0)
+    assert not [text for text in bad(found) if text.startswith("broker:")]
+    said = [one["found"] for one in found if one["what"] == "broker"]
+    assert any(words.startswith("RabbitMQ 3") for words in said)
+    assert "queues can be made, written and read" in said
+
+
+def test_a_broker_and_a_store_that_are_away(shell: Shell) -> None:
+    shell.configure(
+        '[broker]\nurl = "redis://127.0.0.1:1/0"\n[store]\nurl = "postgresql+psycopg://nobody@127.0.0.1:1/x"\n'
+    )
+    found = bad(shell.json("doctor", code=1))
+    assert level_of("store: postgresql", found) == "problem"
+    assert level_of("broker: redis://127.0.0.1:1/0 cannot be reached", found) == "problem"
+    assert level_of("not looked at: store's server, broker's server, account main, fleet, queues", found) == "warning"
+
+
+@pytest.mark.postgres
+def test_a_postgresql_without_tables(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.faults.servers import own_schema
+
+    with own_schema(postgres_url()) as url:
+        monkeypatch.setenv("OWN_STORE", url)
+        shell.configure('[store]\nurl = { env = "OWN_STORE" }\n')
+        outdated = shell.json("doctor", code=1)
+        assert level_of("has no tables yet", bad(outdated)) == "problem"
+        assert any("vtsync migrate" in one["do"] for one in outdated)
+        shell("migrate")
+        alive(shell)
+        found = shell.json("doctor")
+        open_runtime().engine.dispose()
+    assert any("the same as the store" in one["found"] for one in found)
+    assert any("connections in use" in one["found"] for one in found)
+
+
+def test_a_server_that_never_answers_ends_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examine, "SECONDS", 1.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        port = silent.getsockname()[1]
+        shell.configure(f'[store]\nurl = "postgresql+psycopg://nobody@127.0.0.1:{port}/x"\n')
+        found = bad(shell.json("doctor", code=1))
+    assert level_of("store: no answer within", found) == "problem"
+
+
+def test_a_check_that_fails_or_hangs_is_a_finding() -> None:
+    def fails() -> Iterator[Finding]:
+        yield ok("a", "fine")
+        raise RuntimeError("no such thing\nand more")
+
+    fine, broken = within(Check("it", fails))
+    assert (fine.found, broken.level) == ("fine", "problem")
+    assert "no such thing" in broken.found
+    assert "and more" not in broken.found
+    go_on = threading.Event()
+    began = time.monotonic()
+    (silent,) = within(Check("it", lambda: go_on.wait() and [], seconds=0.05))  # type: ignore[arg-type,return-value]
+    go_on.set()
+    assert "no answer" in silent.found
+    assert time.monotonic() - began < 10
+
+
+def test_a_platform_whose_clock_differs(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from email.utils import format_datetime
+
+    from worker.virtualtext.client import VirtualTextClient
+
+    monkeypatch.setattr(
+        VirtualTextClient, "clock", lambda _: format_datetime(utcnow() + timedelta(hours=1), usegmt=True)
+    )
+    assert level_of("behind VirtualText (main)", bad(shell.json("doctor", code=1))) == "problem"
+
+
+def test_the_platform_s_clock_is_read(shell: Shell) -> None:
+    said = [one["found"] for one in shell.json("doctor") if one["what"] == "clock"]
+    assert said == ["the same as VirtualText (main)"]
+
+
+def test_an_open_door(shell: Shell) -> None:
+    shell.configure('[web]\nhost = "0.0.0.0"\n')
+    assert level_of("web: it would listen on 0.0.0.0", bad(shell.json("doctor", code=1))) == "problem"

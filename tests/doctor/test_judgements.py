@@ -1,0 +1,336 @@
+"""What `vtsync doctor` makes of facts: every finding, with what is well beside it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.models import Account, Broker, Policy, Settings, Store
+from config.outside import Carrier
+from worker.doctor.broker import RedisFacts, foreign_keys, judge_rabbitmq, judge_redis
+from worker.doctor.clocks import judge_clock
+from worker.doctor.configuration import check_settings
+from worker.doctor.findings import Finding, size
+from worker.doctor.fleet import Process, Work, judge_hosts, judge_processes, judge_queues, judge_work
+from worker.doctor.host import judge_open_files, judge_packages, judge_room, judge_secret_file
+from worker.doctor.store import PostgresFacts, file_system, judge_postgres, judge_speed, judge_sqlite
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PATH = Path("/data/vtsync.sqlite3")
+SECRET = "a" * 30
+
+
+def account(**values: Any) -> Account:
+    return Account(**{"uid": "u", "token": "t", "from_number": "+14155550100", "relay_secret": SECRET} | values)
+
+
+def settings(**values: Any) -> Settings:
+    return Settings(**{"accounts": {"main": account()}} | values)
+
+
+def levels(findings: Any) -> list[str]:
+    return [one.level.value for one in findings]
+
+
+def bad(findings: Any) -> list[Finding]:
+    """What is not well; each must say why it matters and what to do."""
+    found = [one for one in findings if one.level != "ok"]
+    assert all(one.found and one.why and one.do for one in found)
+    return found
+
+
+def only(findings: Any, level: str, words: str) -> None:
+    (found,) = bad(findings)
+    assert (found.level, words in f"{found.found} {found.do}") == (level, True), found
+
+
+# --- clocks
+
+
+@pytest.mark.parametrize(
+    ("seconds", "level", "words"),
+    [
+        (0, "ok", "the same as"),
+        (4, "ok", "the same as"),
+        (-5, "ok", "the same as"),  # a second may be the Date header's own
+        (8, "warning", "8 s behind"),
+        (-8, "warning", "7 s ahead of"),
+        (31, "problem", "31 s behind"),
+        (-3600, "problem", "ahead of"),
+    ],
+)
+def test_clocks(seconds: float, level: str, words: str) -> None:
+    found = judge_clock("the store", NOW + timedelta(seconds=seconds), NOW, NOW + timedelta(milliseconds=200))
+    assert found.level == level
+    assert words in found.found
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    assert judge_clock("x", NOW + timedelta(seconds=20), NOW, NOW + timedelta(seconds=40)).level == "ok"
+
+
+# --- this machine
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o640, "ok"), (0o644, "problem"), (0o602, "problem")])
+def test_secrets_that_others_can_read(mode: int, level: str) -> None:
+    assert judge_secret_file(Path("/x/.env"), mode).level == level
+
+
+@pytest.mark.parametrize(("free", "level"), [(1e8, "problem"), (1e9, "warning"), (1e10, "ok")])
+def test_room_on_the_disk(free: float, level: str) -> None:
+    assert judge_room(Path("/x"), free).level == level
+
+
+@pytest.mark.parametrize(("limit", "level"), [(256, "warning"), (1024, "ok"), (-1, "ok")])
+def test_open_files(limit: int, level: str) -> None:
+    assert judge_open_files(limit).level == level
+
+
+@pytest.mark.parametrize("name", ["niquests", "phonenumberslite"])
+def test_packages_that_spoil_ours(name: str) -> None:
+    only(judge_packages({"celery": "5.6.3", name: "1"}), "problem", f"pip uninstall {name}")
+
+
+def test_releases_that_are_known_bad() -> None:
+    only(judge_packages({"celery": "5.7.0"}), "problem", "celery 5.7.0")
+    assert list(judge_packages({"celery": "5.6.3", "phonenumbers": "9"})) == []
+
+
+# --- the configuration
+
+
+def test_a_careful_configuration() -> None:
+    assert bad(check_settings(settings())) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"accounts": {"main": account(relay_secret=None)}}, "relay_secret"),
+        ({"accounts": {"main": account(read_timeout=120.0)}}, "read_timeout"),
+        ({"accounts": {"main": account(api_url="http://a.example", allow_http=True)}}, "allow_http"),
+        ({"policy": Policy(quiet_hours="none")}, "quiet_hours"),
+        ({"policy": Policy(blast_limit=5000)}, "blast_limit"),
+        ({"broker": Broker(url="memory://")}, "memory://"),
+        ({"broker": Broker(url="sentinel://a:26379")}, "result_url"),
+        ({"broker": Broker(url="redis://10.0.0.5:6379/0")}, "password"),
+        ({"store": Store(url="postgresql+psycopg://db.example.com/x")}, "password"),
+        (
+            {"accounts": {"main": account(texts_per_second=1.0)}, "broker": Broker(url="amqp://u:p@mq.internal//")},
+            "limits_url",
+        ),
+    ],
+)
+def test_what_may_be_meant_otherwise(values: dict[str, Any], words: str) -> None:
+    only(check_settings(settings(**values)), "warning", words)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"accounts": {"main": account(api_url="http://127.0.0.1:1", create_url="http://[::1]:2", allow_http=True)}},
+        {"broker": Broker(url="redis://:pw@redis.internal:6379/0")},
+        {"broker": Broker(url="redis://redis:6379/0")},  # a name of the private network of containers
+        {"accounts": {"main": account(texts_per_second=1.0)}, "broker": Broker(url="redis://redis/0")},
+    ],
+)
+def test_what_is_as_it_should_be(values: dict[str, Any]) -> None:
+    assert bad(check_settings(settings(**values))) == []
+
+
+# --- the store
+
+
+def postgres(**values: int) -> PostgresFacts:
+    facts = {"version": 160004, "max_connections": 100, "reserved": 3, "in_use": 20, "processes": 3, "concurrency": 8}
+    return PostgresFacts(**facts | values)
+
+
+def test_a_good_postgresql() -> None:
+    assert bad(judge_postgres(postgres())) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "words"),
+    [
+        ({"version": 140002}, "warning", "PostgreSQL 14"),
+        ({"version": 120002}, "problem", "PostgreSQL 12"),
+        ({"processes": 8}, "problem", "may take 112"),
+        ({"concurrency": 50}, "problem", "max_connections"),
+        ({"in_use": 95}, "problem", "95 of 97"),
+    ],
+)
+def test_a_postgresql_that_is_old_or_small(values: dict[str, int], level: str, words: str) -> None:
+    only(judge_postgres(postgres(**values)), level, words)
+
+
+def test_a_slow_store() -> None:
+    only([judge_speed(0.2)], "warning", "200.0 ms")
+    assert judge_speed(0.001).level == "ok"
+
+
+def test_a_sqlite_file() -> None:
+    assert bad(judge_sqlite(PATH, 4e6, "ext4")) == []
+    only(judge_sqlite(PATH, 4e6, "nfs4"), "problem", "network file system")
+    only(judge_sqlite(PATH, 3e9, "ext4"), "warning", "3.0 GB")
+
+
+def test_the_file_system_of_a_path_is_known() -> None:
+    assert file_system(Path("/proc/self/status")) == "proc"
+    assert file_system(Path("/nowhere/at/all")) == file_system(Path("/"))
+
+
+# --- the broker
+
+
+def redis(**values: Any) -> RedisFacts:
+    facts = {
+        "version": "7.2.5",
+        "cluster": False,
+        "policy": "noeviction",
+        "max_memory": 0,
+        "used_memory": 10,
+        "append_only": True,
+        "snapshots": True,
+        "foreign": (),
+    }
+    return RedisFacts(**facts | values)
+
+
+def test_a_good_redis() -> None:
+    assert bad(judge_redis(redis())) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "words"),
+    [
+        ({"version": "6.2.1"}, "warning", "Redis 6.2.1"),
+        ({"version": "5.0.14"}, "problem", "upgrade"),
+        ({"cluster": True}, "problem", "cluster"),
+        ({"policy": "allkeys-lru", "max_memory": 100}, "problem", "maxmemory-policy noeviction"),
+        ({"policy": "allkeys-lru"}, "warning", "allkeys-lru"),
+        ({"max_memory": 100, "used_memory": 85}, "problem", "85%"),
+        ({"append_only": False}, "warning", "snapshot"),
+        ({"append_only": False, "snapshots": False}, "warning", "not at all"),
+        ({"foreign": ("session:1",)}, "problem", "session:1"),
+    ],
+)
+def test_a_redis_that_cannot_be_relied_on(values: dict[str, Any], level: str, words: str) -> None:
+    only(judge_redis(redis(**values)), level, words)
+
+
+def test_keys_of_others() -> None:
+    ours = ["celery", "celery\x06\x163", "vtsync.messages", "_kombu.binding.celery", "unacked_index", "vtsync:limits:a",
+            "celery-task-meta-1", "unacked"]  # fmt: skip
+    assert foreign_keys(ours) == ()
+    assert foreign_keys([*ours, "celery-of-another", "rq:1", "a", "b"]) == ("celery-of-another", "rq:1", "a")
+
+
+@pytest.mark.parametrize(("version", "level"), [("3.13.1", "ok"), ("4.0.2", "ok"), ("3.8.2", "problem")])
+def test_releases_of_rabbitmq(version: str, level: str) -> None:
+    assert judge_rabbitmq(version).level == level
+
+
+# --- the fleet
+
+
+def process(role: str, host: str = "a", version: str = "1", age: float = 10) -> Process:
+    return Process(role, host, version, NOW - timedelta(seconds=age))
+
+
+FLEET = (process("worker"), process("beat"), process("web"), process("tick", ""))
+IDLE = Work(None, 0, (), 0)
+
+
+def test_a_good_fleet() -> None:
+    assert bad(judge_processes(FLEET, IDLE, settings(), NOW)) == []
+    assert bad(judge_hosts(FLEET, settings(), NOW)) == []
+    assert bad(judge_work(IDLE, NOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("processes", "level", "words"),
+    [
+        ((), "warning", "nothing of vtsync runs"),
+        ([process("worker", age=200)], "warning", "nothing of vtsync runs"),
+        ([process("beat"), process("web")], "problem", "no worker runs"),
+        ([process("worker"), process("web")], "problem", "no scheduler runs"),
+        ([process("worker"), process("beat"), process("tick")], "warning", "`vtsync web`"),
+        ([process("worker"), process("beat"), process("web")], "problem", "no tick was carried out yet"),
+        ([*FLEET[:3], process("tick", age=300)], "problem", "the last tick was 5 minutes ago"),
+        ([*FLEET, process("worker", version="2")], "warning", "versions 1 and 2"),
+    ],
+)
+def test_a_fleet_with_gaps(processes: Any, level: str, words: str) -> None:
+    only(judge_processes(processes, IDLE, settings(), NOW), level, words)
+
+
+def test_nothing_runs_and_texts_wait() -> None:
+    only(judge_processes((), Work(None, 0, (), 3), settings(), NOW), "problem", "3 texts wait")
+
+
+def test_nobody_calls_where_nothing_is_configured() -> None:
+    quiet = settings(accounts={"main": account(relay_secret=None)})
+    fleet = [process("worker"), process("beat"), process("tick")]
+    assert bad(judge_processes(fleet, IDLE, quiet, NOW)) == []
+    called = quiet.model_copy(update={"carriers": {"t": Carrier(carrier="twilio", account="main")}})
+    only(judge_processes(fleet, IDLE, called, NOW), "warning", "carriers")
+
+
+@pytest.mark.parametrize(
+    ("values", "hosts", "level", "words"),
+    [
+        ({"broker": Broker(url="redis://redis/0")}, "a", "warning", "the broker a server"),
+        ({"broker": Broker(url="redis://redis/0")}, "ab", "problem", "one SQLite file"),
+        ({"store": Store(url="postgresql+psycopg://db/x")}, "ab", "problem", "the queue is files"),
+    ],
+)
+def test_engines_that_do_not_suit_several_machines(values: dict[str, Any], hosts: str, level: str, words: str) -> None:
+    only(judge_hosts([process("worker", host) for host in hosts], settings(**values), NOW), level, words)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"broker": Broker(url="redis://127.0.0.1/0")},
+        {"broker": Broker(url="redis://r/0"), "store": Store(url="postgresql+psycopg://db/x")},
+    ],
+)
+def test_engines_that_do(values: dict[str, Any]) -> None:
+    assert bad(judge_hosts([process("worker")], settings(**values), NOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("work", "level", "words"),
+    [
+        (Work(NOW - timedelta(minutes=6), 0, (), 1), "warning", "6 minutes"),
+        (Work(NOW - timedelta(hours=3), 0, (), 1), "problem", "3 hours"),
+        (Work(None, 2, (), 0), "problem", "2 rows"),
+        (Work(None, 0, ("crm",), 0), "warning", "crm"),
+    ],
+)
+def test_work_that_is_left_undone(work: Work, level: str, words: str) -> None:
+    only(judge_work(work, NOW), level, words)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "workers", "level", "words"),
+    [
+        ({"celery": 0}, 0, "ok", "empty"),
+        ({"celery": 3, "vtsync.sync": 0}, 1, "ok", "celery 3"),
+        ({"celery": 3}, 0, "problem", "no worker"),
+        ({"celery": 600}, 2, "warning", "celery 600"),
+    ],
+)
+def test_queues(lengths: dict[str, int], workers: int, level: str, words: str) -> None:
+    (found,) = judge_queues(lengths, workers)
+    assert (found.level, words in f"{found.found} {found.why}") == (level, True)
+
+
+@pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1500, "1.5 KB"), (79e9, "79 GB"), (2e12, "2.0 TB")])
+def test_sizes(amount: float, words: str) -> None:
+    assert size(amount) == words

@@ -1,0 +1,48 @@
+"""The command that finds out what is wrong: doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from worker.cli.common import FAILED, Json, app, say, show_json
+
+if TYPE_CHECKING:
+    from worker.doctor.findings import Finding
+
+_COLOURS = {"ok": None, "warning": "yellow", "problem": "red"}
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Find out what is wrong: machine, configuration, store, broker, credentials, fleet; and what to do now."""
+    from config.load import find_file
+    from worker.doctor.examine import examine
+    from worker.logs import set_up_logging
+    from worker.runtime import open_runtime
+
+    set_up_logging("error")
+    findings = []
+    for finding in examine(find_file(), open_runtime):
+        findings.append(finding)
+        if not json:
+            _show(finding)
+    problems = sum(one.level == "problem" for one in findings)
+    warnings = sum(one.level == "warning" for one in findings)
+    if json:
+        show_json(findings)
+    else:
+        say()
+        say(f"{problems} problems, {warnings} warnings." if problems or warnings else "All is well.", "bold")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _show(finding: Finding) -> None:
+    colour = _COLOURS[finding.level]
+    mark = finding.level.upper() if finding.level == "problem" else finding.level
+    say(f"{mark:8} {finding.what}: {finding.found}", colour)
+    if finding.do:
+        say(f"         why: {finding.why}")
+        say(f"         do:  {finding.do}")

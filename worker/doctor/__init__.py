@@ -1,0 +1,1 @@
+"""`vtsync doctor`: what is wrong, why it matters, what to do now."""

@@ -1,0 +1,209 @@
+"""The broker beyond being reached: whether it keeps what it is given, and for us alone."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from worker.doctor import clocks
+from worker.doctor.findings import Finding, ok, problem, warning
+from worker.runtime import Runtime
+
+REDIS_OLDEST, REDIS_TESTED = (6, 2), (7, 0)
+RABBITMQ_TESTED = (3, 10)
+KEYS_LOOKED_AT = 2000
+FULL = 0.8
+OURS = re.compile(
+    r"celery$|celery\x06|vtsync[.:]|_kombu\.|unacked|celery-task-meta-|.*\.reply\.celery\.pidbox$|.*\.celery\.pidbox$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """Of the server, and of the database that is ours. Sizes are bytes; 0: no limit."""
+
+    version: str
+    cluster: bool
+    policy: str
+    max_memory: int
+    used_memory: int
+    append_only: bool
+    snapshots: bool
+    foreign: tuple[str, ...]
+
+
+def check_broker(runtime: Runtime) -> Iterator[Finding]:
+    """What this kind of broker needs."""
+    url = "" if runtime.settings.broker.url is None else runtime.settings.broker.url.get_secret_value()
+    if url.startswith(("redis://", "rediss://")):
+        yield from _check_redis(url)
+    elif url.startswith("amqp"):
+        yield from _check_rabbitmq()
+
+
+def _check_redis(url: str) -> Iterator[Finding]:
+    from redis import Redis
+
+    with Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as redis:
+        asked = clocks.now()
+        seconds, microseconds = redis.time()
+        theirs = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+        yield clocks.judge_clock("the broker", theirs, asked, clocks.now())
+        yield from judge_redis(_redis_facts(redis))
+
+
+def check_companions(runtime: Runtime) -> Iterator[Finding]:
+    """The Redis that keeps results or counts requests, where it is another than the broker."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    configured = runtime.settings.broker
+    for key, secret, why in (
+        ("result_url", configured.result_url, "services that wait for the result of a job wait in vain"),
+        (
+            "limits_url",
+            configured.limits_url,
+            "each process counts its requests for itself, so the fleet makes too many",
+        ),
+    ):
+        url = "" if secret is None else secret.get_secret_value()
+        if not url.startswith(("redis://", "rediss://")):
+            continue
+        try:
+            with Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as redis:
+                redis.ping()
+        except (RedisError, OSError) as error:
+            yield problem(
+                "broker",
+                f"broker.{key} cannot be used ({type(error).__name__})",
+                why,
+                f"start it, or correct broker.{key}",
+            )
+        else:
+            yield ok("broker", f"broker.{key} answers")
+
+
+def _redis_facts(redis: Any) -> RedisFacts:
+    info = redis.info()
+    keys = (key.decode(errors="replace") for key in islice(redis.scan_iter(count=500), KEYS_LOOKED_AT))
+    return RedisFacts(
+        version=info["redis_version"],
+        cluster=bool(info.get("cluster_enabled")),
+        policy=info.get("maxmemory_policy", ""),
+        max_memory=info.get("maxmemory", 0),
+        used_memory=info.get("used_memory", 0),
+        append_only=bool(info.get("aof_enabled")),
+        snapshots=_takes_snapshots(redis),
+        foreign=foreign_keys(keys),
+    )
+
+
+def _takes_snapshots(redis: Any) -> bool:
+    from redis.exceptions import ResponseError
+
+    try:
+        return bool(redis.config_get("save").get("save"))
+    except ResponseError:  # a hosted Redis that shows no settings keeps its data in ways of its own
+        return True
+
+
+def foreign_keys(keys: Iterable[str]) -> tuple[str, ...]:
+    """Some keys that nothing of ours made. Pure."""
+    return tuple(islice((key for key in keys if not OURS.match(key)), 3))
+
+
+def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
+    """Whether this Redis can be relied on. Pure."""
+    yield _redis_version(facts)
+    if facts.policy != "noeviction":
+        level = problem if facts.max_memory else warning
+        yield level(
+            "broker",
+            f"maxmemory-policy is {facts.policy or 'not known'}",
+            "when memory runs short Redis throws away queues, and with them jobs that services have handed over",
+            "set maxmemory-policy noeviction",
+        )
+    if facts.max_memory and facts.used_memory > FULL * facts.max_memory:
+        yield problem(
+            "broker",
+            f"{facts.used_memory / facts.max_memory:.0%} of Redis' memory is used",
+            "when it is full, no job is taken and no worker is told of work",
+            "raise maxmemory, or see which queue is long (below)",
+        )
+    if not facts.append_only:
+        kept = "only from snapshot to snapshot" if facts.snapshots else "not at all"
+        yield warning(
+            "broker",
+            f"what is queued is kept {kept}",
+            "a restart of Redis loses the jobs that no worker has taken yet",
+            "set appendonly yes",
+        )
+    if facts.foreign:
+        yield problem(
+            "broker",
+            f"other programs keep things in this database, such as {', '.join(facts.foreign)}",
+            "the shortest visibility time-out of all Celery applications counts for all: jobs would come twice",
+            "give vtsync a database of its own: another number at the end of broker.url",
+        )
+
+
+def _redis_version(facts: RedisFacts) -> Finding:
+    name = f"Redis {facts.version}"
+    if facts.cluster:
+        return problem(
+            "broker", f"{name} as a cluster", "a cluster cannot be a broker", "use a single Redis or Sentinel"
+        )
+    if _numbers(facts.version) < REDIS_TESTED:
+        level = problem if _numbers(facts.version) < REDIS_OLDEST else warning
+        return level("broker", name, "this is tested with Redis 7", "upgrade the server")
+    return ok("broker", name)
+
+
+def _check_rabbitmq() -> Iterator[Finding]:
+    from worker.app import app
+
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=5)
+        version = str(connection.connection.server_properties.get("version", ""))
+        yield judge_rabbitmq(version)
+        yield _permissions(connection)
+
+
+def judge_rabbitmq(version: str) -> Finding:
+    """Whether this RabbitMQ has what is used of it. Pure."""
+    if _numbers(version) < RABBITMQ_TESTED:
+        return problem(
+            "broker", f"RabbitMQ {version}", "it has no reliable quorum queues", "upgrade it to 3.10 or newer"
+        )
+    return ok("broker", f"RabbitMQ {version}")
+
+
+def _permissions(connection: Any) -> Finding:
+    """Make a queue, put something in, take it out: what workers and services do."""
+    name = f"vtsync.doctor.{uuid.uuid4().hex[:8]}"
+    try:
+        with connection.SimpleQueue(
+            name, queue_opts={"exclusive": True, "durable": False}, exchange_opts=_OWN
+        ) as queue:
+            queue.put("ping", delivery_mode=1)
+            queue.get(timeout=5).ack()
+    except connection.channel_errors as error:
+        return problem(
+            "broker",
+            f"this user may not make and use queues ({type(error).__name__})",
+            "workers cannot start, or hear of no work",
+            'rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*"',
+        )
+    return ok("broker", "queues can be made, written and read")
+
+
+_OWN = {"durable": False, "auto_delete": True}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
