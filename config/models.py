@@ -23,6 +23,7 @@ from config.types import (
     Hour,
     HttpUrl,
     Offset,
+    RedisUrl,
     Region,
     Schedule,
     Secret,
@@ -250,21 +251,24 @@ class Broker(Model):
     url: BrokerUrl | None = Field(
         None,
         description=(
-            "`redis://`, `rediss://`, `amqp://` or `amqps://` URL. Written out only if it holds no password. "
-            "Left out: files in `data_dir`, for one machine."
+            "`redis://`, `rediss://`, `sentinel://`, `amqp://` or `amqps://` URL. Written out only if it holds no"
+            " password. Left out: files in `data_dir`, for one machine."
         ),
         examples=["redis://127.0.0.1:6379/0"],
     )
-    result_url: BrokerUrl | None = Field(
-        None,
-        description="Where task results are kept. Left out: the Redis broker itself, or files in `data_dir`.",
-        examples=["redis://127.0.0.1:6379/1"],
-    )
-    limits_url: BrokerUrl | None = Field(
+    result_url: RedisUrl | None = Field(
         None,
         description=(
-            "`redis://` or `rediss://` URL that the fleet counts its requests in. Left out: the broker, where it is"
-            " Redis; else each process counts for itself."
+            "The Redis that task results are kept in. Left out: the Redis broker itself, or files in `data_dir`; with"
+            " RabbitMQ they go back to who asked."
+        ),
+        examples=["redis://127.0.0.1:6379/1"],
+    )
+    limits_url: RedisUrl | None = Field(
+        None,
+        description=(
+            "The Redis that the fleet counts its requests in. Left out: the broker, where it is Redis; else each"
+            " process counts for itself."
         ),
     )
 

@@ -99,7 +99,14 @@ def _from_secret_file(name: str, context: object) -> str:
 
 
 def holds_password(url: str) -> bool:
-    """Whether a URL carries a credential: a password before the ``@``, or a parameter such as ``password=``."""
+    """Whether a URL carries a credential: a password before the ``@``, or a parameter such as ``password=``.
+
+    Of several with ``;`` between them (Sentinels), whether any does.
+    """
+    return any(_one_holds_password(part) for part in re.split(r";(?=\w+://)", url))
+
+
+def _one_holds_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
         parameters = parse_qsl(parts.query, keep_blank_values=True)
@@ -177,12 +184,31 @@ def _store_url(value: SecretStr) -> SecretStr:
 
 
 def _broker_url(value: SecretStr) -> SecretStr:
-    scheme = value.get_secret_value().partition("://")[0]
-    if scheme in {"redis", "rediss", "amqp", "amqps", "sentinel", "filesystem", "memory"}:
-        return value
-    raise refusal(
-        "is not a broker that can be used", "write a URL that begins with redis://, rediss://, amqp:// or amqps://"
-    )
+    return _with_scheme(value, "is not a broker that can be used", "redis", "rediss", "sentinel", "amqp", "amqps")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    return _with_scheme(value, "is not a Redis", "redis", "rediss", "sentinel")
+
+
+def _with_scheme(value: SecretStr, otherwise: str, *schemes: str) -> SecretStr:
+    """One URL, or several servers' with ``;`` between them."""
+    parts = value.get_secret_value().split(";")
+    remedy = f"write a URL that begins with {', '.join(f'{scheme}://' for scheme in schemes[:-1])} or {schemes[-1]}://"
+    if {part.strip().partition("://")[0] for part in parts} - set(schemes):
+        raise refusal(otherwise, remedy)
+    if len({part.strip().partition("://")[0] for part in parts}) > 1:
+        raise refusal("names servers of different kinds", "write the same beginning for each of them")
+    try:
+        said = {key: text for part in parts for key, text in parse_qsl(urlsplit(part).query)}
+        usable = all(urlsplit(part).port != 0 for part in parts)
+    except ValueError:
+        said, usable = {}, False
+    if not usable:
+        raise refusal("is not a URL", remedy)
+    if said.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
+        raise refusal("says what ssl_cert_reqs cannot be", "write ssl_cert_reqs=required, or optional, or none")
+    return value
 
 
 def _e164(value: object) -> object:
@@ -365,6 +391,7 @@ DatabaseUrl: TypeAlias = Annotated[
 
 StoreUrl: TypeAlias = Annotated[DatabaseUrl, AfterValidator(_store_url), _REFERENCE_OR_TEXT]
 BrokerUrl: TypeAlias = Annotated[Secret, AfterValidator(_broker_url), _REFERENCE_OR_TEXT]
+RedisUrl: TypeAlias = Annotated[Secret, AfterValidator(_redis_url), _REFERENCE_OR_TEXT]
 
 ConfigPath: TypeAlias = Annotated[Path, BeforeValidator(_path), _text()]
 """A path (or a glob pattern). Relative ones are relative to the configuration file's folder; ``~`` is expanded."""

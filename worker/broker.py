@@ -12,6 +12,7 @@ from typing import Any
 from kombu.entity import Exchange, Queue
 
 from config.models import Settings
+from worker.broker_urls import BrokerUrl, read_broker_url
 
 # Celery's own default queue: a service that knows only the broker's URL and a task's name reaches it.
 INTAKE = "celery"
@@ -32,7 +33,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     longest = settings.worker.time_limit.total_seconds() + _SLACK_SECONDS
     chosen = embedded_worker_settings(settings.data_dir) if url is None else server_settings(url, longest)
     if settings.broker.result_url is not None:
-        chosen["result_backend"] = settings.broker.result_url.get_secret_value()
+        chosen |= _redis_results(read_broker_url(settings.broker.result_url.get_secret_value()))
     return _common(settings, longest) | chosen
 
 
@@ -135,41 +136,65 @@ def embedded_worker_settings(data_dir: Path) -> dict[str, Any]:
 
 def server_settings(url: str, longest: float) -> dict[str, Any]:
     """Redis or RabbitMQ by URL. ``longest`` is how many seconds a task may run."""
-    if url.startswith("amqp"):
-        return _rabbitmq(url)
-    return _redis(url, longest)
+    address = read_broker_url(url)
+    return _redis(address, longest) if address.is_redis else _rabbitmq(address)
 
 
-def _redis(url: str, longest: float) -> dict[str, Any]:
-    socket = {"socket_keepalive": True, "socket_connect_timeout": 5, "socket_timeout": 30, "health_check_interval": 25}
-    options = socket | {
-        # Redis gives a message to another worker when this runs out, so it lies above the longest task. The shortest
-        # among the applications that share a database counts for all: give this one a database of its own.
-        "visibility_timeout": int(longest + _SLACK_SECONDS),
-        "queue_order_strategy": "round_robin",
-    }
-    if url.startswith("sentinel"):
-        options["master_name"] = "mymaster"
+# A connection that died in silence is noticed, by whoever waits for it.
+_REDIS_SOCKET = {
+    "socket_keepalive": True,
+    "socket_connect_timeout": 5,
+    "socket_timeout": 30,
+    "health_check_interval": 25,
+}
+
+
+def _redis(address: BrokerUrl, longest: float) -> dict[str, Any]:
     return {
-        "broker_url": url,
-        "broker_transport_options": options,
-        "result_backend": url if url.startswith(("redis", "rediss")) else "disabled",
-        "result_backend_transport_options": {"visibility_timeout": int(longest + _SLACK_SECONDS)},
-        "visibility_timeout": int(longest + _SLACK_SECONDS),
+        "broker_url": address.url,
+        **({"broker_use_ssl": address.tls} if address.tls is not None else {}),
+        "broker_transport_options": _REDIS_SOCKET
+        | _redis_sentinel(address)
+        | {
+            # Redis gives a message to another worker when this runs out, so it lies above the longest task. The
+            # shortest among the applications that share a database counts for all: give this one a database of its own.
+            "visibility_timeout": int(longest + _SLACK_SECONDS),
+            # No queue waits until those before it in the alphabet are empty.
+            "queue_order_strategy": "round_robin",
+        },
+    } | _redis_results(address)
+
+
+def _redis_results(address: BrokerUrl) -> dict[str, Any]:
+    """Results on a Redis, which need not be the broker."""
+    return {
+        "result_backend": address.url,
+        **({"redis_backend_use_ssl": address.tls} if address.tls is not None else {}),
+        "result_backend_transport_options": _redis_sentinel(address),
         "redis_socket_keepalive": True,
-        "redis_socket_connect_timeout": 5,
-        "redis_socket_timeout": 30,
-        "redis_backend_health_check_interval": 25,
+        "redis_socket_connect_timeout": _REDIS_SOCKET["socket_connect_timeout"],
+        "redis_socket_timeout": _REDIS_SOCKET["socket_timeout"],
+        "redis_backend_health_check_interval": _REDIS_SOCKET["health_check_interval"],
     }
 
 
-def _rabbitmq(url: str) -> dict[str, Any]:
+def _redis_sentinel(address: BrokerUrl) -> dict[str, Any]:
+    if address.scheme != "sentinel":
+        return {}
+    # A Sentinel that is away must not hold up the question to the next.
+    quick = {"socket_timeout": 2, "socket_connect_timeout": 2}
+    return {"master_name": address.master_name, "sentinel_kwargs": address.sentinel_options(quick)}
+
+
+def _rabbitmq(address: BrokerUrl) -> dict[str, Any]:
     quorum = {"x-queue-type": "quorum"}
     return {
-        "broker_url": url,
+        "broker_url": address.url,
+        **({"broker_use_ssl": address.amqp_tls()} if address.tls is not None else {}),
         # Results go back to the process that asked, as Celery's clients expect on RabbitMQ.
         "result_backend": "rpc://",
         "result_persistent": False,
+        # Both sides notice within a minute that the other is gone.
         "broker_heartbeat": 30,
         "task_queues": [
             # Declared as any Celery client declares it, or RabbitMQ would refuse one of the two.
@@ -186,4 +211,5 @@ def describe(settings: Settings) -> str:
 
     if settings.broker.url is None:
         return f"files in {settings.data_dir.absolute() / 'broker'}"
-    return str(maybe_sanitize_url(settings.broker.url.get_secret_value()))
+    address = read_broker_url(settings.broker.url.get_secret_value())
+    return ";".join(str(maybe_sanitize_url(part)) for part in address.url.split(";"))

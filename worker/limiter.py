@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
+from worker.broker_urls import read_broker_url, redis_pool
+
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.storage import Storage
@@ -147,12 +149,12 @@ class _Backend:
     @classmethod
     def on_redis(cls, url: str) -> _Backend:
         from limits.storage import RedisStorage
-        from redis import ConnectionPool, Redis
+        from redis import Redis
 
-        pool = ConnectionPool.from_url(
-            url, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS, health_check_interval=25
-        )
-        return cls(RedisStorage(url, connection_pool=pool, key_prefix=PREFIX), RedisSlots(Redis(connection_pool=pool)))
+        quick = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+        pool = redis_pool(read_broker_url(url), quick)
+        storage = RedisStorage("redis://", connection_pool=pool, key_prefix=PREFIX)
+        return cls(storage, RedisSlots(Redis(connection_pool=pool)))
 
     def requests(self, rates: Sequence[Rate], wanted: int) -> tuple[int, float]:
         """(how many requests of ``wanted`` every rate leaves room for, seconds until there is room when none does)."""

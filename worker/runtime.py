@@ -107,11 +107,12 @@ class Runtime:
     @cached_property
     def limiter(self) -> Limiter:
         """The fleet's count of requests."""
+        from worker.broker_urls import read_broker_url
         from worker.limiter import Limiter
 
         broker = self.settings.broker
         urls = (url.get_secret_value() for url in (broker.limits_url, broker.url) if url is not None)
-        return Limiter(next((url for url in urls if url.startswith(("redis://", "rediss://"))), None))
+        return Limiter(next((url for url in urls if read_broker_url(url).is_redis), None))
 
     def tally(self, account: str) -> Tally:
         """The process's failures of ``account``."""

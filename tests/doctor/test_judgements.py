@@ -115,8 +115,6 @@ def test_a_careful_configuration() -> None:
         ({"accounts": {"main": account(api_url="http://a.example", allow_http=True)}}, "allow_http"),
         ({"policy": Policy(quiet_hours="none")}, "quiet_hours"),
         ({"policy": Policy(blast_limit=5000)}, "blast_limit"),
-        ({"broker": Broker(url="memory://")}, "memory://"),
-        ({"broker": Broker(url="sentinel://a:26379")}, "result_url"),
         ({"broker": Broker(url="redis://10.0.0.5:6379/0")}, "password"),
         ({"store": Store(url="postgresql+psycopg://db.example.com/x")}, "password"),
         (

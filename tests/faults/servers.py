@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import shutil
 import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from tests.fleet import until
+from tests.services import REQUIRED
 
 
 @contextlib.contextmanager
@@ -46,8 +55,8 @@ def empty_redis(url: str) -> Iterator[str]:
 class OwnRedis:
     """A Redis that keeps what it is told on disk, to be killed and started again."""
 
-    def __init__(self, folder: Path, *settings: str) -> None:
-        self._folder, self.port, self._settings = folder / "redis", free_port(), settings
+    def __init__(self, folder: Path, *settings: str, name: str = "redis") -> None:
+        self._folder, self.port, self._settings = folder / name, free_port(), settings
         self._folder.mkdir()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,11 +65,9 @@ class OwnRedis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        program = shutil.which("redis-server")
-        assert program, "there is no redis-server on this machine"
         keeps = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
-        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), *keeps]
-        command += self._settings  # the last word counts
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [redis_program(), *where, *keeps, *self._settings]  # the last word counts
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         until("Redis", lambda: listens(self.port))
 
@@ -68,6 +75,71 @@ class OwnRedis:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+class OwnSentinel:
+    """A Sentinel that watches one master and decides alone, after half a second. All passwords are ``password``."""
+
+    def __init__(self, folder: Path, master: OwnRedis, name: str, password: str) -> None:
+        self.port, self._file = free_port(), folder / "sentinel.conf"
+        watched = f"""
+port {self.port}
+bind 127.0.0.1
+requirepass {password}
+sentinel sentinel-pass {password}
+sentinel monitor {name} 127.0.0.1 {master.port} 1
+sentinel auth-pass {name} {password}
+sentinel down-after-milliseconds {name} 500
+sentinel failover-timeout {name} 3000
+"""
+        self._file.write_text(watched, encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([redis_program(), str(self._file), "--sentinel"], stdout=subprocess.DEVNULL)
+        until("the Sentinel", lambda: listens(self.port))
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+def redis_program() -> str:
+    """The server's path; without one the test is skipped, or fails where servers are demanded."""
+    program = shutil.which("redis-server")
+    if program is None:
+        if REQUIRED:
+            pytest.fail("there is no redis-server on this machine")
+        pytest.skip("there is no redis-server to start and kill")
+    return program
+
+
+def own_authority(folder: Path) -> tuple[Path, Path, Path]:
+    """Files of a certificate authority, and of the certificate and key for 127.0.0.1 that it signed."""
+    now = datetime.now(UTC)
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    name = lambda text: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])  # noqa: E731
+
+    def signed(subject: str, public: ec.EllipticCurvePublicKey, extension: x509.ExtensionType) -> bytes:
+        made = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name("test authority"))
+        made = made.public_key(public).serial_number(x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        made = made.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return made.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    files = {
+        "authority.pem": signed(
+            "test authority", authority_key.public_key(), x509.BasicConstraints(ca=True, path_length=None)
+        ),
+        "server.pem": signed("127.0.0.1", key.public_key(), loopback),
+        "server.key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    }
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    authority, certificate, private = (folder / file for file in files)
+    return authority, certificate, private
 
 
 class OwnPostgres:

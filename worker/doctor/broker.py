@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from worker.broker_urls import read_broker_url, redis_pool
 from worker.doctor import clocks
 from worker.doctor.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
@@ -40,16 +42,14 @@ class RedisFacts:
 def check_broker(runtime: Runtime) -> Iterator[Finding]:
     """What this kind of broker needs."""
     url = "" if runtime.settings.broker.url is None else runtime.settings.broker.url.get_secret_value()
-    if url.startswith(("redis://", "rediss://")):
+    if url and read_broker_url(url).is_redis:
         yield from _check_redis(url)
-    elif url.startswith("amqp"):
+    elif url:
         yield from _check_rabbitmq()
 
 
 def _check_redis(url: str) -> Iterator[Finding]:
-    from redis import Redis
-
-    with Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as redis:
+    with _redis(url) as redis:
         asked = clocks.now()
         seconds, microseconds = redis.time()
         theirs = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
@@ -57,9 +57,19 @@ def _check_redis(url: str) -> Iterator[Finding]:
         yield from judge_redis(_redis_facts(redis))
 
 
+@contextmanager
+def _redis(url: str) -> Iterator[Any]:
+    from redis import Redis
+
+    pool = redis_pool(read_broker_url(url), {"socket_connect_timeout": 5, "socket_timeout": 5})
+    try:
+        yield Redis(connection_pool=pool)
+    finally:
+        pool.disconnect()
+
+
 def check_companions(runtime: Runtime) -> Iterator[Finding]:
     """The Redis that keeps results or counts requests, where it is another than the broker."""
-    from redis import Redis
     from redis.exceptions import RedisError
 
     configured = runtime.settings.broker
@@ -71,11 +81,10 @@ def check_companions(runtime: Runtime) -> Iterator[Finding]:
             "each process counts its requests for itself, so the fleet makes too many",
         ),
     ):
-        url = "" if secret is None else secret.get_secret_value()
-        if not url.startswith(("redis://", "rediss://")):
+        if secret is None:
             continue
         try:
-            with Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as redis:
+            with _redis(secret.get_secret_value()) as redis:
                 redis.ping()
         except (RedisError, OSError) as error:
             yield problem(

@@ -71,23 +71,8 @@ def _policy(settings: Settings) -> Iterator[Finding]:
 
 def _broker(settings: Settings) -> Iterator[Finding]:
     url = "" if settings.broker.url is None else settings.broker.url.get_secret_value()
-    scheme = url.partition("://")[0]
-    if scheme in ("memory", "filesystem"):
-        yield warning(
-            "broker",
-            f"broker.url is {scheme}://",
-            "what is queued there is lost, or seen by this process only",
-            "leave broker.url out (files in data_dir, made safe), or name Redis or RabbitMQ",
-        )
-    if scheme == "sentinel" and settings.broker.result_url is None:
-        yield warning(
-            "broker",
-            "jobs have no results: broker.url is a Sentinel and broker.result_url is left out",
-            "a service that waits for the result of its job waits in vain",
-            "set broker.result_url to a Redis",
-        )
     limited = [name for name, account in settings.accounts.items() if _limits(account)]
-    if limited and not scheme.startswith("redis") and settings.broker.limits_url is None and url:
+    if limited and url.startswith("amqp") and settings.broker.limits_url is None:
         yield warning(
             "broker",
             f"the rates of {', '.join(limited)} are counted by each process for itself",
