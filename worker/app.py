@@ -22,6 +22,9 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
 app = ConfiguredCelery("vtsync", include=["worker.tasks"], set_as_current=False)
 
 
+import worker.task_signals  # noqa: E402, F401 - connects to every task of this application
+
+
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _keep_our_logging(**_: Any) -> None:
     from worker.logs import set_up_logging

@@ -7,11 +7,16 @@ import logging
 import os
 import re
 import sys
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
 from worker.phones import mask
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _NUMBER = re.compile(r"\+[1-9]\d{7,14}\b")
 _URL_PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s/@\"']+(?=@)")
@@ -61,6 +66,33 @@ def set_up_logging(default: str = "info") -> None:
         "kombu",
     ):
         logging.getLogger(noisy).setLevel(max(chosen, logging.WARNING))
+
+
+def start_context(**ids: object) -> None:
+    """From here on every line of this thread (or asyncio task) carries ``ids``, and none of what was before."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**ids)
+
+
+def end_context() -> None:
+    """What was worked on is done; the thread's next lines are about something else."""
+    structlog.contextvars.clear_contextvars()
+
+
+def working_on(**ids: object) -> AbstractContextManager[None]:
+    """Every line that this thread writes in the block carries ``ids``, and what it carried before."""
+    return structlog.contextvars.bound_contextvars(**ids)
+
+
+def carrying_on(work: Callable[P, T]) -> Callable[P, T]:
+    """``work`` for another thread of a pool, whose lines carry what this thread's do."""
+    ids = structlog.contextvars.get_contextvars()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+        with working_on(**ids):
+            return work(*args, **kwargs)
+
+    return carried
 
 
 class MaskingFormatter(structlog.stdlib.ProcessorFormatter):

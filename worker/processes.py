@@ -39,6 +39,7 @@ def run_worker() -> None:
 
     from worker.app import app
     from worker.broker import INTAKE, INTERNAL
+    from worker.metrics import answered
     from worker.sight.feeling import watch_worker
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
@@ -55,7 +56,7 @@ def run_worker() -> None:
         without_heartbeat=True,
         loglevel="INFO",
     )
-    heart = watch_worker(runtime, worker, lambda: 0)
+    heart = watch_worker(runtime, worker, answered)
     try:
         worker.start()
     finally:

@@ -96,6 +96,7 @@ class Runtime:
             connect_timeout=found.connect_timeout,
             read_timeout=found.read_timeout,
             concurrency=found.concurrency,
+            account=account,
         )
 
     def client(self, account: str) -> VirtualTextClient:

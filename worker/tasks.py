@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,10 +22,12 @@ from worker.app import app
 from worker.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
 from worker.exclusive import once_at_a_time, place
 from worker.hints import hint
+from worker.logs import working_on
 from worker.runtime import Runtime, open_runtime
 
 if TYPE_CHECKING:
     from worker.sync.engine import SyncReport
+    from worker.sync.push import PushReport
 
 HINT_EVERY_SECONDS = 2.0
 EVENTS_A_TASK = 5000
@@ -121,7 +124,10 @@ def push_contacts(account: str) -> None:
 
     def push(runtime: Runtime) -> bool:
         with place("push", _long_places(runtime)) as free:  # without room, the next tick hints again
-            return free and not push_account(runtime, account).deferred
+            report = push_account(runtime, account) if free else None
+        if report is not None:
+            _say_pushed(report)
+        return report is not None and not report.deferred
 
     _work("vtsync.push_contacts", account, push)
 
@@ -251,7 +257,8 @@ def _intake(
     if "carrier_message_id" not in values:
         values.setdefault("idempotency_key", f"task:{task.request.id}")
     try:
-        answer = _when_the_store_answers(task, lambda: enqueue(open_runtime(), values))
+        with working_on(account=values["account"]):
+            answer = _when_the_store_answers(task, lambda: enqueue(open_runtime(), values))
     except InvalidRequest as error:
         return failure("invalid_request", "the job cannot be done as it stands", error.problems)
     except IdempotencyConflict as error:
@@ -283,6 +290,11 @@ def _enqueued(enqueued: Any, account: str) -> Answer:
 
 def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seconds: float | None = None) -> SyncReport:
     """Pull, hinting pushes as it goes, and deliveries when its texts are released."""
+    with working_on(connection=connection):
+        return _pull(runtime, connection, accept_removals, seconds)
+
+
+def _pull(runtime: Runtime, connection: str, accept_removals: bool, seconds: float | None) -> SyncReport:
     from worker.sync.engine import sync_connection as pull
 
     account = runtime.settings.connections[connection].account
@@ -296,7 +308,11 @@ def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seco
 
     limited = _limited(runtime, seconds)
     report = pull(limited, connection, accept_removals=accept_removals, progress=hint_push)
-    log.info("synced", **{key: value for key, value in asdict(report).items() if value not in (0, "", None)})
+    log.info(
+        "synced",
+        run=report.run_id,
+        **{key: value for key, value in asdict(report).items() if key != "run_id" and value not in (0, "", None)},
+    )
     if report.unchanged < report.seen or report.removed:
         hint("vtsync.push_contacts", account)
     if report.messages > report.held:
@@ -315,9 +331,10 @@ def _work(task: str, account: str, work: Callable[[Runtime], bool]) -> None:
     if account and account not in runtime.settings.accounts:  # it was removed after the hint
         return
     limited = _limited(runtime)
-    once_at_a_time(task, account, lambda: work(limited) and not limited.stop.requested)
-    if limited.stop.requested and not runtime.stop.requested:
-        hint(task, *filter(None, [account]))
+    with working_on(account=account) if account else nullcontext():
+        once_at_a_time(task, account, lambda: work(limited) and not limited.stop.requested)
+        if limited.stop.requested and not runtime.stop.requested:
+            hint(task, *filter(None, [account]))
 
 
 def _some(task: str, account: str, report: Any) -> bool:
@@ -325,6 +342,15 @@ def _some(task: str, account: str, report: Any) -> bool:
     if sum(value for value in astuple(report) if isinstance(value, int)) >= MESSAGES_A_TASK:
         hint(task, account)
     return not report.waiting
+
+
+def _say_pushed(report: PushReport) -> None:
+    if came_to := _worth_saying(asdict(report) | {"account": ""}):
+        log.info("pushed", **came_to)
+
+
+def _worth_saying(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (0, "", None)}
 
 
 def _limited(runtime: Runtime, seconds: float | None = None) -> Runtime:

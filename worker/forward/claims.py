@@ -10,13 +10,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, not_, or_, select, update
 
 from worker.forward.outcome import Again, Done, GivenUp, NotTried, Outcome, next_try
-from worker.store.db import new_lease_owner
+from worker.metrics import forward_tried
+from worker.store.db import after_commit, new_lease_owner
 from worker.store.models import ForwardState
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import forward
@@ -109,8 +111,16 @@ def finish(connection: Connection, results: Sequence[tuple[Delivery, Outcome]], 
         mine = and_(f.id == bindparam("b_id"), f.lease_owner == bindparam("b_owner"))
         values: dict[str, Any] = {name: bindparam(f"b_{name}") for name in ("state", "due_at", "last_error")}
         connection.execute(update(forward).where(mine).values(**values, **_FREE), rows)
+    after_commit(connection, partial(_count, results, rows))
     failed = sum(row["b_state"] == ForwardState.FAILED for row in rows)
     return Counts(len(results) - len(back) - len(rows), len(rows) - failed, failed)
+
+
+def _count(results: Sequence[tuple[Delivery, Outcome]], after: Sequence[Mapping[str, Any]]) -> None:
+    ended = {row["b_id"]: "given_up" if row["b_state"] == ForwardState.FAILED else "again" for row in after}
+    for one, outcome in results:
+        if not isinstance(outcome, NotTried):
+            forward_tried(one.receiver, ended.get(one.id, "done"))
 
 
 _FREE: Mapping[str, Any] = {"lease_owner": None, "lease_until": None}

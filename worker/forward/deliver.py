@@ -18,6 +18,7 @@ from worker.forward.fan_out import fan_out
 from worker.forward.jobs import Job, Results
 from worker.forward.outcome import Again
 from worker.forward.webhooks import Sender
+from worker.logs import carrying_on
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
@@ -62,7 +63,7 @@ def forward_due(runtime: Runtime, limit: int) -> Report:
         while True:
             if round_.claimed < limit and not runtime.stop.requested:
                 for job in _next_jobs(runtime, round_, receivers, sender, limit - round_.claimed):
-                    round_.running[pool.submit(job)] = job.receiver
+                    round_.running[pool.submit(carrying_on(job))] = job.receiver
                     round_.busy[job.receiver] += 1
             if not round_.running:
                 break

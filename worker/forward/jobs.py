@@ -13,6 +13,7 @@ from worker.forward import crm, tasks_out
 from worker.forward.claims import Delivery
 from worker.forward.outcome import Again, NotTried, Outcome
 from worker.forward.webhooks import Sender
+from worker.logs import working_on
 from worker.runtime import Runtime
 
 JOB_SECONDS = 60.0
@@ -74,7 +75,10 @@ class Job:
         away = False
         for one in self.deliveries:
             late = self.runtime.stop.requested or time.monotonic() > until
-            outcome: Outcome = NotTried() if away or late or one.target in held else deliver(one)
+            outcome: Outcome = NotTried()
+            if not (away or late or one.target in held):
+                with working_on(receiver=self.receiver, event_id=one.event_id):
+                    outcome = deliver(one)
             results.append((one, outcome))
             if isinstance(outcome, Again | NotTried) and one.target.startswith("crm:"):
                 held.add(one.target)

@@ -13,6 +13,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from worker.inbox.events import Apply, Claimed, Handled, Prepare, claim, finish, still_mine
+from worker.logs import carrying_on, working_on
+from worker.metrics import inbox_worked_off
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import is_postgres, writing
@@ -78,14 +80,15 @@ def _prepare(runtime: Runtime, sources: Mapping[str, Prepare], events: list[Clai
         if prepare is None:
             return lambda *_: Handled(InboxState.FAILED, f"nothing here reads events of {event.source}")
         try:
-            return prepare(runtime, event)
+            with working_on(inbox_event=event.id):
+                return prepare(runtime, event)
         except Exception as error:  # noqa: BLE001 - one event must not keep the others waiting
             return _give_back(event, error)
 
     if not any(event.source == "carrier" for event in events):  # only carriers are asked over the network
         return [one(event) for event in events]
     with ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "look-up") as pool:
-        return list(pool.map(one, events))
+        return list(pool.map(carrying_on(one), events))
 
 
 def _commit(runtime: Runtime, prepared: list[tuple[Claimed, Apply]]) -> list[InboxState]:
@@ -96,8 +99,13 @@ def _commit(runtime: Runtime, prepared: list[tuple[Claimed, Apply]]) -> list[Inb
             log.warning("inbox events were taken over by another worker", events=len(events))
             return []
         sql.lock_account(connection, *{name for _, apply in prepared for name in getattr(apply, "locks", ())})
-        handled = [(event, apply(connection, now)) for event, apply in prepared]
+        handled = []
+        for event, apply in prepared:
+            with working_on(inbox_event=event.id):
+                handled.append((event, apply(connection, now)))
         finish(connection, handled)
+    for event, one in handled:
+        inbox_worked_off(event.source, "again" if one.state is InboxState.NEW else one.state)
     return [one.state for _, one in handled]
 
 

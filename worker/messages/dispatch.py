@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import OperationalError
 
 from worker.limiter import PATIENCE_SECONDS, Allowance
+from worker.logs import carrying_on, working_on
 from worker.messages.claims import Claim, count_due, owned, release
 from worker.messages.moves import Moved, move
 from worker.messages.opt_outs import add_opt_out
@@ -244,6 +245,17 @@ def work_off(
     ``take`` claims (connection, now, lease seconds, how many); ``one`` says where a message went, None: left as it
     was. Returns how many went where, and why the account waits ("" when it does not).
     """
+    with working_on(account=account):
+        return _work_off(runtime, account, take, one, limit)
+
+
+def _work_off(
+    runtime: Runtime,
+    account: str,
+    take: Callable[[Connection, datetime, float, int], Claim],
+    one: Callable[[Claim, str], MessageState | None],
+    limit: int | None,
+) -> tuple[Counter[MessageState], str]:
     reached: Counter[MessageState] = Counter()
     batch = runtime.settings.accounts[account].concurrency * BATCH_PER_THREAD
     while not runtime.stop.requested:
@@ -292,14 +304,18 @@ def _work_through(
 ) -> Counter[MessageState]:
     """Conversations in parallel, each in its order; what was not started is given back."""
 
+    def attend(message_id: str) -> MessageState | None:
+        with working_on(message=message_id):
+            return one(claim, message_id)
+
     def conversation(ids: tuple[str, ...]) -> list[MessageState]:
-        return [state for message_id in ids if (state := one(claim, message_id)) is not None]
+        return [state for message_id in ids if (state := attend(message_id)) is not None]
 
     reached: Counter[MessageState] = Counter()
     threads = min(at_once, len(claim.conversations))
     try:
         with ThreadPoolExecutor(threads, thread_name_prefix=f"messages-{account}") as pool:
-            for states in pool.map(conversation, claim.conversations):
+            for states in pool.map(carrying_on(conversation), claim.conversations):
                 reached.update(states)
     finally:
         with writing(runtime.engine) as connection:

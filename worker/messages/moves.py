@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from worker.messages.announce import announce_messages, event_of
 from worker.messages.states import check
-from worker.store.models import MessageState
+from worker.metrics import messages_moved
+from worker.store.db import after_commit
+from worker.store.models import MessageKind, MessageState
 from worker.store.tables import message, message_event
 
 
@@ -21,6 +25,11 @@ class Moved:
 
     id: str
     attempt: int
+    account: str
+    kind: MessageKind
+
+
+_NEEDED = (message.c.id, message.c.attempts, message.c.account, message.c.kind)
 
 
 def reason_text(code: str, words: str) -> str:
@@ -64,9 +73,9 @@ def move(
         update(message)
         .where(message.c.id.in_(select(chosen.c.id)), message.c.state == before)
         .values(state=after, reason=reason, **values)
-        .returning(*(message.c if told else (message.c.id, message.c.attempts)))
+        .returning(*(message.c if told else _NEEDED))
     ).all()
-    moved = sorted((Moved(row.id, row.attempts) for row in rows), key=lambda one: one.id)
+    moved = sorted((Moved(row.id, row.attempts, row.account, row.kind) for row in rows), key=lambda one: one.id)
     add_events(connection, moved, before, after, reason=reason, actor=actor, now=now, rows=rows if told else None)
     return moved
 
@@ -102,6 +111,8 @@ def add_events(
     if not events:
         return
     connection.execute(insert(message_event), events)
+    for (account, kind), count in Counter((one.account, one.kind) for one in moved).items():
+        after_commit(connection, partial(messages_moved, account, kind, before, after, count))
     what = event_of(before, after)
     if what is not None:
         announce_messages(connection, [one.id for one in moved], what, reason, now, rows)

@@ -152,7 +152,11 @@ def insert_intents(
     stored = select(message.c.id).where(any_of(connection, message.c.id, mine))
     new = [mine[found] for found in connection.execute(stored).scalars()]
     for state, reason in {(row["state"], row["reason"]) for row in new}:
-        made = [Moved(row["id"], 0) for row in new if (row["state"], row["reason"]) == (state, reason)]
+        made = [
+            Moved(row["id"], 0, account, MessageKind.SEND)
+            for row in new
+            if (row["state"], row["reason"]) == (state, reason)
+        ]
         add_events(connection, made, None, state, reason=reason, actor="sync", now=now)
     return len(new)
 
@@ -365,7 +369,7 @@ def _insert_once(connection: Connection, row: dict[str, Any], actor: str) -> Enq
     if connection.execute(statement).first() is not None:
         add_events(
             connection,
-            [Moved(row["id"], 0)],
+            [Moved(row["id"], 0, row["account"], row["kind"])],
             None,
             row["state"],
             reason=row["reason"],

@@ -6,7 +6,7 @@ A transaction is short and never open while a request to somebody else is on the
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 SQLITE_BUSY_SECONDS = 60
+_AFTER_COMMIT = "vtsync_after_commit"
 
 
 def open_engine(url: str, pool_size: int = 20) -> Engine:
@@ -58,8 +59,17 @@ def _begin_sqlite(connection: Connection) -> None:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One committed transaction that may write; rolled back when the block raises."""
-    with engine.connect().execution_options(vtsync_writing=True) as connection, connection.begin():
-        yield connection
+    with engine.connect().execution_options(vtsync_writing=True) as connection:
+        connection.info.pop(_AFTER_COMMIT, None)
+        with connection.begin():
+            yield connection
+        for call in connection.info.pop(_AFTER_COMMIT, ()):
+            call()
+
+
+def after_commit(connection: Connection, call: Callable[[], None]) -> None:
+    """Have ``call`` made once what ``writing`` does is committed, and not when it is rolled back."""
+    connection.info.setdefault(_AFTER_COMMIT, []).append(call)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ fenced by the connection's lease. A crash anywhere replays the page, and the rec
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,7 +17,9 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import select, update
 
 from crm_adapters.base import Adapter, AdapterError, SourceIncomplete
+from worker.logs import working_on
 from worker.messages.date_plans import plan_existing
+from worker.metrics import records_read, run_ended
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import writing
 from worker.store.models import RunState, utcnow
@@ -63,6 +66,7 @@ class SyncReport:
         return self.state in (RunState.DONE, RunState.INTERRUPTED, "busy")
 
 
+_OUTCOMES = ("unchanged", "added", "changed", "removed", "rejected")
 _COUNTS = ("seen", "unchanged", "added", "changed", "removed", "rejected", "messages")
 
 Progress = Callable[[SyncReport], None]
@@ -87,8 +91,14 @@ def sync_connection(
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
     run = _Run(runtime, lease, accept_removals, progress or (lambda _: None), stop or runtime.stop)
-    with kept_alive(runtime.engine, lease, seconds):
-        return run.execute()
+    began, outcome = time.monotonic(), str(RunState.FAILED)
+    try:
+        with kept_alive(runtime.engine, lease, seconds), working_on(connection=connection, run=lease.run_id):
+            report = run.execute()
+        outcome = report.state
+        return report
+    finally:
+        run_ended(connection, outcome, time.monotonic() - began)
 
 
 @dataclass
@@ -163,7 +173,7 @@ class _Run:
     def _commit(self, read: ReadPage, cursor: str | None) -> None:
         """One transaction: mappings, contacts, rejections, messages, counts and the cursor."""
         if not read.records and not read.rejections and cursor is None:
-            self.counts = self._counted(read, Decision(), 0)
+            self._note(self._counted(read, Decision(), 0))
             return
         now = utcnow()
         name, account = self.lease.connection, self.connection.account
@@ -178,7 +188,7 @@ class _Run:
             counts = self._counted(read, decision, messages)
             self._store_run(db, counts)
             self.lease.fence(db, **({} if cursor is None else {"cursor": cursor}))
-        self.counts = counts
+        self._note(counts)
 
     def _decide(self, db: Database, records: Sequence[NormalisedRecord], now: datetime) -> Decision:
         if not records:
@@ -239,6 +249,11 @@ class _Run:
         db.execute(update(connection_state).where(first).values(baseline_at=now))
         if self.watch:
             self.watch.complete(db, now)
+
+    def _note(self, counts: SyncReport) -> None:
+        for outcome in _OUTCOMES:
+            records_read(counts.connection, outcome, getattr(counts, outcome) - getattr(self.counts, outcome))
+        self.counts = counts
 
     def _store_run(self, db: Database, counts: SyncReport, **values: Any) -> None:
         stored = {name: getattr(counts, name) for name in _COUNTS}

@@ -15,10 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from typing import get_args
 
 from sqlalchemy import Connection
 
 from worker.limiter import PATIENCE_SECONDS, Allowance
+from worker.logs import carrying_on, working_on
+from worker.metrics import PushResult, contacts_pushed
 from worker.runtime import Runtime, StopSignal
 from worker.store.accounts import (
     Permit,
@@ -79,6 +82,11 @@ def push_account(
     stop: StopSignal | None = None,
 ) -> PushReport:
     """Push every contact of the account that is due. Safe to run in any number of workers at once."""
+    with working_on(account=account):
+        return _push_account(runtime, account, progress, stop)
+
+
+def _push_account(runtime: Runtime, account: str, progress: Progress | None, stop: StopSignal | None) -> PushReport:
     stop = stop or runtime.stop
     report = PushReport(account)
     with writing(runtime.engine) as db:
@@ -105,12 +113,21 @@ def push_account(
                     batch = _Batch(runtime, account, stop, permit, allowance)
                     if not batch.claim():
                         return report
-                    report = batch.run(pool, report)
+                    before, report = report, batch.run(pool, report)
+                    _count(before, report)
                     if progress:
                         progress(report)
             if not allowance and not (allowance.wait <= PATIENCE_SECONDS and stop.wait(allowance.wait)):
                 return replace(report, deferred=f"the account {account} makes as many requests as its limits allow")
     return report
+
+
+_RESULTS: tuple[PushResult, ...] = get_args(PushResult)
+
+
+def _count(before: PushReport, after: PushReport) -> None:
+    for result in _RESULTS:
+        contacts_pushed(after.account, result, getattr(after, result) - getattr(before, result))
 
 
 def settle_unknown(runtime: Runtime, account: str) -> int:
@@ -187,7 +204,8 @@ class _Batch:
         self.allowance.use(len(waiting))
         last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
         stripes = min(self.allowance.at_once, len(waiting))
-        for future in [pool.submit(self._stripe, waiting, last_start) for _ in range(stripes)]:
+        stripe = carrying_on(self._stripe)
+        for future in [pool.submit(stripe, waiting, last_start) for _ in range(stripes)]:
             future.result()
         results = [self._result(push, outcome) for push, outcome in self.results]
         limited = any(outcome.cause is Cause.RATE_LIMITED for _, outcome in self.results)
@@ -205,7 +223,8 @@ class _Batch:
                 push = waiting.popleft()
             except IndexError:
                 return
-            outcome = self._request(push)
+            with working_on(contact=push.contact_id):
+                outcome = self._request(push)
             self.results.append((push, outcome))
             # What may only be an id that is gone says nothing of the platform.
             if outcome.done or (outcome.failed and not (push.virtualtext_id is not None and _may_be_stale(outcome))):

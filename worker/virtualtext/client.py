@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from worker.metrics import request_ended
 from worker.virtualtext import wire
 from worker.virtualtext.classify import judge
 from worker.virtualtext.outcomes import (
@@ -71,16 +73,18 @@ class VirtualTextClient:
 
     def create_contact(self, contact: ContactBody) -> Outcome[RemoteContact]:
         """Create a contact, on the host that only creates. Not idempotent."""
-        return self._post(self._create, "/api/contacts", wire.contact_fields(contact), wire.read_contact)
+        return self._post(
+            "create_contact", self._create, "/api/contacts", wire.contact_fields(contact), wire.read_contact
+        )
 
     def update_contact(self, virtualtext_id: str, contact: ContactBody) -> Outcome[RemoteContact]:
         """Overwrite all three fields of a contact."""
         path, fields = wire.contact_path(virtualtext_id), wire.contact_fields(contact)
-        return self._post(self._api, path, fields, wire.contact_reader(virtualtext_id))
+        return self._post("update_contact", self._api, path, fields, wire.contact_reader(virtualtext_id))
 
     def get_contact(self, virtualtext_id: str) -> Outcome[RemoteContact]:
         """One contact. An id that does not exist ends as ``GATEWAY``, exactly as an outage does."""
-        return self._get(wire.contact_path(virtualtext_id), wire.contact_reader(virtualtext_id))
+        return self._get("get_contact", wire.contact_path(virtualtext_id), wire.contact_reader(virtualtext_id))
 
     def list_contacts(
         self, *, max_bytes: int = MAX_LIST_BYTES, seconds: float = LIST_SECONDS
@@ -89,20 +93,21 @@ class VirtualTextClient:
 
         ``seconds`` bounds the whole transfer, ``max_bytes`` its size.
         """
-        return self._get("/api/contacts", wire.read_contacts, max_bytes=max_bytes, seconds=seconds)
+        return self._get("list_contacts", "/api/contacts", wire.read_contacts, max_bytes=max_bytes, seconds=seconds)
 
     def send_message(self, message: MessageBody) -> Outcome[Receipt]:
         """Text the recipient. Not idempotent."""
-        return self._post(self._api, "/api/send", wire.send_fields(message), wire.read_receipt)
+        return self._post("send", self._api, "/api/send", wire.send_fields(message), wire.read_receipt)
 
     def record_message(self, message: MessageBody) -> Outcome[Receipt]:
         """Store a text that was sent elsewhere in the conversation. Nobody is texted."""
-        return self._post(self._api, "/api/send", wire.record_fields(message), wire.read_receipt)
+        return self._post("record", self._api, "/api/send", wire.record_fields(message), wire.read_receipt)
 
     def health(self) -> Outcome[str]:
         """The platform's own word on itself: "pass", "warn" (still serving) or "fail". Sends no credentials."""
+        began = time.perf_counter()
         answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
-        outcome = judge(answer, wire.read_health, self._secrets)
+        outcome = self._counted("health", began, judge(answer, wire.read_health, self._secrets))
         if isinstance(answer, Answer) and answer.status == 503:  # answered in earnest, and a warning still serves
             with suppress(ValueError):
                 return Outcome(Status.DONE, wire.read_health(answer.body), http_status=503)
@@ -118,7 +123,7 @@ class VirtualTextClient:
         if not url.startswith(("http://", "https://")):
             raise ValueError("The relay URL must start with http:// or https://.")
         path = f"/api/users/{quote(self.endpoint.uid, safe='')}/webhook"
-        return self._post(self._api, path, {"url": url}, wire.read_nothing, secrets=(url,))
+        return self._post("register_relay", self._api, path, {"url": url}, wire.read_nothing, secrets=(url,))
 
     def close(self) -> None:
         """Close idle connections. Later calls end as ``UNREACHABLE``."""
@@ -126,6 +131,7 @@ class VirtualTextClient:
 
     def _post(
         self,
+        endpoint: str,
         origin: Origin,
         path: str,
         fields: dict[str, Any],
@@ -133,19 +139,26 @@ class VirtualTextClient:
         secrets: tuple[str, ...] = (),
     ) -> Outcome[T]:
         body = wire.encode(fields)
+        began = time.perf_counter()
         answer = self._transport.exchange(origin, "POST", path, self._json_headers, body, max_bytes=MAX_ANSWER_BYTES)
-        return judge(answer, read, self._secrets + secrets)
+        return self._counted(endpoint, began, judge(answer, read, self._secrets + secrets))
 
     def _get(
         self,
+        endpoint: str,
         path: str,
         read: Callable[[bytes], T],
         *,
         max_bytes: int = MAX_ANSWER_BYTES,
         seconds: float | None = None,
     ) -> Outcome[T]:
+        began = time.perf_counter()
         answer = self._transport.exchange(self._api, "GET", path, self._headers, max_bytes=max_bytes, seconds=seconds)
-        return judge(answer, read, self._secrets)
+        return self._counted(endpoint, began, judge(answer, read, self._secrets))
+
+    def _counted(self, endpoint: str, began: float, outcome: Outcome[T]) -> Outcome[T]:
+        request_ended(self.endpoint.account, endpoint, outcome.cause or "done", time.perf_counter() - began)
+        return outcome
 
 
 _clients: dict[tuple[int, Endpoint], VirtualTextClient] = {}

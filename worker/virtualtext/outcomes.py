@@ -129,6 +129,8 @@ class Endpoint:
     connect_timeout: float = 5.0
     read_timeout: float = 40.0
     concurrency: int = 16
+    account: str = ""
+    """What the configuration calls it, for metrics."""
 
     def __repr__(self) -> str:
         return f"Endpoint(uid={self.uid!r}, api_url={self.api_url!r}, create_url={self.create_url!r})"

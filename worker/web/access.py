@@ -1,41 +1,72 @@
-"""One line in the log for each request: which route, never which secret, number or id."""
+"""Each request has an id, which is in every line of its log and in its answer; is counted, and has a line of its own:
+which route, never which secret, number or id.
+"""
 
 from __future__ import annotations
 
+import re
 import time
+import uuid
 
 import structlog
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.logs import start_context
+from worker.metrics import http_answered
+
+REQUEST_ID = "X-Request-ID"
+_SANE = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
+"""What tracing systems make; nothing that could be a phone number, or break a line."""
+_QUIET = ("/health/", "/metrics")
 
 log = structlog.get_logger("vtsync.web")
 
 
 class AccessLog:
-    """An ASGI middleware. Health checks are not worth a line."""
+    """An ASGI middleware. Health checks and scrapes are not worth a line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and say what became of it."""
-        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began, status = time.monotonic(), 0
+        request_id = request_id_of(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        start_context(request=request_id)  # this request's own: it runs in an asyncio task of its own
 
         async def sending(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
+        except Exception:
+            status = 500  # as the handler of defects, outside of this, will answer
+            raise
         finally:
-            log.info(
-                "request",
-                method=scope["method"],
-                route=getattr(scope.get("route"), "path", "none"),  # with {phone}, {secret} in it, not their values
-                status=status or "none: the caller has gone",
-                milliseconds=round(1000 * (time.monotonic() - began), 1),
-                key=scope.get("state", {}).get("key"),
-            )
+            seconds = time.monotonic() - began
+            route = getattr(scope.get("route"), "path", "none")  # with {phone}, {secret} in it, not their values
+            http_answered(scope["method"], route, status, seconds)
+            if not scope["path"].startswith(_QUIET):
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    route=route,
+                    status=status or "none: the caller has gone",
+                    milliseconds=round(1000 * seconds, 1),
+                    key=scope["state"].get("key"),
+                )
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's own X-Request-ID where it is a sane one, else a new one."""
+    given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    return given if _SANE.fullmatch(given) else uuid.uuid4().hex

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from worker.inbox.intake import Overloaded
 from worker.messages.requests import IdempotencyConflict, InvalidRequest
+from worker.web.access import REQUEST_ID
 
 MEDIA_TYPE = "application/problem+json"
 STORE_AWAY_SECONDS = 5
@@ -124,9 +125,12 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, away)
 
     @app.exception_handler(Exception)
-    async def defect(_: Request, error: Exception) -> Response:
+    async def defect(request: Request, error: Exception) -> Response:
         log.error("a request failed", error=type(error).__name__, exc_info=error)
-        return Problem(500, "internal_error", "this is our fault; it is in the log of `vtsync web`").response()
+        words = "this is our fault; it is in the log of `vtsync web`, with this answer's X-Request-ID"
+        # The one answer that is made outside of all middleware.
+        headers = {REQUEST_ID: getattr(request.state, "request_id", "none")}
+        return Problem(500, "internal_error", words, headers=headers).response()
 
 
 def _pointer(location: Sequence[Any]) -> str:
