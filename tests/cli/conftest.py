@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from worker.cli import common, contacts, fleet, setup, texts  # noqa: F401 - each registers its commands
+from worker.cli import common, contacts, fleet, setup, texts, upkeep  # noqa: F401 - each registers its commands
 from worker.virtualtext.sandbox import Sandbox
 
 CONFIGURATION = """

@@ -271,6 +271,12 @@ def test_nothing_runs_and_texts_wait() -> None:
     only(judge_processes((), Work(None, 0, (), 3), settings(), NOW), "problem", "3 texts wait")
 
 
+def test_a_store_that_may_have_been_restored() -> None:
+    stopped, back = bad(judge_processes([process("tick", age=7200)], IDLE, settings(), NOW))
+    assert "nothing of vtsync runs" in stopped.found
+    assert (back.level, "vtsync restored" in back.do) == ("warning", True)
+
+
 def test_nobody_calls_where_nothing_is_configured() -> None:
     quiet = settings(accounts={"main": account(relay_secret=None)})
     fleet = [process("worker"), process("beat"), process("tick")]

@@ -1,4 +1,4 @@
-"""The command that keeps the store small: prune."""
+"""The commands about the store itself: prune, restored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import FAILED, Json, app, fail, open_store_runtime, say, show_json, table
+from worker.cli.common import FAILED, Json, actor, ago, app, fail, open_store_runtime, say, show_json, table
 
 
 @app.command()
@@ -31,3 +31,30 @@ def prune(
     table(["What", "#Would go" if dry_run else "#Gone"], ((one.what, f"{one.count:,}") for one in found))
     if not found:
         say("Nothing is old enough to go; [retention] says how long what is over is kept.")
+
+
+@app.command()
+def restored(json: Json = False) -> None:
+    """Make a store that was restored from a backup safe: hold what may have been sent since. Before anything starts."""
+    from worker.restoring import FleetRuns, after_restore
+    from worker.store.models import utcnow
+
+    runtime = open_store_runtime()
+    try:
+        done = after_restore(runtime, actor(), utcnow())
+    except FleetRuns as error:
+        fail(str(error), FAILED)
+    if json:
+        show_json(done)
+        return
+    say(f"The store knows of nothing after {ago(done.known_until)}.", "bold")
+    say(f"  {done.texts_held} texts that may have been sent since are held for you: `vtsync status`")
+    say(f"  {done.triggers} triggers take what the next sync reads for their baseline, and text nobody for it")
+    say(f"  {done.dates} dates that have passed fire nothing")
+    say(f"  {done.contacts_looked_up} contacts are looked up in VirtualText before they are created")
+    say("Now, before you start the fleet:")
+    say("  - STOPs that came in since are not known here. VirtualText refuses texts to those that it knows of;")
+    say("    enter the others with `vtsync opt-out NUMBER`")
+    say("  - jobs that services handed over since are not known here, nor their idempotency keys: have none repeated")
+    say("  - API keys that you revoked since are valid again: `vtsync keys revoke`")
+    say("  - if the queue was restored, too, empty it: see docs/operations.md")

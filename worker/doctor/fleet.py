@@ -82,6 +82,7 @@ def judge_processes(processes: Sequence[Process], work: Work, settings: Settings
         level = problem if work.queued else warning
         waiting = f", and {work.queued} texts wait" if work.queued else ""
         yield level("fleet", f"nothing of vtsync runs{waiting}", "nothing is synced or sent by itself", START)
+        yield from _went_back(processes, now)
         return
     yield ok("fleet", ", ".join(f"{number} {role}" for role, number in count.items() if number))
     if not count["worker"]:
@@ -108,6 +109,17 @@ def judge_processes(processes: Sequence[Process], work: Work, settings: Settings
             f"versions {' and '.join(versions)} run side by side",
             "that is right while a new version is rolled out, and only then",
             "restart the older processes",
+        )
+
+
+def _went_back(processes: Sequence[Process], now: datetime) -> Iterator[Finding]:
+    last = max((one.seen_at for one in processes), default=now)
+    if now - last > VERY_LATE:
+        yield warning(
+            "fleet",
+            f"the store has heard of nothing for {_ago(now - last)}",
+            "if it was restored from a backup, what was sent since would be sent again",
+            "in that case, and before anything is started: `vtsync restored`",
         )
 
 
