@@ -86,3 +86,48 @@ def test_no_payload_breaks_it(site: Site, body: bytes) -> None:
     process_due(site.runtime, {"carrier": prepare}, 100)
     with reading(site.engine) as connection:
         assert not connection.execute(select(inbox_event).where(inbox_event.c.state == "new")).all()
+
+
+ASKED = {
+    "telnyx": ("telnyx-timestamp", "telnyx-signature-ed25519"),
+    "bandwidth": ("authorization",),
+    "vonage": ("authorization",),
+    "plivo": ("x-plivo-signature-v3", "x-plivo-signature-v3-nonce"),
+    "sinch": (
+        "x-sinch-webhook-signature",
+        "x-sinch-webhook-signature-nonce",
+        "x-sinch-webhook-signature-timestamp",
+    ),
+    "twilio": ("x-twilio-signature", "x-twilio-webhooks-signature-settings"),
+}
+VALUES = st.one_of(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.encode),
+    st.sampled_from([b"9" * 400, b"-1", b"1_0", b"1e9", b"\xe9", b"key=\xe9"]),
+    st.sampled_from([b"Bearer a.b.c", b"Basic \xe9", b"Bearer \xe9.\xe9.\xe9"]),
+)
+HOSTS = st.sampled_from([b"x", b"[", b"[::1", b"a:99999999", b"\xe9", b""])
+QUERIES = st.sampled_from(["", "?bodySHA256=%C3%A9", "?bodySHA256=a&bodySHA256=b", "?%00", "?a=%FF"])
+
+
+@pytest.fixture
+def unsigned(engine: Engine, hinted: list[tuple[str, ...]]) -> TestClient:
+    """All carriers, each under its own name."""
+    secrets = {"auth_token": "hush", "signing_key": "hush", "username": "u", "password": "hush", "account_id": "AC1"}
+    runtime = runtime_over(engine)
+    carriers = {
+        kind: Carrier(carrier=kind, account="main", public_key="A" * 43 + "=", **secrets)  # type: ignore[arg-type]
+        for kind in ASKED
+    }
+    runtime.settings = runtime.settings.model_copy(update={"carriers": carriers})
+    return TestClient(create_app(runtime), raise_server_exceptions=False)  # whose inbox is not open
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), st.sampled_from(sorted(ASKED)), HOSTS, QUERIES, st.sampled_from([b"", b"a=b", b"{}", b"\xff"]))
+def test_no_head_breaks_it_and_nothing_unsigned_is_taken(
+    unsigned: TestClient, data: st.DataObject, kind: str, host: bytes, query: str, body: bytes
+) -> None:
+    heads = [(name.encode(), data.draw(VALUES)) for name in ASKED[kind]]
+    form = (b"content-type", b"application/x-www-form-urlencoded")
+    answer = unsigned.post(f"/carriers/{kind}/{kind}{query}", content=body, headers=[(b"host", host), form, *heads])
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from worker.store.tables import api_key, inbound_message, message, number_review
 from worker.web.keys import SCOPES
 
 TO = number(0)
+JSON = {"Content-Type": "application/json"}
 TEXT = {"account": "main", "to": TO, "message": "Your table is ready."}
 
 
@@ -48,6 +50,36 @@ def test_an_idempotency_key_makes_repeating_harmless(site: Site) -> None:
     other = site.http.post("/v1/messages", json=TEXT | {"message": "Another"}, headers=key)
     assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency_conflict")
     assert first.json()["id"] in other.json()["detail"]
+
+
+BAD = [
+    (field, value)
+    for field in ("account", "to", "message", "from_number", "send_at", "expires_at")
+    for value in ("\ud800", "\x00", 10**400, "x" * 5000)
+] + [
+    ("media", ["\ud800"]),
+    ("media", ["https://x.example/" + "y" * 3000]),
+    ("send_at", "9999-12-31T23:59:59Z"),
+    ("send_at", "0001-01-01T00:00:00+23:00"),
+    ("expires_at", "0001-01-01T00:00:00+23:00"),
+    ("expires_at", "9999-12-31T23:59:59-23:00"),
+    ("urgent", "\ud800"),
+    ("\ud800", 1),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD)
+def test_no_value_of_a_field_breaks_it(site: Site, field: str, value: Any) -> None:
+    answer = site.http.post("/v1/messages", content=json.dumps(TEXT | {field: value}), headers=JSON)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.status_code in (400, 403, 422)
+
+
+@pytest.mark.parametrize("sent_at", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"])
+def test_a_record_of_no_time_that_can_be_is_refused(site: Site, sent_at: str) -> None:
+    body = {"account": "main", "to": TO, "message": "x", "carrier": "c", "carrier_message_id": "1", "sent_at": sent_at}
+    answer = site.http.post("/v1/records", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/sent_at")
 
 
 def test_two_callers_may_choose_the_same_idempotency_key(site: Site) -> None:
@@ -327,7 +359,9 @@ def test_a_defect_of_ours_is_in_the_log_and_shows_nothing_of_the_inside(
     answer = site.http.post("/v1/messages", json=TEXT)
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/internal_error")
     assert "inside" not in answer.text
-    assert "the inside" in capsys.readouterr().err
+    log = capsys.readouterr().err
+    assert "the inside" in log
+    assert (log.count("Traceback"), log.count("status=500")) == (1, 1)
 
 
 # --- limits

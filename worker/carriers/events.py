@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import orjson
 import requests
 
+from worker.messages.requests import plausible
+
 Status: TypeAlias = Literal["sent", "pending", "failed", "received", "other"]
 
 
@@ -60,12 +62,12 @@ def text_of(value: Any) -> str:
 
 
 def moment(value: Any) -> datetime | None:
-    """An ISO 8601 time with a zone; None for anything else."""
+    """An ISO 8601 time with a zone, in this century; None for anything else."""
     try:
         parsed = datetime.fromisoformat(text_of(value).replace("Z", "+00:00"))
     except ValueError:
         return None
-    return parsed if parsed.tzinfo is not None else None
+    return parsed if parsed.tzinfo is not None and plausible(parsed) else None
 
 
 def status_of(word: str) -> Status:

@@ -66,7 +66,9 @@ RelayEvent: TypeAlias = Text | Receipt | Unreadable
 def parse(payload: Any) -> list[RelayEvent]:
     """The events in a payload, usually one. Never raises, never empty."""
     found = [event for body, kind in _bodies(payload, "", DEEPEST) for event in _events(body, kind)]
-    return found[:MOST_EVENTS] or [Unreadable("the payload is empty")]
+    if len(found) > MOST_EVENTS:
+        return [*found[:MOST_EVENTS], Unreadable(f"it has {len(found):,} events, of which {MOST_EVENTS:,} were read")]
+    return found or [Unreadable("the payload is empty")]
 
 
 def _bodies(payload: Any, kind: str, depth: int) -> Iterator[tuple[Mapping[str, Any] | None, str]]:

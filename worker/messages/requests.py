@@ -94,12 +94,19 @@ def validate(runtime: Runtime, request: SendRequest | RecordRequest) -> list[str
         if isinstance(request, SendRequest)
         else {"sent_at": request.sent_at}
     )
-    problems += [
-        f"{name} needs a time zone, such as 2026-05-01T09:30:00Z"
-        for name, at in times.items()
-        if at is not None and at.tzinfo is None
-    ]
+    problems += [problem for name, at in times.items() if at is not None and (problem := _time_problem(name, at))]
     return problems + (_record_problems(request) if isinstance(request, RecordRequest) else [])
+
+
+def plausible(at: datetime) -> bool:
+    """Whether a text can be of that time; also, whether there are times a little before and after it."""
+    return 2000 <= at.year < 2100
+
+
+def _time_problem(name: str, at: datetime) -> str:
+    if at.tzinfo is None:
+        return f"{name} needs a time zone, such as 2026-05-01T09:30:00Z"
+    return "" if plausible(at) else f"{name} must be in this century, not in the year {at.year}"
 
 
 def _content_problems(text: str, media: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 SQLITE_BUSY_SECONDS = 60
 _AFTER_COMMIT = "vtsync_after_commit"
+_QUIET: dict[str, Any] = {"hide_parameters": True}
+"""What errors say ends in logs; the values are people's numbers and words."""
 
 
 def open_engine(url: str, pool_size: int = 20) -> Engine:
@@ -24,12 +26,12 @@ def open_engine(url: str, pool_size: int = 20) -> Engine:
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
-            parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS}, pool_size=pool_size, max_overflow=50
+            parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS}, pool_size=pool_size, max_overflow=50, **_QUIET
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create_engine(parsed, pool_size=pool_size, max_overflow=50, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_size=pool_size, max_overflow=50, pool_pre_ping=True, **_QUIET)
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 

@@ -48,12 +48,9 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, sending)
-        except Exception:
-            status = 500  # as the handler of defects, outside of this, will answer
-            raise
         finally:
             seconds = time.monotonic() - began
-            route = getattr(scope.get("route"), "path", "none")  # with {phone}, {secret} in it, not their values
+            route = _route(scope)
             http_answered(scope["method"], route, status, seconds)
             if not scope["path"].startswith(_QUIET):
                 log.info(
@@ -70,3 +67,9 @@ def request_id_of(scope: Scope) -> str:
     """The caller's own X-Request-ID where it is a sane one, else a new one."""
     given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
     return given if _SANE.fullmatch(given) else uuid.uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """The path with {phone}, {secret} in it, not their values; a plain route's function."""
+    path = getattr(scope.get("route"), "path", None)
+    return str(path or getattr(scope.get("endpoint"), "__name__", "none"))

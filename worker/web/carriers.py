@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,8 +18,6 @@ from worker.inbox.payloads import read_payload
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.problems import Problem
-
-MOST_EVENTS = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +37,10 @@ def routes(context: WebContext) -> APIRouter:
         _verify(name, config, request, body, settings.web.public_url)
         payload = read_payload(body, request.headers.get("content-type", ""))
         now = utcnow()
-        for one in payload[:MOST_EVENTS] if isinstance(payload, list) else [payload]:
-            await context.intake.put(Incoming("carrier", name, orjson.dumps(one).decode(), now))
+        events = payload if isinstance(payload, list) else [payload]
+        await asyncio.gather(
+            *(context.intake.put(Incoming("carrier", name, orjson.dumps(one).decode(), now)) for one in events)
+        )
         return Response(status_code=204)
 
     return router

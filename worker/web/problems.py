@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.inbox.intake import Overloaded
 from worker.messages.requests import IdempotencyConflict, InvalidRequest
-from worker.web.access import REQUEST_ID
 
 MEDIA_TYPE = "application/problem+json"
 STORE_AWAY_SECONDS = 5
@@ -58,11 +58,16 @@ class Problem(Exception):
         self.status, self.code, self.detail = status, code, detail
         self.errors, self.headers = errors, headers
 
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
+
     def response(self) -> Response:
         """As it goes on the wire."""
         body: dict[str, Any] = {
             "type": f"/problems/{self.code}",
-            "title": HTTPStatus(self.status).phrase,
+            "title": self.title,
             "status": self.status,
             "detail": self.detail,
         }
@@ -72,8 +77,34 @@ class Problem(Exception):
         return Response(orjson.dumps(body), self.status, headers, MEDIA_TYPE)
 
 
+class Defects:
+    """An ASGI middleware. What nobody foresaw ends as a problem, too, and once in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on. Raises only where an answer has begun that cannot be ended well."""
+        began = False
+
+        async def sending(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:
+            if scope["type"] != "http" or began:
+                raise
+            log.exception("a request failed", error=type(error).__name__)
+            words = "this is our fault; it is in the log of `vtsync web`, with this answer's X-Request-ID"
+            await Problem(500, "internal_error", words).response()(scope, receive, send)
+
+
 def install(app: FastAPI) -> None:
     """Have every error of ``app`` end as a problem; none shows what is inside."""
+    app.add_middleware(Defects)
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> Response:
@@ -123,14 +154,6 @@ def install(app: FastAPI) -> None:
 
     for kind in (OperationalError, InterfaceError, PoolTimeout, Overloaded):
         app.add_exception_handler(kind, away)
-
-    @app.exception_handler(Exception)
-    async def defect(request: Request, error: Exception) -> Response:
-        log.error("a request failed", error=type(error).__name__, exc_info=error)
-        words = "this is our fault; it is in the log of `vtsync web`, with this answer's X-Request-ID"
-        # The one answer that is made outside of all middleware.
-        headers = {REQUEST_ID: getattr(request.state, "request_id", "none")}
-        return Problem(500, "internal_error", words, headers=headers).response()
 
 
 def _pointer(location: Sequence[Any]) -> str:

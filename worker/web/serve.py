@@ -52,14 +52,14 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
     import uvicorn
 
     from worker.web.app import create_app
-    from worker.web.protocol import BoundedHeads
+    from worker.web.protocol import BoundedHttp
 
     check_exposure(runtime, host)
     config = uvicorn.Config(
         create_app(runtime, open_runtime),
         host=host,
         port=port,
-        http=BoundedHeads,
+        http=BoundedHttp,
         ws="none",
         log_config=None,
         access_log=False,  # the Relay's address is a secret; ours names only routes

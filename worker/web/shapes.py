@@ -17,6 +17,12 @@ NO_NUL = r"^[^\x00]*$"
 WORDS = r"^[^\x00]*[^\x00\s][^\x00]*$"
 LONGEST_KEY = 150
 
+# A length also keeps out halves of surrogate pairs, which no answer could repeat.
+Account = Annotated[
+    str | None, Field(max_length=100, description="Left out: the only one that there is.", examples=["main"])
+]
+Url = Annotated[str, Field(max_length=2000)]
+
 Phone = Annotated[str, Path(pattern=E164, description="E.164.", examples=["+14155552671"])]
 MessageId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["01931f6ac2d97b6aa1f2b3c4d5e6f708"])]
 IdempotencyKey = Annotated[
@@ -39,12 +45,12 @@ class _Body(BaseModel):
 class SendBody(_Body):
     """A text to send, now or later."""
 
-    account: str | None = Field(None, description="Left out: the only one that there is.", examples=["main"])
+    account: Account = None
     to: str = Field(pattern=E164, examples=["+14155552671"])
     message: str = Field(
         "", max_length=1600, description="May be empty when there is media.", examples=["Your table is ready."]
     )
-    media: list[str] = Field(
+    media: list[Url] = Field(
         default_factory=list, max_length=10, description="Public URLs.", examples=[["https://example.com/menu.png"]]
     )
     from_number: str | None = Field(None, pattern=E164, description="Left out: the account's number.")
@@ -56,10 +62,10 @@ class SendBody(_Body):
 class RecordBody(_Body):
     """A text that was sent already, through a carrier. It is put into the conversation; nobody is texted."""
 
-    account: str | None = Field(None, description="Left out: the only one that there is.", examples=["main"])
+    account: Account = None
     to: str = Field(pattern=E164, examples=["+14155552671"])
     message: str = Field("", max_length=1600, examples=["Your code is 123456."])
-    media: list[str] = Field(default_factory=list, max_length=10)
+    media: list[Url] = Field(default_factory=list, max_length=10)
     from_number: str | None = Field(None, pattern=E164, description="Left out: the account's number.")
     carrier: str | None = Field(None, max_length=40, pattern=NO_NUL, examples=["twilio"])
     carrier_message_id: str | None = Field(
