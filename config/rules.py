@@ -23,6 +23,7 @@ SHORTEST_READ_TIMEOUT_SECONDS = PLATFORM_TIMEOUT_SECONDS + 1
 
 Table: TypeAlias = Mapping[str, Any]
 
+_HOUR = re.compile(r"\d\d:\d\d")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _BASE_URLS = {"api_url": DEFAULT_API_URL, "create_url": DEFAULT_CREATE_URL}
 
@@ -48,6 +49,7 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
     for name, subscriber in _tables(data, "subscribers"):
         yield from _subscriber(name, subscriber)
         yield from subscriber_problems(name, subscriber, accounts, context)
+    yield from _hours_of_texts(_section(data, "policy"))
     for name, connection in connections.items():
         yield from _reported_field(name, connection)
     for name, trigger in _tables(data, "triggers"):
@@ -188,6 +190,15 @@ def _subscriber(name: str, subscriber: Table) -> Iterator[Problem]:
         yield Problem(dotted([*key, "url"]), shown(url), words, "write https://, or allow_http = true")
     if url is not None and "queue" in subscriber:
         yield Problem(dotted([*key, "queue"]), shown(subscriber["queue"]), "means nothing with a url", "remove it")
+
+
+def _hours_of_texts(policy: Table) -> Iterator[Problem]:
+    usual = {"text_from": "09:00", "text_until": "20:00"}
+    opens, closes = (str(policy.get(key, hour))[:5] for key, hour in usual.items())
+    if _HOUR.fullmatch(opens) and _HOUR.fullmatch(closes) and opens >= closes:
+        words = f"is not later than text_from ({opens}), so no text would ever go"
+        remedy = "name the hours in which people may be texted, both of one day; urgent = true passes them"
+        yield Problem("policy.text_until", shown(closes), words, remedy)
 
 
 def _reported_field(name: str, connection: Table) -> Iterator[Problem]:

@@ -71,7 +71,7 @@ def test_what_somebody_wrote_is_read_and_was_a_no(shell: Shell) -> None:
     assert listed["detail"] == 'read as an opt-out: "not now please"'
 
 
-NIGHT = '\n[policy]\ntext_from = "20:00"\ntext_until = "09:00"  # never'
+NIGHT = '\n[policy]\ntext_from = "03:00"\ntext_until = "04:00"  # never, with the federal hours'
 
 
 def test_urgent_texts_go_at_any_hour_and_others_wait(shell: Shell) -> None:

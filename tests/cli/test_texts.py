@@ -43,6 +43,8 @@ def test_a_record_texts_nobody_and_is_kept_once(shell: Shell) -> None:
         (("record", "--to", ANNA, "-m", "x", "--sent-at", "yesterday"), "no time with a zone"),
         (("record", "--to", ANNA, "-m", "x", "--sent-at", "2026-03-01T10:00:00"), "no time with a zone"),
         (("messages", "--state", "lost"), 'no state "lost"'),
+        (("messages", "--number", "hello"), "phone number"),
+        (("send", "--to", ANNA, "-m", "x", "--at", "tomorrow"), "no time with a zone"),
         (("explain", "hello"), "phone number"),
         (("approve",), "name a batch"),
         (("resolve", "x"), "say one"),
@@ -68,6 +70,27 @@ def test_a_lost_answer_waits_for_a_person_and_is_settled_by_one(shell: Shell) ->
     assert shell.json("messages", "--state", "unknown") == []
     assert "only an unknown one" in shell("resolve", listed["id"], "--resend", code=1).stderr
     assert len(shell.sandbox.messages()) == 1
+
+
+def test_texts_are_found_by_their_number_as_people_write_it_and_by_trigger(shell: Shell) -> None:
+    sent = shell.json("send", "--to", ANNA, "-m", "hello")["message_id"]
+    shell("send", "--to", "+14155550102", "-m", "hello")
+    assert [one["id"] for one in shell.json("messages", "--number", "+1 (415) 555-0101")] == [sent]
+    assert shell.json("messages", "--trigger", "welcome", "--state", "accepted") == []
+    assert shell.json("messages", "--number", ANNA, "--state", "held") == []
+
+
+def test_a_text_for_later_waits_and_can_be_cancelled(shell: Shell) -> None:
+    later = shell.json("send", "--to", ANNA, "-m", "see you", "--at", "2099-03-01T10:00:00+00:00")
+    assert (later["state"], later["reason"]) == ("queued", "scheduled: it is due at 2099-03-01 10:00:00 UTC")
+    assert shell.sandbox.messages() == []
+    assert shell.json("cancel", later["message_id"])["count"] == 1
+    assert "cancelled: by " in shell("explain", ANNA).stdout
+    assert "is cancelled" in shell("cancel", later["message_id"], code=1).stderr
+
+
+def test_deciding_about_a_trigger_that_has_nothing_says_so(shell: Shell) -> None:
+    assert "there is no trigger welcom" in shell("approve", "--trigger", "welcom", code=1).stderr
 
 
 def test_an_opted_out_number_is_noted_and_not_tried_again(shell: Shell) -> None:

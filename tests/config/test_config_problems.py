@@ -55,6 +55,8 @@ MISTAKES = {
     "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "words allowed", '"created", "changed", "entered" or "date"'),
     "phone without plus": (ACCOUNT.replace("+1415", "1415"), "accounts.main.from_number", '"14155550100"', "E.164", "+14155552671"),
     "phone with spaces": (ACCOUNT.replace("+1415", "+1 415 "), "accounts.main.from_number", '"+1 415 5550100"', "E.164", "nothing between"),
+    "hours over midnight": ('policy.text_from = "20:00"\npolicy.text_until = "08:00"', "policy.text_until", '"08:00"', "not later than text_from (20:00)", "both of one day"),
+    "hours that never begin": ('policy.text_from = "20:00"', "policy.text_until", '"20:00"', "no text would ever go", "both of one day"),
     "duration without unit": ("policy.expires_after = 24", "policy.expires_after", "24", "not a duration", '"24h"'),
     "duration of nothing": ('worker.lease = "0s"', "worker.lease", '"0s"', "between one second", '"90s"'),
     "duration without end": ('worker.lease = "999999999d"', "worker.lease", '"999999999d"', "ten years", '"7d"'),

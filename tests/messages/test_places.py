@@ -136,7 +136,7 @@ def test_zip_codes(written: str, states: tuple[str, ...]) -> None:
         ("+13055550100", [RecordPlace(state="CA")], None, Places((P,), ("CA", "FL"), STATE)),
         ("+13055550100", [RecordPlace(E, "CA")], None, Places((P, E), ("CA", "FL"), f"{STATE} and {ZONE}")),
         ("+18505550100", [RecordPlace(C, "FL")], None, Places((C,), ("FL",), ZONE)),
-        ("+18505550100", [], C, Places((C,), ("FL",), "the number and the account's time zone")),
+        ("+18505550100", [], C, Places((C, E), ("FL",), "the number")),
         ("+18505550100", [], P, Places((C, E), ("FL",), "the number")),
         ("+18005550100", [], C, Places((C,), (), "the account's time zone")),
         ("+882161234567", [], None, Places((), (), "")),

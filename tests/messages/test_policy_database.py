@@ -83,7 +83,7 @@ def test_two_workers_send_the_same_text_to_the_same_number_once(box: Outbox) -> 
 
 
 @ON_SQLITE
-def test_a_duplicate_that_a_person_wants_again_goes(box: Outbox) -> None:
+def test_a_text_is_no_duplicate_of_itself(box: Outbox) -> None:
     configure(box, duplicate_window=timedelta(hours=1))
     first = box.send()
     deliver_due(box.runtime)
@@ -91,6 +91,19 @@ def test_a_duplicate_that_a_person_wants_again_goes(box: Outbox) -> None:
     assert retry(box.runtime, [first], "ann") == 1
     deliver_due(box.runtime)
     assert len(box.client.sent) == 2
+
+
+@ON_SQLITE
+def test_neither_a_persons_word_nor_another_account_says_the_same_twice(box: Outbox) -> None:
+    configure(box, duplicate_window=timedelta(hours=1), blast_limit=1)
+    first = box.send(text="Hi")
+    deliver_due(box.runtime)
+    box.change(first, account="another")
+    assert fire(box, range(2), "b1") == (0, 2)
+    assert approve(box.runtime, batch_id="b1", actor="ann") == 2
+    deliver_due(box.runtime)
+    assert sorted(body.to for body in box.client.sent) == [number(0), number(1)]
+    assert Counter(box.states().values()) == {MessageState.ACCEPTED: 2, MessageState.SUPPRESSED: 1}
 
 
 # The breaker.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from config.models import Policy, Trigger
 from config.types import parse_duration
 from tests.sync.conftest import World
 from worker.messages.date_plans import fire_due_dates
+from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
 from worker.store.db import writing
 from worker.store.models import utcnow
@@ -152,6 +154,21 @@ def test_the_owner_in_the_crm_decides_the_number(world: World) -> None:
     }
 
 
+def test_the_owner_decides_the_number_of_texts_about_dates_too(world: World) -> None:
+    world.connections = {"crm": {"owner_numbers": {"Jane": "+14155550111"}, "fields": {"owner": "owner"}}}
+    world.triggers = trigger("date", field="appointment")
+    world.source.put("1", ANNA, "Anna", owner="Jane", appointment=in_days(1))
+    world.source.put("2", BEN, "Ben", owner="nobody", appointment=in_days(1))
+    world.sync()
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
+    assert {row.to_number: row.from_number for row in world.messages()} == {ANNA: "+14155550111", BEN: "+14155550100"}
+    world.triggers = trigger("date", field="appointment", from_number="+14155550122")
+    world.source.put("1", ANNA, "Anna", owner="Jane", appointment=in_days(2))
+    world.sync()
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=2, minutes=1))
+    assert world.messages()[-1].from_number == "+14155550122", "the rule's own number comes first"
+
+
 def test_an_urgent_trigger_makes_urgent_texts(world: World) -> None:
     world.triggers = trigger("created", urgent=True)
     world.source.put("1", ANNA, "Anna")
@@ -238,12 +255,83 @@ def test_a_birthday_comes_every_year(world: World) -> None:
     assert len({row.idempotency_key for row in world.messages()}) == 3
 
 
-def test_a_plan_that_is_long_overdue_only_moves_on(world: World) -> None:
+@pytest.mark.parametrize(("late", "state"), [("119m", "queued"), ("121m", "expired"), ("9d", "expired")])
+def test_a_plan_that_was_missed_is_late_from_its_own_time_on(world: World, late: str, state: str) -> None:
     world.triggers = trigger("date", field="appointment", expires_after="2h")
     world.source.put("1", ANNA, "Anna", appointment=in_days(1))
     world.sync()
-    assert fire_due_dates(world.runtime(), utcnow() + timedelta(days=2)) == 1
-    assert world.messages() == []
+    (planned,) = plans(world)
+    assert planned is not None
+    assert fire_due_dates(world.runtime(), planned + parse_duration(late)) == 1
+    (row,) = world.messages()
+    assert (row.state, row.expires_at) == (state, planned + timedelta(hours=2))
+    assert fire_due_dates(world.runtime(), planned + timedelta(days=10)) == 0
+
+
+def test_an_occurrence_that_is_planned_again_changes_nothing(world: World) -> None:
+    """As after a change of the person's zone; the text may have other words by then."""
+    world.triggers = trigger("date", field="appointment")
+    at = in_days(1)
+    world.source.put("1", ANNA, "Anna", appointment=at)
+    world.source.put("2", BEN, "Ben", appointment=in_days(2))
+    world.sync()
+    (first, second) = world.rows(date_plan)
+    assert fire_due_dates(world.runtime(), first.due_at) == 1
+    world.source.put("1", ANNA, "Annabel", appointment=at)
+    world.sync()
+    with writing(world.engine) as db:
+        again = update(date_plan).where(date_plan.c.id == first.id)
+        db.execute(again.values(occurrence=first.occurrence, due_at=first.due_at))
+    assert fire_due_dates(world.runtime(), second.due_at) == 2
+    assert [row.text for row in world.messages()] == ["Hi Anna", "Hi Ben"]
+
+
+@pytest.mark.parametrize("phone", ["", "12", "+14155550199"])
+def test_a_record_that_lost_its_phone_is_texted_at_the_old_one_no_more(world: World, phone: str) -> None:
+    world.triggers = trigger("date", field="appointment", offset="-24h") | {
+        "new": Trigger(connections=("crm",), on="created", message="Welcome")
+    }
+    world.source.put("2", BEN, "Ben")
+    world.sync()
+    world.source.put("1", ANNA, "Anna", appointment=in_days(3))
+    world.sync()
+    world.source.put("1", phone, "Anna", appointment=in_days(3))
+    world.sync()
+    deliver_now(world)
+    (welcome,) = world.messages()
+    assert (welcome.state, welcome.reason.split(":")[0]) == ("suppressed", "phone_changed")
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=2, minutes=1))
+    assert [row.to_number for row in world.messages()[1:]] == ([phone] if len(phone) > 2 else [])
+    world.source.put("1", ANNA, "Anna", appointment=in_days(4))
+    world.sync()
+    assert len([one for one in plans(world) if one]) == 1, "with its phone it is planned again"
+
+
+def test_a_text_about_a_date_waits_at_a_number_that_its_record_has_no_more(world: World) -> None:
+    world.triggers = trigger("date", field="appointment", offset="-24h")
+    world.source.put("1", ANNA, "Anna", appointment=in_days(1.001))
+    world.sync()
+    fire_due_dates(world.runtime(), utcnow() + timedelta(minutes=3))
+    world.source.put("1", "", "Anna", appointment=in_days(1.001))
+    world.sync()
+    deliver_now(world)
+    (row,) = world.messages()
+    assert (row.state, row.reason.split(":")[0]) == ("suppressed", "phone_changed")
+
+
+def test_a_date_that_everybody_has_texts_nobody_unasked(world: World) -> None:
+    """Such as 1 January, which systems put where nobody knows a birthday."""
+    world.triggers = trigger("date", field="born", at="10:00", every_year=True)
+    world.policy = Policy(quiet_hours="none", blast_limit=5)
+    for index in range(6):
+        world.source.put(str(index), f"+1415555{index + 1000:04d}", f"P{index}", born="1980-01-01")
+    world.sync()
+    last = max(one for one in plans(world) if one)
+    fire_due_dates(world.runtime(), last)
+    assert Counter(states(world)) == {"held": 6}
+    assert "policy.blast_limit allows up to 5" in world.messages()[0].reason
+    assert approve(world.runtime(), trigger="t", actor="ann") == 6
+    assert Counter(states(world)) == {"queued": 6}
 
 
 def test_two_schedulers_fire_each_plan_once(world: World) -> None:

@@ -191,6 +191,16 @@ def actor() -> str:
         return "cli"
 
 
+def phone_number(text: str) -> str:
+    """A number as a person writes it, with its country code, as E.164."""
+    from worker.phones import PhoneProblem, parse_phone
+
+    parsed = parse_phone(text, None)
+    if isinstance(parsed, PhoneProblem):
+        usage(f'"{text}" {parsed.reason}; write it with the country code, such as +14155552671')
+    return parsed.e164
+
+
 def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[str]:
     """The connections a command is about: those named, else all that are enabled."""
     known = runtime.settings.connections

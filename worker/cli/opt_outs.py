@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import FAILED, Json, actor, ago, app, fail, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import (
+    FAILED,
+    Json,
+    actor,
+    ago,
+    app,
+    fail,
+    open_store_runtime,
+    phone_number,
+    say,
+    show_json,
+    table,
+    usage,
+)
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")]
 Why = Annotated[str, typer.Option("--why", help="What happened; kept as the proof.")]
@@ -41,7 +54,7 @@ def opt_out(number: Number, why: Why = "entered by hand") -> None:
     """Text a number no more, from any account."""
     from worker.messages.decisions import opt_out_number
 
-    phone = _phone(number)
+    phone = phone_number(number)
     runtime = open_store_runtime()
     added = opt_out_number(runtime, phone, source="cli", detail=why, actor=actor())
     say(
@@ -58,7 +71,7 @@ def opt_in(number: Number, why: Annotated[str, typer.Option("--why", help="How t
     from worker.store.db import writing
     from worker.store.models import utcnow
 
-    phone = _phone(number)
+    phone = phone_number(number)
     if not why.strip():
         usage("say with --why how the person agreed to be texted again; it is kept as the proof")
     runtime = open_store_runtime()
@@ -89,7 +102,7 @@ def review(
     if number is not None:
         if go_on == out:
             usage("decide with --continue or with --opt-out")
-        phone = _phone(number)
+        phone = phone_number(number)
         try:
             settle_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
         except LookupError as error:
@@ -106,12 +119,3 @@ def review(
     table(("Phone", "Since", "They wrote"), ((one.phone, ago(one.since), one.excerpt) for one in found))
     if found:
         say("Settle each with `vtsync review NUMBER --opt-out` or `vtsync review NUMBER --continue`.")
-
-
-def _phone(number: str) -> str:
-    from worker.phones import PhoneProblem, parse_phone
-
-    parsed = parse_phone(number, None)
-    if isinstance(parsed, PhoneProblem):
-        usage(f'"{number}" {parsed.reason}; write it with the country code, such as +14155552671')
-    return parsed.e164

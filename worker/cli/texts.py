@@ -18,6 +18,7 @@ from worker.cli.common import (
     complain,
     fail,
     open_store_runtime,
+    phone_number,
     say,
     show_json,
     table,
@@ -50,10 +51,11 @@ def send(
     media: Media = None,
     key: Key = None,
     urgent: Annotated[bool, typer.Option("--urgent", help="Also in quiet hours.")] = False,
+    at: Annotated[str | None, typer.Option(help="Not before this time, ISO 8601 with a zone.")] = None,
     queue: Annotated[bool, typer.Option("--queue", help="Leave it to the running workers.")] = False,
     json: Json = False,
 ) -> None:
-    """Send one text, now, or when the recipient's quiet hours end."""
+    """Send one text: now, at a later time, or when the recipient's quiet hours end."""
     from worker.messages.delivery import deliver_due
     from worker.messages.outbox import SendRequest, enqueue_send
 
@@ -65,6 +67,7 @@ def send(
         tuple(media or ()),
         from_number,
         idempotency_key=key,
+        send_at=_moment(at),
         urgent=urgent,
     )
     enqueued = _enqueue(lambda: enqueue_send(runtime, request, source="cli", actor=actor()))
@@ -124,8 +127,9 @@ def messages(
 
     if state is not None and state not in set(MessageState):
         usage(f'there is no state "{state}"; there are: {", ".join(MessageState)}')
+    phone = None if number is None else phone_number(number)
     runtime = open_store_runtime()
-    found = find_messages(runtime, state=state, trigger=trigger, number=number, batch_id=batch, limit=limit)
+    found = find_messages(runtime, state=state, trigger=trigger, number=phone, batch_id=batch, limit=limit)
     if json:
         show_json(found)
         return
@@ -146,13 +150,10 @@ def explain(
 ) -> None:
     """Everything about one number: why this person got, or did not get, which text."""
     from worker.messages.explain import explain as find
-    from worker.phones import PhoneProblem, parse_phone
 
-    parsed = parse_phone(number, None)
-    if isinstance(parsed, PhoneProblem):
-        usage(f'"{number}" {parsed.reason}; write it with the country code, such as +14155552671')
+    phone = phone_number(number)
     runtime = open_store_runtime()
-    found = find(runtime, parsed.e164)
+    found = find(runtime, phone)
     if json:
         show_json(found)
     else:
@@ -300,14 +301,19 @@ def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool
     if not what:
         count += decide(runtime, trigger=trigger, actor=actor())
     if not count:
-        _say_why_nothing(runtime, what or ())
+        _say_why_nothing(runtime, what or (), trigger)
     _show_count(count, done, json)
 
 
-def _say_why_nothing(runtime: Runtime, what: Sequence[str]) -> None:
-    """On standard error, for each message or batch that was named: where it stands, or that there is none."""
+def _say_why_nothing(runtime: Runtime, what: Sequence[str], trigger: str | None = None) -> None:
+    """On standard error, for each message, batch or trigger that was named: where it stands, or that there is none."""
     from worker.messages.listing import find_messages
 
+    if trigger is not None and not what:
+        if trigger in runtime.settings.triggers or find_messages(runtime, trigger=trigger, limit=1):
+            complain(f"no text of trigger {trigger} waits for this; `vtsync messages --trigger {trigger}` lists them")
+        else:
+            complain(f"there is no trigger {trigger}; there are: {', '.join(runtime.settings.triggers) or 'none'}")
     for one in what:
         found = find_messages(runtime, message_id=one, limit=1) or find_messages(runtime, batch_id=one, limit=1)
         if not found:

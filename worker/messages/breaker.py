@@ -1,7 +1,8 @@
 """The breaker: a trigger that suddenly texts far more than it used to is stopped until a person has looked.
 
 The blast guard counts the people of one sync; this counts a trigger's texts over a day, in however many syncs they
-come. It needs a past to compare with: a trigger with fewer than three earlier days of texts has only the blast guard.
+come. It needs a past to compare with: a trigger with fewer than three earlier days of texts has only the blast guard,
+or where no sync causes its texts the same number of texts in a day.
 """
 
 from __future__ import annotations
@@ -22,28 +23,44 @@ LEAST_DAYS = 3
 _NOT_COUNTED = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
 
 
-def trips(fired_last_24h: int, busiest_earlier_day: int | None, policy: Policy) -> str | None:
+def trips(
+    fired_last_24h: int, busiest_earlier_day: int | None, policy: Policy, first_limit: int | None = None
+) -> str | None:
     """Why the trigger must be held, in words for a person; None when it need not.
 
-    ``busiest_earlier_day``: its most texts in 24 hours of the 28 days before; None while its past is too short.
+    ``busiest_earlier_day``: its most texts in 24 hours of the 28 days before; None while its past is too short. Until
+    it is long enough, ``first_limit`` is the most (None: the blast guard counts them).
     """
-    if busiest_earlier_day is None:
+    if busiest_earlier_day is not None:
+        most = max(policy.breaker_floor, policy.breaker_factor * busiest_earlier_day)
+        why = f"and {busiest_earlier_day} on its busiest earlier day (policy.breaker_factor allows up to {most:.0f})"
+    elif first_limit is not None:
+        most = first_limit
+        why = f"and has no past to compare with yet (policy.blast_limit allows up to {most})"
+    else:
         return None
-    most = max(policy.breaker_floor, policy.breaker_factor * busiest_earlier_day)
     if fired_last_24h <= most:
         return None
     return (
-        f"its trigger made {fired_last_24h} texts in 24 hours, and {busiest_earlier_day} on its busiest earlier day"
-        f" (policy.breaker_factor allows up to {most:.0f}); look at the texts, then `vtsync approve --trigger NAME` or"
-        " `vtsync cancel --trigger NAME`"
+        f"its trigger made {fired_last_24h} texts in 24 hours, {why}; look at the texts, then"
+        " `vtsync approve --trigger NAME` or `vtsync cancel --trigger NAME`"
     )
 
 
-def check(connection: Connection, trigger: str, policy: Policy, now: datetime, *, more: int = 0) -> str | None:
+def check(
+    connection: Connection,
+    trigger: str,
+    policy: Policy,
+    now: datetime,
+    *,
+    more: int = 0,
+    first_limit: int | None = None,
+) -> str | None:
     """Why further texts of ``trigger`` must be held now; None when they need not.
 
-    ``more``: texts that are about to be added, and are not in the store yet. What a person has approved starts the
-    count anew, or every further text of that day would wait for a person, too. Sending one text again does not.
+    ``more``: texts that are about to be added, and are not in the store yet. ``first_limit``: see ``trips``. What a
+    person has approved starts the count anew, or every further text of that day would wait for a person, too. Sending
+    one text again does not.
     """
     since = now - DAY
     approved_at = connection.execute(
@@ -55,6 +72,7 @@ def check(connection: Connection, trigger: str, policy: Policy, now: datetime, *
         _fired(connection, trigger, max(since, approved_at or since)) + more,
         _busiest_earlier_day(connection, trigger, since),
         policy,
+        first_limit,
     )
     return None if reason is None else reason.replace("--trigger NAME", f"--trigger {trigger}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,10 @@ import orjson
 from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from config.models import Settings
-from worker.messages import breaker, dates
+from worker.messages import dates
 from worker.messages.dates import Due
 from worker.messages.outbox import insert_planned
-from worker.messages.people import place
+from worker.messages.people import lost_its_phone, owner_number, place
 from worker.messages.places import places_of
 from worker.messages.triggers import RecordEvent, Rule, compile_rules, write
 from worker.messages.values import property_named
@@ -142,27 +142,24 @@ def _fire_rule(
     records: Mapping[tuple[str, str], Row[Any]],
     now: datetime,
 ) -> None:
-    settings = runtime.settings
-    late = now - (rule.expires_after or settings.policy.expires_after)
-    intents = []
+    settings, intents = runtime.settings, []
     for plan in plans:
         row = records.get((plan.connection, plan.external_id))
         record = _planned(row) if row is not None else None
         if row is None or record is None or not record.phone or plan.connection not in rule.connections:
             connection.execute(delete(date_plan).where(date_plan.c.id == plan.id))
             continue
-        if plan.due_at > late:
-            intent = write(rule, _event(row, record, now), plan.occurrence)
-            intents += [intent] if intent is not None else []
+        intent = write(rule, _event(row, record, now), plan.occurrence)
+        if intent is not None:
+            sender = intent.from_number or owner_number(settings, record.connection, record.properties)
+            intents.append(replace(intent, from_number=sender, called_for_at=plan.due_at))
         following = next_due(rule, record, settings, now)
         values = {
             "occurrence": following.occurrence if following else "",
             "due_at": following.at if following else None,
         }
         connection.execute(update(date_plan).where(date_plan.c.id == plan.id).values(**values))
-    if intents:
-        held = breaker.check(connection, rule.name, settings.policy, now, more=len(intents)) or ""
-        insert_planned(connection, runtime, rule, intents, held, now)
+    insert_planned(connection, settings, rule, intents, now)
 
 
 def _event(row: Row[Any], record: PlannedRecord, now: datetime) -> RecordEvent:
@@ -185,7 +182,7 @@ def _records() -> Any:
     m = contact_mapping.c
     return select(
         m.id, m.connection, m.external_id, m.properties, m.deleted_at, m.revision, m.contact_id,
-        contact.c.phone, contact.c.full_name, contact.c.email,
+        contact.c.phone, contact.c.full_name, contact.c.email, lost_its_phone().label("lost_its_phone"),
     ).select_from(contact_mapping.outerjoin(contact, contact.c.id == m.contact_id))  # fmt: skip
 
 
@@ -208,5 +205,5 @@ def _grouped(plans: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
 
 
 def _planned(row: Row[Any]) -> PlannedRecord:
-    phone = "" if row.deleted_at is not None else row.phone or ""
+    phone = "" if row.deleted_at is not None or row.lost_its_phone else row.phone or ""
     return PlannedRecord(row.connection, row.external_id, phone, orjson.loads(row.properties))

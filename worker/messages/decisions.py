@@ -36,7 +36,7 @@ def approve(
     """Let held texts go: those that wait for approval now, of a large sync or of a trigger that was stopped.
 
     Later ones of the same batch or trigger are not approved with them. The policy is asked again before each is sent:
-    all but the blast guard, the breaker and the guard against duplicates. Returns how many were released.
+    all but the blast guard and the breaker. Returns how many were released.
     """
     now = utcnow()
     with writing(runtime.engine) as connection:
@@ -85,9 +85,6 @@ def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"
     this = message.c.id == message_id
     values: dict[str, Any] = {}
     with writing(runtime.engine) as connection:
-        row = connection.execute(select(message.c.state).where(this)).one_or_none()
-        if row is None:
-            raise LookupError(f"there is no message {message_id}; `vtsync messages` lists them")
         if verdict == "sent":
             after = MessageState.CONFIRMED
             reason = reason_text("resolved", f"{actor} found it in the conversation")
@@ -100,8 +97,12 @@ def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"
             after, values = MessageState.QUEUED, _due_again(runtime, now)
             reason = reason_text("resend", f"{actor} asked to send it again")
         moved = move(connection, MessageState.UNKNOWN, after, this, reason=reason, actor=actor, now=now, **values)
+        # Read afterwards: whoever settled it first was waited for.
+        state = connection.scalar(select(message.c.state).where(this))
+    if state is None:
+        raise LookupError(f"there is no message {message_id}; `vtsync messages` lists them")
     if not moved:
-        raise WrongState(f"message {message_id} is {row.state}; only an unknown one can be resolved")
+        raise WrongState(f"message {message_id} is {state}; only an unknown one can be resolved")
 
 
 def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from config.models import Settings
 from config.policy import Policy
 from worker.messages import breaker
 from worker.messages.decisions import approve, cancel, resolve, retry
@@ -197,7 +198,7 @@ def _intent_row(
     refused: dict[str, OptedOut],
     now: datetime,
 ) -> dict[str, Any]:
-    due_at = now + (intent.delay or timedelta(0))
+    due_at = (intent.called_for_at or now) + (intent.delay or timedelta(0))
     expires_at = due_at + (intent.expires_after or policy.expires_after)
     sender = intent.from_number or from_number
     view = MessageView(
@@ -241,23 +242,28 @@ def _intent_row(
 
 
 def insert_planned(
-    connection: Connection, runtime: Runtime, rule: Rule, intents: Sequence[TextIntent], held: str, now: datetime
+    connection: Connection, settings: Settings, rule: Rule, intents: Sequence[TextIntent], now: datetime
 ) -> int:
-    """Put the texts of date triggers into the outbox, in the caller's transaction. Returns how many are new.
+    """Put the texts of a date trigger into the outbox, in the caller's transaction. Returns how many are new.
 
-    They belong to no sync run, so the blast guard does not count them. ``held``: why the breaker holds them, "" if not.
+    They belong to no sync run, so the breaker also guards against a blast: a trigger whose past is too short to compare
+    with is held above ``policy.blast_limit`` texts in 24 hours. An occurrence that was stored before changes nothing.
     """
-    settings, stored = runtime.settings, 0
+    rows = []
     for intent in allowed_again(connection, {rule.name: rule}, intents, now):
-        configured = settings.connections[intent.connection]
-        account = settings.accounts[configured.account]
-        row = _intent_row(configured.account, account.from_number, None, intent, settings.policy, {}, now)
+        account = settings.connections[intent.connection].account
+        sender = settings.accounts[account].from_number
+        row = _intent_row(account, sender, None, intent, settings.policy, {}, now)
         if not intent.problem:
             row |= state_after(decide(fresh_view(connection, row, settings, now), now), row["due_at"])
-            if held and row["state"] == MessageState.QUEUED:
-                row |= state_after(decide(_waits(breaker=held), now), row["due_at"])
-        stored += not _insert_once(connection, row, "scheduler").duplicate
-    return stored
+        rows.append(row)
+    going = [row for row in rows if row["state"] == MessageState.QUEUED]
+    limit = settings.policy.blast_limit
+    reason = breaker.check(connection, rule.name, settings.policy, now, more=len(going), first_limit=limit)
+    if reason is not None:
+        for row in going:
+            row |= state_after(decide(_waits(breaker=reason), now), row["due_at"])
+    return sum(_insert(connection, row, "scheduler") for row in rows)
 
 
 def allowed_again(
@@ -364,18 +370,18 @@ def _row(
     }
 
 
-def _insert_once(connection: Connection, row: dict[str, Any], actor: str) -> Enqueued:
+def _insert(connection: Connection, row: dict[str, Any], actor: str) -> bool:
+    """Store a message with its first event. False: there is one with its key."""
     statement = insert(connection, message).values(row).on_conflict_do_nothing().returning(message.c.id)
-    if connection.execute(statement).first() is not None:
-        add_events(
-            connection,
-            [Moved(row["id"], 0, row["account"], row["kind"])],
-            None,
-            row["state"],
-            reason=row["reason"],
-            actor=actor,
-            now=row["created_at"],
-        )
+    if connection.execute(statement).first() is None:
+        return False
+    made, now = [Moved(row["id"], 0, row["account"], row["kind"])], row["created_at"]
+    add_events(connection, made, None, row["state"], reason=row["reason"], actor=actor, now=now)
+    return True
+
+
+def _insert_once(connection: Connection, row: dict[str, Any], actor: str) -> Enqueued:
+    if _insert(connection, row, actor):
         return Enqueued(row["id"], row["state"], duplicate=False, reason=row["reason"])
     key = row["idempotency_key"]
     first = connection.execute(

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Exists, exists, select
 
 from config.models import PropertyRule, Settings
 from worker.messages.places import RecordPlace
 from worker.messages.values import property_named, value_text
 from worker.store.sql import any_of
-from worker.store.tables import contact, contact_mapping
+from worker.store.tables import contact, contact_mapping, rejected_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,20 @@ def place(settings: Settings, connection: str, properties: Mapping[str, Any]) ->
         first_filled(fields.state, properties),
         first_filled(fields.postal_code, properties),
     )
+
+
+def owner_number(settings: Settings, connection: str, properties: Mapping[str, Any]) -> str | None:
+    """The number that texts of the record's owner are sent from; None where its connection names none for them."""
+    configured = settings.connections[connection]
+    owner = first_filled(configured.fields.owner, properties).casefold()
+    numbers = {name.strip().casefold(): number for name, number in configured.owner_numbers.items()}
+    return numbers.get(owner)
+
+
+def lost_its_phone() -> Exists:
+    """Whether a row of ``contact_mapping`` has no phone that can be used any more: it still names its old contact."""
+    r, m = rejected_record.c, contact_mapping.c
+    return exists().where(r.connection == m.connection, r.key == m.external_id, r.code != "unreadable")
 
 
 def first_filled(names: Iterable[str], properties: Mapping[str, Any]) -> str:

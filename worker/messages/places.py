@@ -1,8 +1,8 @@
 """Where a number's owner may be: the time zones and US states that count. Never a guess at one of several.
 
-What is known best comes first: the CRM's time zone, the CRM's state or ZIP code, the number itself (together with the
-account's zone where that is one of the number's), and last the account's zone alone. Where these disagree, or a state
-has two zones, all of them count, and the text goes only when it may in each. The state of a US area code always counts:
+What is known best comes first: the CRM's time zone, the CRM's state or ZIP code, the number itself, and the account's
+zone for numbers that may be anywhere. Where these disagree, or a state or an area code has two zones, all of them
+count, and the text goes only when it may in each. The state of a US area code always counts:
 several states take it that whoever has such a number is theirs (Fla. Stat. 501.059(8)(d), for one).
 """
 
@@ -152,11 +152,8 @@ def number_zones(phone: str) -> tuple[str, ...]:
 
 def _zones_of_number(phone: str, account_zone: str | None) -> tuple[Sequence[str], str]:
     zones = number_zones(phone)
-    if account_zone is not None:
-        if not zones or len(zones) > MOST_ZONES:
-            return (account_zone,), "the account's time zone"
-        if len(zones) > 1 and account_zone in zones:
-            return (account_zone,), "the number and the account's time zone"
+    if account_zone is not None and not 0 < len(zones) <= MOST_ZONES:
+        return (account_zone,), "the account's time zone"
     return zones, "the number" if zones else ""
 
 

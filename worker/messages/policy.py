@@ -6,9 +6,9 @@ The first rule that applies decides; those that end a text come before those tha
 2. Opted out: suppressed, whatever else is so.
 3. The CRM says not to text this person, or does not say that one may where that is asked for: suppressed.
 4. Too late (``now >= expires_at``): expired.
-5. Its CRM record is gone, its person has another number by now, its date was moved, or its trigger's condition has
-   ended: suppressed.
-6. The same text went to the same number a short while ago, and no person asked for this one: suppressed.
+5. Its CRM record is gone, its person has another number by now or none, its date was moved, or its trigger's condition
+   has ended: suppressed.
+6. The same text went to the same number a short while ago: suppressed, also when a person approved this one.
 7. Its sync run is still open, or would text too many people: held until the run ends or a person approves.
 8. Its trigger fires far more often than it used to: held until a person approves.
 9. Its person may have asked to be left alone, in words of their own: held until a person has read them.
@@ -65,7 +65,7 @@ class MessageView:
 
     ``batch_verdict``: ``none`` (belongs to no sync run), ``open`` (its run has not ended), ``over_limit`` (its run
     would text more people than allowed), ``approved`` (within the limit, or approved by a person).
-    ``phone_changed``: the CRM record it is about has another number now than the text is addressed to.
+    ``phone_changed``: the CRM record it is about has another number now than the text is addressed to, or none.
     ``unwanted``: (code, words) when what called for the text is so no more: its date moved, its condition ended.
     ``do_not_text``, ``no_consent``: the CRM record that says so, or that does not say yes; "" when nothing forbids it.
     ``approved``: a person let it go, or asked to send it again. ``breaker``: why its trigger is held, "" when not.
@@ -159,11 +159,12 @@ def _never(view: MessageView, now: datetime) -> Suppress | Expire | None:
     if view.phone_changed:
         return Suppress(
             "phone_changed",
-            "the CRM record that it is about has another phone number now, and this one may be somebody else's",
+            "the CRM record that it is about has another phone number now, or none that can be used; this one may be"
+            " somebody else's",
         )
     if view.unwanted is not None:
         return Suppress(*view.unwanted)
-    if view.duplicate_of and not view.approved:
+    if view.duplicate_of:
         return Suppress(
             "duplicate",
             f"message {view.duplicate_of} said the same to the same number less than policy.duplicate_window before",

@@ -83,6 +83,7 @@ class TextIntent:
     """A text that a rule calls for. ``occurrence`` names what happened, for the idempotency key.
 
     ``problem``: why the text could not be written, for a person; it is kept and shown, and never sent.
+    ``called_for_at``: when it should be made, where that is not now; its delay and its expiry count from then on.
     """
 
     trigger: str
@@ -98,6 +99,7 @@ class TextIntent:
     problem: str = ""
     delay: timedelta | None = None
     urgent: bool = False
+    called_for_at: datetime | None = None
 
 
 def compile_rules(settings: Settings) -> dict[str, tuple[Rule, ...]]:

@@ -12,7 +12,7 @@ from config.models import Settings
 from config.policy import Policy
 from worker.messages.moves import has_reason, reason_text
 from worker.messages.opt_outs import opted_out
-from worker.messages.people import Person, person_with
+from worker.messages.people import Person, lost_its_phone, person_with
 from worker.messages.places import Places, places_of
 from worker.messages.policy import (
     CAP_WINDOW,
@@ -175,7 +175,6 @@ def _duplicate(connection: Connection, row: Mapping[str, Any], policy: Policy, n
         select(message.c.id)
         .where(
             message.c.to_number == row["to_number"],
-            message.c.account == row["account"],
             message.c.text == row["text"],
             message.c.media == row["media"],
             message.c.id != row["id"],
@@ -203,14 +202,14 @@ def _behind(connection: Connection, row: Mapping[str, Any], now: datetime) -> da
 
 
 def _record_changes(connection: Connection, row: Mapping[str, Any]) -> tuple[bool, bool]:
-    """(its person has another number by now, its CRM record is gone); both False for a text about no record."""
+    """(its person has another number by now or none, its CRM record is gone); False for a text about no record."""
     if row.get("connection") is None or row.get("external_id") is None:
         return False, False
     record = connection.execute(
-        select(contact_mapping.c.deleted_at, contact.c.phone)
+        select(contact_mapping.c.deleted_at, contact.c.phone, lost_its_phone().label("lost_its_phone"))
         .select_from(contact_mapping.outerjoin(contact, contact.c.id == contact_mapping.c.contact_id))
         .where(contact_mapping.c.connection == row["connection"], contact_mapping.c.external_id == row["external_id"])
     ).one_or_none()
     if record is None:
         return False, True
-    return record.phone != row["to_number"], record.deleted_at is not None
+    return record.lost_its_phone or record.phone != row["to_number"], record.deleted_at is not None

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from config.models import Settings
 from worker.messages.date_plans import PlannedRecord, date_rules, plan_records
 from worker.messages.outbox import BatchVerdict, allowed_again, insert_intents, settle_batch
-from worker.messages.people import first_filled
+from worker.messages.people import owner_number
 from worker.messages.triggers import RecordEvent, Rule, TextIntent, compile_rules, evaluate
 from worker.store.sql import insert
 from worker.store.tables import trigger_state
@@ -94,12 +94,8 @@ class TriggerWatch:
 
     def _sender(self, intent: TextIntent, change: RecordChange) -> TextIntent:
         """Unless the rule names a number: that of the record's owner, else the account's."""
-        configured = self.settings.connections[self.connection]
-        if intent.from_number is not None or not configured.owner_numbers:
-            return intent
-        owner = first_filled(configured.fields.owner, change.new).casefold()
-        numbers = {name.strip().casefold(): number for name, number in configured.owner_numbers.items()}
-        return replace(intent, from_number=numbers.get(owner))
+        owned = owner_number(self.settings, self.connection, change.new)
+        return replace(intent, from_number=intent.from_number or owned)
 
     def queue(self, db: Connection, decision: Decision, batch_id: str, now: datetime) -> int:
         """Commit the intents with the page. They go nowhere before the run ends, see ``settle``."""
@@ -153,8 +149,8 @@ class TriggerWatch:
             PlannedRecord(
                 self.connection,
                 draft.external_id,
-                draft.contact.phone if draft.contact is not None and not draft.deleted else "",
+                "" if draft.contact is None or draft.deleted or key in decision.rejections else draft.contact.phone,
                 orjson.loads(draft.properties),
             )
-            for draft in decision.mappings.values()
+            for key, draft in decision.mappings.items()
         ]
