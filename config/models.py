@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, StrictBool, StrictFloat, StrictInt, field_serializer
 
@@ -273,6 +273,9 @@ class Broker(Model):
     )
 
 
+QueueName: TypeAlias = Literal["intake", "sync", "push", "messages", "records", "inbox", "forward"]
+
+
 class WorkerSettings(Model):
     """One worker process."""
 
@@ -286,6 +289,14 @@ class WorkerSettings(Model):
     )
     time_limit: Duration = Field(
         timedelta(minutes=30), description="A task stops cleanly after this long and goes on in the next one."
+    )
+    queues: Annotated[tuple[QueueName, ...], one_or_many()] = Field(
+        (),
+        description=(
+            "Take only this work: `intake` (jobs of services), `sync` (also pruning), `push`, `messages`, `records`,"
+            " `inbox`, `forward`. Left out: all of it. `vtsync worker --queues` overrides it."
+        ),
+        examples=[["messages", "intake"]],
     )
 
 

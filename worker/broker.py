@@ -6,6 +6,7 @@ the next tick, a doubled one does nothing twice. It has to survive: broker resta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,20 @@ INBOX, FORWARD = "vtsync.inbox", "vtsync.forward"
 TICK = "vtsync.tick"
 INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS, INBOX, FORWARD, TICK)
 """Apart, so that a million-contact back-fill never delays a text."""
+BY_NAME: dict[str, str] = {"intake": INTAKE} | {name.removeprefix("vtsync."): name for name in INTERNAL if name != TICK}
+"""As `worker.queues` names them."""
 
 FEWEST_THREADS = 3
 RESULT_SECONDS = 3600
 _SLACK_SECONDS = 300
+
+
+def queues_of(names: Sequence[str]) -> tuple[str, ...]:
+    """The queues that a worker takes from which is to take these kinds of work; none named: all.
+
+    Every worker takes ticks: without them nothing that was left behind is found.
+    """
+    return (*(BY_NAME[name] for name in dict.fromkeys(names or BY_NAME)), TICK)
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:

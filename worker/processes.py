@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,12 +34,12 @@ class AlreadyRunning(Exception):
     """Another `vtsync up` works in this data folder."""
 
 
-def run_worker() -> None:
-    """Be a worker until asked to stop; exits with Celery's code."""
+def run_worker(queues: Sequence[str] = ()) -> None:
+    """Be a worker until asked to stop; exits with Celery's code. ``queues``: instead of ``worker.queues``."""
     from celery import signals
 
     from worker.app import app
-    from worker.broker import INTAKE, INTERNAL
+    from worker.broker import queues_of
     from worker.metrics import answered
     from worker.sight.feeling import watch_worker
 
@@ -46,11 +47,12 @@ def run_worker() -> None:
     runtime = open_runtime()
     if runtime.settings.broker.url is None:  # Celery would report a connection to a host that does not exist
         logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
-    signals.worker_ready.connect(lambda **_: _introduce("worker", runtime), weak=False)
+    taken = queues_of(queues or runtime.settings.worker.queues)
+    signals.worker_ready.connect(lambda **_: _introduce("worker", runtime, taken), weak=False)
     worker = app.Worker(
         quiet=True,
         hostname=f"vtsync-{os.getpid()}@{socket.gethostname()}",
-        queues=",".join((INTAKE, *INTERNAL)),
+        queues=",".join(taken),
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
@@ -183,15 +185,15 @@ def _only_one(path: Path):  # type: ignore[no-untyped-def] # a generator for con
         lock.close()
 
 
-def _introduce(role: str, runtime: Runtime) -> None:
+def _introduce(role: str, runtime: Runtime, queues: Sequence[str] = ()) -> None:
     """Say calmly what this process works on."""
     import structlog
 
-    from worker.broker import INTAKE, INTERNAL, describe
+    from worker.broker import describe
 
     log = structlog.get_logger("vtsync")
     settings = runtime.settings
-    log.info(f"{role} ready", broker=describe(settings), queues=" ".join((INTAKE, *INTERNAL)))
+    log.info(f"{role} ready", broker=describe(settings), **({"queues": " ".join(queues)} if queues else {}))
     log.info("store", url=runtime.engine.url.render_as_string(hide_password=True))
     schedules = {
         name: (connection.schedule or "by hand") if connection.enabled else "disabled"

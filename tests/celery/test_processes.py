@@ -52,6 +52,18 @@ def made(tmp_path: Path, broker: str | None) -> Iterator[Fleet]:
         yield running
 
 
+def test_a_worker_takes_only_the_work_that_it_is_told_to(made: Fleet) -> None:
+    made.start("worker", "--queues", "intake,records")
+    job = made.service().send_task("vtsync.send_message", kwargs=TEXT)
+    assert job.get(timeout=30, interval=0.05)["ok"] is True
+    record = {"account": "main", "to": BORIS, "message": "sent elsewhere", "carrier": "twilio"}
+    made.service().send_task("vtsync.record_message", kwargs=record | {"carrier_message_id": "SM1"})
+    until("the record", lambda: [one.kind for one in made.sandbox.messages()] == ["recorded"])
+    assert made.states()["queued"] == 1  # the text's own worker is still to come
+    made.start("worker", "--queues", "messages")
+    until("the text", lambda: len(made.sandbox.messages()) == 2)
+
+
 def test_jobs_by_name_from_a_service_that_does_not_know_us(made: Fleet) -> None:
     worker = made.start("worker")
     service = made.service()

@@ -322,16 +322,18 @@ def test_work_that_is_left_undone(work: Work, level: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lengths", "workers", "level", "words"),
+    ("before", "after", "workers", "level", "words"),
     [
-        ({"celery": 0}, 0, "ok", "empty"),
-        ({"celery": 3, "vtsync.sync": 0}, 1, "ok", "celery 3"),
-        ({"celery": 3}, 0, "problem", "no worker"),
-        ({"celery": 600}, 2, "warning", "celery 600"),
+        (0, 0, 0, "ok", "empty"),
+        (3, 2, 1, "ok", "celery 2"),
+        (0, 3, 1, "ok", "celery 3"),
+        (3, 3, 0, "problem", "no worker"),
+        (3, 3, 1, "warning", "nothing was taken from celery"),
+        (700, 600, 2, "warning", "celery 600"),
     ],
 )
-def test_queues(lengths: dict[str, int], workers: int, level: str, words: str) -> None:
-    (found,) = judge_queues(lengths, workers)
+def test_queues(before: int, after: int, workers: int, level: str, words: str) -> None:
+    (found,) = judge_queues({"celery": before, "vtsync.sync": 0}, {"celery": after, "vtsync.sync": 0}, workers)
     assert (found.level, words in f"{found.found} {found.why}") == (level, True)
 
 

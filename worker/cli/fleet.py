@@ -26,12 +26,21 @@ def up() -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    queues: Annotated[
+        str, typer.Option(help="Take only this work, such as messages,intake (default: worker.queues, else all).")
+    ] = "",
+) -> None:
     """Run one worker process (for fleets; `vtsync up` runs all of it)."""
+    from worker.broker import BY_NAME
     from worker.processes import run_worker
 
+    chosen = [name.strip() for name in queues.split(",") if name.strip()]
+    for name in chosen:
+        if name not in BY_NAME:
+            usage(f'there is no queue "{name}"; there are: {", ".join(BY_NAME)}')
     open_store_runtime(log="info")
-    run_worker()
+    run_worker(chosen)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ ALIVE = timedelta(seconds=90)
 """Heartbeats come each 30 seconds."""
 LATE, VERY_LATE = timedelta(minutes=5), timedelta(minutes=30)
 LONG_QUEUE = 500
+LOOK_AGAIN_SECONDS = 1.0
 START = "start it: `vtsync up` on one machine, or `vtsync worker` and `vtsync beat`"
 
 
@@ -259,11 +261,13 @@ def check_queues(runtime: Runtime) -> Iterator[Finding]:
 
     with app.connection_for_read() as connection:
         connection.ensure_connection(max_retries=1, timeout=5)
-        lengths = {name: _length(connection, name) for name in (INTAKE, *INTERNAL)}
+        before = {name: _length(connection, name) for name in (INTAKE, *INTERNAL)}
+        time.sleep(LOOK_AGAIN_SECONDS if any(before.values()) else 0)
+        after = {name: _length(connection, name) for name in before}
     with reading(runtime.engine) as db:
         alive = heartbeat.c.seen_at > utcnow() - ALIVE
         workers = db.scalar(select(func.count()).where(heartbeat.c.role == "worker", alive)) or 0
-    yield from judge_queues(lengths, workers)
+    yield from judge_queues(before, after, workers)
 
 
 def _length(connection: Any, name: str) -> int:
@@ -274,13 +278,20 @@ def _length(connection: Any, name: str) -> int:
             return 0  # no worker has made it yet
 
 
-def judge_queues(lengths: Mapping[str, int], workers: int) -> Iterator[Finding]:
-    """Whether they are emptied. Pure."""
-    total = sum(lengths.values())
-    longest = ", ".join(f"{name} {length}" for name, length in lengths.items() if length) or "empty"
-    if total and not workers:
+def judge_queues(before: Mapping[str, int], after: Mapping[str, int], workers: int) -> Iterator[Finding]:
+    """Whether they are emptied, by their lengths a moment apart. Pure."""
+    longest = ", ".join(f"{name} {length}" for name, length in after.items() if length) or "empty"
+    untouched = [name for name, length in after.items() if length and length >= before[name] > 0]
+    if sum(after.values()) and not workers:
         yield problem("queues", longest, "no worker takes what is there", START)
-    elif max(lengths.values(), default=0) >= LONG_QUEUE:
+    elif untouched:
+        yield warning(
+            "queues",
+            f"{longest}; nothing was taken from {', '.join(untouched)} for {LOOK_AGAIN_SECONDS:g} s",
+            "either all workers are busy, or none of them takes this kind of work",
+            "let some worker take it (worker.queues, --queues), or start more workers",
+        )
+    elif max(after.values(), default=0) >= LONG_QUEUE:
         yield warning(
             "queues",
             longest,
