@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, StrictBool, StrictFloat, Str
 
 from config.base import Model
 from config.fields import FieldMapping
-from config.outside import Carrier, Subscriber, Web
+from config.outside import Carrier, Metrics, Subscriber, Web
 from config.policy import Policy
 from config.retention import Retention
 from config.shown import without_secrets
@@ -326,6 +326,7 @@ class Settings(Model):
     policy: Policy = Field(default_factory=Policy, description="What keeps people from being texted by surprise.")
     web: Web = Field(default_factory=Web, description="The HTTP side, `vtsync web`.")
     retention: Retention = Field(default_factory=Retention, description="How long what is over is kept.")
+    metrics: Metrics = Field(default_factory=Metrics, description="Where Prometheus may ask.")
     store: Store = Field(default_factory=Store, description="Where mappings and intents are kept.")
     broker: Broker = Field(default_factory=Broker, description="How workers hear that there may be work.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="One worker process.")

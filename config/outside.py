@@ -60,6 +60,24 @@ class Subscriber(Model):
     )
 
 
+class Metrics(Model):
+    """Where Prometheus may ask workers and the scheduler. The HTTP side shows its own at `/metrics`, with a key."""
+
+    host: str = Field(
+        "127.0.0.1", description="Where to listen. Whoever reaches it may read: counts and names, no numbers, no texts."
+    )
+    port: StrictInt | None = Field(
+        None, ge=1, le=65535, description="A worker's port. Left out: no metrics.", examples=[9464]
+    )
+    beat_port: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="The scheduler's port, which also shows how the fleet stands. Left out: no metrics.",
+        examples=[9465],
+    )
+
+
 class Web(Model):
     """The HTTP side, `vtsync web`."""
 

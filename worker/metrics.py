@@ -15,7 +15,9 @@ from typing import Literal, TypeAlias
 if _shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # before the import, which chooses how values are kept
     Path(_shared).mkdir(parents=True, exist_ok=True)
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # a line more for each series, which nobody reads
 
 REGISTRY = CollectorRegistry()
 

@@ -34,13 +34,14 @@ class AlreadyRunning(Exception):
     """Another `vtsync up` works in this data folder."""
 
 
-def run_worker(queues: Sequence[str] = ()) -> None:
+def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> None:
     """Be a worker until asked to stop; exits with Celery's code. ``queues``: instead of ``worker.queues``."""
     from celery import signals
 
     from worker.app import app
     from worker.broker import queues_of
     from worker.metrics import answered
+    from worker.sight.exposition import serve_metrics
     from worker.sight.feeling import watch_worker
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
@@ -58,6 +59,7 @@ def run_worker(queues: Sequence[str] = ()) -> None:
         without_heartbeat=True,
         loglevel="INFO",
     )
+    serve_metrics(runtime, "worker", metrics_port)
     heart = watch_worker(runtime, worker, answered)
     try:
         worker.start()
@@ -67,16 +69,18 @@ def run_worker(queues: Sequence[str] = ()) -> None:
     sys.exit(worker.exitcode or 0)
 
 
-def run_beat() -> None:
+def run_beat(metrics_port: int | None = None) -> None:
     """Be the scheduler until asked to stop."""
     from worker.app import app
     from worker.hints import hint
+    from worker.sight.exposition import serve_metrics
     from worker.sight.feeling import WatchedScheduler, watch_beat
 
     runtime = open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
     _introduce("scheduler", runtime)
     hint("vtsync.tick")  # what is due now need not wait for the first interval to pass
+    serve_metrics(runtime, "beat", metrics_port)
     heart = watch_beat(runtime)
     try:
         app.Beat(quiet=True, loglevel="INFO", scheduler_cls=WatchedScheduler).run()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def seen(made: Fleet, most: float = 60) -> dict[str, str]:
 def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(tmp_path: Path) -> None:
     well = dict.fromkeys(("worker", "beat", "web"), "")
     with fleet(tmp_path) as made:
-        made.configure()
+        port = free_port()
+        made.configure(more=f"[metrics]\nport = {port}")
         assert made.run("migrate").returncode == 0
         running = {
             "worker": made.start("worker"),
@@ -83,6 +85,8 @@ def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(
         until("their pulses", lambda: seen(made) == well)
         until("heartbeats", lambda: len(made.query("SELECT role FROM heartbeat WHERE role != 'tick'")) == 3)
         until("a tick", lambda: made.query("SELECT seen_at FROM heartbeat WHERE role = 'tick'"))
+        scraped = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
+        assert 'vtsync_task_queue_wait_seconds_count{task="vtsync.tick"}' in scraped
         for process in running.values():
             process.send_signal(signal.SIGSTOP)
         until("all to be missed", lambda: all("stopped or hangs" in words for words in seen(made, 2).values()))

@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 
 from config.models import Account, Settings
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
+from worker.checks import CheckResult
 from worker.store.db import open_engine, writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
@@ -61,6 +62,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return True
 
     monkeypatch.setattr("worker.web.app.hint", hint)
+    monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", True, "is not asked here"))
     monkeypatch.setattr(Telling, "tell", lambda _, *what: told.append(what))  # at once, not from its thread
     return told
 

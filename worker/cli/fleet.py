@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from worker.overview import Overview
 
 
+MetricsPort = Annotated[
+    int | None, typer.Option("--metrics-port", min=1, max=65535, help="Show metrics there (default: as configured).")
+]
+
+
 @app.command()
 def up() -> None:
     """Run worker and scheduler together, until Ctrl-C."""
@@ -30,6 +35,7 @@ def worker(
     queues: Annotated[
         str, typer.Option(help="Take only this work, such as messages,intake (default: worker.queues, else all).")
     ] = "",
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Run one worker process (for fleets; `vtsync up` runs all of it)."""
     from worker.broker import BY_NAME
@@ -39,17 +45,17 @@ def worker(
     for name in chosen:
         if name not in BY_NAME:
             usage(f'there is no queue "{name}"; there are: {", ".join(BY_NAME)}')
-    open_store_runtime(log="info")
-    run_worker(chosen)
+    runtime = open_store_runtime(log="info")
+    run_worker(chosen, metrics_port or runtime.settings.metrics.port)
 
 
 @app.command()
-def beat() -> None:
+def beat(metrics_port: MetricsPort = None) -> None:
     """Run the scheduler (for fleets; a second one does no harm)."""
     from worker.processes import run_beat
 
-    open_store_runtime(log="info")
-    run_beat()
+    runtime = open_store_runtime(log="info")
+    run_beat(metrics_port or runtime.settings.metrics.beat_port)
 
 
 @app.command()

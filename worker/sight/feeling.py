@@ -5,20 +5,18 @@ No thread of its own says "alive" here: the loop and the threads themselves do.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
-from anyio import to_thread
 from celery import signals
 from celery.beat import PersistentScheduler
 from celery.worker import state
 
 from worker.runtime import Runtime
 from worker.sight.heart import Heart, start_heart
-from worker.sight.pulse import EVERY_SECONDS, PulseFile
+from worker.sight.pulse import PulseFile
 
 BROKER = "the broker"
 
@@ -74,36 +72,3 @@ def watch_beat(runtime: Runtime) -> Heart | None:
     heart = start_heart(runtime, "beat", PulseFile.work)  # its loop does all the work
     WatchedScheduler.pulse = None if heart is None else heart.pulse
     return heart
-
-
-class WebHeart:
-    """The pulse of the HTTP side: its event loop, and the threads that answer."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    async def start(self) -> None:
-        """Begin to beat, from the loop that is to be watched."""
-        self._heart = start_heart(self._runtime, "web", lambda _: None)
-        if self._heart is not None:
-            self._tasks = [asyncio.create_task(part(self._heart.pulse)) for part in (_loop, _threads)]
-
-    async def stop(self) -> None:
-        """The process ends."""
-        if self._heart is not None:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.to_thread(self._heart.stop)
-
-
-async def _loop(pulse: PulseFile) -> None:
-    while True:
-        pulse.loop()
-        await asyncio.sleep(EVERY_SECONDS)
-
-
-async def _threads(pulse: PulseFile) -> None:
-    while True:
-        await to_thread.run_sync(pulse.work)  # waits for one to be free, as requests do
-        await asyncio.sleep(EVERY_SECONDS)

@@ -26,6 +26,8 @@ from worker.store.tables import heartbeat
 STORED_EVERY = timedelta(seconds=30)
 FORGOTTEN_AFTER = timedelta(minutes=10)
 """A process that was not heard of for this long is not counted among the fleet any more."""
+ALIVE_SECONDS = 3 * STORED_EVERY.total_seconds()
+"""One that was heard of since lives."""
 TICK = "tick"
 PATIENCE_REQUESTS = 3
 

@@ -11,11 +11,11 @@ from fastapi import FastAPI, Response
 from worker.hints import hint
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
-from worker.sight.feeling import WebHeart
-from worker.web import carriers, health, page, relay, v1
+from worker.web import carriers, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
 from worker.web.described import openapi
+from worker.web.heart import WebHeart
 from worker.web.limits import Limits
 from worker.web.problems import install
 from worker.web.telling import Telling
@@ -61,7 +61,7 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it
     )
     install(app)
-    for routes in (v1.routes, relay.routes, carriers.routes, health.routes):
+    for routes in (v1.routes, relay.routes, carriers.routes, health.routes, metrics.routes):
         app.include_router(routes(context))
     web = runtime.settings.web
     app.add_middleware(Limits, max_body=web.max_body, seconds=web.body_timeout)

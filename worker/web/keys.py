@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from worker.store.tables import api_key
 
-Scope: TypeAlias = Literal["messages:write", "messages:read", "records:write", "opt-outs:write", "contacts:read"]
+Scope: TypeAlias = Literal[
+    "messages:write", "messages:read", "records:write", "opt-outs:write", "contacts:read", "metrics:read"
+]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 USED_EVERY = timedelta(minutes=1)
 

@@ -1,0 +1,202 @@
+"""How the fleet stands, read from the store in one go: for metrics, for health. Every look-up has an index of its own;
+what only grows, such as texts that were sent, is not counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from worker.pacing import ceiling_now
+from worker.runtime import Runtime
+from worker.sight.heart import ALIVE_SECONDS, TICK
+from worker.store.db import is_postgres, reading
+from worker.store.models import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState, utcnow
+from worker.store.tables import (
+    account_state,
+    connection_state,
+    contact,
+    forward,
+    heartbeat,
+    inbox_event,
+    message,
+    number_review,
+    rejected_record,
+    sync_run,
+)
+
+FRESH_SECONDS = 10.0
+WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.DISPATCHING, MessageState.UNKNOWN)
+UNSYNCED = tuple(state for state in PushState if state is not PushState.SYNCED)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNow:
+    """Whether an account may be called. ``ceiling`` in requests a second, None: nothing slows it down."""
+
+    stopped: bool
+    paused: bool
+    breaker_open: bool
+    ceiling: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """Counts and ages. Lags are seconds that the oldest of what is due has been due for; 0: nothing is."""
+
+    at: datetime
+    messages: Mapping[tuple[str, str, str], int]
+    """(account, kind, state): those that are not at their end."""
+    held: Mapping[tuple[str, str], int]
+    """(account, reason)."""
+    outbox_lag: Mapping[str, float]
+    contacts: Mapping[tuple[str, str], int]
+    """(account, state): those not in step."""
+    contacts_lag: Mapping[str, float]
+    rejected: Mapping[str, int]
+    last_success: Mapping[str, datetime]
+    next_run: Mapping[str, datetime]
+    accounts: Mapping[str, AccountNow]
+    inbox: Mapping[str, int]
+    inbox_lag: float
+    forwards: Mapping[str, int]
+    forwards_lag: float
+    reviews: int
+    processes: Mapping[str, int]
+    """By role: those that live."""
+    last_tick: datetime | None
+
+
+def read_state(runtime: Runtime) -> FleetState:
+    """Read it all, in one consistent view."""
+    now, accounts, connections = utcnow(), list(runtime.settings.accounts), list(runtime.settings.connections)
+    m, c, e, f = message.c, contact.c, inbox_event.c, forward.c
+    with reading(runtime.engine) as db:
+        lag = _Lag(db, now)
+        beats = db.execute(select(heartbeat.c.role, heartbeat.c.seen_at)).all()
+        roles = [b.role for b in beats if b.role != TICK and (now - b.seen_at).total_seconds() < ALIVE_SECONDS]
+        due_contact = (c.push_state == PushState.DUE,)
+        states = select(connection_state.c.connection, connection_state.c.next_run_at)
+        return FleetState(
+            at=now,
+            messages={
+                (name, kind, state): count
+                for name in accounts
+                for kind, state, count in db.execute(
+                    select(m.kind, m.state, func.count())
+                    .where(m.account == name, m.kind.in_(tuple(MessageKind)), m.state.in_(WAITING))
+                    .group_by(m.kind, m.state)
+                )
+            },
+            held={(name, reason): count for name in accounts for reason, count in db.execute(_held(db, name))},
+            outbox_lag={
+                name: max(
+                    lag.of(m.due_at, m.account == name, m.kind == kind, m.state == MessageState.QUEUED)
+                    for kind in MessageKind
+                )
+                for name in accounts
+            },
+            contacts={
+                (name, state): count
+                for name in accounts
+                for state, count in db.execute(
+                    select(c.push_state, func.count())
+                    .where(c.account == name, c.push_state.in_(UNSYNCED))
+                    .group_by(c.push_state)
+                )
+            },
+            contacts_lag={name: lag.of(c.next_attempt_at, c.account == name, *due_contact) for name in accounts},
+            rejected=_all(
+                db.execute(select(rejected_record.c.connection, func.count()).group_by(rejected_record.c.connection)),
+                connections,
+            ),
+            last_success={name: found for name in connections if (found := _last_success(db, name)) is not None},
+            next_run={row[0]: row[1] for row in db.execute(states) if row[0] in connections and row[1] is not None},
+            accounts={name: _account(db, name, now) for name in accounts},
+            inbox=_all(
+                db.execute(
+                    select(e.state, func.count())
+                    .where(e.state.in_((InboxState.NEW, InboxState.FAILED)))
+                    .group_by(e.state)
+                ),
+                (InboxState.NEW, InboxState.FAILED),
+            ),
+            inbox_lag=lag.of(e.due_at, e.state == InboxState.NEW),
+            forwards=_all(
+                db.execute(select(f.state, func.count()).where(f.state != ForwardState.DONE).group_by(f.state)),
+                (ForwardState.DUE, ForwardState.SENDING, ForwardState.FAILED),
+            ),
+            forwards_lag=lag.of(f.due_at, f.state == ForwardState.DUE),
+            reviews=db.scalar(select(func.count()).select_from(number_review)) or 0,
+            processes={role: roles.count(role) for role in ("worker", "beat", "web")},
+            last_tick=next((b.seen_at for b in beats if b.role == TICK), None),
+        )
+
+
+class StateCache:
+    """The state, read again when it is older than ten seconds: scraping often costs nothing."""
+
+    def __init__(self, current: Callable[[], Runtime]) -> None:
+        self._current = current
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._last: FleetState | None = None
+
+    def __call__(self) -> FleetState:
+        """Raises what the store raises."""
+        with self._lock:
+            if self._last is None or time.monotonic() - self._read_at > FRESH_SECONDS:
+                self._last, self._read_at = read_state(self._current()), time.monotonic()
+            return self._last
+
+
+@dataclass(frozen=True, slots=True)
+class _Lag:
+    db: Connection
+    now: datetime
+
+    def of(self, due: ColumnElement[Any], *where: ColumnElement[bool]) -> float:
+        oldest = self.db.scalar(select(func.min(due)).where(*where, due <= self.now))
+        return 0.0 if oldest is None else max((self.now - oldest).total_seconds(), 0.0)
+
+
+def _held(db: Connection, account: str) -> Select[Any]:
+    """Reasons are a code, a colon and words; the codes are few."""
+    m = message.c
+    find = func.strpos if is_postgres(db) else func.instr
+    code = func.substr(m.reason, 1, find(m.reason + ":", ":") - 1)
+    held = (m.account == account, m.kind == MessageKind.SEND, m.state == MessageState.HELD)
+    return select(code, func.count()).where(*held).group_by(code)
+
+
+def _last_success(db: Connection, connection: str) -> datetime | None:
+    r = sync_run.c
+    done = select(r.finished_at).where(r.connection == connection, r.state == RunState.DONE)
+    found: datetime | None = db.scalar(done.order_by(r.id.desc()).limit(1))
+    return found
+
+
+def _account(db: Connection, name: str, now: datetime) -> AccountNow:
+    row = db.execute(select(account_state).where(account_state.c.account == name)).first()
+    if row is None:
+        return AccountNow(False, False, False, None, "")
+    return AccountNow(
+        stopped=row.stopped_at is not None,
+        paused=row.paused_until is not None and row.paused_until > now,
+        breaker_open=row.trips > 0,
+        ceiling=ceiling_now(row.rate_ceiling, row.rate_lowered_at, now),
+        reason=row.stopped_reason or row.pause_reason,
+    )
+
+
+def _all(rows: Iterable[Any], names: Iterable[str]) -> dict[str, int]:
+    """Counts by name, 0 for those that have none: a series that vanishes cannot be alerted on."""
+    found = {str(row[0]): int(row[1]) for row in rows}
+    return {str(name): found.get(str(name), 0) for name in names}

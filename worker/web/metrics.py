@@ -1,0 +1,38 @@
+"""``/metrics`` for Prometheus, and ``/health/fleet`` for monitors. Both need a key with `metrics:read`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from worker.sight.exposition import registry_of, render
+from worker.sight.state import StateCache
+from worker.web.auth import Guard
+from worker.web.context import WebContext
+from worker.web.described import problems
+from worker.web.fleet import FleetOut, fleet_health
+
+
+def routes(context: WebContext) -> APIRouter:
+    """The routes for monitoring."""
+    router = APIRouter(tags=["health"])
+    reader = Depends(Guard(context).needs("metrics:read"))
+    state = StateCache(context.current)
+    shown = registry_of("web", state)
+
+    @router.get("/metrics", include_in_schema=False, dependencies=[reader])
+    def metrics(request: Request) -> Response:
+        page, content_type = render(shown, request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": content_type})
+
+    @router.get(
+        "/health/fleet",
+        responses=problems() | {503: {"model": FleetOut, "description": "The fleet does not do its work."}},
+        dependencies=[reader],
+    )
+    def fleet(response: Response) -> FleetOut:
+        """Whether the fleet does its work: store, broker, processes, the tick, queues, accounts."""
+        found = fleet_health(context.runtime, state)
+        response.status_code = 503 if found.status == "fail" else 200
+        return found
+
+    return router
