@@ -229,8 +229,8 @@ def _read(layout: _Layout, rows: Iterable[Row]) -> Iterator[Record]:
         if plain_id is not None and first == last and type(cells) is list and len(cells) == width:
             external_id = cells[plain_id].strip()
             if external_id and len(external_id) <= _ID_LIMIT:
-                properties = dict(zip(names, cells, strict=True))
-                yield ContactChange(external_id, properties, None, False, None, line + str(first))
+                properties = dict(zip(names, cells, strict=False))
+                yield ContactChange(external_id, properties, None, False, None, f"{line}{first}")
                 continue
         record = _unusual(layout, first, last, cells)
         if record is not None:

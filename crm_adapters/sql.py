@@ -8,7 +8,8 @@ skipped by its hash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -320,17 +321,17 @@ class SqlAdapter(Adapter, WritesMessages):
         size = self.options.page_size
         while True:
             # One row more than a page: it shows whether the key goes on beyond the page's end with the same value.
-            rows = connection.execute(self._after(statement, last).limit(size + 1)).mappings().all()
+            rows = connection.execute(self._after(statement, last).limit(size + 1)).all()
             page = rows[:size]
             if not page:
                 break
-            self._refuse_repeated_keys(rows)
-            key = [page[-1][name] for name in self._key]
-            if key == last:
+            keys = [tuple([row[place] for place in self._places.key]) for row in rows]
+            self._refuse_repeated(keys)
+            if (key := list(keys[len(page) - 1])) == last:
                 raise SourceInvalid(f"{self._where} shows the same rows again and again: its key cannot be compared")
             last = key
             frozen = {"last": [freeze(part) for part in key]}
-            yield Page([self._change(row) for row in page], {**run, **frozen})
+            yield Page(list(map(self._change, keys, page)), {**run, **frozen})
             if len(rows) <= size:
                 break
         yield from self._without_key(connection, since)
@@ -357,8 +358,7 @@ class SqlAdapter(Adapter, WritesMessages):
             later = or_(later, and_(*same, one > value))
         return statement.where(later)
 
-    def _refuse_repeated_keys(self, rows: Any) -> None:
-        keys = [tuple(row[name] for name in self._key) for row in rows]
+    def _refuse_repeated(self, keys: Sequence[tuple[Any, ...]]) -> None:
         for one, other in pairwise(keys):
             if one == other:
                 raise SourceInvalid(
@@ -366,16 +366,31 @@ class SqlAdapter(Adapter, WritesMessages):
                     "are all different, or rows would be lost"
                 )
 
-    def _change(self, row: Any) -> ContactChange:
-        identifier = external_id(tuple(row[name] for name in self._key))
-        o = self.options
-        changed = row[str(self._column(o.updated_at).key)] if o.updated_at else None
+    def _change(self, key: tuple[Any, ...], row: Sequence[Any]) -> ContactChange:
+        places, identifier = self._places, external_id(key)
+        changed = None if places.updated_at is None else row[places.updated_at]
         return ContactChange(
             identifier,
-            {name: to_json(row[name]) for name in self._names},
-            updated_at=parse(changed, self.zone),
-            deleted=o.deleted is not None and is_true(row[str(self._column(o.deleted).key)]),
-            where=f"{o.table or 'query'} {identifier}",
+            {  # nearly every value of a million rows, without a call
+                name: value if type(value) is str and value.isascii() else to_json(value)
+                for name, value in zip(self._names, row, strict=True)
+            },
+            None if changed is None else parse(changed, self.zone),
+            places.deleted is not None and is_true(row[places.deleted]),
+            where=f"{self.options.table or 'query'} {identifier}",
+        )
+
+    @cached_property
+    def _places(self) -> _Places:
+        o = self.options
+
+        def place(name: str) -> int:
+            return self._names.index(str(self._column(name).key))
+
+        return _Places(
+            tuple(self._names.index(name) for name in self._key),
+            place(o.updated_at) if o.updated_at else None,
+            place(o.deleted) if o.deleted else None,
         )
 
     def _without_key(self, connection: Connection, since: Any) -> Iterator[Page]:
@@ -401,6 +416,15 @@ class SqlAdapter(Adapter, WritesMessages):
             self._where,
             printable[:200],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where in a row its key, its time of change and its mark of deletion stand."""
+
+    key: tuple[int, ...]
+    updated_at: int | None
+    deleted: int | None
 
 
 class _Session:

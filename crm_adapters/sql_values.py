@@ -15,8 +15,10 @@ BYTES_SHOWN = 32
 
 def to_json(value: Any) -> Any:
     """A column value as a flat JSON value, the same for the same value every time."""
-    if value is None or isinstance(value, bool | int | str):
-        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal | UUID):
@@ -49,8 +51,10 @@ def is_true(value: Any) -> bool:
 
 def external_id(key: tuple[Any, ...]) -> str:
     """The identifier of a record: its key as text; several columns joined by "|", which is escaped inside them."""
+    if len(key) == 1:
+        return str(to_json(key[0]))
     parts = [str(to_json(part)) for part in key]
-    return parts[0] if len(parts) == 1 else "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+    return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
 
 
 _KINDS: dict[str, Any] = {

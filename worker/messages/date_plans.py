@@ -86,14 +86,15 @@ def plan_records(
 
 
 def plan_existing(runtime: Runtime, name: str, rules: Sequence[Rule], now: datetime) -> None:
-    """Plan every record of a connection, in portions. Doing it again changes nothing."""
+    """Plan every live record of a connection, in portions. Doing it again changes nothing."""
+    m = contact_mapping.c
     last = 0
     while rules and not runtime.stop.requested:
         with writing(runtime.engine) as connection:
             rows = connection.execute(
                 _records()
-                .where(contact_mapping.c.connection == name, contact_mapping.c.id > last)
-                .order_by(contact_mapping.c.id)
+                .where(m.connection == name, m.deleted_at.is_(None), m.id > last)
+                .order_by(m.id)
                 .limit(BACK_FILL)
             ).all()
             if not rows:

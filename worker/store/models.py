@@ -23,6 +23,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
@@ -84,6 +85,11 @@ def _time(*, nullable: bool = True, index: bool = False) -> Any:
     if nullable:
         return Field(default=None, sa_type=UTCDateTime, index=index)
     return Field(default_factory=utcnow, sa_type=UTCDateTime, index=index)
+
+
+def _index_where(condition: str, name: str, *columns: str) -> Index:
+    """An index of only some rows: the others cost it nothing."""
+    return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 class PushState(StrEnum):
@@ -210,7 +216,7 @@ class Contact(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("account", "phone", name="uq_contact_account_phone"),
         Index("ix_contact_push", "account", "push_state", "next_attempt_at"),
-        Index("ix_contact_virtualtext_id", "account", "virtualtext_id"),
+        _index_where("virtualtext_id IS NOT NULL", "ix_contact_virtualtext_id", "account", "virtualtext_id"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
@@ -240,8 +246,8 @@ class ContactMapping(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("connection", "external_id", name="uq_mapping_connection_external_id"),
         Index("ix_mapping_contact", "contact_id"),
-        # For walking through a connection's records in chunks.
-        Index("ix_mapping_connection_id", "connection", "id"),
+        # For counting a connection's live records, and walking through them in chunks.
+        _index_where("deleted_at IS NULL", "ix_mapping_live", "connection", "id"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)

@@ -36,6 +36,8 @@ from worker.sync.texts import TriggerWatch
 
 MANY_ADDED = 10_000
 """So many new records make the database's own idea of its tables wrong, and its plans with it."""
+CURSOR_SECONDS = 5.0
+"""So much reading of unchanged records is repeated after a crash, at most. A commit a page would cost a third more."""
 STOPPED = "stopped at a safe point; the next run goes on from here"
 
 
@@ -113,6 +115,10 @@ class _Run:
     counts: SyncReport = field(init=False)
     watch: TriggerWatch | None = None
     lists_everything: bool = False
+    waiting_cursor: str | None = None
+    """After pages in which nothing had changed; stored with the next commit."""
+    cursor_due: float = 0.0
+    """When it is stored even so, by the monotonic clock."""
 
     def __post_init__(self) -> None:
         connections = self.runtime.settings.connections
@@ -171,9 +177,14 @@ class _Run:
         return None if cursor is None else str(cursor)
 
     def _commit(self, read: ReadPage, cursor: str | None) -> None:
-        """One transaction: mappings, contacts, rejections, messages, counts and the cursor."""
-        if not read.records and not read.rejections and cursor is None:
+        """One transaction: mappings, contacts, rejections, messages, counts and the cursor.
+
+        The cursor alone can wait: after a crash, pages in which nothing had changed are merely read again.
+        """
+        cursor = cursor or self.waiting_cursor
+        if not read.records and not read.rejections and time.monotonic() < self.cursor_due:
             self._note(self._counted(read, Decision(), 0))
+            self.waiting_cursor = cursor
             return
         now = utcnow()
         name, account = self.lease.connection, self.connection.account
@@ -189,6 +200,7 @@ class _Run:
             self._store_run(db, counts)
             self.lease.fence(db, **({} if cursor is None else {"cursor": cursor}))
         self._note(counts)
+        self.waiting_cursor, self.cursor_due = None, time.monotonic() + CURSOR_SECONDS
 
     def _decide(self, db: Database, records: Sequence[NormalisedRecord], now: datetime) -> Decision:
         if not records:
@@ -218,6 +230,8 @@ class _Run:
         """Close the run: settle its texts unless it will go on, and after a complete pull end the batch."""
         now = utcnow()
         values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "run_id": None}
+        if self.waiting_cursor is not None:
+            values |= {"cursor": self.waiting_cursor}
         if state is RunState.DONE:
             values |= {"batch_id": None}
             if self.lists_everything:

@@ -66,22 +66,25 @@ class PageReader:
         ids = [h.change.external_id for h in hashed] + [rejection.key for rejection in rejections]
         with reading(self.engine) as db:
             stored = pages.stored_hashes(db, self.connection, ids)
-        if self.listing is not None:  # a record that became unreadable is not a missing one
+        listing = self.listing
+        if listing is not None:  # a record that became unreadable is not a missing one
             for rejection in rejections:
                 if rejection.key in stored:
-                    self.listing.add(stored[rejection.key][0], live=False)
+                    listing.add(stored[rejection.key][0], live=False)
         fresh: list[HashedRecord] = []
-        in_page: dict[str, bytes] = {}
-        for record in hashed:
-            external_id = record.change.external_id
+        changed: dict[str, bytes] = {}
+        for external_id, record in zip(ids, hashed, strict=False):
             mapping_id, known_hash = stored.get(external_id, _UNKNOWN)
-            earlier = in_page.get(external_id)
-            if self._is_repeat(mapping_id, earlier):
+            earlier = changed.get(external_id)
+            if listing is not None and (
+                earlier is not None or (mapping_id is not None and not listing.add(mapping_id))
+            ):
+                # A complete listing shows this id for the second time. Elsewhere the later version simply counts.
                 if (earlier or known_hash) != record.hash:
                     rejections.append(self.repeated(record))
                 continue
-            in_page[external_id] = record.hash
             if (earlier or known_hash) != record.hash:
+                changed[external_id] = record.hash
                 fresh.append(record)
         records = [normalise(record, self.adapter.contact_fields, self.default_region) for record in fresh]
         unchanged = len(page.changes) - len(fresh) - len(rejections)
@@ -129,21 +132,16 @@ class PageReader:
             record.change.where or f"record {external_id}",
         )
 
-    def _is_repeat(self, mapping_id: int | None, earlier: bytes | None) -> bool:
-        """Whether a complete listing shows this id for the second time. Elsewhere the later version simply counts."""
-        if self.listing is None:
-            return False
-        return earlier is not None or (mapping_id is not None and not self.listing.add(mapping_id))
-
     def _hash(self, changes: Sequence[ContactChange | UnreadableRecord]) -> tuple[list[Rejection], list[HashedRecord]]:
         rejections: list[Rejection] = []
         hashed: list[HashedRecord] = []
+        salt = self.salt
         for change in changes:
             if isinstance(change, UnreadableRecord):
                 rejections.append(reject_unreadable(change))
                 continue
             try:
-                hashed.append(hash_record(change, self.salt))
+                hashed.append(hash_record(change, salt))
             except UnusableRecord as error:
                 key = rejection_key(change.external_id) or change.where or "record without an identifier"
                 rejections.append(Rejection(key, "unreadable", str(error), change.where))

@@ -73,7 +73,7 @@ def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
 
     Raises UnusableRecord when the record cannot be stored as text at all.
     """
-    external_id = change.external_id
+    external_id, properties, _, deleted, merged_into, _ = change
     if not external_id or "\x00" in external_id:
         raise UnusableRecord("it has no usable identifier")
     if len(external_id) > ID_LIMIT:
@@ -83,16 +83,16 @@ def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
         )
     try:
         # Passthrough refuses what is not JSON (dates, sets) instead of guessing how to write it.
-        canonical = orjson.dumps(change.properties, option=_CANONICAL)
+        canonical = orjson.dumps(properties, option=_CANONICAL)
         if not external_id.isascii():
             external_id.encode()
     except (TypeError, ValueError) as error:
         raise UnusableRecord(f"it cannot be stored as text ({error})") from None
     digest = _salted(salt).copy()
     digest.update(canonical)
-    if change.deleted:
+    if deleted:
         digest.update(b"deleted")
-        digest.update((change.merged_into or "").encode())
+        digest.update((merged_into or "").encode())
     return HashedRecord(change, canonical, digest.digest())
 
 
