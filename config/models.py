@@ -78,8 +78,14 @@ class Account(Model):
         le=10_000,
         description="Requests a second, the whole fleet. Left out: as fast as it goes, until the platform answers 429.",
     )
+    creates_per_second: StrictFloat | None = Field(
+        None, gt=0, le=10_000, description="Contacts created a second, the whole fleet; they count as requests, too."
+    )
+    updates_per_second: StrictFloat | None = Field(
+        None, gt=0, le=10_000, description="Contacts updated a second, likewise."
+    )
     texts_per_second: StrictFloat | None = Field(
-        None, gt=0, le=10_000, description="Texts a second, the whole fleet; they count as requests, too."
+        None, gt=0, le=10_000, description="Texts sent or recorded a second, likewise."
     )
     settle_after: Duration = Field(
         timedelta(seconds=60),

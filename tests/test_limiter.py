@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.services import redis_url
-from worker.limiter import Limiter, Rate, window
+from worker.limiter import SPACING, Limiter, Rate
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
@@ -26,87 +26,88 @@ def account() -> Iterator[str]:
     return f"test-{uuid.uuid4().hex}"
 
 
-def granted(limiter: Limiter, account: str, wanted: int, *rates: float, hold: float = 0) -> int:
-    limits = [Rate(f"{account}:{number}", rate) for number, rate in enumerate(rates)]
-    with limiter.allow(account, limits, wanted=wanted, at_once=4, most_in_flight=None, seconds=5) as allowance:
-        time.sleep(hold)
-        assert allowance or allowance.wait > 0, "a refusal says when to ask again"
-        return allowance.requests
-
-
-@pytest.mark.parametrize(
-    ("per_second", "requests", "seconds"),
-    [(100.0, 100, 1), (1.0, 1, 1), (2.5, 2, 1), (0.5, 1, 2), (0.3, 1, 4), (0.01, 1, 100)],
-)
-def test_the_window_of_a_rate(per_second: float, requests: int, seconds: int) -> None:
-    assert (window(per_second).amount, window(per_second).get_expiry()) == (requests, seconds)
-
-
-def test_the_fleet_gets_what_the_rate_allows_and_no_more(fleet: list[Limiter], account: str) -> None:
-    assert granted(fleet[0], account, 30, 50) == 30
-    assert granted(fleet[1], account, 30, 50) == 20
-    assert granted(fleet[2], account, 30, 50) == 0
-
-
-def test_the_lowest_of_several_rates_decides(fleet: list[Limiter], account: str) -> None:
-    assert granted(fleet[0], account, 30, 50, 7) == 7
-    assert granted(fleet[1], account, 30, 50, 7) == 0
-    assert granted(fleet[1], account, 100, 50) == 43, "only what was granted counts"
-
-
-def test_without_a_rate_everything_is_granted(fleet: list[Limiter], account: str) -> None:
-    assert granted(fleet[0], account, 5000) == 5000
-
-
-def test_many_threads_share_a_rate_exactly(fleet: list[Limiter], account: str) -> None:
-    counts: list[int] = []
-    threads = [
-        threading.Thread(
-            target=lambda mine: counts.extend(granted(mine, account, 3, 100) for _ in range(15)),
-            args=(fleet[number % 3],),
-        )
-        for number in range(8)
-    ]
+def test_turns_are_spaced_evenly_over_the_fleet(fleet: list[Limiter], account: str) -> None:
+    rate = [Rate(account, 20)]
+    waits = [fleet[number % 3].turn(rate, 10) for number in range(8)]
     began = time.monotonic()
+    assert waits[0] == 0
+    for number, wait in enumerate(waits):
+        assert wait is not None
+        assert wait == pytest.approx(number * SPACING / 20, abs=0.05 + time.monotonic() - began)
+
+
+def test_the_slowest_of_several_rates_decides(fleet: list[Limiter], account: str) -> None:
+    fast, slow = Rate(f"{account}:all", 100), Rate(f"{account}:text", 2)
+    assert fleet[0].turn([fast, slow], 10) == 0
+    assert fleet[1].turn([fast, slow], 10) == pytest.approx(SPACING / 2, abs=0.1)
+    assert fleet[2].turn([fast], 0.1) is None, "a turn counts against every rate that it was taken for"
+
+
+def test_a_turn_that_is_too_far_off_is_not_taken(fleet: list[Limiter], account: str) -> None:
+    rate = [Rate(account, 1)]
+    assert fleet[0].turn(rate, 0.5) == 0
+    assert [fleet[number % 3].turn(rate, 0.5) for number in range(5)] == [None] * 5
+    assert fleet[1].turn(rate, 5) == pytest.approx(SPACING, abs=0.2)
+
+
+def test_a_rate_that_changes_counts_from_the_next_turn_on(fleet: list[Limiter], account: str) -> None:
+    assert fleet[0].turn([Rate(account, 1000)], 10) == 0
+    assert fleet[1].turn([Rate(account, 0.1)], 10) == pytest.approx(0, abs=0.01)
+    assert fleet[2].turn([Rate(account, 1000)], 1) is None
+
+
+def test_without_a_rate_every_request_has_its_turn(fleet: list[Limiter]) -> None:
+    assert [fleet[0].turn([], 0) for _ in range(100)] == [0.0] * 100
+
+
+def test_no_second_is_fuller_than_its_rate_however_many_threads_ask(fleet: list[Limiter], account: str) -> None:
+    turns: list[float] = []
+
+    def ask(mine: Limiter) -> None:
+        for _ in range(10):
+            wait = mine.turn([Rate(account, 50)], 10)
+            assert wait is not None
+            turns.append(time.monotonic() + wait)
+
+    threads = [threading.Thread(target=ask, args=(fleet[number % 3],)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    windows = int(time.monotonic() - began) + 1
-    assert 0 < sum(counts) <= 100 * windows
+    turns.sort()
+    assert all(later - first >= 1 for first, later in zip(turns, turns[50:], strict=False))
+    assert turns[-1] - turns[0] < 80 * SPACING / 50 + 0.5
+
+
+def places(limiter: Limiter, account: str, most: int) -> int:
+    with limiter.places(account, wanted=4, most=most, seconds=5) as taken:
+        return taken
 
 
 def test_places_in_flight_are_shared(fleet: list[Limiter], account: str) -> None:
-    def places(limiter: Limiter) -> int:
-        with limiter.allow(account, [], wanted=9, at_once=4, most_in_flight=6, seconds=5) as allowance:
-            return allowance.at_once
-
-    with fleet[0].allow(account, [], wanted=9, at_once=4, most_in_flight=6, seconds=5) as first:
-        assert first.at_once == 4
-        with fleet[1].allow(account, [], wanted=9, at_once=4, most_in_flight=6, seconds=5) as second:
-            assert second.at_once == 2
-            assert places(fleet[2]) == 0
-        assert places(fleet[2]) == 2
-    assert places(fleet[2]) == 4
+    with fleet[0].places(account, wanted=4, most=6, seconds=5) as first:
+        assert first == 4
+        with fleet[1].places(account, wanted=4, most=6, seconds=5) as second:
+            assert second == 2
+            assert places(fleet[2], account, 6) == 0
+        assert places(fleet[2], account, 6) == 2
+    assert places(fleet[2], account, 6) == 4
 
 
 def test_places_of_a_process_that_vanished_are_free_again(fleet: list[Limiter], account: str) -> None:
-    vanished = fleet[0].allow(account, [], wanted=9, at_once=4, most_in_flight=4, seconds=0.3)
+    vanished = fleet[0].places(account, wanted=4, most=4, seconds=0.3)
     vanished.__enter__()
-    with fleet[1].allow(account, [], wanted=9, at_once=4, most_in_flight=4, seconds=5) as allowance:
-        assert not allowance
+    assert places(fleet[1], account, 4) == 0
     time.sleep(0.4)
-    with fleet[1].allow(account, [], wanted=9, at_once=4, most_in_flight=4, seconds=5) as allowance:
-        assert allowance.at_once == 4
+    assert places(fleet[1], account, 4) == 4
 
 
 def test_requests_are_seen_by_all(fleet: list[Limiter], account: str) -> None:
-    with fleet[0].allow(account, [], wanted=500, at_once=4, most_in_flight=None, seconds=5) as allowance:
-        allowance.use(40)
+    fleet[0].note(account, 40)
     assert 0 < fleet[1].seen(account) <= 20
 
 
 def test_a_redis_that_is_away_stops_nobody() -> None:
     limiter = Limiter("redis://127.0.0.1:1/0")
-    assert granted(limiter, "main", 30, 50) == 30
-    assert granted(limiter, "main", 30, 50) == 20, "the process counts for itself meanwhile"
+    assert limiter.turn([Rate("main", 1)], 0.5) == 0
+    assert limiter.turn([Rate("main", 1)], 0.5) is None, "the process counts for itself meanwhile"

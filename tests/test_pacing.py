@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pacing import FAILURES_TO_OPEN, SLOWEST, Tally, ceiling_now, lowered, open_for
+from worker.pacing import FAILURES_TO_OPEN, SLOWEST, Tally, ceiling_now, lowered, open_for, rate_at_429
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -23,6 +23,27 @@ def test_a_429_lowers_the_rate(rate: float, then: float) -> None:
 )
 def test_the_ceiling_rises_step_by_step_and_is_forgotten(seconds: int, ceiling: float | None) -> None:
     assert ceiling_now(70.0, NOON, NOON + timedelta(seconds=seconds)) == (ceiling and pytest.approx(ceiling))
+
+
+@pytest.mark.parametrize(
+    ("seen", "ceiling", "lowered_to", "rate"),
+    [
+        (100.0, None, None, 100.0),  # the first 429
+        (5.0, 70.0, 70.0, 70.0),  # held back by the ceiling, or by its own pause: lowered from there
+        (90.0, 140.0, 70.0, 90.0),  # the ceiling has risen beyond what is asked
+        (500.0, 140.0, 70.0, 140.0),  # counted before they were made
+    ],
+)
+def test_what_a_429_came_at(seen: float, ceiling: float | None, lowered_to: float | None, rate: float) -> None:
+    assert rate_at_429(seen, ceiling, lowered_to) == rate
+
+
+def test_rare_429s_that_are_not_about_the_rate_end_at_a_steady_one() -> None:
+    ceiling, now = 70.0, NOON
+    for _ in range(200):
+        now += timedelta(seconds=20)
+        ceiling = lowered(rate_at_429(100.0, ceiling_now(ceiling, now - timedelta(seconds=20), now), ceiling))
+        assert 60 < ceiling < 100
 
 
 def test_without_a_429_there_is_no_ceiling() -> None:

@@ -6,7 +6,6 @@ A Redis that is away stops nobody: meanwhile each process counts for itself.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import uuid
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 2.0
 """Longer waits are left to the next tick: a thread that sleeps does nothing for anybody else."""
+SPACING = 1.15
+"""With this, requests that take up to a tenth of a second longer than others make no second fuller than its rate."""
 SEEN_SECONDS = 2
 REDIS_SECONDS = 2.0
 PREFIX = "vtsync:limits"
@@ -37,26 +38,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``per_second`` requests for what is called ``name``, such as ``main:texts``."""
+    """At most ``per_second`` requests for what is called ``name``, such as ``main:text``."""
 
     name: str
     per_second: float
 
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """``requests`` may be made, ``at_once`` of them at a time. None of them: ask again in ``wait`` seconds.
-
-    The caller says with ``use`` how many it is about to make.
-    """
-
-    requests: int
-    at_once: int
-    wait: float = 0.0
-    use: Callable[[int], None] = lambda _: None
-
-    def __bool__(self) -> bool:
-        return self.requests > 0 and self.at_once > 0
+    @property
+    def apart(self) -> float:
+        """Seconds between two requests. A little more than the rate says: what is on its way arrives unevenly."""
+        return SPACING / self.per_second
 
 
 class Slots(Protocol):
@@ -69,6 +59,17 @@ class Slots(Protocol):
         """Free the places of ``owner``."""
 
 
+class Turns(Protocol):
+    """Gives out moments for requests, spaced evenly (the generic cell rate algorithm).
+
+    A count a window would let all of a window's requests start at once; those that arrive a little late are then
+    among those of the next window, twice as many as allowed.
+    """
+
+    def take(self, rates: Sequence[Rate], patience: float) -> float | None:
+        """See ``Limiter.turn``."""
+
+
 class Limiter:
     """Counts requests against limits. Safe for threads; made anew after a fork."""
 
@@ -78,36 +79,32 @@ class Limiter:
         self._away_until = 0.0
 
     @contextmanager
-    def allow(
-        self,
-        account: str,
-        rates: Sequence[Rate],
-        *,
-        wanted: int,
-        at_once: int,
-        most_in_flight: int | None,
-        seconds: float,
-    ) -> Iterator[Allowance]:
-        """What may be asked of ``account`` while the block runs, which takes at most ``seconds``.
+    def places(self, account: str, *, wanted: int, most: int | None, seconds: float) -> Iterator[int]:
+        """How many requests, up to ``wanted``, may be in flight while the block runs, which takes at most ``seconds``.
 
-        What is granted and then not used counts against the rates all the same, so ``wanted`` should be what is due.
-        ``at_once`` is how many requests this process would have in flight, ``most_in_flight`` how many the fleet may.
+        ``most``: in the whole fleet; None: no limit.
         """
-        owner = uuid.uuid4().hex
-        name = f"{account}:in-flight"
-        taken = at_once
-        if most_in_flight is not None:
-            most = most_in_flight
-            taken = self._ask(lambda backend: backend.slots.take(name, at_once, most, seconds, owner))
+        if most is None:
+            yield wanted
+            return
+        owner, name = uuid.uuid4().hex, f"{account}:in-flight"
+        taken = self._ask(lambda backend: backend.slots.take(name, wanted, most, seconds, owner))
         try:
-            if not taken:
-                yield Allowance(0, 0, 0.2)
-                return
-            requests, wait = self._ask(lambda backend: backend.requests(rates, wanted))
-            yield Allowance(requests, taken, wait, lambda used: self._ask(lambda backend: backend.note(account, used)))
+            yield taken
         finally:
-            if most_in_flight is not None and taken:
+            if taken:
                 self._ask(lambda backend: backend.slots.give_back(name, owner))
+
+    def turn(self, rates: Sequence[Rate], patience: float) -> float | None:
+        """The next turn that every rate leaves for one request: in how many seconds it is.
+
+        None: it would be later than ``patience`` seconds from now, and was not taken.
+        """
+        return self._ask(lambda backend: backend.turns.take(rates, patience)) if rates else 0.0
+
+    def note(self, account: str, requests: int) -> None:
+        """Count requests that are about to be made, for ``seen``."""
+        self._ask(lambda backend: backend.note(account, requests))
 
     def admit(self, name: str, per_minute: int) -> float:
         """Count one request against a limit a minute. Returns 0, or the seconds after which there is room again."""
@@ -133,18 +130,17 @@ class Limiter:
 class _Backend:
     """The limits over one storage."""
 
-    def __init__(self, storage: Storage, slots: Slots) -> None:
-        from limits.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
+    def __init__(self, storage: Storage, slots: Slots, turns: Turns) -> None:
+        from limits.strategies import SlidingWindowCounterRateLimiter
 
-        self.slots = slots
-        self._limits = MovingWindowRateLimiter(storage)
+        self.slots, self.turns = slots, turns
         self._counts = SlidingWindowCounterRateLimiter(storage)
 
     @classmethod
     def in_memory(cls) -> _Backend:
         from limits.storage import MemoryStorage
 
-        return cls(MemoryStorage(), LocalSlots())
+        return cls(MemoryStorage(), LocalSlots(), LocalTurns())
 
     @classmethod
     def on_redis(cls, url: str) -> _Backend:
@@ -153,22 +149,9 @@ class _Backend:
 
         quick = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
         pool = redis_pool(read_broker_url(url), quick)
+        redis = Redis(connection_pool=pool)
         storage = RedisStorage("redis://", connection_pool=pool, key_prefix=PREFIX)
-        return cls(storage, RedisSlots(Redis(connection_pool=pool)))
-
-    def requests(self, rates: Sequence[Rate], wanted: int) -> tuple[int, float]:
-        """(how many requests of ``wanted`` every rate leaves room for, seconds until there is room when none does)."""
-        items = [(window(rate.per_second), rate.name) for rate in rates]
-        granted = wanted
-        for item, name in items:
-            stats = self._limits.get_window_stats(item, name)
-            granted = min(granted, stats.remaining)
-            if granted <= 0:
-                return 0, max(stats.reset_time - time.time(), 0.01)
-        for item, name in items:  # others may have been faster since
-            if not self._limits.hit(item, name, cost=granted):
-                return 0, 0.05
-        return granted, 0.0
+        return cls(storage, RedisSlots(redis), RedisTurns(redis))
 
     def admit(self, name: str, per_minute: int) -> float:
         """See ``Limiter``."""
@@ -180,21 +163,13 @@ class _Backend:
         return max(self._counts.get_window_stats(item, name).reset_time - time.time(), 1.0)
 
     def note(self, account: str, requests: int) -> None:
-        """Count requests that are about to be made."""
+        """See ``Limiter``."""
         self._counts.hit(_seen_item(), f"{account}:seen", cost=requests)
 
     def seen(self, account: str) -> float:
         """Requests a second, from the count of the last few seconds."""
         item = _seen_item()
         return (item.amount - self._counts.get_window_stats(item, f"{account}:seen").remaining) / SEEN_SECONDS
-
-
-def window(per_second: float) -> RateLimitItem:
-    """The shortest whole number of seconds in which that rate makes a whole request, and how many it makes then."""
-    from limits import RateLimitItemPerSecond
-
-    seconds = max(math.ceil(1 / per_second), 1)
-    return RateLimitItemPerSecond(max(math.floor(per_second * seconds), 1), seconds)
 
 
 def _seen_item() -> RateLimitItem:
@@ -223,6 +198,52 @@ class LocalSlots:
         """See ``Slots``."""
         with self._lock:
             self._taken.get(name, {}).pop(owner, None)
+
+
+class LocalTurns:
+    """Turns of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next: dict[str, float] = {}
+
+    def take(self, rates: Sequence[Rate], patience: float) -> float | None:
+        """See ``Turns``."""
+        now = time.monotonic()
+        with self._lock:
+            at = max(now, *(self._next.get(rate.name, 0.0) for rate in rates))
+            if at - now > patience:
+                return None
+            self._next.update({rate.name: at + rate.apart for rate in rates})
+            return at - now
+
+
+_TURN = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local at = now
+for i = 1, #KEYS do at = math.max(at, tonumber(redis.call('GET', KEYS[i]) or 0)) end
+if at - now > tonumber(ARGV[1]) then return -1 end
+for i = 1, #KEYS do
+  local following = at + tonumber(ARGV[i + 1])
+  redis.call('SET', KEYS[i], string.format('%.0f', following), 'PX', math.ceil((following - now) / 1000) + 1000)
+end
+return at - now
+"""
+
+
+class RedisTurns:
+    """Turns of the fleet, by Redis' clock. One script looks and takes, so no two take the same turn."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._take = redis.register_script(_TURN)
+
+    def take(self, rates: Sequence[Rate], patience: float) -> float | None:
+        """See ``Turns``."""
+        keys = [f"{PREFIX}:turn:{rate.name}" for rate in rates]
+        microseconds = [int(seconds * 1e6) for seconds in (patience, *(rate.apart for rate in rates))]
+        wait = int(self._take(keys=keys, args=microseconds))
+        return None if wait < 0 else wait / 1e6
 
 
 _TAKE = """

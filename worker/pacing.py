@@ -32,6 +32,16 @@ def lowered(rate: float) -> float:
     return max(rate * LOWERED_TO, SLOWEST)
 
 
+def rate_at_429(seen: float, ceiling: float | None, lowered_to: float | None) -> float:
+    """What a 429 came at: requests a second that the fleet was ``seen`` to make, or as many as it was allowed.
+
+    The ``ceiling`` rises by itself from what it was ``lowered_to``, also where nobody makes use of it.
+    """
+    if ceiling is None or lowered_to is None:
+        return seen
+    return min(ceiling, max(seen, lowered_to))
+
+
 def ceiling_now(ceiling: float | None, since: datetime | None, now: datetime) -> float | None:
     """What a ``ceiling`` set at ``since`` has risen to; None: nothing slows the account down any more."""
     if ceiling is None or since is None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from config.models import Settings
 from worker.pacing import Tally
@@ -25,7 +25,7 @@ from worker.virtualtext.outcomes import Endpoint
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from worker.limiter import Allowance, Limiter
+    from worker.limiter import Limiter, Rate
     from worker.reload import Current
     from worker.virtualtext.client import VirtualTextClient
 
@@ -35,6 +35,12 @@ LEASE_SLACK_SECONDS = 5.0
 # A page of records is thousands of short-lived objects without cycles: looking through them every 700, which is
 # Python's default, takes a sync a fifth of its time and finds nothing.
 COLLECT_AFTER = 20_000
+
+Kind: TypeAlias = Literal["create", "update", "text"]
+"""What is asked of VirtualText. Sends and records of texts are one endpoint there."""
+SHARE_OF_CONTACTS = 0.9
+"""Of the requests in flight: a back-fill of contacts always leaves room for a text."""
+CONTACTS_AHEAD_SECONDS = 0.2
 
 
 class StopSignal:
@@ -124,36 +130,41 @@ class Runtime:
         """The process's failures of ``account``."""
         return self._tallies.setdefault(account, Tally())
 
-    def allow(
-        self,
-        account: str,
-        kind: Literal["contacts", "texts"],
-        most: int,
-        ceiling: float | None,
-        due: Callable[[], int],
-    ) -> AbstractContextManager[Allowance]:
-        """What may be asked of VirtualText while the block runs, at most ``most`` requests.
+    def places(self, account: str, kind: Kind) -> AbstractContextManager[int]:
+        """How many requests to VirtualText may be in flight while the block runs, at most ``lease_seconds``."""
+        found = self.settings.accounts[account]
+        most = found.max_in_flight
+        if most is not None and kind != "text":
+            most = max(1, math.floor(most * SHARE_OF_CONTACTS))
+        return self.limiter.places(account, wanted=found.concurrency, most=most, seconds=self.lease_seconds(account))
 
-        ``ceiling``: requests a second, see ``Permit``. ``due`` counts what is due; asked only where a rate limits it.
+    def turn(self, account: str, kind: Kind, ceiling: float | None, stop: StopSignal) -> bool:
+        """Whether one more request may be made now, within the account's rates. Waits a moment for its turn.
+
+        ``ceiling``: requests a second, see ``Permit``.
         """
+        from worker import limiter
+
+        rates = self._rates(account, kind, ceiling)
+        # Contacts take no turn that is far off, and ask again: so a text always finds a near one.
+        ahead = limiter.PATIENCE_SECONDS if kind == "text" else min(CONTACTS_AHEAD_SECONDS, limiter.PATIENCE_SECONDS)
+        patient_until = time.monotonic() + limiter.PATIENCE_SECONDS
+        while (wait := self.limiter.turn(rates, ahead)) is None:
+            if time.monotonic() >= patient_until or not stop.wait(ahead):
+                return False
+        return stop.wait(wait) if wait else True
+
+    def _rates(self, account: str, kind: Kind, ceiling: float | None) -> list[Rate]:
         from worker.limiter import Rate
 
         found = self.settings.accounts[account]
-        limits = {
-            "requests": found.requests_per_second,
-            "texts": found.texts_per_second if kind == "texts" else None,
-            "ceiling": ceiling,
+        own = {
+            "create": found.creates_per_second,
+            "update": found.updates_per_second,
+            "text": found.texts_per_second,
         }
-        rates = [Rate(f"{account}:{name}", rate) for name, rate in limits.items() if rate is not None]
-        wanted = min(most, due()) if rates else most
-        return self.limiter.allow(
-            account,
-            rates if wanted else [],  # a look that finds nothing uses up nothing
-            wanted=wanted or 1,
-            at_once=found.concurrency,
-            most_in_flight=found.max_in_flight,
-            seconds=self.lease_seconds(account),
-        )
+        limits = {"requests": found.requests_per_second, "ceiling": ceiling, kind: own[kind]}
+        return [Rate(f"{account}:{name}", rate) for name, rate in limits.items() if rate is not None]
 
     def request_seconds(self, account: str) -> float:
         """The longest that one request may take."""

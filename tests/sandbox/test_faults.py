@@ -115,6 +115,11 @@ def test_which_calls_are_hit(sandbox: Sandbox, given: dict[str, Any], expected: 
     assert [send(sandbox).status for _ in expected] == expected
 
 
+def test_a_rate_limit_hits_what_is_above_it(sandbox: Sandbox) -> None:
+    sandbox.add_fault(action="answer", status=429, above=3)
+    assert [send(sandbox).status for _ in range(5)].count(429) == 2
+
+
 @pytest.mark.parametrize("endpoint", ["send", "record", "create", "update", "get", "list", "webhook", "health"])
 def test_which_endpoint_is_hit(sandbox: Sandbox, endpoint: str) -> None:
     contact_id = create(sandbox).json["id"]

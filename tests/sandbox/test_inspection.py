@@ -45,6 +45,7 @@ def test_state_counts_everything(sandbox: Sandbox) -> None:
             "record": {"200": 1},
             "send": {"200": 2, "451": 1},
         },
+        "in_flight": 0,
         "peak_in_flight": 1,
         "faults": {"in_force": 0, "injected": 0, "written_but_not_told": 0},
         "relay": {"delivered": 0, "failed": 0, "waiting": 0, "last_error": ""},

@@ -82,9 +82,8 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _limits(account: Account) -> bool:
-    return any(
-        limit is not None for limit in (account.requests_per_second, account.texts_per_second, account.max_in_flight)
-    )
+    limits = ("requests_per_second", "creates_per_second", "updates_per_second", "texts_per_second", "max_in_flight")
+    return any(getattr(account, limit) is not None for limit in limits)
 
 
 def _unprotected_servers(settings: Settings) -> Iterator[Finding]:

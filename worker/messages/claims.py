@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_, update
 
 from worker.messages.moves import Moved, move
 from worker.messages.results import vanished_reason
@@ -42,14 +42,6 @@ def claim_sends(
     """Claim up to ``limit`` sends that are due, oldest first; only those of ``message_ids`` when given."""
     due = _due(connection, account, MessageKind.SEND, now, message_ids)
     return _lease(connection, due.order_by(message.c.due_at, message.c.id).limit(limit), now, lease_seconds)
-
-
-def count_due(connection: Connection, account: str, now: datetime, most: int) -> int:
-    """How many messages are due, sends and records, counted up to ``most``."""
-    due = select(message.c.id).where(
-        message.c.account == account, message.c.state == MessageState.QUEUED, message.c.due_at <= now
-    )
-    return connection.scalar(select(func.count()).select_from(due.limit(most).subquery())) or 0
 
 
 def claim_records(

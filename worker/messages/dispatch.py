@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import orjson
@@ -21,15 +20,16 @@ import structlog
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import OperationalError
 
-from worker.limiter import PATIENCE_SECONDS, Allowance
+from worker.limiter import PATIENCE_SECONDS
 from worker.logs import carrying_on, working_on
-from worker.messages.claims import Claim, count_due, owned, release
+from worker.messages.claims import Claim, owned, release
 from worker.messages.moves import Moved, move
 from worker.messages.opt_outs import add_opt_out
 from worker.messages.results import Result
 from worker.phones import mask
-from worker.runtime import Runtime
+from worker.runtime import Runtime, StopSignal
 from worker.store.accounts import (
+    Permit,
     begin_probe,
     clear_stop,
     close_breaker,
@@ -51,6 +51,10 @@ LEASE_MARGIN_SECONDS = 5.0
 # A result is worth waiting for a busy store: without it a text that is known becomes unknown.
 WRITE_ATTEMPTS = 5
 WRITE_WAIT_SECONDS = 0.1
+
+PLACE_SECONDS = 0.2
+"""Between two looks for a place for one more request in flight."""
+NO_ROOM = "the account {account} makes as many requests as its limits allow"
 
 log = structlog.get_logger(__name__)
 
@@ -259,57 +263,68 @@ def _work_off(
     reached: Counter[MessageState] = Counter()
     batch = runtime.settings.accounts[account].concurrency * BATCH_PER_THREAD
     while not runtime.stop.requested:
-        with reading(runtime.engine) as connection:
-            permit = may_call(connection, account, utcnow())
+        permit = permitted(runtime, account, runtime.stop)
         if not permit:
             return reached, permit.reason
         size = batch if limit is None else min(batch, limit - reached.total())
         if size <= 0:
             break
-        most = 1 if permit.probe else size
-        with runtime.allow(account, "texts", most, permit.ceiling, partial(_due, runtime, account, most)) as allowance:
-            if allowance:
-                states = _portion(runtime, account, take, one, allowance)
-                reached += states
-                if not states:
-                    break
-        if not allowance and not (allowance.wait <= PATIENCE_SECONDS and runtime.stop.wait(allowance.wait)):
-            return reached, f"the account {account} makes as many requests as its limits allow"
+        with runtime.places(account, "text") as places:
+            if places:
+                with writing(runtime.engine) as connection:
+                    most = 1 if permit.probe else size
+                    claim = take(connection, utcnow(), runtime.lease_seconds(account), most)
+                states, held_back = _work_through(runtime, account, claim, one, places, permit.ceiling)
+        if not places:
+            runtime.stop.wait(PLACE_SECONDS)
+            continue
+        reached += states
+        if not states:
+            return reached, NO_ROOM.format(account=account) if held_back else ""
     return reached, ""
 
 
-def _portion(
-    runtime: Runtime,
-    account: str,
-    take: Callable[[Connection, datetime, float, int], Claim],
-    one: Callable[[Claim, str], MessageState | None],
-    allowance: Allowance,
-) -> Counter[MessageState]:
-    """Claim as much as is allowed, and work through it."""
-    with writing(runtime.engine) as connection:
-        claim = take(connection, utcnow(), runtime.lease_seconds(account), allowance.requests)
-    if not claim.conversations:
-        return Counter()
-    allowance.use(sum(map(len, claim.conversations)))
-    return _work_through(runtime, account, claim, one, allowance.at_once)
-
-
-def _due(runtime: Runtime, account: str, most: int) -> int:
-    with reading(runtime.engine) as connection:
-        return count_due(connection, account, utcnow(), most)
+def permitted(runtime: Runtime, account: str, stop: StopSignal) -> Permit:
+    """Whether the account may be called now. A pause that is over in a moment is waited for."""
+    while True:
+        with reading(runtime.engine) as connection:
+            permit = may_call(connection, account, now := utcnow())
+        wait = permit.seconds(now)
+        if permit or wait > PATIENCE_SECONDS or not stop.wait(wait):
+            return permit
 
 
 def _work_through(
-    runtime: Runtime, account: str, claim: Claim, one: Callable[[Claim, str], MessageState | None], at_once: int
-) -> Counter[MessageState]:
-    """Conversations in parallel, each in its order; what was not started is given back."""
+    runtime: Runtime,
+    account: str,
+    claim: Claim,
+    one: Callable[[Claim, str], MessageState | None],
+    at_once: int,
+    ceiling: float | None,
+) -> tuple[Counter[MessageState], bool]:
+    """Conversations in parallel, each in its order; what was not started is given back.
+
+    Returns how many went where, and whether any was held back by a rate.
+    """
+    if not claim.conversations:
+        return Counter(), False
+    runtime.limiter.note(account, sum(map(len, claim.conversations)))
+    held_back = False
 
     def attend(message_id: str) -> MessageState | None:
         with working_on(message=message_id):
             return one(claim, message_id)
 
     def conversation(ids: tuple[str, ...]) -> list[MessageState]:
-        return [state for message_id in ids if (state := attend(message_id)) is not None]
+        nonlocal held_back
+        states = []
+        for message_id in ids:
+            if not runtime.turn(account, "text", ceiling, runtime.stop):
+                held_back = True
+                break
+            if (state := attend(message_id)) is not None:
+                states.append(state)
+        return states
 
     reached: Counter[MessageState] = Counter()
     threads = min(at_once, len(claim.conversations))
@@ -320,4 +335,4 @@ def _work_through(
     finally:
         with writing(runtime.engine) as connection:
             release(connection, claim.owner)
-    return reached
+    return reached, held_back

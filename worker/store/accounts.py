@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
-from worker.pacing import SAME_STORM, ceiling_now, lowered, open_for
+from worker.pacing import SAME_STORM, ceiling_now, lowered, open_for, rate_at_429
 from worker.store.sql import insert
 from worker.store.tables import account_state
 
@@ -40,6 +40,10 @@ class Permit:
 
     def __bool__(self) -> bool:
         return self.allowed
+
+    def seconds(self, now: datetime) -> float:
+        """How long to wait before asking again."""
+        return 0.0 if self.until is None else max((self.until - now).total_seconds(), 0.0)
 
 
 def may_call(connection: Connection, account: str, now: datetime) -> Permit:
@@ -126,7 +130,7 @@ def slow_down(connection: Connection, account: str, rate: float, now: datetime) 
     if row is not None and row["rate_lowered_at"] is not None:
         if now - row["rate_lowered_at"] < SAME_STORM:
             return
-        rate = ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now) or rate
+        rate = rate_at_429(rate, ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now), row["rate_ceiling"])
     values = {"rate_ceiling": lowered(rate), "rate_lowered_at": now}
     statement = insert(connection, account_state).values(account=account, stopped_reason="", **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["account"], set_=values))

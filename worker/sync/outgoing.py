@@ -80,12 +80,6 @@ def has_work(db: Connection, account: str, now: datetime) -> bool:
     return db.scalar(found) is not None
 
 
-def count_due(db: Connection, account: str, now: datetime, most: int) -> int:
-    """How many contacts are due, counted up to ``most``."""
-    due = select(c.id).where(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now).limit(most)
-    return db.scalar(select(func.count()).select_from(due.subquery())) or 0
-
-
 def has_creates(db: Connection, account: str) -> bool:
     """Whether any contact that is due is not in VirtualText, as far as is known."""
     found = select(c.id).where(c.account == account, c.push_state == PushState.DUE, c.virtualtext_id.is_(None)).limit(1)

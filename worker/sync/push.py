@@ -14,21 +14,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from typing import get_args
 
 from sqlalchemy import Connection
 
-from worker.limiter import PATIENCE_SECONDS, Allowance
 from worker.logs import carrying_on, working_on
+from worker.messages.dispatch import NO_ROOM, PLACE_SECONDS, permitted
 from worker.metrics import PushResult, contacts_pushed
-from worker.runtime import Runtime, StopSignal
+from worker.runtime import Kind, Runtime, StopSignal
 from worker.store.accounts import (
     Permit,
     begin_probe,
     clear_stop,
     close_breaker,
-    may_call,
     open_breaker,
     pause_account,
     slow_down,
@@ -93,32 +92,31 @@ def _push_account(runtime: Runtime, account: str, progress: Progress | None, sto
         outgoing.expire_claims(db, account, utcnow())
     if not _anything_to_do(runtime, account):
         return report
-    if reason := _stands_still(runtime, account):
-        return replace(report, deferred=reason)
+    if not (permit := permitted(runtime, account, stop)):
+        return replace(report, deferred=permit.reason)
     if _creates_wait(runtime, account) and link(runtime, account) is Listing.LATER:
-        return replace(report, deferred=_stands_still(runtime, account) or LIST_FIRST)
+        return replace(report, deferred=permitted(runtime, account, stop).reason or LIST_FIRST)
     settle_unknown(runtime, account)
     with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
         while not stop.requested:
-            with reading(runtime.engine) as db:
-                permit = may_call(db, account, utcnow())
-            if not permit:
+            if not (permit := permitted(runtime, account, stop)):
                 return replace(report, deferred=permit.reason)
-            most = 1 if permit.probe else BATCH
-            due = partial(_due, runtime, account, most)
-            with runtime.allow(account, "contacts", most, permit.ceiling, due) as allowance:
-                if allowance:
+            with runtime.places(account, "create") as places:
+                if places:
                     if permit.probe and not _take_probe(runtime, account):
                         return replace(report, deferred=permit.reason)
-                    batch = _Batch(runtime, account, stop, permit, allowance)
+                    batch = _Batch(runtime, account, stop, permit, places)
                     if not batch.claim():
                         return report
                     before, report = report, batch.run(pool, report)
                     _count(before, report)
-                    if progress:
-                        progress(report)
-            if not allowance and not (allowance.wait <= PATIENCE_SECONDS and stop.wait(allowance.wait)):
-                return replace(report, deferred=f"the account {account} makes as many requests as its limits allow")
+            if not places:
+                stop.wait(PLACE_SECONDS)
+                continue
+            if progress:
+                progress(report)
+            if batch.held_back and not batch.results:
+                return replace(report, deferred=NO_ROOM.format(account=account))
     return report
 
 
@@ -148,21 +146,9 @@ def _anything_to_do(runtime: Runtime, account: str) -> bool:
         return outgoing.has_work(db, account, utcnow())
 
 
-def _stands_still(runtime: Runtime, account: str) -> str:
-    """Why the account may not be called now, or ""."""
-    with reading(runtime.engine) as db:
-        permit = may_call(db, account, utcnow())
-    return "" if permit else permit.reason
-
-
 def _creates_wait(runtime: Runtime, account: str) -> bool:
     with reading(runtime.engine) as db:
         return outgoing.has_creates(db, account)
-
-
-def _due(runtime: Runtime, account: str, most: int) -> int:
-    with reading(runtime.engine) as db:
-        return outgoing.count_due(db, account, utcnow(), most)
 
 
 def _take_probe(runtime: Runtime, account: str) -> bool:
@@ -178,12 +164,12 @@ class _Batch:
     account: str
     stop: StopSignal
     permit: Permit
-    allowance: Allowance
+    places: int
 
     def __post_init__(self) -> None:
         self.client: VirtualTextClient = self.runtime.client(self.account)
         self.halted = threading.Event()
-        self.broken = False
+        self.broken = self.held_back = False
         self.results: deque[tuple[Push, Outcome[RemoteContact]]] = deque()
 
     def claim(self) -> bool:
@@ -192,7 +178,7 @@ class _Batch:
             # Where lost creates cannot be looked up, a crash must leave as few of them as can be.
             few = self.runtime.settings.accounts[self.account].concurrency
             most = few if is_unavailable(db, self.account) else BATCH
-            limit = min(most, self.allowance.requests)
+            limit = 1 if self.permit.probe else most
             seconds = self.runtime.lease_seconds(self.account)
             self.began = utcnow()
             self.claimed: Claim = outgoing.claim(db, self.account, limit, seconds, self.began)
@@ -201,9 +187,9 @@ class _Batch:
     def run(self, pool: ThreadPoolExecutor, report: PushReport) -> PushReport:
         """Make the requests, write the results back, give the rest back."""
         waiting = deque(self.claimed.pushes)
-        self.allowance.use(len(waiting))
+        self.runtime.limiter.note(self.account, len(waiting))
         last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
-        stripes = min(self.allowance.at_once, len(waiting))
+        stripes = min(self.places, len(waiting))
         stripe = carrying_on(self._stripe)
         for future in [pool.submit(stripe, waiting, last_start) for _ in range(stripes)]:
             future.result()
@@ -218,10 +204,17 @@ class _Batch:
         return self._counted(report, results)
 
     def _stripe(self, waiting: deque[Push], last_start: datetime) -> None:
-        while not (self.stop.requested or self.halted.is_set() or utcnow() >= last_start):
+        while self._goes_on(last_start):
             try:
                 push = waiting.popleft()
             except IndexError:
+                return
+            kind: Kind = "create" if push.virtualtext_id is None else "update"
+            if not (
+                self.runtime.turn(self.account, kind, self.permit.ceiling, self.stop) and self._goes_on(last_start)
+            ):
+                self.held_back = True
+                waiting.append(push)
                 return
             with working_on(contact=push.contact_id):
                 outcome = self._request(push)
@@ -231,6 +224,9 @@ class _Batch:
                 self.broken |= self.runtime.tally(self.account).add(failed=outcome.failed)
             if outcome.cause in _HALTING or self.broken:
                 self.halted.set()
+
+    def _goes_on(self, last_start: datetime) -> bool:
+        return not (self.stop.requested or self.halted.is_set() or utcnow() >= last_start)
 
     def _request(self, push: Push) -> Outcome[RemoteContact]:
         body = ContactBody(push.phone, push.full_name or push.phone, push.email)

@@ -7,18 +7,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from http import HTTPStatus
 
 import structlog
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from worker.phones import PhoneProblem, parse_phone
 from worker.runtime import Runtime
-from worker.store.accounts import stop_account
+from worker.store.accounts import (
+    Permit,
+    begin_probe,
+    clear_stop,
+    close_breaker,
+    may_call,
+    open_breaker,
+    pause_account,
+    stop_account,
+)
 from worker.store.db import new_lease_owner, reading, writing
 from worker.store.models import utcnow
 from worker.store.sql import insert
 from worker.store.tables import account_state, remote_contact
-from worker.virtualtext.outcomes import Cause, RemoteContact
+from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
 
 ROWS = 1000
 ASK_AGAIN_AFTER = timedelta(days=1)
@@ -68,9 +78,10 @@ def _known_unavailable(since: datetime | None, now: datetime) -> bool:
 
 
 def read_list(runtime: Runtime, account: str) -> Listing:
-    """Read the list into ``remote_contact``. One worker at a time."""
+    """Read the list into ``remote_contact``. One worker at a time; where one single request may be made, it is that."""
     owner = new_lease_owner()
-    if not _take(runtime, account, owner):
+    permit = _take(runtime, account, owner)
+    if not permit:
         return Listing.LATER
     began = utcnow()
     outcome = runtime.client(account).list_contacts()
@@ -79,7 +90,7 @@ def read_list(runtime: Runtime, account: str) -> Listing:
         _store(runtime, account, outcome.value, began)
         values |= {"listed_at": began, "list_unavailable_at": None}
         listing = Listing.READ
-    elif outcome.http_status == 408:
+    elif outcome.http_status == HTTPStatus.REQUEST_TIMEOUT:
         log.warning(
             "VirtualText cannot list the contacts of this account (408); going on without. Contacts that exist there "
             "already cannot be adopted, and a create whose answer is lost needs a person",
@@ -89,8 +100,6 @@ def read_list(runtime: Runtime, account: str) -> Listing:
         listing = Listing.UNAVAILABLE
     elif outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
         listing = Listing.LATER
-        with writing(runtime.engine) as db:
-            stop_account(db, account, outcome.detail, utcnow())
     else:
         # Not asked again before this, and nothing is created meanwhile: creating blindly could make duplicates.
         wait = timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER
@@ -100,27 +109,47 @@ def read_list(runtime: Runtime, account: str) -> Listing:
             "VirtualText's contact list could not be read; tried again later", account=account, why=outcome.detail
         )
     with writing(runtime.engine) as db:
+        _judge_account(db, account, outcome, began, probe=permit.probe)
         held = and_(account_state.c.account == account, account_state.c.list_lease_owner == owner)
         db.execute(update(account_state).where(held).values(list_lease_owner=None, **values))
     return listing
 
 
-def _take(runtime: Runtime, account: str, owner: str) -> bool:
+def _judge_account(
+    db: Connection, account: str, outcome: Outcome[list[RemoteContact]], began: datetime, *, probe: bool
+) -> None:
+    """What the answer says of the account; ``probe``: it was the one request that tries whether it works again."""
+    now = utcnow()
+    if outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
+        stop_account(db, account, outcome.detail, now)
+    elif outcome.retry_after is not None:
+        pause_account(db, account, now + timedelta(seconds=outcome.retry_after), outcome.detail)
+    elif probe and outcome.done:
+        clear_stop(db, account, began)
+        close_breaker(db, account)
+    elif probe and outcome.failed and outcome.http_status != HTTPStatus.REQUEST_TIMEOUT:
+        open_breaker(db, account, now, outcome.detail, probe=True)
+
+
+def _take(runtime: Runtime, account: str, owner: str) -> Permit:
+    """A refusal: another worker reads it, it failed a moment ago, or the account may not be called."""
     now = utcnow()
     a = account_state.c
+    seconds = runtime.lease_seconds(account)
     with writing(runtime.engine) as db:
         db.execute(
             insert(db, account_state).on_conflict_do_nothing(index_elements=["account"]),
             {"account": account, "stopped_reason": ""},
         )
+        permit = may_call(db, account, now)
         free = and_(a.account == account, or_(a.list_lease_until.is_(None), a.list_lease_until < now))
-        until = now + timedelta(seconds=runtime.lease_seconds(account))
-        return (
-            db.execute(
-                update(account_state).where(free).values(list_lease_owner=owner, list_lease_until=until)
-            ).rowcount
-            == 1
-        )
+        values = {"list_lease_owner": owner, "list_lease_until": now + timedelta(seconds=seconds)}
+        if not permit or db.execute(update(account_state).where(free).values(**values)).rowcount != 1:
+            return Permit(False)
+        if permit.probe and not begin_probe(db, account, now, seconds):
+            db.execute(update(account_state).where(a.account == account).values(list_lease_until=None))
+            return Permit(False)
+        return permit
 
 
 def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], began: datetime) -> None:

@@ -163,6 +163,7 @@ class Control:
             "duplicate_texts": state.duplicate_texts(),
             "opted_out": sorted(phone for _, phone in state.opt_outs),
             "requests": self._log.counts(),
+            "in_flight": self._log.in_flight,
             "peak_in_flight": self._log.peak_in_flight,
             "faults": {
                 "in_force": len(self._faults.shown()),

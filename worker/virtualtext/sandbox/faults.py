@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, deque
 from dataclasses import dataclass
 from hashlib import blake2b
 from threading import Lock
@@ -30,6 +31,7 @@ class Fault(BaseModel):
     endpoint: Endpoint | Literal["*"] = Field("*", description="`record` is a send with `sendStatus`.")
     phone: str = Field("", description="Only requests about this customer, E.164. Empty: all.")
     probability: float = Field(1, ge=0, le=1)
+    above: int | None = Field(None, ge=1, description="Only requests beyond so many a second: a rate limit.")
     skip: int = Field(0, ge=0, description="Let so many matching requests pass first.")
     calls: int | None = Field(None, ge=1, description="End after so many hits. Left out: never.")
 
@@ -100,6 +102,7 @@ class _Active:
         self.number, self.fault, self.matched, self.hits = number, fault, 0, 0
         self._seed = f"{seed}:{number}:"
         self._seen: Counter[str] = Counter()
+        self._served: deque[float] = deque()
 
     def hit(self, endpoint: str, phone: str, path: str) -> bool:
         fault = self.fault
@@ -108,10 +111,21 @@ class _Active:
         if fault.calls is not None and self.hits >= fault.calls:
             return False
         self.matched += 1
-        if self.matched <= fault.skip or not self._dice(phone or path):
+        if self.matched <= fault.skip or not self._dice(phone or path) or not self._is_too_much():
             return False
         self.hits += 1
         return True
+
+    def _is_too_much(self) -> bool:
+        if self.fault.above is None:
+            return True
+        now = time.monotonic()
+        while self._served and self._served[0] <= now - 1:
+            self._served.popleft()
+        if len(self._served) >= self.fault.above:
+            return True
+        self._served.append(now)
+        return False
 
     def _dice(self, key: str) -> bool:
         if self.fault.probability >= 1:

@@ -124,6 +124,10 @@ class Sandbox:
         """Requests that a fault hit, oldest first."""
         return self._log.injections()
 
+    def forget_requests(self) -> None:
+        """Count requests anew from here; what is stored stays."""
+        self._log.reset()
+
     def summary(self) -> dict[str, Any]:
         """What GET /sandbox/state answers."""
         return self._service.control.summary()
