@@ -155,6 +155,11 @@ def test_messages_are_listed_in_pages(site: Site) -> None:
     assert [one["id"] for one in only] == [made[3]]
 
 
+def test_a_number_that_nobody_can_have_is_just_not_known(site: Site) -> None:
+    answer = site.http.get("/v1/contacts/+889695641464915")
+    assert (answer.status_code, answer.json()["contacts"]) == (200, [])
+
+
 def test_all_that_is_known_of_a_number(site: Site) -> None:
     site.http.post("/v1/messages", json=TEXT)
     person = site.http.get(f"/v1/contacts/{TO}").json()

@@ -146,7 +146,10 @@ def number_zones(phone: str) -> tuple[str, ...]:
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_number
 
-    found = time_zones_for_number(phonenumbers.parse(phone))
+    try:
+        found = time_zones_for_number(phonenumbers.parse(phone))
+    except phonenumbers.NumberParseException:  # a country code that nobody has
+        return ()
     return tuple(zone for zone in found if zone.casefold() in _zone_names())
 
 
