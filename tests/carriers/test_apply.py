@@ -144,6 +144,20 @@ def test_the_echo_of_a_record_does_not_hide_the_next_text_with_the_same_words(in
     assert inbox.tells("tx", again) == Report(done=1)
 
 
+def test_a_conversation_keeps_its_order_while_the_carrier_cannot_be_asked(
+    inbox: CarrierInbox, carrier: CarrierServer
+) -> None:
+    carrier.answer = lambda _: (503, {})
+    assert inbox.tells("tw", TWILIO) == Report(waiting=1)
+    other = {"to": "+12125550199"}
+    carrier.answer = lambda path: (200, resource(path[-8:-5], **(other if "SM3" in path else {})))
+    second, elsewhere = TWILIO | {"MessageSid": "SM2"}, TWILIO | {"MessageSid": "SM3", "To": other["to"]}
+    assert inbox.tells("tw", second, elsewhere) == Report(done=1, waiting=1)
+    assert "waits for an earlier text" in details(inbox)[1]
+    assert inbox.later() == Report(done=2)
+    assert [row.carrier_message_id for row in inbox.rows(message)] == ["SM3", "SM1", "SM2"]
+
+
 def test_with_a_relay_its_echo_is_waited_for(inbox: CarrierInbox) -> None:
     account = inbox.runtime.settings.accounts["main"].model_copy(update={"relay_secret": object()})
     inbox.runtime.settings = inbox.runtime.settings.model_copy(update={"accounts": {"main": account}})

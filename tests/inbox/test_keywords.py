@@ -16,6 +16,8 @@ REVIEW = [
     "no more texts", "No more of these messages please", "leave me alone", "lose my number", "Wrong number",
     "wrong person sorry", "cancel all messages", "cancel my subscription", "I revoke my consent", "not interested",
     "ok stop", "stop now", "stop spamming", "cease texting", "Stop, thanks", "delete my number", "stop the texts",
+    "STOP STOP", "stop stop stop!!", "STOP\n\nSent from my iPhone", "Stop. I told you already", "Who is this? Stop!",
+    "Unsubscribe.\nThanks", "no more", "no more please", "No más mensajes", "go away", "Fuck off",
 ]  # fmt: skip
 ORDINARY = [
     "", "ok", "Thanks!", "see you at the bus stop", "I'll stop by tomorrow", "can I stop in at 5?",
@@ -25,6 +27,8 @@ ORDINARY = [
     "Don't forget to text me", "text me when ready", "please remove the dent", "stopped by, nobody there",
     "I quit my job lol", "we need to cancel tomorrow", "Is this the right number?", "do not send it to the old address",
     "don't text the driver", "👍", "STOPLIGHT", "end of the month works",
+    "Cancel? No, I want to keep it", "Two more left. End of story", "no more parking there", "the light went away",
+    "Remove, then sand", "take the exit, then the second stop",
 ]  # fmt: skip
 
 

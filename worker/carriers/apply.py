@@ -27,6 +27,7 @@ from worker.store.tables import inbox_event, message
 RELAY_SECONDS = 20
 """How long VirtualText's own echo of a text is waited for before the text is taken for another system's."""
 ECHO_WINDOW = timedelta(minutes=15)
+AFTER_EARLIER = timedelta(seconds=1)
 
 _session = requests.Session()
 _session.trust_env = True
@@ -104,6 +105,10 @@ def _record(
     ours = _ours(connection, config.account, to.e164, sender.e164, text, sent_at)
     if ours is not None:
         return Handled(InboxState.IGNORED, "a text that was sent from here; VirtualText has it", ours)
+    earlier_due_at = _earlier(connection, event, to.e164)
+    if earlier_due_at is not None:
+        words = "waits for an earlier text to the same number, which the carrier could not be asked for yet"
+        return Handled(InboxState.NEW, words, again_at=max(earlier_due_at, now) + AFTER_EARLIER)
     has_relay = runtime.settings.accounts[config.account].relay_secret is not None
     if has_relay and now - event.received_at < timedelta(seconds=RELAY_SECONDS):
         again = event.received_at + timedelta(seconds=RELAY_SECONDS)
@@ -177,6 +182,21 @@ def _echoed(connection: Connection, account: str, to: str, sender: str, text: Ca
             ):
                 return True
     return False
+
+
+def _earlier(connection: Connection, event: Claimed, to: str) -> datetime | None:
+    """When the last event that came earlier, tells of the same number and still waits is due: a recorded text takes
+    its place in the conversation when it is stored. Those that are worked on together are in their order anyway."""
+    e = inbox_event.c
+    earlier = select(e.due_at).where(
+        e.state == InboxState.NEW,
+        e.source == "carrier",
+        e.name == event.name,
+        e.id < event.id,
+        e.lease_owner.is_distinct_from(event.owner),
+        e.payload.contains(to.removeprefix("+"), autoescape=True),
+    )
+    return connection.execute(earlier.order_by(e.due_at.desc()).limit(1)).scalar()
 
 
 def _of_a_record(connection: Connection, account: str, told: Text) -> bool:

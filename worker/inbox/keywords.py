@@ -19,11 +19,16 @@ STOP = frozenset(
 START = frozenset({"start", "unstop"})
 HELP = frozenset({"help", "info", "aide", "ayuda"})
 
+_PLAIN_STOP = STOP - {"cancel", "end", "remove"}
+"""Those that also say stop as one sentence or line of several, such as above a signature."""
+LONGEST = 2000
+"""Characters of a text that are looked at."""
+_PIECES = re.compile(r"[\n.!?,;:]+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _MAY_MEAN_STOP = tuple(
     re.compile(pattern)
     for pattern in (
-        r"^(please |pls |plz |just |ok |okay )*stop( please| pls| it| this| now| that| already| thanks| thank you)*$",
+        r"^(please |pls |plz |just |ok |okay )*stop( stop| please| pls| it| this| now| that| already| thanks| thank you)*$",
         r"\bstop (\w+ ){0,3}(text|texts|texting|message|messages|messaging|msgs?|sms|contact|contacting|sending|spam"
         r"|spamming|bothering|bugging|harassing)\b",
         r"\b(do not|dont|don t|never|quit|cease) (\w+ )?(text|texting|message|messaging|contact|contacting|send|sending"
@@ -34,7 +39,8 @@ _MAY_MEAN_STOP = tuple(
         r"\bno more (of )?(these |your )?(text|texts|messages|msgs?|sms|spam)\b",
         r"\bleave me alone\b|\blose (my|this) number\b|\bwrong (number|person)\b",
         r"\b(cancel|end) (all )?(these |your |my )?(texts|messages|alerts|notifications|subscription)\b",
-        r"\b(revoke|withdraw) (my )?consent\b|\bnot interested\b",
+        r"\b(revoke|withdraw) (my )?consent\b|\bnot interested\b|\bno more( please)?$|\bno mas\b",
+        r"\bgo away\b|\b(f|fuck|piss) off\b",
     )
 )
 _FALSE_FRIENDS = re.compile(
@@ -54,12 +60,14 @@ def keyword(text: str) -> Keyword:
         return "help"
     if words == "yes":
         return "yes"
+    if any(plain_words(piece) in _PLAIN_STOP for piece in _PIECES.split(text[:LONGEST])):
+        return "review"
     cleaned = _FALSE_FRIENDS.sub(" ", words)
     return "review" if any(pattern.search(cleaned) for pattern in _MAY_MEAN_STOP) else ""
 
 
 def plain_words(text: str) -> str:
     """Small letters without accents and punctuation, single spaces."""
-    decomposed = unicodedata.normalize("NFKD", text[:2000]).replace("\u2019", "'")
+    decomposed = unicodedata.normalize("NFKD", text[:LONGEST]).replace("\u2019", "'")
     letters = "".join(one for one in decomposed if not unicodedata.combining(one))
     return " ".join(_PUNCTUATION.sub(" ", letters.casefold().replace("'", "")).split())

@@ -55,44 +55,75 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
         (one["name"], one["in"], one.get("required", False), one.get("description", ""), one["schema"])
         for one in operation.get("parameters", [])
     ]
-    body = _resolve(
-        schema, operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    )
+    body = _resolve(schema, _json(operation.get("requestBody", {})))
     required = body.get("required", [])
     rows += [
         (name, "body", name in required, field.get("description", ""), field)
         for name, field in body.get("properties", {}).items()
     ]
-    table = "".join(_row(*row) for row in rows)
-    answers = "".join(
-        f"<tr><td><code>{_text(status)}</code></td><td>{_text(one['description'])}</td></tr>"
-        for status, one in operation["responses"].items()
-    )
-    heads = "<tr><th>name</th><th>in</th><th>what</th></tr>"
     title = f"<b>{method.upper()}</b> <code>{_text(path)}</code> <span class='soft'>{_prose(first)}</span>"
-    parameters = f"<table>{heads}{table}</table>" if rows else ""
-    return (
-        f"<details><summary>{title}</summary><div><p>{_prose(rest.strip())}</p>{parameters}"
-        f"{_example(method, path, body)}<table><tr><th>answer</th><th></th></tr>{answers}</table></div></details>"
-    )
+    words = f"<p>{_prose(rest.strip())}</p>" if rest.strip() else ""
+    table = "".join(_row(schema, *row) for row in rows)
+    parameters = f"<table><tr><th>name</th><th>in</th><th>what</th></tr>{table}</table>" if rows else ""
+    inside = words + parameters + _example(schema, method, path, operation, body) + _answers(schema, operation)
+    return f"<details><summary>{title}</summary><div>{inside}</div></details>"
 
 
-def _row(name: str, where: str, required: bool, description: str, field: dict[str, Any]) -> str:
-    words = " ".join(filter(None, ["Required." if required else "", description, _kind(field)]))
+def _answers(schema: dict[str, Any], operation: dict[str, Any]) -> str:
+    """What comes back when it went well, field by field; then each status."""
+    answers = operation["responses"].items()
+    good = next((_resolve(schema, _json(one)) for status, one in answers if status.startswith("2")), {})
+    fields = [
+        (name, _about(schema, field.get("description", ""), field))
+        for name, field in good.get("properties", {}).items()
+    ]
+    # FastAPI's own words for 200 say nothing.
+    statuses = [
+        (status, good.get("description", "") if status == "200" else one["description"]) for status, one in answers
+    ]
+    return _table("in the answer", fields) + _table("status", statuses)
+
+
+def _table(head: str, rows: list[tuple[str, str]]) -> str:
+    shown = "".join(f"<tr><td><code>{_text(name)}</code></td><td>{_prose(words)}</td></tr>" for name, words in rows)
+    return f"<table><tr><th>{head}</th><th></th></tr>{shown}</table>"
+
+
+def _row(schema: dict[str, Any], name: str, where: str, required: bool, description: str, field: dict[str, Any]) -> str:
+    words = " ".join(filter(None, ["Required." if required else "", _about(schema, description, field)]))
     return f"<tr><td><code>{_text(name)}</code></td><td class='soft'>{_text(where)}</td><td>{_prose(words)}</td></tr>"
 
 
-def _kind(field: dict[str, Any]) -> str:
-    one = next((each for each in field.get("anyOf", []) if each.get("type") != "null"), field)
+def _about(schema: dict[str, Any], description: str, field: dict[str, Any]) -> str:
+    """The description, what it may be, and an example."""
+    one = _resolve(schema, next((each for each in field.get("anyOf", []) if each.get("type") != "null"), field))
+    words = [description]
     if "enum" in one:
-        return f"One of {', '.join(f'`{value}`' for value in one['enum'])}."
-    examples = field.get("examples") or []
-    return f"Such as `{orjson.dumps(examples[0]).decode()}`." if examples else ""
+        words.append(f"One of {', '.join(f'`{value}`' for value in one['enum'])}.")
+    if "maximum" in one:
+        words.append(f"{one.get('minimum', 0)} to {one['maximum']}.")
+    if field.get("default") not in (None, ""):
+        words.append(f"Left out: `{orjson.dumps(field['default']).decode()}`.")
+    example = next((each for each in field.get("examples", []) if each not in (None, "")), None)
+    if example is not None:
+        words.append(f"Such as `{orjson.dumps(example).decode()}`.")
+    if one.get("type") == "array" and "$ref" in one.get("items", {}):
+        words.append(f"Each with {', '.join(f'`{name}`' for name in _resolve(schema, one['items'])['properties'])}.")
+    return " ".join(filter(None, words))
 
 
-def _example(method: str, path: str, body: dict[str, Any]) -> str:
+def _example(schema: dict[str, Any], method: str, path: str, operation: dict[str, Any], body: dict[str, Any]) -> str:
     """A request that works once the key is put in."""
-    lines = [f"curl -X {method.upper()} http://127.0.0.1:8080{path} -H 'Authorization: Bearer vtk_...'"]
+    for one in operation.get("parameters", []):
+        if one["in"] == "path":
+            path = path.replace(f"{{{one['name']}}}", str(one["schema"]["examples"][0]))
+    asked = [
+        f"{one['name']}=..." for one in operation.get("parameters", []) if one["in"] == "query" and one["required"]
+    ]
+    base = next((one["url"].rstrip("/") for one in schema.get("servers", [])), "http://127.0.0.1:8080")
+    key = " \\\n  -H 'Authorization: Bearer vtk_...'" if operation.get("security") else ""
+    url = f"'{base}{path}?{'&'.join(asked)}'" if asked else base + path
+    lines = [f"curl {'' if method == 'get' else f'-X {method.upper()} '}{url}{key}"]
     fields = body.get("properties", {})
     chosen = {
         name: field["examples"][0]
@@ -103,6 +134,11 @@ def _example(method: str, path: str, body: dict[str, Any]) -> str:
         lines.append(f"  --json '{orjson.dumps(chosen).decode()}'")
     shown = " \\\n".join(lines)
     return f"<pre>{_text(shown)}</pre>"
+
+
+def _json(part: dict[str, Any]) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = part.get("content", {}).get("application/json", {}).get("schema")
+    return found
 
 
 def _resolve(schema: dict[str, Any], part: dict[str, Any] | None) -> dict[str, Any]:

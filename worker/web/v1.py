@@ -103,13 +103,15 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
     @router.get("/messages", tags=["messages"], responses=problems())
     def list_messages(
-        state: Annotated[MessageState | None, Query()] = None,
-        to: Annotated[str | None, Query(pattern=E164)] = None,
-        trigger: Annotated[str | None, Query(max_length=200, pattern=NO_NUL)] = None,
+        state: Annotated[MessageState | None, Query(description="Only those in this state.")] = None,
+        to: Annotated[str | None, Query(pattern=E164, description="Only those to this number, E.164.")] = None,
+        trigger: Annotated[
+            str | None, Query(max_length=200, pattern=NO_NUL, description="Only those of this trigger.")
+        ] = None,
         before: Annotated[
             str | None, Query(pattern=r"^[0-9a-f]{32}$", description="`next` of the page before.")
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many.")] = 50,
         key: Key = reader,
     ) -> MessageList:
         """Messages, the newest first."""
