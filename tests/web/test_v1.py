@@ -155,6 +155,12 @@ def test_messages_are_listed_in_pages(site: Site) -> None:
     assert [one["id"] for one in only] == [made[3]]
 
 
+def test_an_address_names_all_methods_that_it_takes(site: Site) -> None:
+    assert site.http.put("/v1/messages", json={}).headers["allow"] == "POST, GET"
+    assert site.http.post(f"/v1/opt-outs/{TO}", json={}).headers["allow"] == "GET, DELETE"
+    assert site.http.put("/carriers/twilio/tw").headers["allow"] == "POST"
+
+
 def test_a_number_that_nobody_can_have_is_just_not_known(site: Site) -> None:
     answer = site.http.get("/v1/contacts/+889695641464915")
     assert (answer.status_code, answer.json()["contacts"]) == (200, [])

@@ -28,7 +28,8 @@ _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _MAY_MEAN_STOP = tuple(
     re.compile(pattern)
     for pattern in (
-        r"^(please |pls |plz |just |ok |okay )*stop( stop| please| pls| it| this| now| that| already| thanks| thank you)*$",
+        r"^(please |pls |plz |just |ok |okay )*"
+        r"stop( stop| please| pls| it| this| now| that| already| thanks| thank you)*$",
         r"\bstop (\w+ ){0,3}(text|texts|texting|message|messages|messaging|msgs?|sms|contact|contacting|sending|spam"
         r"|spamming|bothering|bugging|harassing)\b",
         r"\b(do not|dont|don t|never|quit|cease) (\w+ )?(text|texting|message|messaging|contact|contacting|send|sending"

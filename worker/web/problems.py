@@ -133,7 +133,7 @@ def install(app: FastAPI) -> None:
         return Problem(422, "idempotency_conflict", words).response()
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
+    async def http(request: Request, error: HTTPException) -> Response:
         codes = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
         words = {
             400: "The body is not JSON.",  # too deep, or not UTF-8
@@ -141,7 +141,11 @@ def install(app: FastAPI) -> None:
             405: "This address does not take that method.",
         }
         code, detail = codes.get(error.status_code, "http_error"), words.get(error.status_code, str(error.detail))
-        return Problem(error.status_code, code, detail, headers=error.headers).response()
+        headers = dict(error.headers or {})
+        described = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and described:
+            headers["Allow"] = ", ".join(method.upper() for method in described)  # Starlette names one route's alone
+        return Problem(error.status_code, code, detail, headers=headers).response()
 
     async def away(_: Request, error: Exception) -> Response:
         log.warning("the store or the inbox cannot take a request", error=type(error).__name__)
