@@ -204,6 +204,7 @@ class SqlAdapter(Adapter, WritesMessages):
             self._column(self._key[0]),
             self.options.log_table,
             self._where,
+            self.zone,
             {str(ours): theirs for ours, theirs in self.options.log_columns.items()},
         )
 

@@ -42,7 +42,7 @@ def explained(where: str, password: str | None) -> Iterator[None]:
     except exc.DBAPIError as error:
         raise _classified(where, error, password) from None
     except exc.SQLAlchemyError as error:
-        raise SourceInvalid(f"{where} cannot be read ({type(error).__name__})") from None
+        raise SourceInvalid(f"{where} cannot be used ({type(error).__name__})") from None
 
 
 def _classified(where: str, error: exc.DBAPIError, password: str | None) -> AdapterError:
@@ -52,7 +52,7 @@ def _classified(where: str, error: exc.DBAPIError, password: str | None) -> Adap
         return CredentialsRejected(f"{where} refuses the credential ({text}); correct the option url")
     if any(word in lower for word in _INVALID) or isinstance(error, exc.ProgrammingError | exc.DataError):
         return SourceInvalid(f"{where} does not have what the options name ({text}); correct the options")
-    return SourceUnavailable(f"{where} cannot be read just now ({text}); the next run tries again")
+    return SourceUnavailable(f"{where} cannot be used just now ({text}); the next run tries again")
 
 
 def _safe(error: BaseException, password: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -13,13 +14,16 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    DateTime,
     Engine,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
+    String,
     Table,
     UniqueConstraint,
     insert,
+    literal,
     select,
     update,
 )
@@ -41,6 +45,8 @@ class SqlWriter:
     key: ColumnElement[Any]
     log_name: str | None
     where: str
+    zone: tzinfo
+    """Of times that are stored without one."""
     log_columns: Mapping[str, str] = field(default_factory=dict)
     """Our names of the log's columns to the table's own, where those differ."""
 
@@ -55,7 +61,7 @@ class SqlWriter:
             "message_id": message.id,
             "record_id": key,
             "direction": message.direction,
-            "sent_at": message.at.isoformat() if _keeps_text(log["sent_at"]) else message.at,
+            "sent_at": self._moment(log["sent_at"], message.at),
             "text": message.text.replace("\x00", ""),
             "media": json.dumps(list(message.media)),
             "from_number": message.from_number,
@@ -88,6 +94,12 @@ class SqlWriter:
         with self.engine.begin() as connection:
             if connection.execute(statement).rowcount == 0:
                 raise self._gone(external_id)
+
+    def _moment(self, column: Column[Any], at: datetime) -> Any:
+        """A time as the column keeps it: with its zone, or without in the zone that the options name, or as text."""
+        if not isinstance(column.type, DateTime):
+            return literal(at.isoformat(), String())  # SQLite has no TIMESTAMPTZ, and keeps text in it, too
+        return at if column.type.timezone else at.astimezone(self.zone).replace(tzinfo=None)
 
     def _is_logged(self, connection: Connection, message_id: str) -> bool:
         column = self._log["message_id"]
@@ -130,13 +142,6 @@ class SqlWriter:
 def _is_integer(column: ColumnElement[Any]) -> bool:
     try:
         return column.type.python_type is int
-    except NotImplementedError:
-        return False
-
-
-def _keeps_text(column: ColumnElement[Any]) -> bool:
-    try:
-        return column.type.python_type is str
     except NotImplementedError:
         return False
 

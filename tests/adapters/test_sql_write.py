@@ -74,6 +74,25 @@ def test_a_text_is_logged_once(crm: Crm, words: str) -> None:
     assert crm.run("SELECT count(*) FROM texts_w") == [(2,)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "sqlite", "postgres"),
+    [
+        ("TEXT", "2026-03-01T10:00:00+00:00", "2026-03-01T10:00:00+00:00"),
+        ("TIMESTAMP", "2026-03-01 05:00:00.000000", datetime(2026, 3, 1, 5)),  # noqa: DTZ001 - the column has no zone
+        ("TIMESTAMPTZ", "2026-03-01T10:00:00+00:00", AT),
+    ],
+)
+def test_a_time_is_written_as_the_column_keeps_it(crm: Crm, kind: str, sqlite: Any, postgres: Any) -> None:
+    crm.run("DROP TABLE texts_w")
+    crm.run(
+        f"CREATE TABLE texts_w (message_id TEXT PRIMARY KEY, record_id INTEGER, direction TEXT, sent_at {kind},"
+        " text TEXT, media TEXT, from_number TEXT, to_number TEXT)"
+    )
+    crm.adapter(timezone="America/New_York").log_message("1", message())
+    stored = sqlite if crm.url.startswith("sqlite") else postgres
+    assert crm.run("SELECT sent_at FROM texts_w") == [(stored,)]
+
+
 @pytest.mark.parametrize(("field", "yes", "no"), [("dnt", "yes", "no"), ("stop", 1, 0), ("No_SMS", True, False)])
 def test_an_opt_out_is_written_as_the_column_has_it(crm: Crm, field: str, yes: Any, no: Any) -> None:
     adapter = crm.adapter()
