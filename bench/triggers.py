@@ -1,16 +1,20 @@
 """Trigger events replayed twice in random order by two workers that are killed: each occurrence texts at most once.
 
-    python bench/triggers.py [--events 100000] [--kills 20] [--postgres URL] [--seed N]
+    python bench/triggers.py [--events 100000] [--sends N] [--kills 20] [--postgres URL] [--seed N]
 
 Every event is a new version of a CRM record that a trigger watches. Two processes insert the texts of random pages of
-events, as a sync does, each page in one transaction; both are killed with -9 again and again, and begin anew with all
-that is not done. In the end every occurrence must be in the outbox exactly once, and then be sent exactly once.
-Exits 1 otherwise.
+events, as a sync does, each page in one transaction, and then all of them once more in another order. Then two
+processes send what is in the outbox to a sandbox. All of them are killed with -9 again and again, and begin anew.
+
+In the end every occurrence must be in the outbox once, and the sandbox must have no text twice; a text that it has or
+has not because a worker was killed in mid-request must be known as accepted or unknown. Exits 1 otherwise. ``--sends``:
+how many of the texts are sent (all of them), the rest is left in the outbox.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
 import random
@@ -18,49 +22,59 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sqlalchemy import func, select
+import structlog
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy import insert as plain_insert
 from sqlmodel import SQLModel
 
-from config.models import Settings, Trigger
+from config.models import Account, Settings, Store, Trigger
 from config.policy import Policy
+from tests.faults.crowd import number
 from tests.faults.servers import own_schema
-from worker.messages.outbox import insert_intents
+from worker.messages.delivery import deliver_due
+from worker.messages.outbox import insert_intents, settle_batch
 from worker.messages.triggers import RecordEvent, TextIntent, compile_rules, evaluate
+from worker.runtime import Runtime
 from worker.store.db import open_engine, reading, writing
-from worker.store.models import utcnow
-from worker.store.tables import message
+from worker.store.models import MessageState, utcnow
+from worker.store.tables import contact, contact_mapping, message
+from worker.virtualtext.sandbox import Sandbox
 
 PAGE = 100
+FROM = "+12025550100"
 VERSIONS = 5
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-SETTINGS = Settings(
-    triggers={
-        "ready": Trigger(connections="crm", on="changed", field="status", message="Your order {{ order }} is ready."),  # type: ignore[arg-type]
-    }
-)
-POLICY = Policy(quiet_hours="none")
+TRIGGERS = {
+    "stage": Trigger(
+        connections="crm", on="changed", field="stage", message="Order {{ order }} is at stage {{ stage }}."
+    ),  # type: ignore[arg-type]
+}
+RULES = compile_rules(Settings(triggers=TRIGGERS))["crm"]
+POLICY = Policy(quiet_hours="none", expires_after=timedelta(days=7))
 
 
-def event(number: int) -> RecordEvent:
+def event(index: int) -> RecordEvent:
     """The n-th event: one of five versions of a record."""
-    record, version = divmod(number, VERSIONS)
-    old, new = ({"order": str(record), "status": str(one)} for one in (version, version + 1))
-    return RecordEvent("crm", str(record), None, f"+1415{record:07d}", "Ada", "", "changed", old, new, version + 2, AT)
+    record, version = divmod(index, VERSIONS)
+    old, new = ({"order": str(record), "stage": str(one)} for one in (version, version + 1))
+    return RecordEvent("crm", str(record), None, number(record), "Ada", "", "changed", old, new, version + 2, AT)
 
 
 def intents(numbers: list[int]) -> list[TextIntent]:
     """The texts of these events."""
-    rules = compile_rules(SETTINGS)["crm"]
-    return [intent for number in numbers for intent in evaluate(rules, event(number))]
+    return [intent for index in numbers for intent in evaluate(RULES, event(index))]
 
 
-def work(url: str, numbers: list[int], seed: int) -> None:
+def insert(url: str, numbers: list[int], seed: int) -> None:
     """Insert all events in random order, a page a transaction, then all of them once more."""
     engine, rng = open_engine(url), random.Random(seed)
     for _ in range(2):
@@ -70,7 +84,7 @@ def work(url: str, numbers: list[int], seed: int) -> None:
                 insert_intents(
                     connection,
                     "main",
-                    "+14155550100",
+                    FROM,
                     f"run-{seed}",
                     intents(numbers[start : start + PAGE]),
                     POLICY,
@@ -78,9 +92,28 @@ def work(url: str, numbers: list[int], seed: int) -> None:
                 )
 
 
+def send(settings: Settings) -> None:
+    """Send until every text has ended one way or the other."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    runtime = Runtime(settings)
+    while ended(runtime.settings.database_url()) is None:
+        deliver_due(runtime)
+        time.sleep(0.5)
+
+
+def ended(url: str) -> Counter[str] | None:
+    """How many texts that are due ended in which state; None while some have not."""
+    with reading(open_engine(url)) as connection:
+        due = select(message.c.state, func.count()).where(message.c.due_at <= utcnow())
+        rows = connection.execute(due.group_by(message.c.state))
+        states = Counter(dict(map(tuple, rows)))
+    return None if states.keys() & {MessageState.QUEUED, MessageState.DISPATCHING} else states
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--sends", type=int, help="how many of the texts are sent (default: all)")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
@@ -92,51 +125,124 @@ def main() -> int:
             if options.postgres
             else f"sqlite:///{folder}/store.sqlite3"
         )
-        return run(url, options.events, options.kills, options.seed)
+        return run(url, options.events, options.sends or options.events, options.kills, options.seed)
 
 
-def run(url: str, events: int, kills: int, seed: int) -> int:
-    engine = open_engine(url)
+def run(url: str, events: int, sends: int, kills: int, seed: int) -> int:
+    engine, rng = open_engine(url), random.Random(seed)
     SQLModel.metadata.create_all(engine)
     print(f"{events:,} events, each twice in random order, two workers, {kills} kills, seed {seed}", flush=True)
-    began, killed = time.monotonic(), _insert(url, events, kills, seed)
+    with writing(engine) as connection:
+        _records(connection, -(-events // VERSIONS))
+    numbers, began, first = list(range(events)), time.monotonic(), kills - kills // 2
+    pause = max(1.5, events / 100_000 * 3)
+    moments = list(accumulate(rng.uniform(0.5, 1.5) * pause for _ in range(first)))
+    killed = _killed(
+        insert,
+        lambda started: (url, numbers, seed + started),
+        lambda killed: time.monotonic() > began + moments[killed],
+        first,
+        rng,
+    )
     with reading(engine) as connection:
         rows = connection.scalar(select(func.count()).select_from(message)) or 0
         occurrences = connection.scalar(select(func.count(message.c.idempotency_key.distinct()))) or 0
-    right = rows == occurrences == events
-    for what, figure in (
-        ("workers killed with -9", killed),
-        ("texts in the outbox", rows),
-        ("occurrences among them", occurrences),
-        ("seconds", round(time.monotonic() - began)),
-    ):
-        print(f"  {what:<26} {figure:,}")
-    print("  each occurrence once" if right else "  BROKEN: an occurrence is missing or doubled")
+    _show({"workers killed": killed, "texts in the outbox": rows, "occurrences": occurrences}, began)
+    with Sandbox() as sandbox:
+        began = time.monotonic()
+        settings = _settings(url, sandbox)
+        for batch in {f"run-{seed + started}" for started in range(killed + 2)}:
+            with writing(engine) as connection:
+                settle_batch(connection, batch, events, utcnow(), POLICY)
+        with writing(engine) as connection:
+            rest = select(message.c.id).order_by(message.c.payload_hash).offset(sends)
+            connection.execute(
+                update(message).where(message.c.id.in_(rest)).values(due_at=datetime(2100, 1, 1, tzinfo=UTC))
+            )
+        killed = _killed(
+            send,
+            lambda _: (settings,),
+            lambda killed: len(sandbox.state.messages) > (killed + rng.random()) * sends / (kills // 2 + 1),
+            kills // 2,
+            rng,
+        )
+        sent = Counter((one.to, one.text) for one in sandbox.messages("sent_by_platform"))
+    states, twice = ended(url) or Counter(), sum(1 for times in sent.values() if times > 1)
+    accepted, unknown = states[MessageState.ACCEPTED], states[MessageState.UNKNOWN]
+    figures = {"workers killed": killed, "texts in the sandbox": len(sent), "texted twice": twice}
+    _show(figures | {"known as accepted": accepted, "known as unknown": unknown}, began)
+    right = rows == occurrences == events and accepted + unknown == sends
+    right = right and not twice and accepted <= len(sent) <= sends
+    print("  each occurrence once" if right else f"  BROKEN: {dict(states)}")
     return 0 if right else 1
 
 
-def _insert(url: str, events: int, kills: int, seed: int) -> int:
-    """Two workers until both have ended by themselves; returns how many were killed."""
-    rng, context, killed = random.Random(seed), multiprocessing.get_context("spawn"), 0
-    numbers = list(range(events))
-    workers = [context.Process(target=work, args=(url, numbers, seed + index)) for index in range(2)]
-    for worker in workers:
+def _settings(url: str, sandbox: Sandbox) -> Settings:
+    account = Account(
+        uid="sandbox",
+        token="sandbox-token",
+        from_number=FROM,
+        api_url=sandbox.api_url,
+        create_url=sandbox.create_url,
+        connect_timeout=2,
+        read_timeout=5,
+        concurrency=8,
+    )
+    return Settings(accounts={"main": account}, triggers=TRIGGERS, policy=POLICY, store=Store(url=url))
+
+
+def _killed(
+    target: Callable[..., None],
+    arguments: Callable[[int], tuple[object, ...]],
+    due: Callable[[int], bool],
+    kills: int,
+    rng: random.Random,
+) -> int:
+    """Two workers until both have ended by themselves; returns how many were killed.
+
+    ``due`` says, with the number of those killed so far, whether it is time for the next.
+    """
+    context, killed = multiprocessing.get_context("spawn"), 0
+
+    def start(number: int) -> multiprocessing.process.BaseProcess:
+        worker = context.Process(target=target, args=arguments(number))
         worker.start()
-    pause = max(1.5, events / 100_000 * 3)
-    while any(worker.is_alive() for worker in workers):
-        deadline = time.monotonic() + rng.uniform(pause * 0.5, pause * 1.5)
-        while time.monotonic() < deadline and any(worker.is_alive() for worker in workers):
-            time.sleep(0.05)
-        alive = [index for index, worker in enumerate(workers) if worker.is_alive()]
-        if killed < kills and alive:
+        return worker
+
+    workers = [start(0), start(1)]
+    while alive := [index for index, worker in enumerate(workers) if worker.is_alive()]:
+        time.sleep(0.02)
+        if killed < kills and due(killed):
             index = rng.choice(alive)
             os.kill(workers[index].pid or 0, signal.SIGKILL)
             workers[index].join()
+            workers[index] = start(killed + 2)
             killed += 1
-            workers[index] = context.Process(target=work, args=(url, numbers, seed + 100 + killed))
-            workers[index].start()
     assert all(worker.exitcode == 0 for worker in workers), [worker.exitcode for worker in workers]
     return killed
+
+
+def _records(connection: Connection, count: int) -> None:
+    """The CRM records that the events are about, as a sync has stored them."""
+    now = utcnow()
+    known = {"account": "main", "full_name": "Ada", "email": "", "wanted_hash": b"1", "push_state": "synced"}
+    contacts = [known | {"phone": number(record), "created_at": now} for record in range(count)]
+    connection.execute(plain_insert(contact), contacts)
+    ids = dict(map(tuple, connection.execute(select(contact.c.phone, contact.c.id))))
+    same = {"connection": "crm", "record_hash": b"1", "properties": "{}", "revision": 1, "full_name": "", "email": ""}
+    connection.execute(
+        plain_insert(contact_mapping),
+        [
+            same
+            | {"external_id": str(record), "contact_id": ids[number(record)], "first_seen_at": now, "changed_at": now}
+            for record in range(count)
+        ],
+    )
+
+
+def _show(figures: dict[str, int], began: float) -> None:
+    for what, figure in (figures | {"seconds": round(time.monotonic() - began)}).items():
+        print(f"  {what:<26} {figure:,}", flush=True)
 
 
 if __name__ == "__main__":

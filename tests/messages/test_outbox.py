@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -151,6 +152,19 @@ def intent(index: int, **changes: Any) -> TextIntent:
 def sync_page(box: Outbox, *intents: TextIntent, batch: str = "b1") -> int:
     with writing(box.engine) as connection:
         return insert_intents(connection, "main", "+14155550100", batch, list(intents), Policy(), utcnow())
+
+
+def test_two_that_replay_the_same_page_do_not_wait_in_a_circle(box: Outbox) -> None:
+    start = threading.Barrier(2)
+
+    def replay(page: list[TextIntent]) -> int:
+        start.wait()
+        return sync_page(box, *page)
+
+    with ThreadPoolExecutor(2) as pool:
+        for first in range(0, 600, 200):
+            page = [intent(index) for index in range(first, first + 200)]
+            assert sum(pool.map(replay, (page, page[::-1]))) == 200
 
 
 def settle(box: Outbox, limit: int = 25, batch: str = "b1") -> tuple[int, int, int]:

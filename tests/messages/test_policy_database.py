@@ -13,7 +13,17 @@ from sqlalchemy import insert, select
 from config.models import Connection, Policy, Trigger
 from tests.messages.conftest import Outbox, crm_record_of, number
 from worker.messages import decisions
-from worker.messages.decisions import approve, end_review, opt_out_number, reconsider, retry, settle_review
+from worker.messages.decisions import (
+    WrongState,
+    approve,
+    cancel,
+    end_review,
+    opt_out_number,
+    reconsider,
+    resolve,
+    retry,
+    settle_review,
+)
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import opted_out
 from worker.messages.outbox import insert_intents, settle_batch
@@ -189,6 +199,49 @@ def test_an_approved_text_is_not_held_again(box: Outbox) -> None:
     assert approve(box.runtime, batch_id="b1", actor="ann") == 4
     assert deliver_due(box.runtime).accepted == 5
     assert not [state for state in box.states().values() if state is MessageState.HELD]
+
+
+# Two people.
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "choices"),
+    [
+        (MessageState.UNKNOWN, "timeout: lost", {"ann": MessageState.CONFIRMED, "bob": MessageState.QUEUED}),
+        (MessageState.HELD, "approval: many", {"ann": MessageState.QUEUED, "bob": MessageState.CANCELLED}),
+    ],
+)
+def test_of_two_people_who_decide_at_once_one_does(
+    box: Outbox, state: MessageState, reason: str, choices: dict[str, MessageState]
+) -> None:
+    ids = [box.send(number(index)) for index in range(12)]
+    box.change(state=state, reason=reason)
+    start, refusals = threading.Barrier(2), []
+
+    def decide(actor: str) -> None:
+        start.wait()
+        for one in ids if actor == "ann" else reversed(ids):
+            if state is MessageState.HELD:
+                (approve if actor == "ann" else cancel)(box.runtime, message_ids=[one], actor=actor)
+                continue
+            try:
+                resolve(box.runtime, one, "sent" if actor == "ann" else "resend", actor)
+            except WrongState as error:
+                refusals.append(str(error))
+
+    threads = [threading.Thread(target=decide, args=(actor,)) for actor in choices]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one in ids:
+        decided = [actor for actor, _ in actors(box, one)[1:]]
+        # What Ann approved waits in the queue, where Bob may still cancel it.
+        assert decided in (["ann"], ["bob"], *([["ann", "bob"]] if state is MessageState.HELD else []))
+        assert box.state(one) is choices[decided[-1]]
+    if state is MessageState.UNKNOWN:
+        assert len(refusals) == len(ids)
+        assert not any(f"is {MessageState.UNKNOWN};" in words for words in refusals), "it says what it is by now"
 
 
 # A person who may have asked to be left alone.

@@ -148,7 +148,9 @@ def insert_intents(
         return 0
     refused = opted_out(connection, {intent.phone for intent in intents})
     rows = [_intent_row(account, from_number, batch_id, intent, policy, refused, now) for intent in intents]
-    connection.execute(insert(connection, message).on_conflict_do_nothing(), rows)
+    # In one order, so that two that insert the same ones wait instead of dead-locking.
+    in_order = sorted(rows, key=lambda row: row["idempotency_key"])
+    connection.execute(insert(connection, message).on_conflict_do_nothing(), in_order)
     mine = {row["id"]: row for row in rows}
     stored = select(message.c.id).where(any_of(connection, message.c.id, mine))
     new = [mine[found] for found in connection.execute(stored).scalars()]
