@@ -1,16 +1,20 @@
 """What a push costs end to end: Celery task, claims in the store, requests, results written back.
 
-    python bench/push.py [--contacts 10000] [--latency-ms 0 50] [--concurrency 16 100] [--processes 1 2]
+    python bench/push.py [--contacts 10000] [--latency-ms 0 5 50] [--concurrency 16 32 100] [--rounds 3]
                          [--broker redis://127.0.0.1:6379/7] [--store postgresql+psycopg://...]
 
-The reference, in the same run, is the product's own client alone in a bare loop with as many threads: the same requests
-to the same server, and nothing else. Ratios count; absolute figures move with the machine's mood.
+The reference, in turn with it, is the product's own client alone in a bare loop with as many threads: the same requests
+to the same server, and nothing else. Two worker processes are compared with one. Each process has a core of its own,
+the bare loop too. Ratios count; absolute figures move with the machine's mood. With ``--store`` the work is done in a
+schema that is gone afterwards; the broker's database is emptied before and after.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +22,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 from sqlalchemy import Engine, func, select, update  # noqa: E402
 
 from bench.client import fake_server  # noqa: E402
+from bench.results import Goal, Results, parser, results  # noqa: E402
 from bench.sync import make_csv  # noqa: E402
 from worker.runtime import Runtime, open_runtime  # noqa: E402
 from worker.store.db import reading, writing  # noqa: E402
@@ -35,6 +41,9 @@ from worker.store.models import PushState, utcnow  # noqa: E402
 from worker.store.tables import contact  # noqa: E402
 from worker.virtualtext.client import VirtualTextClient  # noqa: E402
 from worker.virtualtext.outcomes import ContactBody, Endpoint  # noqa: E402
+
+GOALS = {0.0: Goal(0.6), 50.0: Goal(0.8)}
+HINT_SECONDS = 0.5
 
 
 def bare_loop(base: str, contacts: int, concurrency: int) -> float:
@@ -84,6 +93,7 @@ options = {{ path = "people.csv", settle_seconds = 0 }}
         encoding="utf-8",
     )
     os.environ |= {"VTSYNC_CONFIG": str(folder / "vtsync.toml"), "BENCH_TOKEN": "token", "VTSYNC_LOG_LEVEL": "error"}
+    os.chdir(folder)
     runtime = open_runtime()
     migrate(runtime.engine)
     from worker.sync.engine import sync_connection
@@ -95,17 +105,14 @@ options = {{ path = "people.csv", settle_seconds = 0 }}
 
 @contextmanager
 def workers(folder: Path, processes: int) -> Iterator[None]:
-    """Worker processes, each pinned to a core of its own where there is more than one."""
+    """Worker processes, each on a core of its own as far as there are so many."""
     cores = sorted(os.sched_getaffinity(0))
     started = []
     for index in range(processes):
         log = (folder / f"worker-{index}.log").open("wb")
-        command = [sys.executable, "-m", "worker.cli", "worker"]
-        if processes > 1:
-            command = ["taskset", "-c", str(cores[index % len(cores)]), *command]
-        started.append(
-            subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)})
-        )
+        command = ["taskset", "-c", str(cores[index % len(cores)]), sys.executable, "-m", "worker.cli", "worker"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        started.append(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment))
     try:
         yield
     finally:
@@ -115,48 +122,90 @@ def workers(folder: Path, processes: int) -> Iterator[None]:
             process.wait()
 
 
+def on_one_core(base: str, contacts: int, concurrency: int) -> float:
+    """The bare loop in a process of its own, placed as a worker is."""
+    core = {min(os.sched_getaffinity(0))}
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.sched_setaffinity, (0, core)) as process:
+        return process.submit(bare_loop, base, contacts, concurrency).result()
+
+
 def counts(engine: Engine) -> dict[str, int]:
     with reading(engine) as db:
         return dict(db.execute(select(contact.c.push_state, func.count()).group_by(contact.c.push_state)).all())
 
 
-def push(runtime: Runtime, contacts: int, processes: int) -> float:
+def push(runtime: Runtime, contacts: int) -> float:
     """Creates a second through running workers, from the hint to the last result in the store."""
     from worker.hints import hint
 
     with writing(runtime.engine) as db:  # due again, as if they had never been pushed
         again = {"push_state": PushState.DUE, "pushed_hash": None, "virtualtext_id": None, "next_attempt_at": utcnow()}
         db.execute(update(contact).values(**again))
-    began = time.perf_counter()
-    for _ in range(processes):
-        hint("vtsync.push_contacts", "main")
+    began, hinted = time.perf_counter(), 0.0
     while (done := counts(runtime.engine)).get(PushState.SYNCED, 0) < contacts:
         assert time.perf_counter() - began < 600, done
+        if time.perf_counter() - hinted > HINT_SECONDS:  # as a running sync does, so that every process hears of it
+            hint("vtsync.push_contacts", "main")
+            hinted = time.perf_counter()
         time.sleep(0.02)
     return contacts / (time.perf_counter() - began)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--contacts", type=int, default=10_000)
-    parser.add_argument("--latency-ms", type=float, nargs="+", default=[0, 50])
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[16, 100], help="one for each latency")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--broker")
-    parser.add_argument("--store", help="an empty PostgreSQL database (default: a new SQLite file)")
-    options = parser.parse_args()
-    for latency, concurrency in zip(options.latency_ms, options.concurrency, strict=True):
-        with tempfile.TemporaryDirectory(prefix="vtsync-bench-") as name, fake_server(latency) as base:
-            folder = Path(name)
-            runtime = configure(folder, base, options.contacts, concurrency, options)
-            print(f"{options.contacts:,} creates, {latency:g} ms, {concurrency} in flight a process", flush=True)
-            bare = bare_loop(base, options.contacts, concurrency)
-            print(f"  {'client alone':24} {bare:8,.0f}/s")
-            for processes in options.processes:
+def measure(latency: float, concurrency: int, options: argparse.Namespace) -> list[tuple[float, float, float]]:
+    """(client alone, one worker process, two) of each round, in contacts a second."""
+    with tempfile.TemporaryDirectory(prefix="vtsync-bench-") as name, fake_server(latency) as base:
+        folder, contacts = Path(name), options.contacts
+        runtime = configure(folder, base, contacts, concurrency, options)
+        found = []
+        for _ in range(options.rounds):
+            rates = [on_one_core(base, contacts, concurrency)]
+            for processes in (1, 2):
                 with workers(folder, processes):
-                    push(runtime, options.contacts, processes)  # warms up: processes, connections, caches
-                    rate = push(runtime, options.contacts, processes)
-                print(f"  {f'{processes} worker process(es)':24} {rate:8,.0f}/s   {rate / bare:.2f} of it", flush=True)
+                    push(runtime, contacts)  # warms up: processes, connections, caches
+                    rates.append(push(runtime, contacts))
+            found.append((rates[0], rates[1], rates[2]))
+        os.chdir(ROOT)
+        return found
+
+
+def show(latency: float, rounds: list[tuple[float, float, float]], found: Results) -> None:
+    bare, one, two = (statistics.median(sides) for sides in zip(*rounds, strict=True))
+    ratio = statistics.median(one / bare for bare, one, _ in rounds)
+    found.add(
+        f"{latency:g} ms: one worker against the client", ratio, "", GOALS.get(latency), f"{one:,.0f} / {bare:,.0f}"
+    )
+    twice = statistics.median(two / one for _, one, two in rounds)
+    goal = Goal(1.8) if latency == 50 else None
+    found.add(f"{latency:g} ms: two workers against one", twice, "", goal, f"{two:,.0f} / {one:,.0f} contacts/s")
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--contacts", type=int, default=10_000)
+    made.add_argument("--latency-ms", type=float, nargs="+", default=[0, 5, 50])
+    made.add_argument("--concurrency", type=int, nargs="+", default=[16, 32, 100], help="one for each latency")
+    made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--broker", help="redis://... or amqp://... (default: files)")
+    made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
+    options = made.parse_args()
+    store = "PostgreSQL" if options.store else "SQLite"
+    broker = (options.broker or "files").split(":", 1)[0]
+    with results(f"Push of {options.contacts:,} contacts, broker {broker}, store {store}", options) as found:
+        for latency, concurrency in zip(options.latency_ms, options.concurrency, strict=True):
+            show(latency, alone(latency, concurrency, options), found)
+
+
+def alone(latency: float, concurrency: int, options: argparse.Namespace) -> list[tuple[float, float, float]]:
+    """In a process of its own, since a process works with one configuration; on engines that are empty."""
+    from tests.faults.servers import empty_redis, own_schema
+
+    with ExitStack() as stack:
+        given = argparse.Namespace(**vars(options))
+        given.store = stack.enter_context(own_schema(given.store)) if given.store else None
+        if (given.broker or "").startswith("redis"):
+            stack.enter_context(empty_redis(given.broker))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            return process.submit(measure, latency, concurrency, given).result()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ from worker.sync.remote_list import Listing, is_unavailable, link, read_list
 from worker.virtualtext.client import VirtualTextClient
 from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
 
-BATCH = 500
+BATCH, LONGEST_BATCH = 500, 2000
+ROUNDS = 20
+"""Of a batch: before and after it no request is on its way, which must not be felt where many are made at once."""
 ID_LOST = "virtualtext_id_lost"
 DEFAULT_PAUSE_SECONDS = 30.0
 UNREACHABLE_PAUSE_SECONDS = 10.0
@@ -177,7 +179,7 @@ class _Batch:
         with writing(self.runtime.engine) as db:
             # Where lost creates cannot be looked up, a crash must leave as few of them as can be.
             few = self.runtime.settings.accounts[self.account].concurrency
-            most = few if is_unavailable(db, self.account) else BATCH
+            most = few if is_unavailable(db, self.account) else batch_size(few)
             limit = 1 if self.permit.probe else most
             seconds = self.runtime.lease_seconds(self.account)
             self.began = utcnow()
@@ -307,6 +309,11 @@ def pause_seconds(outcome: Outcome[RemoteContact]) -> float:
     if outcome.retry_after is not None:
         return outcome.retry_after
     return UNREACHABLE_PAUSE_SECONDS if outcome.cause is Cause.UNREACHABLE else DEFAULT_PAUSE_SECONDS
+
+
+def batch_size(concurrency: int) -> int:
+    """How many contacts are claimed at once."""
+    return min(max(BATCH, ROUNDS * concurrency), LONGEST_BATCH)
 
 
 def back_off(attempt: int) -> timedelta:
