@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -201,6 +202,18 @@ def test_the_list_brings_what_events_did_not(inbox: CarrierInbox, carrier: Carri
     assert sorted(row.carrier_message_id for row in inbox.rows(message)) == ["SM1", "SM2", "SM5"]
     assert poll_due(inbox.runtime, now + timedelta(minutes=9)) is False, "not due yet"
     assert poll_due(inbox.runtime, now + timedelta(minutes=11)) is False, "everything is known"
+
+
+def test_a_text_of_ours_in_the_list_is_looked_at_once(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    send = inbox.send(TO, "Hi from elsewhere")
+    deliver_due(inbox.runtime)
+    now = utcnow()
+    row = resource(date_sent=format_datetime(now))
+    carrier.answer = lambda path: (200, {"batches": []} if path.startswith("/xms") else {"messages": [row]})
+    assert poll_due(inbox.runtime, now) is True
+    assert inbox.process() == Report(ignored=1)
+    assert inbox.events()[0].message_id == send
+    assert poll_due(inbox.runtime, now + timedelta(minutes=11)) is False
 
 
 def test_a_list_that_cannot_be_read_is_read_from_the_same_place_again(

@@ -51,6 +51,10 @@ def test_bodies(body: bytes, kind: str, read: Any) -> None:
         (b"AccessToken=hush&a=1", ""),
         (b"access_token: hush", ""),
         (b'{"password": "hush", bad}', ""),
+        (
+            b'--b\r\nContent-Disposition: form-data; name="AccessToken"\r\n\r\nhush\r\n--b--',
+            "multipart/form-data; boundary=b",
+        ),
     ],
 )
 def test_no_credential_is_kept(body: bytes, kind: str) -> None:

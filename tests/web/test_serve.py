@@ -12,8 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
 
 from tests.fleet import Fleet, fleet, until
+from tests.web.conftest import runtime_over
+from worker.store.db import writing
+from worker.store.models import utcnow
+from worker.web.keys import SCOPES, create_key, revoke_key
+from worker.web.serve import Unprotected, check_exposure
 
 
 def secret_in(folder: Path, secret: str = "a-secret-of-at-least-24-characters") -> str:
@@ -100,6 +107,42 @@ def test_a_relay_event_over_real_http_is_worked_off(made: Fleet, port: int) -> N
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert [one["phone"] for one in made.json("opt-outs")] == ["+14155552671"]
+
+
+def may_listen(engine: Engine, host: str, secret: str | None = None, public_url: str | None = None) -> bool:
+    runtime = runtime_over(engine, public_url=public_url)
+    accounts = {
+        name: one.model_copy(update={"relay_secret": SecretStr(secret) if secret else None})
+        for name, one in runtime.settings.accounts.items()
+    }
+    runtime.settings = runtime.settings.model_copy(update={"accounts": accounts})
+    try:
+        check_exposure(runtime, host)
+    except Unprotected:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "texts.example.com", ""])
+def test_beyond_this_machine_it_needs_a_credential_that_works(engine: Engine, host: str) -> None:
+    assert not may_listen(engine, host)
+    assert not may_listen(engine, host, secret="short")
+    assert may_listen(engine, host, secret="s" * 24)
+    with writing(engine) as connection:
+        key = create_key(connection, "shop", SCOPES, [], created_by="test", now=utcnow())
+    assert may_listen(engine, host)
+    with writing(engine) as connection:
+        revoke_key(connection, key.split("_")[1], utcnow())
+    assert not may_listen(engine, host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_on_this_machine_it_needs_none_but_a_strong_secret_behind_a_proxy(engine: Engine, host: str) -> None:
+    assert may_listen(engine, host)
+    assert may_listen(engine, host, secret="short", public_url="http://127.0.0.1:8080")
+    assert not may_listen(engine, host, secret="short", public_url="https://texts.example.com")
+    assert may_listen(engine, host, secret="s" * 24, public_url="https://texts.example.com")
+    assert may_listen(engine, host, public_url="https://texts.example.com")
 
 
 def refused(made: Fleet, *options: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,7 @@ from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import new_lease_owner, writing
 from worker.store.models import MessageKind, utcnow
-from worker.store.tables import carrier_state, message
+from worker.store.tables import carrier_state, inbox_event, message
 
 OVERLAP = timedelta(hours=24)
 """Twilio's list lags behind by hours; what was read before is told by its id."""
@@ -88,7 +88,7 @@ def _portions(texts: Iterator[CarrierText]) -> Iterator[list[CarrierText]]:
 
 
 def _keep(connection: Connection, name: str, config: Carrier, texts: list[CarrierText]) -> int:
-    """Put what is not recorded yet into the inbox."""
+    """Put into the inbox what is not recorded yet, and was not put there by an earlier look at the list."""
     sent = {
         f"{config.carrier}:{text.id}": text for text in texts if text.status == "sent" and (text.text or text.media)
     }
@@ -101,8 +101,19 @@ def _keep(connection: Connection, name: str, config: Carrier, texts: list[Carrie
     ).scalars()
     for key in known:
         sent.pop(key, None)
-    now = utcnow()
-    events = [Incoming("carrier", name, orjson.dumps(as_payload(text)).decode(), now) for text in sent.values()]
+    now, e = utcnow(), inbox_event.c
+    payloads = [orjson.dumps(as_payload(text)).decode() for text in sent.values()]
+    looked_at = set(
+        connection.execute(
+            select(e.payload).where(
+                e.source == "carrier",
+                e.name == name,
+                e.received_at > now - 2 * OVERLAP,
+                sql.any_of(connection, e.payload, payloads),
+            )
+        ).scalars()
+    )
+    events = [Incoming("carrier", name, payload, now) for payload in payloads if payload not in looked_at]
     store(connection, events)
     return len(events)
 

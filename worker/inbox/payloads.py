@@ -22,8 +22,9 @@ MOST_FIELDS = 200
 _NAMED = r"(?:token|secret|passw(?:or)?d|authori[sz]ation|credential|api_?-?key|access_?-?key|bearer)"
 _SECRET_KEY = re.compile(_NAMED)
 _SECRET_IN_TEXT = re.compile(
-    # "AccessToken": "...", AccessToken=..., also with the quotes escaped, also where the text ends in the middle.
-    rf"""({_NAMED}[\w-]{{0,40}}\\?["']?\s{{0,9}}[:=]\s{{0,9}})(?:\\?"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s&,;"'}}]+)""",
+    # "AccessToken": "...", AccessToken=..., also with the quotes escaped, also where the text ends in the middle; and a
+    # part of a multipart form.
+    rf"""({_NAMED}[\w-]{{0,40}}\\?["']?(?:\s{{0,9}}[:=]\s{{0,9}}|\r?\n\r?\n))(?:\\?"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s&,;"'}}]+)""",
     re.IGNORECASE,
 )
 
@@ -48,7 +49,7 @@ def _read(body: bytes, content_type: str) -> Any:
         return json.loads(text, strict=False, parse_int=_integer, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         pass
-    if "form" in content_type:
+    if "urlencoded" in content_type:
         try:
             return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)) or _kept(text)
         except ValueError:

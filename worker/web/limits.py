@@ -32,7 +32,7 @@ class Limits:
             return
         send = _with_headers(send)
         try:
-            body = await asyncio.wait_for(self._body(scope, receive), self._seconds)
+            body = await asyncio.wait_for(self._body(receive), self._seconds)
         except TimeoutError:
             words = f"the body did not arrive within {self._seconds:g} seconds (web.body_timeout)"
             problem = Problem(408, "request_timeout", words, headers={"Connection": "close"})
@@ -43,10 +43,7 @@ class Limits:
             if body is not None:  # None: the caller has gone
                 await self._app(scope, _replay(body, receive), send)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        declared = dict(scope["headers"]).get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self._max_body:
-            raise self._too_large()
+    async def _body(self, receive: Receive) -> bytes | None:
         pieces: list[bytes] = []
         size = 0
         while True:

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
@@ -25,10 +26,14 @@ class Unprotected(Exception):
 
 
 def check_exposure(runtime: Runtime, host: str) -> None:
-    """Raise Unprotected unless ``host`` is this machine's own or something asks callers for a credential."""
-    if _is_loopback(host):
-        return
+    """Raise Unprotected unless ``host`` is this machine's own or something asks callers for a credential.
+
+    Behind a proxy the Relay's secret is what the world may guess at, wherever this listens.
+    """
     settings = runtime.settings
+    public = urlsplit(settings.web.public_url or "").hostname
+    if _is_loopback(host) and (public is None or _is_loopback(public)):
+        return
     weak = [
         name
         for name, account in settings.accounts.items()
@@ -39,6 +44,8 @@ def check_exposure(runtime: Runtime, host: str) -> None:
             f"accounts.{weak[0]}.relay_secret has fewer than {WEAKEST_SECRET} characters; make a longer one, such as"
             " `openssl rand -hex 24` prints, and register it again with `vtsync relay register`"
         )
+    if _is_loopback(host):
+        return
     relays = any(account.relay_secret is not None for account in settings.accounts.values())
     if not (relays or settings.carriers or _has_key(runtime)):
         raise Unprotected(
