@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from config.models import Policy, Trigger
+from config.models import Policy, PropertyRule, Trigger
 from crm_adapters.base import ContactChange, UnreadableRecord
 from tests.fakes import ListSource, numbers
 from tests.sync.conftest import World
@@ -46,6 +46,34 @@ def test_planned_texts_show_segments_and_whether_they_would_be_held(world: World
     assert (text.phone, text.text, text.segments, text.encoding, text.held) == (ANNA, "Hi Anna 🎉", 1, "UCS-2", False)
     world.source.put("2", BORIS, "Boris")
     assert [t.held for t in world.plan().texts] == [True, True]
+
+
+def test_a_plan_and_its_sync_ask_the_record_for_consent_and_heed_re_entry(world: World) -> None:
+    world.connections = {"crm": {"consent": PropertyRule(field="sms"), "do_not_text": PropertyRule(field="dnc")}}
+    world.triggers = {"new": Trigger(connections="crm", on="entered", condition="vip", message="Hi", again="never")}  # type: ignore[arg-type]
+    world.policy = Policy(quiet_hours="none", blast_limit=1)
+    world.source.put("0", "+14155550100", "Zoe", sms="yes", vip="")
+    world.sync()
+    world.source.put("1", "+14155550101", "Anna", sms="yes", vip="1")
+    world.source.put("2", "+14155550102", "Ben", sms="no", vip="1")
+    world.source.put("3", "+14155550103", "Cleo", sms="yes", dnc="yes", vip="1")
+    planned = {text.phone: text for text in world.plan().texts}
+    world.sync()
+    made = {row.to_number: row for row in world.messages()}
+    assert {phone: row.state for phone, row in made.items()} == {
+        "+14155550101": "queued",  # the others are no people that this sync would text
+        "+14155550102": "suppressed",
+        "+14155550103": "suppressed",
+    }
+    assert not any(text.held for text in planned.values())
+    for phone, field in (("+14155550102", "sms"), ("+14155550103", "dnc")):
+        assert f'the field "{field}" of the CRM record crm' in planned[phone].problem
+        assert made[phone].reason.endswith(planned[phone].problem)
+    for vip in ("", "2"):
+        world.source.put("1", "+14155550101", "Anna", sms="yes", vip=vip)
+        assert world.plan().texts == []
+        world.sync()
+    assert len(world.messages()) == 3
 
 
 def test_a_plan_says_that_missing_records_would_be_refused(world: World) -> None:

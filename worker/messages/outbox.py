@@ -21,7 +21,7 @@ from worker.messages import breaker
 from worker.messages.decisions import approve, cancel, resolve, retry
 from worker.messages.moves import Moved, add_events, has_reason, move, reason_text
 from worker.messages.opt_outs import OptedOut, opted_out
-from worker.messages.policy import Decision, MessageView, decide
+from worker.messages.policy import Decision, MessageView, Suppress, decide
 from worker.messages.requests import (
     IdempotencyConflict,
     InvalidRequest,
@@ -173,7 +173,7 @@ def intent_key(intent: TextIntent) -> str:
 
 def foresee(connection: Connection, account: str, intents: Sequence[TextIntent]) -> list[tuple[TextIntent, str]]:
     """For a plan, what ``insert_intents`` would make of these: the new ones, each with why it would not be sent."""
-    refused = opted_out(connection, {intent.phone for intent in intents})
+    refused, now = opted_out(connection, {intent.phone for intent in intents}), utcnow()
     keys = {intent_key(intent): intent for intent in reversed(intents)}
     known = set(
         connection.scalars(
@@ -184,11 +184,25 @@ def foresee(connection: Connection, account: str, intents: Sequence[TextIntent])
             )
         )
     )
+    new = [intent for intent in intents if intent_key(intent) not in known and keys[intent_key(intent)] is intent]
+    decisions = [decide(_first_view(intent, refused, None), now) for intent in new]
     return [
-        (intent, intent.problem or ("the number has opted out" if intent.phone in refused else ""))
-        for intent in intents
-        if intent_key(intent) not in known and keys[intent_key(intent)] is intent
+        (intent, intent.problem or (decision.reason if isinstance(decision, Suppress) else ""))
+        for intent, decision in zip(new, decisions, strict=True)
     ]
+
+
+def _first_view(intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None) -> MessageView:
+    """What is known of a text in mid-sync: what its own record and the opt-outs say. The rest is asked as it goes."""
+    return MessageView(
+        kind=MessageKind.SEND,
+        expires_at=expires_at,
+        opted_out=refused.get(intent.phone),
+        batch_verdict="open",
+        to_number=intent.phone,
+        do_not_text=intent.do_not_text,
+        no_consent=intent.no_consent,
+    )
 
 
 def _intent_row(
@@ -203,13 +217,6 @@ def _intent_row(
     due_at = (intent.called_for_at or now) + (intent.delay or timedelta(0))
     expires_at = due_at + (intent.expires_after or policy.expires_after)
     sender = intent.from_number or from_number
-    view = MessageView(
-        kind=MessageKind.SEND,
-        expires_at=expires_at,
-        opted_out=refused.get(intent.phone),
-        batch_verdict="open",
-        to_number=intent.phone,
-    )
     return {
         "id": new_message_id(),
         "account": account,
@@ -238,7 +245,7 @@ def _intent_row(
                 "due_at": due_at,
             }
             if intent.problem
-            else state_after(decide(view, now), due_at)
+            else state_after(decide(_first_view(intent, refused, expires_at), now), due_at)
         ),
     }
 

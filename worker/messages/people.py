@@ -27,10 +27,19 @@ class Record:
     external_id: str
     properties: Mapping[str, Any]
 
-    @property
-    def words(self) -> str:
-        """How a person finds it."""
-        return f"the CRM record {self.connection} {self.external_id}"
+    def field(self, rule: PropertyRule) -> str:
+        """How a person finds what the rule asks."""
+        return f'the field "{rule.field}" of the CRM record {self.connection} {self.external_id}'
+
+    def do_not_text(self, settings: Settings) -> str:
+        """The field of this record that says not to text its person, in words; "" when none does."""
+        rule = settings.connections[self.connection].do_not_text
+        return self.field(rule) if rule is not None and says_yes(rule, self.properties) else ""
+
+    def no_consent(self, settings: Settings) -> str:
+        """The field of this record that should say that its person may be texted and does not; "" when none."""
+        rule = settings.connections[self.connection].consent
+        return self.field(rule) if rule is not None and not says_yes(rule, self.properties) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class Person:
             return ""
         record, rule = asked[0]
         others = f" (nor do {len(asked) - 1} more records)" if len(asked) > 1 else ""
-        return f'the field "{rule.field}" of {record.words}{others}'
+        return f"{record.field(rule)}{others}"
 
 
 def person_with(connection: Connection, settings: Settings, phone: str) -> Person:
@@ -79,7 +88,8 @@ def person_with(connection: Connection, settings: Settings, phone: str) -> Perso
         if row.connection in settings.connections
     )
     places = tuple(place(settings, record.connection, record.properties) for record in records)
-    return Person(records, _do_not_text(settings, records), places)
+    do_not_text = next((words for record in records if (words := record.do_not_text(settings))), "")
+    return Person(records, do_not_text, places)
 
 
 def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
@@ -90,14 +100,6 @@ def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
     return any(
         value_text(one).strip().casefold() in wanted for one in (value if isinstance(value, list | tuple) else [value])
     )
-
-
-def _do_not_text(settings: Settings, records: Iterable[Record]) -> str:
-    for record in records:
-        rule = settings.connections[record.connection].do_not_text
-        if rule is not None and says_yes(rule, record.properties):
-            return f'the field "{rule.field}" of {record.words}'
-    return ""
 
 
 def place(settings: Settings, connection: str, properties: Mapping[str, Any]) -> RecordPlace:

@@ -83,6 +83,7 @@ class TextIntent:
     """A text that a rule calls for. ``occurrence`` names what happened, for the idempotency key.
 
     ``problem``: why the text could not be written, for a person; it is kept and shown, and never sent.
+    ``do_not_text``, ``no_consent``: the field of its record that forbids it, in words, as in ``MessageView``.
     ``called_for_at``: when it should be made, where that is not now; its delay and its expiry count from then on.
     """
 
@@ -99,6 +100,8 @@ class TextIntent:
     problem: str = ""
     delay: timedelta | None = None
     urgent: bool = False
+    do_not_text: str = ""
+    no_consent: str = ""
     called_for_at: datetime | None = None
 
 

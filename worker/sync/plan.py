@@ -207,7 +207,8 @@ class _Planner:
 
     def _texts(self) -> None:
         with reading(self.runtime.engine) as db:
-            foreseen = foresee(db, self.connection.account, self.intents)
+            intents = self.watch.allowed_again(db, self.intents, self.now)
+            foreseen = foresee(db, self.connection.account, intents)
         people = {intent.phone for intent, problem in foreseen if not problem}
         limit = self.runtime.settings.policy.blast_limit
         held = len(people) > limit

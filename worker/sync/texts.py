@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, select, update
 from config.models import Settings
 from worker.messages.date_plans import PlannedRecord, date_rules, plan_records
 from worker.messages.outbox import BatchVerdict, allowed_again, insert_intents, settle_batch
-from worker.messages.people import owner_number
+from worker.messages.people import Record, owner_number
 from worker.messages.triggers import RecordEvent, Rule, TextIntent, compile_rules, evaluate
 from worker.store.sql import insert
 from worker.store.tables import trigger_state
@@ -89,19 +90,28 @@ class TriggerWatch:
         for change in decision.changes:
             rules = [rule for rule in self.rules if self._watches(rule, change)]
             if rules:
-                found += [self._sender(intent, change) for intent in evaluate(rules, self._event(change, now))]
+                found += [self._with_its_record(intent, change) for intent in evaluate(rules, self._event(change, now))]
         return found
 
-    def _sender(self, intent: TextIntent, change: RecordChange) -> TextIntent:
-        """Unless the rule names a number: that of the record's owner, else the account's."""
-        owned = owner_number(self.settings, self.connection, change.new)
-        return replace(intent, from_number=intent.from_number or owned)
+    def _with_its_record(self, intent: TextIntent, change: RecordChange) -> TextIntent:
+        """What the record says of it: the owner's number, unless the rule names one, and whether it is wanted."""
+        record = Record(self.connection, change.mapping.external_id, change.new)
+        return replace(
+            intent,
+            from_number=intent.from_number or owner_number(self.settings, self.connection, change.new),
+            do_not_text=record.do_not_text(self.settings),
+            no_consent=record.no_consent(self.settings),
+        )
+
+    def allowed_again(self, db: Connection, intents: Sequence[TextIntent], now: datetime) -> list[TextIntent]:
+        """Those whose rule lets the same record be texted again."""
+        return allowed_again(db, {rule.name: rule for rule in self.rules}, intents, now)
 
     def queue(self, db: Connection, decision: Decision, batch_id: str, now: datetime) -> int:
         """Commit the intents with the page. They go nowhere before the run ends, see ``settle``."""
         if self.date_rules and decision.mappings:
             plan_records(db, self.settings, self.date_rules, self._planned(decision), now)
-        intents = allowed_again(db, {rule.name: rule for rule in self.rules}, self.intents(decision, now), now)
+        intents = self.allowed_again(db, self.intents(decision, now), now)
         if not intents:
             return 0
         connection = self.settings.connections[self.connection]
