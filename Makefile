@@ -38,6 +38,7 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate --extra build
 lock:
 	@$(LOCK) -o requirements.lock
+	@$(LOCK) --extra otel --extra sentry -o requirements-otel-sentry.lock
 	@$(LOCK) --extra dev --extra otel --extra sentry -o requirements-dev.lock
 
 clean:
