@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.faults import hostile, scenarios
 from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd, Figures
-from tests.faults.servers import OwnPostgres, OwnRedis, empty_redis, own_schema
+from tests.faults.servers import OwnPostgres, OwnRedis, VirtualHost, empty_redis, own_schema
 from tests.fleet import Fleet, fleet
 
-CONTACTS, TEXTS, KILLS = 20_000, 300, 5
+CONTACTS, TEXTS, JOBS, KILLS = 20_000, 300, 300, 5
 
 RUNS: dict[str, Callable[[Fleet, argparse.Namespace], Figures]] = {
     "kill": lambda made, given: scenarios.kill(made, _crowd(given), KILLS, given.seed),
@@ -41,6 +41,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the moments of kills")
     parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
     parser.add_argument("--redis", metavar="URL", help="a broker instead of files; ITS DATABASE IS EMPTIED")
+    parser.add_argument("--jobs", type=int, default=JOBS, help="of chaos: jobs that a service sends (%(default)s)")
+    parser.add_argument(
+        "--rabbitmq", metavar="URL", help="of chaos: this broker instead of a Redis of its own; its vhost is emptied"
+    )
     given = parser.parse_args()
     if given.scenario == "chaos":
         return 0 if _chaos(given) else 1
@@ -75,18 +79,20 @@ def _show(figures: Figures) -> None:
 
 
 def _chaos(given: argparse.Namespace) -> bool:
-    """Four workers on a Redis and a PostgreSQL of their own, which are killed, too."""
-    crowd = Crowd(given.contacts, given.texts)
-    print(f"\nchaos: {crowd.contacts:,} contacts, {crowd.texts:,} texts, seed {given.seed}", flush=True)
+    """Four workers on a broker and a PostgreSQL of their own, which are killed, too."""
+    crowd = Crowd(given.contacts, given.texts, jobs=given.jobs)
+    broker = "RabbitMQ" if given.rabbitmq else "Redis"
+    print(f"\nchaos on PostgreSQL and {broker}: {crowd}, seed {given.seed}", flush=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-chaos-")))
-        redis, postgres = OwnRedis(folder), OwnPostgres(folder)
-        for server in (redis, postgres):
+        postgres = OwnPostgres(folder)
+        queue = VirtualHost(given.rabbitmq) if given.rabbitmq else OwnRedis(folder)
+        for server in (queue, postgres):
             stack.callback(server.kill)
             server.start()
-        made = stack.enter_context(fleet(folder, store=postgres.url, broker=redis.url))
+        made = stack.enter_context(fleet(folder, store=postgres.url, broker=queue.url))
         try:
-            figures = chaos(made, crowd, redis, postgres, workers=4, kills=KILLS * 2, seed=given.seed)
+            figures = chaos(made, crowd, [queue, postgres], workers=4, kills=KILLS * 2, seed=given.seed)
         except AssertionError as error:
             print(f"  BROKEN: {error}", *getattr(error, "__notes__", []), flush=True)
             return False

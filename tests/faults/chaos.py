@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tests.faults.crowd import Crowd, Figures, verify
 from tests.faults.scenarios import prepare, settle, since, told
-from tests.faults.servers import OwnPostgres, OwnRedis
+from tests.faults.service import Service
 from tests.fleet import Fleet, until
 
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -19,17 +20,38 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"action": "answer", "status": 429, "probability": 0.01, "headers": {"Retry-After": "1"}},
 )
 ENDPOINTS = ("create", "update", "send")
+CONTACTS_A_SECOND_OF_SETTLING = 2000
+"""A list of many contacts is asked for less often: it holds all of them."""
+
+
+class Server(Protocol):
+    """A broker or a store that can be taken away and given back."""
+
+    def kill(self) -> None:
+        """At once, as when its machine dies."""
+
+    def start(self) -> None:
+        """Again, with what it had written down."""
 
 
 def chaos(
-    fleet: Fleet, crowd: Crowd, redis: OwnRedis, postgres: OwnPostgres, *, workers: int, kills: int, seed: int = 1
+    fleet: Fleet,
+    crowd: Crowd,
+    servers: Sequence[Server],
+    *,
+    workers: int,
+    kills: int,
+    timeouts: tuple[float, float] = (5.0, 10.0),
+    seed: int = 1,
 ) -> Figures:
-    """``kills`` times ``kill -9`` of a worker; Redis and PostgreSQL are killed and started again once each.
+    """``kills`` times ``kill -9`` of a worker; each of two ``servers`` and the HTTP side are killed and started again.
 
     Of all writes 5 % are answered 500, 2 % lose their answer after they were carried out, 1 % are answered 429.
+    A service sends jobs meanwhile.
     """
     rng = random.Random(seed)
-    prepare(fleet, connect_timeout=5.0, read_timeout=10.0)
+    settle_after = f"{max(crowd.contacts // CONTACTS_A_SECOND_OF_SETTLING, 1)}s"
+    prepare(fleet, *timeouts, settle_after)
     numbers = [fleet.sandbox.add_fault(endpoint=endpoint, **fault) for endpoint in ENDPOINTS for fault in FAULTS]
     refusing = {
         number for number, fault in zip(numbers, FAULTS * len(ENDPOINTS), strict=True) if fault.get("status") == 429
@@ -38,23 +60,37 @@ def chaos(
     running = [fleet.start("worker") for _ in range(workers)]
     fleet.start("beat")
     began = time.monotonic()
-    everybody, restarts = crowd.contacts + crowd.texts, {1: redis, 2: postgres}
-    for index in range(1, kills + 1):
-        mark = 0.8 * everybody * index / (kills + 1)
-        until(f"{mark:,.0f} contacts", partial(_told, fleet, mark), 600)
-        _restart(running, rng.randrange(workers), fleet)
-        server = restarts.get(index * 3 // (kills + 1))
-        if server is not None:
-            restarts = {number: other for number, other in restarts.items() if other is not server}
-            server.kill()
-            time.sleep(1)
-            server.start()
-    assert not restarts, "a server was never restarted; ask for more kills"
+    service = Service(fleet, crowd.of_service(), pause=0.01)
+    web = service.start()
+    try:
+        restarts = dict(enumerate(servers, start=1))
+        for index in range(1, kills + 1):
+            mark = 0.8 * (crowd.contacts + crowd.texts) * index / (kills + 1)
+            until(f"{mark:,.0f} contacts", partial(_told, fleet, mark), 600)
+            _restart(running, rng.randrange(workers), fleet)
+            server = restarts.pop(index * (len(servers) + 1) // (kills + 1), None)
+            if server is not None:
+                server.kill()
+                time.sleep(1)
+                server.start()
+                fleet.kill(web)
+                web = service.start()
+        assert not restarts, "a server was never restarted; ask for more kills"
+        service.finish()
+    finally:
+        service.give_up()
     settle(fleet, crowd)
     seconds = since(began)
     unknown = _unknown_are_the_ambiguous(fleet, refusing)
     fleet.sandbox.remove_faults()
-    figures: Figures = {"workers": workers, "kills of workers": kills, "servers killed and restarted": 2}
+    figures: Figures = {
+        "workers": workers,
+        "kills of workers": kills,
+        "kills of broker and store": len(servers),
+        "kills of the HTTP side": len(servers),
+        "jobs over HTTP": crowd.jobs,
+        "of these tried again by the service": service.answers.total() - crowd.jobs,
+    }
     return figures | {"seconds": seconds} | unknown | verify(fleet, crowd)
 
 

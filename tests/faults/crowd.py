@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.fleet import Fleet
 
 AREAS = ("212", "312", "415", "503", "617", "702", "808", "917")
-FIRST_OF_PEOPLE = 70_000
+FIRST_OF_PEOPLE, FIRST_OF_SERVICE = 70_000, 76_000
 Figures = dict[str, object]
 
 
@@ -22,12 +22,13 @@ def number(index: int) -> str:
 class Crowd:
     """``contacts`` people in crm.csv whom nobody texts, and in people.csv one of old and ``texts`` new ones.
 
-    Each of the new ones is to be texted once.
+    Each of the new ones is to be texted once, and so is each of ``jobs`` more, whom a service texts.
     """
 
     contacts: int
     texts: int
     word: str = "Person"
+    jobs: int = 0
 
     def write(self, folder: Path) -> None:
         write_export(folder / "crm.csv", 0, self.contacts, self.word)
@@ -40,7 +41,10 @@ class Crowd:
         return {number(n): (f"{word} {n}", f"p{n}@example.org") for n, word in named}
 
     def new_people(self) -> set[str]:
-        return {number(FIRST_OF_PEOPLE + n) for n in range(1, self.texts + 1)}
+        return {number(FIRST_OF_PEOPLE + n) for n in range(1, self.texts + 1)} | set(self.of_service())
+
+    def of_service(self) -> list[str]:
+        return [number(FIRST_OF_SERVICE + n) for n in range(self.jobs)]
 
 
 def write_export(path: Path, start: int, count: int, word: str = "Person") -> None:

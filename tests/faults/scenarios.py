@@ -157,9 +157,15 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
     } | figures
 
 
-def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0) -> None:
+def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0, settle_after: str = "1s") -> None:
     """Two connections; the one with the trigger has its baseline, so that new people are texted."""
-    fleet.configure(CONFIGURATION, policy=POLICY, connect_timeout=connect_timeout, read_timeout=read_timeout)
+    fleet.configure(
+        CONFIGURATION,
+        policy=POLICY,
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        settle_after=settle_after,
+    )
     write_export(fleet.folder / "crm.csv", 0, 1)
     write_export(fleet.folder / "people.csv", FIRST_OF_PEOPLE, 1)
     assert fleet.run("migrate").returncode == 0
@@ -171,7 +177,8 @@ def settle(fleet: Fleet, crowd: Crowd) -> None:
     """Wait until everything is told, and every text has ended one way or the other."""
     everybody = crowd.contacts + crowd.texts + 1
     until("all contacts to be pushed", lambda: _pushed(fleet) == everybody, 600)
-    until("all texts to end", lambda: (s := fleet.states())["accepted"] + s["unknown"] == crowd.texts, 120)
+    texts = crowd.texts + crowd.jobs
+    until("all texts to end", lambda: (s := fleet.states())["accepted"] + s["unknown"] == texts, 120)
 
 
 def _passed(fleet: Fleet, count: Callable[[Fleet], int], mark: float) -> bool:

@@ -12,15 +12,18 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from kombu import Connection
 
 from tests.fleet import until
 from tests.services import REQUIRED
+from worker.broker import INTAKE, INTERNAL
 
 
 @contextlib.contextmanager
@@ -75,6 +78,24 @@ class OwnRedis:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+class VirtualHost:
+    """A virtual host of a RabbitMQ that runs for others, too. ``kill`` closes everybody's connections to it."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self._name = url, unquote(urlsplit(url).path[1:]) or "/"
+        with Connection(url) as connection:
+            for name in (INTAKE, *INTERNAL):
+                connection.default_channel.queue_delete(name)
+
+    def start(self) -> None:
+        """Connections are taken at any time; the queues were kept, as quorum queues are."""
+
+    def kill(self) -> None:
+        """As a restart of the server does it to its clients."""
+        command = ["rabbitmqctl", "-q", "close_all_connections", "--vhost", self._name, "test"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class OwnSentinel:

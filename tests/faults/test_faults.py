@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.faults import hostile, scenarios
+from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd
-from tests.faults.servers import empty_redis, own_schema
+from tests.faults.servers import OwnPostgres, OwnRedis, empty_redis, own_schema
 from tests.fleet import fleet
 from tests.services import postgres_url, redis_url
 
@@ -47,6 +50,22 @@ def test_answers_that_are_lost_after_the_write(tmp_path: Path) -> None:
 def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
         scenarios.warm_stop(made, Crowd(contacts=400, texts=150))
+
+
+@pytest.mark.redis
+@pytest.mark.postgres
+def test_everything_at_once() -> None:
+    with ExitStack() as stack:
+        # Not pytest's folder, which another user, as PostgreSQL has to be, may be locked out of at any time.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-chaos-")))
+        redis, postgres = OwnRedis(folder), OwnPostgres(folder)
+        for server in (redis, postgres):
+            stack.callback(server.kill)
+            server.start()
+        made = stack.enter_context(fleet(folder, store=postgres.url, broker=redis.url))
+        crowd = Crowd(contacts=400, texts=40, jobs=40)
+        figures = chaos(made, crowd, [redis, postgres], workers=2, kills=2, timeouts=(0.5, 1.5))
+    assert figures["texts whose answer was spoilt"] != 0
 
 
 def test_hostile_rows_lose_nothing(tmp_path: Path) -> None:
