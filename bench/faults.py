@@ -29,6 +29,8 @@ RUNS: dict[str, Callable[[Fleet, argparse.Namespace], Figures]] = {
     "two": lambda made, given: scenarios.two(made, _crowd(given)),
     "dropped": lambda made, given: scenarios.dropped_answers(made, _crowd(given)),
     "stop": lambda made, given: scenarios.warm_stop(made, _crowd(given)),
+    "rolling": lambda made, given: scenarios.rolling(made, Crowd(given.contacts, given.texts, jobs=given.jobs)),
+    "stuck": lambda made, given: scenarios.stuck(made, _crowd(given)),
     "hostile": lambda made, _: hostile.hostile_rows(made),
 }
 
@@ -41,7 +43,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the moments of kills")
     parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
     parser.add_argument("--redis", metavar="URL", help="a broker instead of files; ITS DATABASE IS EMPTIED")
-    parser.add_argument("--jobs", type=int, default=JOBS, help="of chaos: jobs that a service sends (%(default)s)")
+    parser.add_argument(
+        "--jobs", type=int, default=JOBS, help="of chaos and rolling: jobs that a service sends (%(default)s)"
+    )
     parser.add_argument(
         "--rabbitmq", metavar="URL", help="of chaos: this broker instead of a Redis of its own; its vhost is emptied"
     )

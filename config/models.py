@@ -285,7 +285,7 @@ QueueName: TypeAlias = Literal["intake", "sync", "push", "messages", "records", 
 class WorkerSettings(Model):
     """One worker process."""
 
-    concurrency: StrictInt = Field(8, ge=1, le=200, description="Tasks run at once, in threads.")
+    concurrency: StrictInt = Field(8, ge=1, le=200, description="Tasks run at once, in threads; at least 6 are run.")
     sweep_every: Duration = Field(
         timedelta(seconds=10), description="How often due schedules and work that was left behind are looked for."
     )

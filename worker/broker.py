@@ -25,7 +25,8 @@ INTERNAL = (SYNC, PUSH, MESSAGES, RECORDS, INBOX, FORWARD, TICK)
 BY_NAME: dict[str, str] = {"intake": INTAKE} | {name.removeprefix("vtsync."): name for name in INTERNAL if name != TICK}
 """As `worker.queues` names them."""
 
-FEWEST_THREADS = 3
+FEWEST_THREADS = 6
+"""A sync, a push, what comes in and what is handed on; and two for texts and jobs, see ``worker.tasks``."""
 RESULT_SECONDS = 3600
 _SLACK_SECONDS = 300
 
@@ -48,6 +49,11 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     return _common(settings, longest) | chosen
 
 
+def threads(settings: Settings) -> int:
+    """How many tasks a worker process runs at once."""
+    return max(settings.worker.concurrency, FEWEST_THREADS)
+
+
 def _common(settings: Settings, longest: float) -> dict[str, Any]:
     return {
         # JSON only: a message can never run code.
@@ -63,8 +69,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # Threads: requests wait for the network. Celery's time limits do nothing on them, so the code has deadlines of
         # its own; the limits below are for those who run the prefork pool, and lie behind those deadlines.
         "worker_pool": "threads",
-        # A sync and a push at once must leave a thread for texts.
-        "worker_concurrency": max(settings.worker.concurrency, FEWEST_THREADS),
+        # Long work of every kind at once must leave threads for texts.
+        "worker_concurrency": threads(settings),
         "task_soft_time_limit": longest,
         "task_time_limit": longest + _SLACK_SECONDS,
         # A broker that is away, at the start or later, is waited for, for ever (the default gives up after 100).

@@ -8,8 +8,8 @@ work". Losing one costs a tick; getting one twice does nothing twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, astuple
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.app import app
 from worker.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
+from worker.broker import threads
 from worker.exclusive import once_at_a_time, place
 from worker.hints import hint
 from worker.logs import working_on
@@ -38,6 +39,8 @@ CALLED_SYNC_SECONDS = 20 * 60
 PRUNING_SECONDS = 60
 """Pruning gives its thread back after this long, and goes on at the next tick."""
 ROOM_AGAIN_SECONDS = 5
+TEXTS = "vtsync.deliver_messages"
+KEPT_FREE = 2
 LONGEST_STORE_WAIT_SECONDS = 60
 
 Done = TypeVar("Done")
@@ -82,7 +85,7 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     if name not in runtime.settings.connections:
         known = ", ".join(runtime.settings.connections) or "none"
         return failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
-    with place("sync", _long_places(runtime)) as free:
+    with _room(runtime, "sync") as free:
         if not free:
             raise self.retry(countdown=ROOM_AGAIN_SECONDS)
         report = _when_the_store_answers(self, lambda: _sync(runtime, seconds=CALLED_SYNC_SECONDS, **values))
@@ -106,7 +109,7 @@ def run_sync(connection: str, claimed_until: str = "") -> None:
     if connection not in runtime.settings.connections:  # it was removed after the hint
         return
     slot = Slot(connection, datetime.fromisoformat(claimed_until)) if claimed_until else None
-    with place("sync", _long_places(runtime)) as free:
+    with _room(runtime, "sync") as free:
         if slot is not None:
             with writing(runtime.engine) as db:
                 if not free:
@@ -123,25 +126,22 @@ def push_contacts(account: str) -> None:
     from worker.sync.push import push_account
 
     def push(runtime: Runtime) -> bool:
-        with place("push", _long_places(runtime)) as free:  # without room, the next tick hints again
-            report = push_account(runtime, account) if free else None
-        if report is not None:
-            _say_pushed(report)
-        return report is not None and not report.deferred
+        report = push_account(runtime, account)
+        _say_pushed(report)
+        return not report.deferred
 
     _work("vtsync.push_contacts", account, push)
 
 
-@app.task(name="vtsync.deliver_messages")  # type: ignore[untyped-decorator]
+@app.task(name=TEXTS)  # type: ignore[untyped-decorator]
 def deliver_messages(account: str) -> None:
     """Send an account's texts that are due."""
     from worker.messages.delivery import deliver_due
 
-    task = "vtsync.deliver_messages"
     _work(
-        task,
+        TEXTS,
         account,
-        lambda runtime: _some(task, account, deliver_due(runtime, account=account, limit=MESSAGES_A_TASK)),
+        lambda runtime: _some(TEXTS, account, deliver_due(runtime, account=account, limit=MESSAGES_A_TASK)),
     )
 
 
@@ -331,8 +331,13 @@ def _work(task: str, account: str, work: Callable[[Runtime], bool]) -> None:
     if account and account not in runtime.settings.accounts:  # it was removed after the hint
         return
     limited = _limited(runtime)
+
+    def in_a_place() -> bool:
+        with _room(runtime, task) as free:  # without room, the next tick hints again
+            return free and work(limited) and not limited.stop.requested
+
     with working_on(account=account) if account else nullcontext():
-        once_at_a_time(task, account, lambda: work(limited) and not limited.stop.requested)
+        once_at_a_time(task, account, in_a_place)
         if limited.stop.requested and not runtime.stop.requested:
             hint(task, *filter(None, [account]))
 
@@ -359,6 +364,17 @@ def _limited(runtime: Runtime, seconds: float | None = None) -> Runtime:
     return runtime.but(stop=runtime.stop.child(longest if seconds is None else min(seconds, longest)))
 
 
-def _long_places(runtime: Runtime) -> int:
-    """How many syncs, and how many pushes, run at once in a process: a third of its threads each."""
-    return max(1, runtime.settings.worker.concurrency // 3)
+@contextmanager
+def _room(runtime: Runtime, kind: str) -> Iterator[bool]:
+    """Whether there is a thread for this kind of work, taken while the block runs.
+
+    Syncs and pushes, which may run for long, have a quarter of the threads each; everything but texts together leaves
+    two free: a back-fill, or a service that takes its time over each event, never keeps a text or a job waiting.
+    """
+    if kind == TEXTS:
+        yield True
+        return
+    most = threads(runtime.settings)
+    share = most // 4 if kind in ("sync", "vtsync.push_contacts") else most
+    with place("all but texts", most - KEPT_FREE) as room, place(kind, share) as free:
+        yield room and free

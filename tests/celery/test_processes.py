@@ -103,6 +103,31 @@ def test_an_idle_worker_stops_at_once(made: Fleet) -> None:
     assert worker.wait(timeout=6) == 0
 
 
+def test_a_back_fill_keeps_no_text_waiting(made: Fleet) -> None:
+    people = "".join(f"{n},P{n},p{n}@example.org,+1212555{n:04d}\n" for n in range(1, 2001))
+    for name in ("crm", "shop"):
+        (made.folder / f"{name}.csv").write_text(f"id,name,email,mobile\n{people}", encoding="utf-8")
+    connection = """
+[connections.{0}]
+adapter = "csv"
+account = "main"
+schedule = "1s"
+default_region = "US"
+options = {{ path = "{0}.csv", settle_seconds = 0 }}
+"""
+    made.configure(connection.format("crm") + connection.format("shop"), account="concurrency = 4")
+    made.sandbox.add_fault(endpoint="create", action="delay", delay_ms=50)
+    made.start("worker")
+    made.start("beat")
+    until("the back-fill to run", lambda: len(made.sandbox.contacts()) >= 50)
+    for number in range(5):
+        made.service().send_task(
+            "vtsync.send_message", kwargs=TEXT | {"to": f"+1415555020{number}"}, ignore_result=True
+        )
+    until("the texts", lambda: len(made.sandbox.messages("sent_by_platform")) == 5)
+    assert len(made.sandbox.contacts()) < 1500, "the back-fill ended before them"
+
+
 @pytest.mark.parametrize("broker", SERVERS, indirect=True)  # on files: the fault scenarios, which kill several times
 def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(made: Fleet) -> None:
     made.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)

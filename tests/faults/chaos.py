@@ -61,7 +61,8 @@ def chaos(
     fleet.start("beat")
     began = time.monotonic()
     service = Service(fleet, crowd.of_service(), pause=0.01)
-    web = service.start()
+    web = service.serve()
+    service.start()
     try:
         restarts = dict(enumerate(servers, start=1))
         for index in range(1, kills + 1):
@@ -74,7 +75,7 @@ def chaos(
                 time.sleep(1)
                 server.start()
                 fleet.kill(web)
-                web = service.start()
+                web = service.serve()
         assert not restarts, "a server was never restarted; ask for more kills"
         service.finish()
     finally:

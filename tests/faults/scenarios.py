@@ -6,14 +6,17 @@ Each scenario raises AssertionError when a promise is broken, and returns its fi
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
 from tests.faults.crowd import FIRST_OF_PEOPLE, Crowd, Figures, verify, write_export
+from tests.faults.service import Service
 from tests.fleet import Fleet, until
 
 CONFIGURATION = """
@@ -155,6 +158,65 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
         "rows left claimed": sum(claimed.values()),
         "seconds of the run after it": rest,
     } | figures
+
+
+def rolling(fleet: Fleet, crowd: Crowd) -> Figures:
+    """A new version comes: one process after the other is stopped with SIGTERM and started, under load."""
+    prepare(fleet, **PATIENT)
+    for endpoint in ("create", "send"):
+        fleet.sandbox.add_fault(endpoint=endpoint, action="delay", delay_ms=100)
+    service = Service(fleet, crowd.of_service(), pause=0.05, processes=2)
+    commands = ["worker", "worker", "beat", "web 0", "web 1"]
+
+    def start(command: str) -> subprocess.Popen[bytes]:
+        return service.serve(int(command[-1])) if command.startswith("web") else fleet.start(command)
+
+    running = [start(command) for command in commands]
+    workers = [running[0], running[1]]
+    until("both workers", lambda: all(b"worker ready" in fleet.log(worker) for worker in workers))
+    crowd.write(fleet.folder)
+    began, codes = time.monotonic(), []
+    service.start()
+    try:
+        until("contacts and texts to flow", lambda: told(fleet) >= 5 and _texted(fleet) >= 3)
+        for index, command in enumerate(commands):
+            running[index].send_signal(signal.SIGTERM)
+            codes.append(running[index].wait(60))
+            running[index] = start(command)
+        restarted, taken = since(began), service.taken
+        service.finish()
+    finally:
+        service.give_up()
+    assert codes == [0] * len(commands), codes
+    settle(fleet, crowd)
+    assert set(service.answers) <= {"202", "ConnectionRefusedError"}, service.answers
+    figures: Figures = {"processes restarted": len(codes), "seconds for it": restarted, "jobs taken meanwhile": taken}
+    figures |= {"answers to the service": str(dict(service.answers))} | verify(fleet, crowd)
+    assert figures["listed as unknown, with what to do"] == 0, "a restart made a text unknown"
+    return figures
+
+
+def stuck(fleet: Fleet, crowd: Crowd) -> Figures:
+    """A worker stands still in the middle of a sync; another takes over; then the first one wakes."""
+    prepare(fleet, **PATIENT)
+    crowd.write(fleet.folder)
+    first = fleet.start("worker")
+    fleet.start("beat")
+    reads = "SELECT run_id FROM connection_state WHERE connection = 'crm' AND run_id IS NOT NULL"
+    (run,) = until("a sync to run", lambda: fleet.query(reads))
+    os.killpg(first.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    fleet.start("worker")
+    ends = "SELECT state FROM sync_run WHERE connection = 'crm' AND id > :run AND state = 'done'"
+    until("the other one to take over", lambda: fleet.query(ends, run=run[0]), 60)
+    taken_over = since(began)
+    settle(fleet, crowd)
+    os.killpg(first.pid, signal.SIGCONT)
+    until("the first to notice", lambda: b"another worker has taken over" in fleet.log(first))
+    state = fleet.query("SELECT state FROM sync_run WHERE id = :run", run=run[0])[0][0]
+    assert state == "interrupted", state
+    assert first.poll() is None
+    return {"seconds until it was taken over": taken_over} | verify(fleet, crowd)
 
 
 def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0, settle_after: str = "1s") -> None:

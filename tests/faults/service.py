@@ -1,4 +1,4 @@
-"""A service that sends jobs over HTTP and repeats each until it is taken, as services do."""
+"""A service that sends jobs over HTTP, through a proxy of sorts, and repeats each until it is taken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.servers import free_port
+from tests.faults.servers import free_port, listens
 from tests.fleet import Fleet, until
 
 PAUSE_SECONDS = 0.1
@@ -19,13 +19,16 @@ PAUSE_SECONDS = 0.1
 
 @dataclass
 class Service:
-    """Its jobs, and the HTTP side that takes them; ``answers`` counts what it was told, by status or error."""
+    """Its jobs, and the processes that take them; ``answers`` counts what it was told, by status or error.
+
+    Where one process refuses the connection the next is asked, as a proxy does it.
+    """
 
     fleet: Fleet
     numbers: Sequence[str]
     pause: float = 0.0
+    processes: int = 1
     answers: Counter[str] = field(default_factory=Counter)
-    port: int = field(default_factory=free_port)
 
     def __post_init__(self) -> None:
         made = self.fleet.run("keys", "create", "service")
@@ -33,14 +36,19 @@ class Service:
         self._key = made.stdout.strip()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="service", daemon=True)
+        self._ports = [free_port() for _ in range(self.processes)]
         self.taken = 0
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """The HTTP side begins to run, and the service to send; when it runs already, another one in its place."""
-        web = self.fleet.start("web", "--port", str(self.port))
-        if not self._thread.is_alive() and not self.taken:
-            self._thread.start()
-        return web
+    def serve(self, which: int = 0) -> subprocess.Popen[bytes]:
+        """Start one of the processes that take jobs, and wait until it does."""
+        port = self._ports[which]
+        process = self.fleet.start("web", "--port", str(port))
+        until("the HTTP side", lambda: listens(port) or process.poll() is not None)
+        return process
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
 
     def finish(self) -> None:
         """Wait until every job is taken."""
@@ -68,12 +76,16 @@ class Service:
             "Idempotency-Key": f"welcome-{number}",
         }
         body = json.dumps({"to": number, "message": "Hello from the service"}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/messages", body, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
-                return str(answer.status)
-        except urllib.error.HTTPError as error:
-            return str(error.code)
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            return type(reason).__name__
+        said = "nobody listens"
+        for port in self._ports:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/messages", body, headers)
+            try:
+                with urllib.request.urlopen(request, timeout=15) as answer:
+                    return str(answer.status)
+            except urllib.error.HTTPError as error:
+                return str(error.code)
+            except OSError as error:
+                said = type(getattr(error, "reason", error)).__name__
+                if said != "ConnectionRefusedError":
+                    return said
+        return said

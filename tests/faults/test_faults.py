@@ -52,6 +52,20 @@ def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:
         scenarios.warm_stop(made, Crowd(contacts=400, texts=150))
 
 
+def test_a_rolling_restart_loses_nothing_and_makes_nothing_unknown(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        scenarios.rolling(made, Crowd(contacts=300, texts=60, jobs=60))
+
+
+@pytest.mark.postgres
+def test_a_worker_that_stands_still_is_taken_over_and_can_do_no_harm_when_it_wakes(tmp_path: Path) -> None:
+    with own_schema(postgres_url()) as store:
+        # Where it stands still in a transaction, the server ends that: here after a moment, not after a minute.
+        impatient = f"{store}%20-cidle_in_transaction_session_timeout%3D1s"
+        with fleet(tmp_path, store=impatient) as made:
+            scenarios.stuck(made, Crowd(contacts=3000, texts=20))
+
+
 @pytest.mark.redis
 @pytest.mark.postgres
 def test_everything_at_once() -> None:

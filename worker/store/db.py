@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 
 SQLITE_BUSY_SECONDS = 60
+STUCK_SECONDS = 60
+"""Far longer than any transaction of ours stands still."""
 _AFTER_COMMIT = "vtsync_after_commit"
 _QUIET: dict[str, Any] = {"hide_parameters": True}
 """What errors say ends in logs; the values are people's numbers and words."""
@@ -31,7 +33,18 @@ def open_engine(url: str, pool_size: int = 20) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create_engine(parsed, pool_size=pool_size, max_overflow=50, pool_pre_ping=True, **_QUIET)
+    said = parsed.query.get("options", "")
+    # Whoever stands still in the middle of a transaction (a frozen machine, a stopped process) loses it, and with it
+    # the rows that others wait for. What the URL says comes later and counts.
+    options = f"-cidle_in_transaction_session_timeout={STUCK_SECONDS}s {said if isinstance(said, str) else said[0]}"
+    engine = create_engine(
+        parsed,
+        connect_args={"options": options.strip()},
+        pool_size=pool_size,
+        max_overflow=50,
+        pool_pre_ping=True,
+        **_QUIET,
+    )
     event.listen(engine, "connect", _prepare_postgres)
     return engine
 
