@@ -40,6 +40,7 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
 
     from worker.app import app
     from worker.broker import queues_of
+    from worker.lineage import intact
     from worker.metrics import answered
     from worker.sight.exposition import serve_metrics
     from worker.sight.feeling import watch_worker
@@ -48,6 +49,7 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
     runtime = open_runtime()
     if runtime.settings.broker.url is None:  # Celery would report a connection to a host that does not exist
         logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
+    intact(runtime)  # before anything is sent; what it finds stands in the log, and in `vtsync status`
     taken = queues_of(queues or runtime.settings.worker.queues)
     signals.worker_ready.connect(lambda **_: _introduce("worker", runtime, taken), weak=False)
     worker = app.Worker(

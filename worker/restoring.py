@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from worker.lineage import start_anew
 from worker.messages.moves import move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -55,6 +56,7 @@ def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
     with writing(runtime.engine) as connection:
         _refuse_while_alive(connection, now)
         known_until = _known_until(connection)
+        start_anew(connection, runtime)
         return Restored(
             known_until=known_until,
             texts_held=_hold(connection, known_until, actor, now),

@@ -228,15 +228,21 @@ def prune_store() -> None:
 @app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
+    from worker import lineage
     from worker.sight.heart import TICK, keep
     from worker.store.db import writing
+    from worker.store.models import utcnow
     from worker.sweeper import tick as sweep
 
     runtime = open_runtime()
+    if not lineage.intact(runtime):
+        return
     for task, arguments in sweep(runtime):
         hint(task, *arguments)
+    began = utcnow()
     with writing(runtime.engine) as db:
         keep(db, TICK, TICK)
+    lineage.remember(runtime, began)
 
 
 def _intake(

@@ -124,7 +124,7 @@ def test_a_redis_that_forgets_and_is_shared(shell: Shell, tmp_path: Path, monkey
     finally:
         server.kill()
     assert level_of("allkeys-lru", found) == "problem"
-    assert level_of("kept not at all", found) == "warning"
+    assert level_of("nothing of what is queued is kept", found) == "warning"
     assert level_of("session:1", found) == "problem"
     assert level_of("celery 3", found) == "problem"
     assert level_of("broker.limits_url cannot be used", found) == "problem"

@@ -213,7 +213,7 @@ def test_a_good_redis() -> None:
         ({"policy": "allkeys-lru"}, "warning", "allkeys-lru"),
         ({"max_memory": 100, "used_memory": 85}, "problem", "85%"),
         ({"append_only": False}, "warning", "snapshot"),
-        ({"append_only": False, "snapshots": False}, "warning", "not at all"),
+        ({"append_only": False, "snapshots": False}, "warning", "nothing of what is queued"),
         ({"foreign": ("session:1",)}, "problem", "session:1"),
     ],
 )
@@ -225,6 +225,7 @@ def test_keys_of_others() -> None:
     ours = ["celery", "celery\x06\x163", "vtsync.messages", "_kombu.binding.celery", "unacked_index", "vtsync:limits:a",
             "celery-task-meta-1", "unacked"]  # fmt: skip
     assert foreign_keys(ours) == ()
+    assert foreign_keys(["_kombu.binding.emails"]) == ("_kombu.binding.emails",)
     assert foreign_keys([*ours, "celery-of-another", "rq:1", "a", "b"]) == ("celery-of-another", "rq:1", "a")
 
 

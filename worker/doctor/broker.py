@@ -21,7 +21,8 @@ RABBITMQ_TESTED = (3, 10)
 KEYS_LOOKED_AT = 2000
 FULL = 0.8
 OURS = re.compile(
-    r"celery$|celery\x06|vtsync[.:]|_kombu\.|unacked|celery-task-meta-|.*\.reply\.celery\.pidbox$|.*\.celery\.pidbox$"
+    r"celery$|celery\x06|vtsync[.:]|_kombu\.binding(_permanent)?\.(celery$|vtsync\.|celeryev$|reply|.*pidbox$)"
+    r"|unacked|celery-task-meta-|.*\.reply\.|.*\.pidbox$"
 )
 
 
@@ -145,10 +146,10 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
             "raise maxmemory, or see which queue is long (below)",
         )
     if not facts.append_only:
-        kept = "only from snapshot to snapshot" if facts.snapshots else "not at all"
+        snapshots = "what is queued is kept only from snapshot to snapshot"
         yield warning(
             "broker",
-            f"what is queued is kept {kept}",
+            snapshots if facts.snapshots else "nothing of what is queued is kept",
             "a restart of Redis loses the jobs that no worker has taken yet",
             "set appendonly yes",
         )

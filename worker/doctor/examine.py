@@ -85,6 +85,7 @@ def _of_runtime(runtime: Runtime) -> list[Check]:
             Check(f"connection {name}", partial(_connection, runtime, name), (), 3 * SECONDS)
             for name in settings.connections
         ),
+        Check("store's past", lambda: fleet.check_past(runtime), ("store", "broker")),
         Check("fleet", lambda: fleet.check_fleet(runtime), ("store",)),
         Check("queues", lambda: fleet.check_queues(runtime), ("store", "broker")),
         Check("web", lambda: _exposure(runtime), ("store",)),

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from config.models import Settings
 from config.rules import is_loopback
 from worker.doctor.findings import Finding, ok, problem, warning
+from worker.lineage import lost_ticks
 from worker.overview import overview
 from worker.runtime import Runtime
 from worker.store.db import reading
@@ -69,6 +70,17 @@ def check_fleet(runtime: Runtime) -> Iterator[Finding]:
     yield from judge_work(work, now)
     yield from stuck
     yield from _waiting_for_a_person(runtime)
+
+
+def check_past(runtime: Runtime) -> Iterator[Finding]:
+    """Whether the store still knows what it knew."""
+    if lost_ticks(runtime):
+        yield problem(
+            "store",
+            "it has gone back in time, as after a restored backup",
+            "what was sent since would be sent again, so nothing is sent",
+            "stop every process, then `vtsync restored`",
+        )
 
 
 def _process(row: Any) -> Process:

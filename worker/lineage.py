@@ -1,0 +1,141 @@
+"""Notices that the store has gone back in time: restored from a backup, or a replica that missed the last commits.
+
+What was sent in between is queued in it once more. So each tick leaves a mark outside of the store: in Redis where
+there is one, else in ``data_dir``. A store whose last tick is older than the mark sends nothing before a person has run
+``vtsync restored``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Connection, select, update
+
+from worker.runtime import Runtime
+from worker.store.accounts import pause_account
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import account_state, heartbeat
+
+MARGIN = timedelta(seconds=60)
+"""Two ticks that overlap, and clocks that differ, explain this much."""
+FOR_LONG = timedelta(days=3650)
+REASON = (
+    "the store has gone back in time, as after a restored backup: what was sent since would be sent again;"
+    " stop every process, then run `vtsync restored`"
+)
+KEY = "vtsync:last-tick"
+REDIS_SECONDS = 2.0
+_TICK = "tick"
+
+log = structlog.get_logger(__name__)
+
+
+class Mark(Protocol):
+    """When the last tick was, remembered outside of the store. What cannot be reached says nothing."""
+
+    def read(self) -> datetime | None:
+        """The last tick; None: nobody knows."""
+
+    def write(self, at: datetime | None) -> None:
+        """Remember it, or (None) forget it."""
+
+
+def went_back(mark: datetime | None, last_tick: datetime | None) -> bool:
+    """Whether a store that knows of ``last_tick`` has lost what came after it. Pure. A new store has lost nothing."""
+    return mark is not None and last_tick is not None and mark - last_tick > MARGIN
+
+
+def intact(runtime: Runtime) -> bool:
+    """Whether the store knows of the last tick; else no account is called any more."""
+    if not lost_ticks(runtime):
+        return True
+    with writing(runtime.engine) as connection:
+        for account in runtime.settings.accounts:
+            pause_account(connection, account, utcnow() + FOR_LONG, REASON)
+    log.error("nothing is sent", why=REASON)
+    return False
+
+
+def lost_ticks(runtime: Runtime) -> bool:
+    """Whether ticks were carried out that the store does not know of. Changes nothing."""
+    with reading(runtime.engine) as connection:
+        last = connection.scalar(select(heartbeat.c.seen_at).where(heartbeat.c.id == _TICK))
+    return went_back(mark_of(runtime).read(), last)
+
+
+def remember(runtime: Runtime, at: datetime) -> None:
+    """A tick that the store knows of was carried out; ``at`` is not later than what is stored."""
+    mark_of(runtime).write(at)
+
+
+def start_anew(connection: Connection, runtime: Runtime) -> None:
+    """A person has said what the store is now: the mark is forgotten and accounts may be called again."""
+    mark_of(runtime).write(None)
+    ours = update(account_state).where(account_state.c.pause_reason == REASON)
+    connection.execute(ours.values(paused_until=None, pause_reason=""))
+
+
+def mark_of(runtime: Runtime) -> Mark:
+    """Where this fleet keeps its mark."""
+    from worker.broker_urls import read_broker_url
+
+    broker = runtime.settings.broker
+    for secret in (broker.url, broker.limits_url):
+        if secret is not None and read_broker_url(secret.get_secret_value()).is_redis:
+            return _InRedis(secret.get_secret_value())
+    return _InFile(runtime.settings.data_dir / "last-tick")
+
+
+class _InRedis:
+    def __init__(self, url: str) -> None:
+        from redis import Redis
+
+        from worker.broker_urls import read_broker_url, redis_pool
+
+        quick = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+        self._redis = Redis.from_pool(redis_pool(read_broker_url(url), quick))
+
+    def read(self) -> datetime | None:
+        from redis.exceptions import RedisError
+
+        with contextlib.suppress(RedisError), self._redis as redis:
+            return _moment(redis.get(KEY))
+        return None
+
+    def write(self, at: datetime | None) -> None:
+        from redis.exceptions import RedisError
+
+        with contextlib.suppress(RedisError), self._redis as redis:
+            if at is None:
+                redis.delete(KEY)
+            else:
+                redis.set(KEY, at.isoformat())
+
+
+class _InFile:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> datetime | None:
+        with contextlib.suppress(OSError):
+            return _moment(self._path.read_bytes())
+        return None
+
+    def write(self, at: datetime | None) -> None:
+        with contextlib.suppress(OSError):
+            if at is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                self._path.write_text(at.isoformat())
+
+
+def _moment(text: object) -> datetime | None:
+    if isinstance(text, bytes):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(text.decode())
+    return None
