@@ -137,10 +137,13 @@ def test_what_virtualtext_sent_itself_is_not_recorded(inbox: CarrierInbox) -> No
     assert "typed in the app" in details(inbox)[1]
 
 
-def test_the_echo_of_a_record_does_not_hide_the_next_text_with_the_same_words(inbox: CarrierInbox) -> None:
+@pytest.mark.parametrize("echo_id", ["out1", None])
+def test_the_echo_of_a_record_does_not_hide_the_next_text_with_the_same_words(
+    inbox: CarrierInbox, echo_id: str | None
+) -> None:
     inbox.tells("tx", TELNYX)
     record_due(inbox.runtime)
-    inbox.comes(echo("Hi", "out1", TO, Media=["https://a.example/1.png"]))
+    inbox.comes(echo("Hi", echo_id, TO, Media=["https://a.example/1.png"]))
     again = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "id": "t2"}}}  # type: ignore[dict-item]
     assert inbox.tells("tx", again) == Report(done=1)
 

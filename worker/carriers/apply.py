@@ -168,6 +168,7 @@ def _echoed(connection: Connection, account: str, to: str, sender: str, text: Ca
     near = select(e.payload).where(
         e.source == "relay",
         e.name == account,
+        e.message_id.is_(None),  # else it is the echo of a text or record of ours: the same words may be sent again
         e.received_at.between(at - ECHO_WINDOW, at + ECHO_WINDOW),
         e.payload.contains(to.removeprefix("+"), autoescape=True),
     )
@@ -178,7 +179,6 @@ def _echoed(connection: Connection, account: str, to: str, sender: str, text: Ca
                 and told.direction == "out"
                 and (told.to_number, told.from_number) == (to, sender)
                 and same_words(told.text, text.text or "")
-                and not _of_a_record(connection, account, told)
             ):
                 return True
     return False
@@ -197,18 +197,6 @@ def _earlier(connection: Connection, event: Claimed, to: str) -> datetime | None
         e.payload.contains(to.removeprefix("+"), autoescape=True),
     )
     return connection.execute(earlier.order_by(e.due_at.desc()).limit(1)).scalar()
-
-
-def _of_a_record(connection: Connection, account: str, told: Text) -> bool:
-    """Whether this is the echo of an earlier record: the same words may well be sent twice."""
-    if not told.message_id:
-        return False
-    found = select(message.c.id).where(
-        message.c.account == account,
-        message.c.virtualtext_message_id == told.message_id,
-        message.c.kind == MessageKind.RECORD,
-    )
-    return connection.execute(found).first() is not None
 
 
 def _always(handled: Handled) -> Apply:

@@ -88,7 +88,6 @@ def _candidates(connection: Connection, account: str, echo: Text, seen_at: datet
             m.to_number == echo.to_number,
             m.from_number == echo.from_number,
             m.state.in_(_MATCHED),
-            m.attempts > 0,
             m.attempted_at.between(seen_at - WINDOW, seen_at + AHEAD),
         )
         .order_by(m.attempted_at, m.id)
