@@ -24,6 +24,7 @@ SHORTEST_READ_TIMEOUT_SECONDS = PLATFORM_TIMEOUT_SECONDS + 1
 Table: TypeAlias = Mapping[str, Any]
 
 _HOUR = re.compile(r"\d\d:\d\d")
+_PART_OF_A_URL = re.compile(r"[A-Za-z0-9._~-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _BASE_URLS = {"api_url": DEFAULT_API_URL, "create_url": DEFAULT_CREATE_URL}
 
@@ -38,6 +39,7 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
         yield from _short_timeout(name, account)
         yield from _one_url_only(name, account)
     yield from _shared_uids(data, context)
+    yield from _relay_secrets(data, context)
     accounts, connections = dict(_tables(data, "accounts")), dict(_tables(data, "connections"))
     for name, connection in connections.items():
         key = dotted(["connections", name, "account"])
@@ -237,7 +239,7 @@ def _one_url_only(name: str, account: Table) -> Iterator[Problem]:
 def _shared_uids(data: Table, context: object) -> Iterator[Problem]:
     first: dict[tuple[str, object], str] = {}
     for name, account in _tables(data, "accounts"):
-        uid = _uid_of(account, context)
+        uid = _text_of(account.get("uid"), context)
         if uid is None:
             continue
         other = first.setdefault((uid, str(account.get("api_url", DEFAULT_API_URL)).rstrip("/")), name)
@@ -250,13 +252,29 @@ def _shared_uids(data: Table, context: object) -> Iterator[Problem]:
             )
 
 
-def _uid_of(account: Table, context: object) -> str | None:
-    uid = account.get("uid")
+def _relay_secrets(data: Table, context: object) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for name, account in _tables(data, "accounts"):
+        secret = _text_of(account.get("relay_secret"), context)
+        if secret is None:
+            continue
+        key = dotted(["accounts", name, "relay_secret"])
+        if not _PART_OF_A_URL.fullmatch(secret):
+            words = "has characters that cannot stand in the last part of a URL as they are"
+            yield Problem(key, HIDDEN, words, "make another one:  openssl rand -hex 24")
+        other = first.setdefault(secret, name)
+        if other != name:
+            words = f'is also that of account "{other}": nobody could tell whose an event is'
+            yield Problem(key, HIDDEN, words, "give each account its own:  openssl rand -hex 24")
+
+
+def _text_of(value: object, context: object) -> str | None:
+    """A text that may stand elsewhere; None where it is none or cannot be read, which is another rule's matter."""
     try:
-        uid = resolve_reference(uid, context) if isinstance(uid, dict) else uid
+        value = resolve_reference(value, context) if isinstance(value, dict) else value
     except PydanticCustomError:
         return None
-    return uid if isinstance(uid, str) else None
+    return value if isinstance(value, str) else None
 
 
 def _unknown_name(key: str, name: object, kind: str, known: Collection[str]) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ UID, TOKEN = "uid-of-the-account", "token-never-to-be-seen"
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Both credentials set, no configuration named, working in an empty folder."""
     monkeypatch.setenv("VTSYNC_UID", UID)
+    monkeypatch.setenv("VTSYNC_SLASHES", "a/b")
     monkeypatch.setenv("VTSYNC_TOKEN", TOKEN)
     monkeypatch.delenv("VTSYNC_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -74,6 +74,8 @@ MISTAKES = {
     "one URL of two": (ACCOUNT + 'api_url = "https://api.example.com"', "accounts.main.create_url", None, "missing although api_url", "set create_url"),
     "impatient read time-out": (ACCOUNT + "read_timeout = 30", "accounts.main.read_timeout", "30", "30 seconds", "31 or more"),
     "impatient towards one of two hosts": (ACCOUNT + 'api_url = "http://localhost:1"\ncreate_url = "https://x.example.com"\nread_timeout = 1', "accounts.main.read_timeout", "1", "30 seconds", "31 or more"),
+    "relay secret no URL": (ACCOUNT + 'relay_secret = { env = "VTSYNC_SLASHES" }\n', "accounts.main.relay_secret", "(hidden)", "last part of a URL", "openssl rand -hex 24"),
+    "relay secret twice": (ACCOUNT + 'relay_secret = { env = "VTSYNC_TOKEN" }\n' + ACCOUNT.replace("main", "other").replace("VTSYNC_UID", "VTSYNC_SLASHES") + 'relay_secret = { env = "VTSYNC_TOKEN" }\n', "accounts.other.relay_secret", "(hidden)", 'also that of account "main"', "its own"),
     "same user twice": (ACCOUNT + ACCOUNT.replace("main", "other"), "accounts.other.uid", "(hidden)", 'same VirtualText user as account "main"', "keep one"),
     "unusable name": (ACCOUNT.replace("accounts.main", 'accounts."a b"'), 'accounts."a b"', None, "not a usable name", "letters, digits"),
     "unknown account": (CRM.replace('account = "main"', 'account = "mian"'), "connections.crm.account", '"mian"', "no account", 'did you mean "main"? The accounts are: main'),

@@ -135,6 +135,24 @@ def test_receipts(inbox: Inbox, status: str, state: str) -> None:
     assert inbox.state(send) == state
 
 
+@pytest.mark.parametrize(("first", "late"), [("delivered", "failed"), ("failed", "delivered"), ("delivered", "sent")])
+def test_the_first_word_about_what_became_of_a_text_counts(inbox: Inbox, first: str, late: str) -> None:
+    send = sent(inbox)
+    inbox.comes(echo(), {"MessageID": "out1", "status": first})
+    assert inbox.comes({"MessageID": "out1", "status": late}) == Report(done=1)
+    assert inbox.state(send) == first
+
+
+def test_a_receipt_of_a_record_changes_nothing(inbox: Inbox) -> None:
+    from worker.messages.recording import record_due
+
+    record = inbox.record("SM1", THEM, "sent elsewhere")
+    record_due(inbox.runtime)
+    inbox.comes(echo("sent elsewhere"))
+    assert inbox.comes({"MessageID": "out1", "status": "failed"}) == Report(done=1)
+    assert inbox.state(record) is MessageState.CONFIRMED
+
+
 def test_a_receipt_that_overtakes_its_echo_waits(inbox: Inbox) -> None:
     send = sent(inbox)
     assert inbox.comes({"MessageID": "out1", "status": "delivered"}) == Report(waiting=1)
@@ -244,6 +262,12 @@ def test_words_that_may_mean_stop_hold_texts_until_a_person_has_read_them(inbox:
     inbox.comes(inbound("STOP", "in2"))
     deliver_due(inbox.runtime)
     assert (out(inbox), inbox.state(send)) == (True, MessageState.SUPPRESSED)
+
+
+def test_yes_is_no_answer_to_whether_stop_was_meant(inbox: Inbox) -> None:
+    inbox.comes(inbound("please stop texting me", "in1"), inbound("Yes", "in2"))
+    with reading(inbox.engine) as connection:
+        assert [review.phone for review in open_reviews(connection)] == [THEM]
 
 
 def test_help_is_kept_as_such(inbox: Inbox) -> None:
