@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.faults import hostile, scenarios
 from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd, Figures
-from tests.faults.servers import OwnPostgres, OwnRedis, VirtualHost, empty_redis, own_schema
+from tests.faults.servers import Gate, OwnPostgres, OwnRedis, empty_redis, own_schema
 from tests.fleet import Fleet, fleet
 
 CONTACTS, TEXTS, JOBS, KILLS = 20_000, 300, 300, 5
@@ -47,7 +47,7 @@ def main() -> int:
         "--jobs", type=int, default=JOBS, help="of chaos and rolling: jobs that a service sends (%(default)s)"
     )
     parser.add_argument(
-        "--rabbitmq", metavar="URL", help="of chaos: this broker instead of a Redis of its own; its vhost is emptied"
+        "--rabbitmq", metavar="URL", help="of chaos: this broker instead of a Redis of its own; USE A VHOST OF ITS OWN"
     )
     given = parser.parse_args()
     if given.scenario == "chaos":
@@ -90,7 +90,7 @@ def _chaos(given: argparse.Namespace) -> bool:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-chaos-")))
         postgres = OwnPostgres(folder)
-        queue = VirtualHost(given.rabbitmq) if given.rabbitmq else OwnRedis(folder)
+        queue = Gate(given.rabbitmq) if given.rabbitmq else OwnRedis(folder)
         for server in (queue, postgres):
             stack.callback(server.kill)
             server.start()

@@ -291,7 +291,10 @@ class WorkerSettings(Model):
     )
     lease: Duration = Field(
         timedelta(seconds=30),
-        description="A worker that has vanished in the middle of a sync is replaced after this long.",
+        description=(
+            "A worker that has vanished or stands still in the middle of a sync is replaced after this long; one whose"
+            " CRM says nothing for longer than `time_limit`, too."
+        ),
     )
     time_limit: Duration = Field(
         timedelta(minutes=30), description="A task stops cleanly after this long and goes on in the next one."

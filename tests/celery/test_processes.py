@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import IO
 import pytest
 from kombu import Connection, pools
 
+from tests.faults.servers import Gate, OwnRedis
 from tests.fleet import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker import INTAKE, INTERNAL
@@ -176,12 +175,24 @@ def _ended(states: Counter[str]) -> int:
     return states["accepted"] + states["unknown"]
 
 
-@pytest.mark.redis
-def test_a_broker_that_is_killed_in_mid_task_ends_no_worker_and_loses_no_text(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with _redis(port), fleet(tmp_path, broker=f"redis://127.0.0.1:{port}/0") as made:
+@pytest.fixture(params=SERVERS)
+def broken(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnRedis | Gate]:
+    """A broker that can be killed: a Redis that remembers nothing, or the way to the RabbitMQ."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "redis":
+            server: OwnRedis | Gate = OwnRedis(tmp_path, "--appendonly", "no", "--save", "")
+        else:
+            stack.enter_context(_alone_on(url := rabbitmq_url()))
+            server = Gate(url)
+        stack.callback(server.kill)
+        server.start()
+        yield server
+
+
+def test_a_broker_that_is_killed_in_mid_task_ends_no_worker_and_loses_no_text(
+    tmp_path: Path, broken: OwnRedis | Gate
+) -> None:
+    with fleet(tmp_path, broker=broken.url) as made:
         made.configure()
         made.sandbox.add_fault(endpoint="send", action="delay", delay_ms=400)
         worker, beat = made.start("worker"), made.start("beat")
@@ -190,44 +201,45 @@ def test_a_broker_that_is_killed_in_mid_task_ends_no_worker_and_loses_no_text(tm
             service.send_task("vtsync.send_message", kwargs=TEXT | {"to": f"+1415555{index:04d}"}, ignore_result=True)
         until("every job to be taken", lambda: sum(made.states().values()) == 40)
         until("the first texts", lambda: made.sandbox.messages())
-        _kill_redis(port)
+        broken.kill()
         until("the texts that are committed", lambda: made.states()["accepted"] == 40)
-        with _redis(port):
-            made.service().send_task("vtsync.send_message", kwargs=TEXT | {"to": "+14155550999"}, ignore_result=True)
-            until("the text after it", lambda: len(made.sandbox.messages()) == 41)
-            assert (worker.poll(), beat.poll()) == (None, None)
-    assert len({message.to for message in made.sandbox.messages()}) == 41
+        broken.start()
+        with made.service() as after:
+            after.send_task("vtsync.send_message", kwargs=TEXT | {"to": "+14155550999"}, ignore_result=True)
+        until("the text after it", lambda: len(made.sandbox.messages()) == 41)
+        assert (worker.poll(), beat.poll()) == (None, None)
+        assert len({message.to for message in made.sandbox.messages()}) == 41
 
 
-@contextlib.contextmanager
-def _redis(port: int) -> Iterator[None]:
-    """A Redis of our own, which remembers nothing."""
-    program = shutil.which("redis-server")
-    if program is None:
-        redis_url()  # skips, or fails where servers are demanded
-        pytest.skip("there is no redis-server to start and kill")
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _servers[port] = server
-    try:
-        until("Redis", lambda: _listens(port))
-        yield
-    finally:
-        server.kill()
-        server.wait()
+def test_two_schedulers_and_a_long_absence_run_each_slot_once(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        (tmp_path / "crm.csv").write_text("id,name,mobile\n1,Anna,+14155550101\n", encoding="utf-8")
+        made.configure(
+            """
+[connections.crm]
+adapter = "csv"
+account = "main"
+schedule = "15m"
+options = { path = "crm.csv", settle_seconds = 0 }
+"""
+        )
+        running = [made.start(command) for command in ("worker", "worker", "beat", "beat")]
 
+        def runs() -> int:
+            return int((made.query("SELECT count(*) FROM sync_run") or [(0,)])[0][0])
 
-_servers: dict[int, subprocess.Popen[bytes]] = {}
-
-
-def _kill_redis(port: int) -> None:
-    _servers[port].kill()
-    _servers[port].wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        until("the first run", runs)
+        time.sleep(3)  # six ticks
+        assert runs() == 1
+        made.end()
+        assert [process.returncode for process in running] == [0] * 4
+        with contextlib.closing(sqlite3.connect(tmp_path / "data" / "vtsync.sqlite3")) as store, store:
+            store.execute("UPDATE connection_state SET next_run_at = '2026-01-01 00:00:00'")  # 40 slots or more ago
+        for command in ("worker", "worker", "beat", "beat"):
+            made.start(command)
+        until("the run that was missed", lambda: runs() == 2)
+        time.sleep(3)
+        assert runs() == 2
 
 
 def test_up_runs_both_refuses_a_second_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -8,22 +8,21 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from kombu import Connection
 
 from tests.fleet import until
 from tests.services import REQUIRED
-from worker.broker import INTAKE, INTERNAL
 
 
 @contextlib.contextmanager
@@ -80,22 +79,45 @@ class OwnRedis:
             self._process.wait()
 
 
-class VirtualHost:
-    """A virtual host of a RabbitMQ that runs for others, too. ``kill`` closes everybody's connections to it."""
+class Gate:
+    """Stands before a server that runs for others, too. Killed, it cuts every connection and takes no new one."""
 
     def __init__(self, url: str) -> None:
-        self.url, self._name = url, unquote(urlsplit(url).path[1:]) or "/"
-        with Connection(url) as connection:
-            for name in (INTAKE, *INTERNAL):
-                connection.default_channel.queue_delete(name)
+        there = urlsplit(url)
+        self._server, self._port = (there.hostname or "127.0.0.1", there.port or 5672), free_port()
+        login, at, _ = there.netloc.rpartition("@")
+        self.url = there._replace(netloc=f"{login}{at}127.0.0.1:{self._port}").geturl()
+        self._listener: socket.socket | None = None
+        self._open: list[socket.socket] = []
 
     def start(self) -> None:
-        """Connections are taken at any time; the queues were kept, as quorum queues are."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        threading.Thread(target=self._take, args=(self._listener,), daemon=True).start()
 
     def kill(self) -> None:
-        """As a restart of the server does it to its clients."""
-        command = ["rabbitmqctl", "-q", "close_all_connections", "--vhost", self._name, "test"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for one in (self._listener, *self._open):
+            if one is not None:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
+        self._listener, self._open = None, []
+
+    def _take(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = listener.accept()[0]
+                server = socket.create_connection(self._server)
+                self._open += [client, server]
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
 
 
 class OwnSentinel:

@@ -88,14 +88,15 @@ def sync_connection(
     """
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
-    seconds = runtime.settings.worker.lease.total_seconds()
+    worker = runtime.settings.worker
+    seconds, patience = worker.lease.total_seconds(), worker.time_limit.total_seconds()
     lease = claim(runtime.engine, connection, seconds)
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
     run = _Run(runtime, lease, accept_removals, progress or (lambda _: None), stop or runtime.stop)
     began, outcome = time.monotonic(), str(RunState.FAILED)
     try:
-        with kept_alive(runtime.engine, lease, seconds), working_on(connection=connection, run=lease.run_id):
+        with kept_alive(runtime.engine, lease, seconds, patience), working_on(connection=connection, run=lease.run_id):
             report = run.execute()
         outcome = report.state
         return report
@@ -157,6 +158,7 @@ class _Run:
         )
         self.lists_everything = reader.lists_everything
         for page in adapter.pull(None if cursor is None else orjson.loads(cursor)):
+            self.lease.moves()
             read = reader.read(page)
             self._commit(read, None if page.cursor is None else orjson.dumps(dict(page.cursor)).decode())
             reader.note_stored(read.records)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy import Connection, Engine, and_, or_, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -15,6 +17,8 @@ from worker.store.db import new_lease_owner, writing
 from worker.store.models import RunState, SyncRun, utcnow
 from worker.store.sql import insert
 from worker.store.tables import connection_state, sync_run
+
+log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
@@ -31,6 +35,15 @@ class ConnectionLease:
     batch_id: str
     started_at: datetime
     _done: threading.Event = field(default_factory=threading.Event)
+    _moved_at: float = field(default_factory=time.monotonic)
+
+    def moves(self) -> None:
+        """The run gets on; to be said with each page."""
+        self._moved_at = time.monotonic()
+
+    def stands_still(self, seconds: float) -> bool:
+        """Whether nothing has come from the CRM for longer than that."""
+        return time.monotonic() - self._moved_at > seconds
 
     def fence(self, transaction: Connection, **values: object) -> None:
         """Check inside a transaction that the connection is still ours, storing ``values`` with it.
@@ -77,10 +90,13 @@ def claim(engine: Engine, connection: str, seconds: float) -> ConnectionLease | 
 
 
 @contextmanager
-def kept_alive(engine: Engine, lease: ConnectionLease, seconds: float) -> Iterator[None]:
-    """Renew the lease in the background while the block runs, however slow the CRM is."""
+def kept_alive(engine: Engine, lease: ConnectionLease, seconds: float, patience: float) -> Iterator[None]:
+    """Renew the lease in the background while the block runs, however slow the CRM is.
+
+    Not when its adapter hangs: a run that has not moved for ``patience`` seconds is left to whoever takes it over.
+    """
     thread = threading.Thread(
-        target=_renew, args=(engine, lease, seconds), name=f"lease-{lease.connection}", daemon=True
+        target=_renew, args=(engine, lease, seconds, patience), name=f"lease-{lease.connection}", daemon=True
     )
     thread.start()
     try:
@@ -90,10 +106,18 @@ def kept_alive(engine: Engine, lease: ConnectionLease, seconds: float) -> Iterat
         thread.join()
 
 
-def _renew(engine: Engine, lease: ConnectionLease, seconds: float) -> None:
+def _renew(engine: Engine, lease: ConnectionLease, seconds: float, patience: float) -> None:
     c = connection_state.c
     held = and_(c.connection == lease.connection, c.lease_owner == lease.owner)
     while not lease._done.wait(seconds / 3):
+        if lease.stands_still(patience):
+            log.error(
+                "nothing came from the CRM for too long; another worker may take over",
+                connection=lease.connection,
+                seconds=round(patience),
+                do="restart this worker: the adapter hangs in it and keeps a thread",
+            )
+            return
         try:
             with writing(engine) as db:
                 until = utcnow() + timedelta(seconds=seconds)
