@@ -1,15 +1,17 @@
-"""How long a text takes from another service's ``send_task`` to its request on the wire, while the fleet is idle.
+"""How long a text takes from another service's call to its request on the wire, while the fleet is idle.
 
-    python bench/latency.py [--texts 300] [--every-ms 50] [--broker redis://127.0.0.1:6379/7] [--store postgresql+psycopg://...]
+    python bench/latency.py [--texts 300] [--every-ms 50] [--broker redis://...|amqp://...] [--store postgresql+psycopg://...]
 
-Beside it, in the same run, the least that Celery itself takes: from ``send_task`` to the start of an empty task on the
-same broker. Both clocks are one machine's.
+The service calls by ``send_task``, or by POST /v1/messages. Beside them, in the same run, the least that Celery itself
+takes: from ``send_task`` to the start of an empty task on the same broker. All clocks are one machine's. A Redis
+database is emptied before and after; with ``--store`` the work is done in a schema that is gone afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import socket
 import socketserver
 import statistics
 import subprocess
@@ -17,6 +19,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -24,8 +28,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import orjson  # noqa: E402
+import requests  # noqa: E402
 from celery import Celery  # noqa: E402
 
+from bench.results import Goal, Results, parser, results  # noqa: E402
+
+WARM_UP = 20
+"""Texts that are not counted: they make connections."""
 EMPTY_TASK = """
 import os, time
 from celery import Celery
@@ -105,37 +114,76 @@ def service(options: argparse.Namespace, folder: Path) -> Celery:
     return other
 
 
-def show(what: str, seconds: list[float]) -> None:
+def show(found: Results, what: str, seconds: list[float], *, goals: bool) -> None:
     ordered = sorted(seconds)
     p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    print(f"  {what:34} p50 {statistics.median(ordered) * 1000:6.1f} ms   p99 {p99 * 1000:6.1f} ms", flush=True)
+    found.add(f"{what}: p50", statistics.median(ordered) * 1000, "ms", Goal(15, at_most=True) if goals else None)
+    found.add(f"{what}: p99", p99 * 1000, "ms", Goal(50, at_most=True) if goals else None)
 
 
-def texts(options: argparse.Namespace, folder: Path) -> list[float]:
-    """Seconds from send_task to the wire, for each text."""
+def texts(options: argparse.Namespace, folder: Path) -> tuple[list[float], list[float]]:
+    """Seconds to the wire for each text: from send_task, from the POST."""
     recorder = Recorder()
     threading.Thread(target=recorder.serve_forever, daemon=True).start()
     environment = configure(folder, f"http://127.0.0.1:{recorder.server_address[1]}", options)
     vtsync = [sys.executable, "-m", "worker.cli"]
     subprocess.run([*vtsync, "migrate"], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
-    worker = subprocess.Popen([*vtsync, "worker"], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
-    other = service(options, folder)
-    sent: dict[str, float] = {}
+    made = subprocess.run(
+        [*vtsync, "keys", "create", "bench"], cwd=folder, env=environment, check=True, capture_output=True
+    )
+    port = free_port()
+    other, session = service(options, folder), requests.Session()
+    session.headers["Authorization"] = f"Bearer {made.stdout.decode().split()[0]}"
+
+    def by_task(job: dict[str, str]) -> None:
+        other.send_task("vtsync.send_message", kwargs=job, ignore_result=True)
+
+    def by_http(job: dict[str, str]) -> None:
+        session.post(f"http://127.0.0.1:{port}/v1/messages", json=job).raise_for_status()
+
+    processes = [
+        subprocess.Popen([*vtsync, *command], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+        for command in (["worker"], ["web", "--port", str(port)])
+    ]
     try:
-        for index in range(-20, options.texts):  # the first ones warm connections up
-            text = f"text {index}"
-            sent[text] = time.time()
-            job = {"account": "main", "to": f"+1415555{index + 2020:04d}", "message": text}
-            other.send_task("vtsync.send_message", kwargs=job, ignore_result=True)
-            if index == -20:
-                wait(lambda: recorder.arrived)
-            time.sleep(options.every_ms / 1000)
-        wait(lambda: len(recorder.arrived) == len(sent))
+        wait(lambda: is_listening(port))
+        return send(by_task, "task", 2020, recorder, options), send(by_http, "http", 4020, recorder, options)
     finally:
-        worker.terminate()
-        worker.wait()
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
         recorder.shutdown()
-    return [recorder.arrived[f"text {index}"] - sent[f"text {index}"] for index in range(options.texts)]
+
+
+def send(
+    enqueue: Callable[[dict[str, str]], None],
+    how: str,
+    first_number: int,
+    recorder: Recorder,
+    options: argparse.Namespace,
+) -> list[float]:
+    sent: dict[str, float] = {}
+    for index in range(-WARM_UP, options.texts):
+        text = f"{how} {index}"
+        sent[text] = time.time()
+        enqueue({"account": "main", "to": f"+1415555{first_number + index:04d}", "message": text})
+        if index == -WARM_UP:
+            wait(lambda: text in recorder.arrived)  # noqa: B023 - within the round
+        time.sleep(options.every_ms / 1000)
+    wait(lambda: sent.keys() <= recorder.arrived.keys())
+    return [recorder.arrived[f"{how} {index}"] - sent[f"{how} {index}"] for index in range(options.texts)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def empty_tasks(options: argparse.Namespace, folder: Path) -> list[float]:
@@ -150,16 +198,16 @@ def empty_tasks(options: argparse.Namespace, folder: Path) -> list[float]:
     )
     other = Celery(broker=options.broker)
     try:
-        for index in range(-20, options.texts):
+        for index in range(-WARM_UP, options.texts):
             other.send_task("bench.empty", args=[time.time()], queue="bench", ignore_result=True)
-            if index == -20:
+            if index == -WARM_UP:
                 wait(lambda: out.read_text())
             time.sleep(options.every_ms / 1000)
-        wait(lambda: len(out.read_text().splitlines()) == options.texts + 20)
+        wait(lambda: len(out.read_text().splitlines()) == options.texts + WARM_UP)
     finally:
         worker.terminate()
         worker.wait()
-    return [float(line) for line in out.read_text().splitlines()[20:]]
+    return [float(line) for line in out.read_text().splitlines()[WARM_UP:]]
 
 
 def wait(condition: object) -> None:
@@ -170,17 +218,26 @@ def wait(condition: object) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=300)
-    parser.add_argument("--every-ms", type=float, default=50)
-    parser.add_argument("--broker")
-    parser.add_argument("--store", help="an empty PostgreSQL database (default: a new SQLite file)")
-    options = parser.parse_args()
-    print(f"{options.texts} texts, one every {options.every_ms:g} ms; {options.broker or 'files'}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="vtsync-bench-") as name:
+    made = parser(__doc__)
+    made.add_argument("--texts", type=int, default=300)
+    made.add_argument("--every-ms", type=float, default=50)
+    made.add_argument("--broker", help="redis://... or amqp://... (default: files)")
+    made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
+    options = made.parse_args()
+    from tests.faults.servers import empty_redis, own_schema
+
+    broker, store = (options.broker or "files").split(":", 1)[0], "PostgreSQL" if options.store else "SQLite"
+    with ExitStack() as stack, results(f"From call to wire, idle, broker {broker}, store {store}", options) as found:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-bench-")))
+        if broker == "redis":
+            stack.enter_context(empty_redis(options.broker))
+        if options.store:
+            options.store = stack.enter_context(own_schema(options.store))
         if options.broker:
-            show("send_task to an empty task", empty_tasks(options, Path(name)))
-        show("send_task to the text on the wire", texts(options, Path(name)))
+            show(found, "Celery alone, send_task to an empty task", empty_tasks(options, folder), goals=False)
+        by_task, by_http = texts(options, folder)
+        show(found, "send_task to the text on the wire", by_task, goals=True)
+        show(found, "POST /v1/messages to the text on the wire", by_http, goals=True)
 
 
 if __name__ == "__main__":
