@@ -2,7 +2,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint types imports check lock clean
+.PHONY: install demo test lint types imports check bench lock clean
 
 install: $(STAMP)
 	@echo "Ready: $(VENV)/bin/vtsync --help"
@@ -23,6 +23,10 @@ imports: $(STAMP)
 	@$(VENV)/bin/lint-imports
 
 check: lint types imports test
+
+# On a machine that does nothing else; see docs/performance.md.
+bench: $(STAMP)
+	@$(PY) bench/all.py $(ARGS)
 
 # One environment from the locked, hashed list; the stamp makes a second run start at once.
 $(STAMP): requirements-dev.lock pyproject.toml

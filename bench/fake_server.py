@@ -3,7 +3,8 @@
     python bench/fake_server.py [--port 0] [--latency-ms 0]
 
 Prints its port on a line of its own, then answers every request with 200 and a body that is a success of every
-call: a receipt and a contact in one. The contact list is empty.
+call: a receipt and a contact in one. The contact list is empty. ``GET /bench/counts`` answers at once how many contacts
+were created and how many updated since it was last asked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LIST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Len
 class Responder(asyncio.Protocol):
     """One connection. Finds where a request ends and writes the answer, after the latency."""
 
+    created = updated = 0
+
     def __init__(self, latency: float) -> None:
         self._latency = latency
         self._received = b""
@@ -36,12 +39,22 @@ class Responder(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         while (end := request_end(self._received)) is not None:
-            answer = LIST_ANSWER if self._received.startswith(b"GET /api/contacts ") else ANSWER
-            self._received = self._received[end:]
-            if self._latency:
+            request, self._received = self._received[:end], self._received[end:]
+            answer = LIST_ANSWER if request.startswith(b"GET /api/contacts ") else ANSWER
+            Responder.created += request.startswith(b"POST /api/contacts ")
+            Responder.updated += request.startswith(b"POST /api/contacts/")
+            if request.startswith(b"GET /bench/counts "):
+                self._transport.write(_counts())
+            elif self._latency:
                 asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
             else:
                 self._transport.write(answer)
+
+
+def _counts() -> bytes:
+    body = b"[%d, %d]" % (Responder.created, Responder.updated)
+    Responder.created = Responder.updated = 0
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
 def request_end(received: bytes) -> int | None:

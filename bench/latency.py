@@ -33,8 +33,6 @@ from celery import Celery  # noqa: E402
 
 from bench.results import Goal, Results, parser, results  # noqa: E402
 
-WARM_UP = 20
-"""Texts that are not counted: they make connections."""
 EMPTY_TASK = """
 import os, time
 from celery import Celery
@@ -164,11 +162,11 @@ def send(
     options: argparse.Namespace,
 ) -> list[float]:
     sent: dict[str, float] = {}
-    for index in range(-WARM_UP, options.texts):
+    for index in range(-options.warm_up, options.texts):
         text = f"{how} {index}"
         sent[text] = time.time()
         enqueue({"account": "main", "to": f"+1415555{first_number + index:04d}", "message": text})
-        if index == -WARM_UP:
+        if index == -options.warm_up:
             wait(lambda: text in recorder.arrived)  # noqa: B023 - within the round
         time.sleep(options.every_ms / 1000)
     wait(lambda: sent.keys() <= recorder.arrived.keys())
@@ -198,16 +196,16 @@ def empty_tasks(options: argparse.Namespace, folder: Path) -> list[float]:
     )
     other = Celery(broker=options.broker)
     try:
-        for index in range(-WARM_UP, options.texts):
+        for index in range(-options.warm_up, options.texts):
             other.send_task("bench.empty", args=[time.time()], queue="bench", ignore_result=True)
-            if index == -WARM_UP:
+            if index == -options.warm_up:
                 wait(lambda: out.read_text())
             time.sleep(options.every_ms / 1000)
-        wait(lambda: len(out.read_text().splitlines()) == options.texts + WARM_UP)
+        wait(lambda: len(out.read_text().splitlines()) == options.texts + options.warm_up)
     finally:
         worker.terminate()
         worker.wait()
-    return [float(line) for line in out.read_text().splitlines()[WARM_UP:]]
+    return [float(line) for line in out.read_text().splitlines()[options.warm_up :]]
 
 
 def wait(condition: object) -> None:
@@ -221,6 +219,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--texts", type=int, default=300)
     made.add_argument("--every-ms", type=float, default=50)
+    made.add_argument("--warm-up", type=int, default=20, help="texts before, which are not counted")
     made.add_argument("--broker", help="redis://... or amqp://... (default: files)")
     made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
     options = made.parse_args()

@@ -151,32 +151,33 @@ def push(runtime: Runtime, contacts: int) -> float:
     return contacts / (time.perf_counter() - began)
 
 
-def measure(latency: float, concurrency: int, options: argparse.Namespace) -> list[tuple[float, float, float]]:
-    """(client alone, one worker process, two) of each round, in contacts a second."""
+def measure(latency: float, concurrency: int, options: argparse.Namespace) -> list[dict[int, float]]:
+    """Contacts a second in each round by the number of worker processes; 0: the client alone."""
     with tempfile.TemporaryDirectory(prefix="vtsync-bench-") as name, fake_server(latency) as base:
         folder, contacts = Path(name), options.contacts
         runtime = configure(folder, base, contacts, concurrency, options)
         found = []
         for _ in range(options.rounds):
-            rates = [on_one_core(base, contacts, concurrency)]
-            for processes in (1, 2):
+            rates = {0: on_one_core(base, contacts, concurrency)}
+            for processes in options.processes:
                 with workers(folder, processes):
                     push(runtime, contacts)  # warms up: processes, connections, caches
-                    rates.append(push(runtime, contacts))
-            found.append((rates[0], rates[1], rates[2]))
+                    rates[processes] = push(runtime, contacts)
+            found.append(rates)
         os.chdir(ROOT)
         return found
 
 
-def show(latency: float, rounds: list[tuple[float, float, float]], found: Results) -> None:
-    bare, one, two = (statistics.median(sides) for sides in zip(*rounds, strict=True))
-    ratio = statistics.median(one / bare for bare, one, _ in rounds)
-    found.add(
-        f"{latency:g} ms: one worker against the client", ratio, "", GOALS.get(latency), f"{one:,.0f} / {bare:,.0f}"
-    )
-    twice = statistics.median(two / one for _, one, two in rounds)
-    goal = Goal(1.8) if latency == 50 else None
-    found.add(f"{latency:g} ms: two workers against one", twice, "", goal, f"{two:,.0f} / {one:,.0f} contacts/s")
+def show(latency: float, rounds: list[dict[int, float]], found: Results) -> None:
+    ratios = [
+        (1, 0, "one worker against the client", GOALS.get(latency)),
+        (2, 1, "two workers against one", Goal(1.8) if latency == 50 else None),
+    ]
+    for many, few, what, goal in ratios:
+        if many in rounds[0]:
+            ratio = statistics.median(rates[many] / rates[few] for rates in rounds)
+            sides = [statistics.median(rates[side] for rates in rounds) for side in (many, few)]
+            found.add(f"{latency:g} ms: {what}", ratio, "", goal, f"{sides[0]:,.0f} / {sides[1]:,.0f} contacts/s")
 
 
 def main() -> None:
@@ -184,6 +185,7 @@ def main() -> None:
     made.add_argument("--contacts", type=int, default=10_000)
     made.add_argument("--latency-ms", type=float, nargs="+", default=[0, 5, 50])
     made.add_argument("--concurrency", type=int, nargs="+", default=[16, 32, 100], help="one for each latency")
+    made.add_argument("--processes", type=int, nargs="*", default=[1, 2])
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--broker", help="redis://... or amqp://... (default: files)")
     made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
@@ -195,7 +197,7 @@ def main() -> None:
             show(latency, alone(latency, concurrency, options), found)
 
 
-def alone(latency: float, concurrency: int, options: argparse.Namespace) -> list[tuple[float, float, float]]:
+def alone(latency: float, concurrency: int, options: argparse.Namespace) -> list[dict[int, float]]:
     """In a process of its own, since a process works with one configuration; on engines that are empty."""
     from tests.faults.servers import empty_redis, own_schema
 
