@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import select, update
@@ -17,8 +18,9 @@ from worker.inbox.process import Report
 from worker.messages.delivery import deliver_due
 from worker.messages.recording import record_due
 from worker.store.db import reading, writing
-from worker.store.models import utcnow
+from worker.store.models import MessageState, utcnow
 from worker.store.tables import carrier_state, inbox_event, message
+from worker.virtualtext.outcomes import Cause, Outcome, Status
 
 TO, FROM = "+12125550123", "+14155550100"
 
@@ -130,6 +132,21 @@ def test_our_own_texts_never_loop(inbox: CarrierInbox) -> None:
     assert inbox.events()[0].message_id == send
 
 
+def test_the_same_words_of_a_send_that_was_refused_are_recorded(inbox: CarrierInbox) -> None:
+    inbox.client.answer = lambda *_: Outcome(Status.NOT_DONE, cause=Cause.REJECTED)
+    send = inbox.send(TO, "Hi", media=("https://b.example/2.png",))
+    deliver_due(inbox.runtime)
+    assert inbox.state(send) is MessageState.REJECTED
+    now = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "sent_at": utcnow().isoformat()}}}  # type: ignore[dict-item]
+    assert inbox.tells("tx", now) == Report(done=1)
+
+
+def test_what_was_typed_in_the_app_long_ago_hides_no_text_of_today(inbox: CarrierInbox) -> None:
+    told = echo("Hi", "typed-in-the-app", TO, Media=["https://a.example/1.png"])
+    inbox.comes(told, at=utcnow() - timedelta(hours=1))
+    assert inbox.tells("tx", TELNYX) == Report(done=1)
+
+
 def test_what_virtualtext_sent_itself_is_not_recorded(inbox: CarrierInbox) -> None:
     told = echo("Hi", "typed-in-the-app", TO, Media=["https://a.example/1.png"])
     inbox.comes(told)
@@ -157,9 +174,22 @@ def test_a_conversation_keeps_its_order_while_the_carrier_cannot_be_asked(
     carrier.answer = lambda path: (200, resource(path[-8:-5], **(other if "SM3" in path else {})))
     second, elsewhere = TWILIO | {"MessageSid": "SM2"}, TWILIO | {"MessageSid": "SM3", "To": other["to"]}
     assert inbox.tells("tw", second, elsewhere) == Report(done=1, waiting=1)
-    assert "waits for an earlier text" in details(inbox)[1]
+    assert any("waits for an earlier text" in detail for detail in details(inbox))
     assert inbox.later() == Report(done=2)
-    assert [row.carrier_message_id for row in inbox.rows(message)] == ["SM3", "SM1", "SM2"]
+    rows = sorted(inbox.rows(message), key=lambda row: row.id)
+    assert [row.carrier_message_id for row in rows] == ["SM3", "SM1", "SM2"]
+
+
+def test_an_earlier_text_waits_for_no_later_one(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    carrier.answer = lambda _: (503, {})
+    assert inbox.tells("tw", TWILIO, TWILIO | {"MessageSid": "SM2"}) == Report(waiting=2)
+    carrier.answer = lambda path: (200, resource(path[-8:-5]))
+    first = min(event.id for event in inbox.events())
+    with writing(inbox.engine) as connection:
+        soon = utcnow() - timedelta(seconds=1)
+        connection.execute(update(inbox_event).where(inbox_event.c.id == first).values(due_at=soon))
+    assert inbox.process() == Report(done=1)
+    assert [row.carrier_message_id for row in inbox.rows(message)] == ["SM1"]
 
 
 def test_with_a_relay_its_echo_is_waited_for(inbox: CarrierInbox) -> None:
@@ -205,6 +235,9 @@ def test_the_list_brings_what_events_did_not(inbox: CarrierInbox, carrier: Carri
     assert sorted(row.carrier_message_id for row in inbox.rows(message)) == ["SM1", "SM2", "SM5"]
     assert poll_due(inbox.runtime, now + timedelta(minutes=9)) is False, "not due yet"
     assert poll_due(inbox.runtime, now + timedelta(minutes=11)) is False, "everything is known"
+    asked = [parse_qs(urlsplit(path).query)["DateSent>"][0] for path in carrier.asked if "DateSent" in path]
+    a_day_before = (now - timedelta(hours=24)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert asked == [a_day_before, a_day_before], "Twilio's list lags behind: the last day is read again"
 
 
 def test_a_text_of_ours_in_the_list_is_looked_at_once(inbox: CarrierInbox, carrier: CarrierServer) -> None:

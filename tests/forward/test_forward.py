@@ -22,7 +22,7 @@ from worker.messages.opt_outs import add_opt_out
 from worker.messages.recording import record_due
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import forward, public_event
+from worker.store.tables import contact_mapping, forward, public_event
 
 
 def test_a_reply_reaches_service_and_crm_once(outward: Outward, receiver: Receiver) -> None:
@@ -33,6 +33,16 @@ def test_a_reply_reaches_service_and_crm_once(outward: Outward, receiver: Receiv
     assert (event["type"], event["data"]["text"], event["data"]["from"]) == ("message.received", "Hello 👋", THEM)
     assert outward.logged() == [(1, "in", "Hello 👋")]
     assert outward.rows(public_event) == []
+
+
+@on_sqlite
+def test_a_record_that_the_crm_has_deleted_is_written_to_no_more(outward: Outward) -> None:
+    with writing(outward.engine) as connection:
+        connection.execute(update(contact_mapping).values(deleted_at=utcnow()))
+    outward.comes(inbound("STOP", "in1"))
+    outward.goes()
+    assert [one.target for one in outward.forwards()] == ["subscriber:shop"] * 2
+    assert (outward.logged(), outward.flag()) == ([], "no")
 
 
 def test_a_text_is_told_of_once_however_it_goes_on(outward: Outward, receiver: Receiver) -> None:
