@@ -16,6 +16,7 @@ from tests.sync.conftest import World
 from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
+from worker.messages.explain import explain
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import date_plan, message
@@ -188,6 +189,8 @@ def test_an_appointment_is_texted_about_once_the_day_before(world: World) -> Non
     world.sync()
     assert [one is None for one in plans(world)] == [False, True], "past dates do nothing"
     assert fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, hours=23)) == 0
+    (shown,) = explain(world.runtime(), ANNA).planned
+    assert (shown.trigger, shown.external_id, shown.at) == ("t", "1", plans(world)[0])
     soon = utcnow() + timedelta(days=2, minutes=1)
     assert fire_due_dates(world.runtime(), soon) == 1
     assert fire_due_dates(world.runtime(), soon) == 0

@@ -330,7 +330,7 @@ def _show_count(count: int, what: str, json: bool) -> None:
     if json:
         show_json({"count": count})
     else:
-        say(f"{count} {what}")
+        say(f"{count} {what if count else what.partition(';')[0]}")
     if not count:
         raise typer.Exit(FAILED)
 
@@ -375,6 +375,9 @@ def _show_explanation(found: Explanation) -> None:
         say(f"  rejected: {rejection.connection} {rejection.key} ({rejection.where}): {rejection.reason}", "yellow")
     for message in found.messages:
         _show_history(message)
+    for plan in found.planned:
+        record = f"{plan.connection} {plan.external_id}"
+        say(f"  at {_time(plan.at)} the trigger {plan.trigger} makes a text about CRM record {record}")
 
 
 def _show_standing(found: Explanation) -> None:

@@ -26,6 +26,7 @@ from worker.store.tables import (
     contact,
     contact_event,
     contact_mapping,
+    date_plan,
     message,
     message_event,
     number_review,
@@ -73,6 +74,16 @@ class Rejection:
     reason: str
     where: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedText:
+    """A text about a date of a CRM record, which its trigger makes at ``at`` unless something changes."""
+
+    trigger: str
+    connection: str
+    external_id: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,7 @@ class Explanation:
     rejections: tuple[Rejection, ...]
     """Records of this number's people that cannot be used as they are now."""
     messages: tuple[MessageHistory, ...]
+    planned: tuple[PlannedText, ...] = ()
     opt_out_history: tuple[OptOutChange, ...] = ()
     review_since: datetime | None = None
     """Since when a person has to read what the number wrote; its texts are held meanwhile."""
@@ -199,6 +211,7 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
             other_records=tuple(others),
             rejections=_rejections(connection, own | about),
             messages=messages,
+            planned=_planned(connection, list(settings.triggers), own),
             opt_out_history=_opt_out_history(connection, phone),
             review_since=connection.execute(
                 select(number_review.c.since).where(number_review.c.phone == phone)
@@ -310,6 +323,21 @@ def _rejections(connection: Connection, records: set[tuple[str, str]]) -> tuple[
         )
         found += [Rejection(row.connection, row.key, row.reason, row.where, row.since) for row in rows]
     return tuple(sorted(found, key=lambda one: one.since))
+
+
+def _planned(connection: Connection, triggers: list[str], records: set[tuple[str, str]]) -> tuple[PlannedText, ...]:
+    p = date_plan.c
+    found = []
+    for name, external_id in sorted(records):
+        ours = select(p.trigger, p.connection, p.external_id, p.due_at).where(
+            # Named, since the index over plans begins with the trigger.
+            any_of(connection, p.trigger, triggers),
+            p.connection == name,
+            p.external_id == external_id,
+            p.due_at.is_not(None),
+        )
+        found += [PlannedText(*row) for row in connection.execute(ours)]
+    return tuple(sorted(found, key=lambda one: (one.at, one.trigger)))
 
 
 def _messages(connection: Connection, phone: str) -> tuple[MessageHistory, ...]:
