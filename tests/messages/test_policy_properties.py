@@ -282,6 +282,13 @@ def test_a_night_ends_for_everybody_at_another_moment() -> None:
     assert all(decide(view, until) == Go() for view, until in zip(people, untils, strict=True)), "and then it goes"
 
 
+def test_a_text_that_expires_soon_after_the_night_is_spread_over_what_is_left() -> None:
+    opens = datetime(2026, 6, 3, 16, tzinfo=UTC)
+    one = replace(asked("+14155550100", "", "", Policy()), expires_at=opens + timedelta(minutes=2))
+    holds = [decide(replace(one, to_number=f"+1415555{n:04d}"), opens - timedelta(hours=1)) for n in range(100)]
+    assert all(isinstance(hold, Hold) and hold.until and hold.until < opens + timedelta(minutes=2) for hold in holds)
+
+
 @given(PEOPLE, MINUTES, st.timedeltas(timedelta(0), timedelta(days=1)))
 @settings(max_examples=100, deadline=None)
 def test_two_texts_to_one_number_go_in_their_order(

@@ -376,8 +376,8 @@ def _show_explanation(found: Explanation) -> None:
     for message in found.messages:
         _show_history(message)
     for plan in found.planned:
-        record = f"{plan.connection} {plan.external_id}"
-        say(f"  at {_time(plan.at)} the trigger {plan.trigger} makes a text about CRM record {record}")
+        about = f"CRM record {plan.connection} {plan.external_id}"
+        say(f"  at {_time(plan.at)} the trigger {plan.trigger} makes a text about {about}")
 
 
 def _show_standing(found: Explanation) -> None:
