@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from config.policy import Policy
 from worker.messages.places import Places, zone_info
 
-# A week has every kind of day; one more on each side, since days begin at different times around the world.
+# A week has every kind of day; two more, since days begin at different times around the world.
 _DAYS_AHEAD = 9
 _SATURDAY, _SUNDAY = 5, 6
 _NEVER = (time(12), time(12))
@@ -144,11 +144,9 @@ def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> Rules:
 
 
 def _spans(zone: str, rules: Rules, now: datetime, days: int) -> list[Span]:
-    """The open times of a zone from yesterday on, in order."""
+    """The open times of a zone from its today on, in order."""
     today = now.astimezone(zone_info(zone)).date()
-    return [
-        span for offset in range(-1, days) if (span := _span(zone, rules, today + timedelta(days=offset))) is not None
-    ]
+    return [span for offset in range(days) if (span := _span(zone, rules, today + timedelta(days=offset))) is not None]
 
 
 @lru_cache(maxsize=4096)

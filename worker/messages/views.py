@@ -192,7 +192,8 @@ def _behind(connection: Connection, row: Mapping[str, Any], now: datetime) -> da
         message.c.to_number == row["to_number"],
         message.c.account == row["account"],
         message.c.kind == MessageKind.SEND,
-        message.c.state == MessageState.QUEUED,
+        # Not the column alone: SQLite would walk everybody's texts that wait for the morning, for each of them.
+        func.coalesce(message.c.state, "") == MessageState.QUEUED,
         message.c.id < row["id"],  # ids are in the order of time
         message.c.due_at > now,
         has_reason("quiet_hours"),
