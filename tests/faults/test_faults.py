@@ -54,7 +54,7 @@ def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:
 
 def test_a_rolling_restart_loses_nothing_and_makes_nothing_unknown(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
-        scenarios.rolling(made, Crowd(contacts=300, texts=60, jobs=60))
+        scenarios.rolling(made, Crowd(contacts=100, texts=40, jobs=30))
 
 
 @pytest.mark.postgres
@@ -63,7 +63,7 @@ def test_a_worker_that_stands_still_is_taken_over_and_can_do_no_harm_when_it_wak
         # Where it stands still in a transaction, the server ends that: here after a moment, not after a minute.
         impatient = f"{store}%20-cidle_in_transaction_session_timeout%3D1s"
         with fleet(tmp_path, store=impatient) as made:
-            scenarios.stuck(made, Crowd(contacts=3000, texts=20))
+            scenarios.stuck(made, Crowd(contacts=1500, texts=10))
 
 
 @pytest.mark.redis
@@ -77,7 +77,7 @@ def test_everything_at_once() -> None:
             stack.callback(server.kill)
             server.start()
         made = stack.enter_context(fleet(folder, store=postgres.url, broker=redis.url))
-        crowd = Crowd(contacts=400, texts=40, jobs=40)
+        crowd = Crowd(contacts=150, texts=40, jobs=20)
         figures = chaos(made, crowd, [redis, postgres], workers=2, kills=2, timeouts=(0.5, 1.5))
     assert figures["texts whose answer was spoilt"] != 0
 
