@@ -45,7 +45,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     longest = settings.worker.time_limit.total_seconds() + _SLACK_SECONDS
     chosen = embedded_worker_settings(settings.data_dir) if url is None else server_settings(url, longest)
     if settings.broker.result_url is not None:
-        chosen |= _redis_results(read_broker_url(settings.broker.result_url.get_secret_value()))
+        chosen |= _redis_results(read_broker_url(settings.broker.result_url.get_secret_value()), longest)
     return _common(settings, longest) | chosen
 
 
@@ -172,22 +172,28 @@ def _redis(address: BrokerUrl, longest: float) -> dict[str, Any]:
         **({"broker_use_ssl": address.tls} if address.tls is not None else {}),
         "broker_transport_options": _REDIS_SOCKET
         | _redis_sentinel(address)
+        | _visibility(longest)
         | {
-            # Redis gives a message to another worker when this runs out, so it lies above the longest task. The
-            # shortest among the applications that share a database counts for all: give this one a database of its own.
-            "visibility_timeout": int(longest + _SLACK_SECONDS),
             # No queue waits until those before it in the alphabet are empty.
             "queue_order_strategy": "round_robin",
         },
-    } | _redis_results(address)
+        **_visibility(longest),
+    } | _redis_results(address, longest)
 
 
-def _redis_results(address: BrokerUrl) -> dict[str, Any]:
+def _visibility(longest: float) -> dict[str, int]:
+    # Redis gives a message to another worker when this runs out, so it lies above the longest task. The shortest among
+    # the applications that share a database counts for all: give this one a database of its own. Celery reads it in
+    # three places.
+    return {"visibility_timeout": int(longest + _SLACK_SECONDS)}
+
+
+def _redis_results(address: BrokerUrl, longest: float) -> dict[str, Any]:
     """Results on a Redis, which need not be the broker."""
     return {
         "result_backend": address.url,
         **({"redis_backend_use_ssl": address.tls} if address.tls is not None else {}),
-        "result_backend_transport_options": _redis_sentinel(address),
+        "result_backend_transport_options": _redis_sentinel(address) | _visibility(longest),
         "redis_socket_keepalive": True,
         "redis_socket_connect_timeout": _REDIS_SOCKET["socket_connect_timeout"],
         "redis_socket_timeout": _REDIS_SOCKET["socket_timeout"],
