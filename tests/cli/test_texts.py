@@ -89,6 +89,18 @@ def test_a_text_for_later_waits_and_can_be_cancelled(shell: Shell) -> None:
     assert "is cancelled" in shell("cancel", later["message_id"], code=1).stderr
 
 
+def test_a_picture_goes_along_and_is_shown_with_the_number_that_sent_it(shell: Shell) -> None:
+    url = "https://example.org/ticket.png"
+    shell("send", "--to", ANNA, "-m", "your ticket", "--media", url, "--from", "+12025550101", code=1)
+    shell("send", "--to", ANNA, "-m", "your ticket", "--media", url)
+    (sent,) = shell.sandbox.messages()
+    assert sent.media == (url,)
+    shown = shell("explain", ANNA).stdout
+    assert f"with {url}" in shown
+    assert "from +12025550101): rejected" in shown
+    assert "from +12025550100): accepted" in shown
+
+
 def test_deciding_about_a_trigger_that_has_nothing_says_so(shell: Shell) -> None:
     assert "there is no trigger welcom" in shell("approve", "--trigger", "welcom", code=1).stderr
 

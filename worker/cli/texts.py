@@ -406,8 +406,10 @@ def _show_standing(found: Explanation) -> None:
 
 def _show_history(message: MessageHistory) -> None:
     asked = f"trigger {message.trigger}" if message.trigger else message.source
-    say(f"  {message.kind} {message.id} ({asked}): {message.state}", "bold")
+    say(f"  {message.kind} {message.id} ({asked}, from {message.from_number}): {message.state}", "bold")
     say(f"    “{_said(message.text, message.segments, 200)}”")
+    for url in message.media:
+        say(f"    with {url}")
     for step in message.steps:
         say(f"    {_time(step.at)}  {step.after}{': ' + step.reason if step.reason else ''} ({step.actor})")
 
