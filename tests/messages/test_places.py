@@ -139,6 +139,8 @@ def test_zip_codes(written: str, states: tuple[str, ...]) -> None:
         ("+18505550100", [], C, Places((C, E), ("FL",), "the number")),
         ("+18505550100", [], P, Places((C, E), ("FL",), "the number")),
         ("+18005550100", [], C, Places((C,), (), "the account's time zone")),
+        ("+12125550100", [RecordPlace(state="NY", postal_code="06390")], None, Places((E,), ("NY",), STATE)),
+        ("+12125550100", [RecordPlace(postal_code="06390")], None, Places((E,), ("CT", "NY"), STATE)),
         ("+882161234567", [], None, Places((), (), "")),
         ("+12125550100", [RecordPlace(C), RecordPlace(P)], None, Places((C, P), ("NY",), "the CRM's time zone")),
         ("+12125550100", [RecordPlace("nonsense", "nonsense", "nonsense")], None, Places((E,), ("NY",), "the number")),
