@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, PrivateAttr, StrictBool, StrictFloat, Str
 
 from config.base import Model
 from config.fields import FieldMapping
-from config.outside import Carrier, Metrics, Subscriber, Web
+from config.outside import Carrier, Metrics, Sentry, Subscriber, Web
 from config.policy import Policy
 from config.retention import Retention
 from config.shown import without_secrets
@@ -289,6 +289,10 @@ class WorkerSettings(Model):
     sweep_every: Duration = Field(
         timedelta(seconds=10), description="How often due schedules and work that was left behind are looked for."
     )
+    events: StrictBool = Field(
+        False,
+        description="Tell Celery's monitors, such as Flower, of every task, and obey them. Needs Redis or RabbitMQ.",
+    )
     lease: Duration = Field(
         timedelta(seconds=30),
         description=(
@@ -336,6 +340,7 @@ class Settings(Model):
     web: Web = Field(default_factory=Web, description="The HTTP side, `vtsync web`.")
     retention: Retention = Field(default_factory=Retention, description="How long what is over is kept.")
     metrics: Metrics = Field(default_factory=Metrics, description="Where Prometheus may ask.")
+    sentry: Sentry = Field(default_factory=Sentry, description="Error reports.")
     store: Store = Field(default_factory=Store, description="Where mappings and intents are kept.")
     broker: Broker = Field(default_factory=Broker, description="How workers hear that there may be work.")
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="One worker process.")

@@ -78,6 +78,16 @@ class Metrics(Model):
     )
 
 
+class Sentry(Model):
+    """Error reports, with the extra `sentry`."""
+
+    dsn: Secret | None = Field(
+        None,
+        description="The address of a Sentry project. Left out: SENTRY_DSN of the environment, else no reports.",
+        examples=[{"env": "SENTRY_DSN"}],
+    )
+
+
 class Web(Model):
     """The HTTP side, `vtsync web`."""
 

@@ -82,9 +82,9 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # SIGTERM: running tasks end at their next safe point, within the longest request.
         "worker_soft_shutdown_timeout": 60,
         "worker_enable_soft_shutdown_on_idle": True,
-        # Workers need not talk to each other.
-        "worker_enable_remote_control": False,
-        "worker_send_task_events": False,
+        # Workers need not talk to each other; monitors such as Flower want to be talked to.
+        "worker_enable_remote_control": settings.worker.events,
+        "worker_send_task_events": settings.worker.events,
         # Our own log handlers stay.
         "worker_hijack_root_logger": False,
         "task_default_queue": INTAKE,

@@ -58,7 +58,7 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
         queues=",".join(taken),
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        without_heartbeat=not runtime.settings.worker.events,
         loglevel="INFO",
     )
     serve_metrics(runtime, "worker", metrics_port)

@@ -54,6 +54,14 @@ def test_a_pulse_is_read_while_its_process_lives_and_pruned_after(tmp_path: Path
     assert [*tmp_path.iterdir()] == []
 
 
+def test_a_name_that_is_taken_is_an_error_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    first = PulseFile(tmp_path, "web")
+    with pytest.raises(OSError, match="same name"):
+        PulseFile(tmp_path, "web")
+    assert len(pulses(tmp_path)) == 1
+    first.close()
+
+
 def test_another_machine_s_file_is_left_until_it_is_old(tmp_path: Path) -> None:
     other = tmp_path / "worker@elsewhere@1.json"
     other.write_text("{}")

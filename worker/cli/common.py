@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from rich.console import Console
 
     from worker.runtime import Runtime
+    from worker.sight.pulse import Role
 
 app = typer.Typer(
     name="vtsync",
@@ -72,6 +74,16 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
     if ensure_store:
         check_store(runtime)
     return runtime
+
+
+def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
+    """Start traces and error reports where they are wanted, or end the command with the reason."""
+    from worker.sight.extras import Unusable, start_extras
+
+    try:
+        return start_extras(runtime, role)
+    except Unusable as error:
+        fail(str(error), USAGE)
 
 
 def check_store(runtime: Runtime) -> None:

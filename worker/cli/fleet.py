@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import FAILED, Json, ago, app, fail, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import (
+    FAILED,
+    Json,
+    ago,
+    app,
+    fail,
+    open_store_runtime,
+    report_outside,
+    say,
+    show_json,
+    table,
+    usage,
+)
 
 if TYPE_CHECKING:
     from worker.overview import Overview
@@ -46,6 +58,7 @@ def worker(
         if name not in BY_NAME:
             usage(f'there is no queue "{name}"; there are: {", ".join(BY_NAME)}')
     runtime = open_store_runtime(log="info")
+    report_outside(runtime, "worker")
     run_worker(chosen, metrics_port or runtime.settings.metrics.port)
 
 
@@ -55,6 +68,7 @@ def beat(metrics_port: MetricsPort = None) -> None:
     from worker.processes import run_beat
 
     runtime = open_store_runtime(log="info")
+    report_outside(runtime, "beat")
     run_beat(metrics_port or runtime.settings.metrics.beat_port)
 
 

@@ -15,6 +15,7 @@ from worker.cli.common import (
     app,
     fail,
     open_store_runtime,
+    report_outside,
     say,
     show_json,
     table,
@@ -37,7 +38,7 @@ def web(
     settings = runtime.settings.web
     host, port = host or settings.host, settings.port if port is None else port
     try:
-        serve(runtime, host, port)
+        serve(runtime, host, port, report_outside(runtime, "web"))
     except Unprotected as error:
         fail(str(error), USAGE)
     except OSError as error:

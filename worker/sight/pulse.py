@@ -9,6 +9,7 @@ restarted, and cure nothing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -26,6 +27,7 @@ EVERY_SECONDS = 1.0
 MOST_SECONDS = 60.0
 """A main loop may wait this long: for a Redis that does not answer, half of it."""
 _ROOM = 1024
+_TRIES, _TRY_AGAIN_SECONDS = 10, 0.02
 _LEFT_SECONDS = 24 * 3600.0
 """A file of another machine, or container, is removed when it was not written for this long."""
 
@@ -149,14 +151,16 @@ def alive_folder(data_dir: Path) -> Path:
 
 
 def _locked(path: Path) -> IO[bytes]:
-    """The file with its lock, which is ours until it is closed."""
-    while True:
-        file = path.open("w+b", buffering=0)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
+    """The file with its lock, which is ours until it is closed. Raises OSError when another keeps it."""
+    for _ in range(_TRIES):
+        file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # pruned in between; being looked at
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file
-        file.close()  # it was pruned in between
+        file.close()
+        time.sleep(_TRY_AGAIN_SECONDS)
+    raise BlockingIOError(errno.EAGAIN, "another process keeps its pulse under the same name", str(path))
 
 
 def _locks(file: IO[bytes]) -> bool:

@@ -6,13 +6,18 @@ import ipaddress
 import logging
 import signal
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
 from worker.runtime import Runtime, open_runtime
+from worker.sight.tracing import trace_app
 from worker.store.db import reading
 from worker.store.tables import api_key
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 KEEP_ALIVE_SECONDS = 20
 MOST_CONNECTIONS = 1000
@@ -54,7 +59,7 @@ def check_exposure(runtime: Runtime, host: str) -> None:
         )
 
 
-def serve(runtime: Runtime, host: str, port: int) -> None:
+def serve(runtime: Runtime, host: str, port: int, traces: TracerProvider | None = None) -> None:
     """Listen until SIGTERM; what is being answered is finished. Raises Unprotected, OSError when the port is taken."""
     import uvicorn
 
@@ -62,8 +67,11 @@ def serve(runtime: Runtime, host: str, port: int) -> None:
     from worker.web.protocol import BoundedHttp
 
     check_exposure(runtime, host)
+    app = create_app(runtime, open_runtime)
+    if traces is not None:
+        trace_app(app, traces)
     config = uvicorn.Config(
-        create_app(runtime, open_runtime),
+        app,
         host=host,
         port=port,
         http=BoundedHttp,

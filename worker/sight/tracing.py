@@ -1,0 +1,137 @@
+"""Traces for OpenTelemetry: tasks, requests in and out, statements. Of the extra `otel`; nothing is loaded without.
+
+The standard OTEL_* variables switch it on and say where traces go. What a span may carry is a list, see ``ALLOWED``:
+paths, parameters, exceptions' words and whatever a library adds may hold numbers, texts or secrets, and stay here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from worker.sight.heart import release
+from worker.sight.pulse import Role
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from sqlalchemy import Engine
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+ALLOWED = frozenset(
+    """
+    http.method http.request.method http.status_code http.response.status_code http.route http.flavor http.scheme
+    network.protocol.version network.protocol.name url.scheme server.address server.port net.peer.name net.peer.port
+    http.host net.host.port
+    db.system db.system.name db.name db.namespace db.operation db.operation.name db.statement db.query.text db.user
+    messaging.destination messaging.destination.name messaging.destination_kind messaging.system messaging.message.id
+    messaging.message_id messaging.operation
+    celery.action celery.state celery.task_name celery.retries celery.hostname celery.origin celery.routing_key
+    error.type exception.type
+    """.split()
+)
+
+
+class Unusable(Exception):
+    """What was asked for cannot be done; the words say what to do."""
+
+
+def wanted() -> bool:
+    """Whether the environment asks for traces."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    return exporter != "none" and bool(exporter or any(os.environ.get(name) for name in ENDPOINTS))
+
+
+def start_tracing(role: Role, engine: Engine, exporter: SpanExporter | None = None) -> TracerProvider:
+    """Trace this process from now on. Raises Unusable. ``exporter``: instead of the environment's."""
+    try:
+        from opentelemetry.instrumentation.celery import CeleryInstrumentor
+        from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+        from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
+        from opentelemetry.metrics import NoOpMeter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+    except ImportError:
+        raise Unusable(
+            "the OTEL_* variables ask for traces, and what makes them is not installed; run"
+            " `pip install 'virtualtext-crm-sync[otel]'`, or set OTEL_SDK_DISABLED=true"
+        ) from None
+    name = os.environ.get("OTEL_SERVICE_NAME") or f"vtsync-{role}"
+    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": release()}))
+    provider.add_span_processor(_processor(exporter or _exporter()))
+    CeleryInstrumentor().instrument(  # type: ignore[no-untyped-call]
+        tracer_provider=provider
+    )
+    URLLib3Instrumentor().instrument(tracer_provider=provider)
+    # Not by their instrumentor, which declares SQLAlchemy below 2.1 and needs greenlet; the events are the same.
+    unused = NoOpMeter("vtsync").create_up_down_counter("connections")
+    EngineTracer(provider.get_tracer("vtsync"), engine, unused)  # type: ignore[no-untyped-call]
+    return provider
+
+
+def trace_app(app: FastAPI, provider: TracerProvider) -> None:
+    """Trace the HTTP side's requests, too, but for probes and scrapes."""
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls="health/,metrics")
+
+
+def scrubbed(span: ReadableSpan) -> ReadableSpan:
+    """The span with nothing but what is allowed."""
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.status import Status
+
+    attributes = {key: value for key, value in (span.attributes or {}).items() if key in ALLOWED}
+    name = span.name
+    if span.kind is SpanKind.SERVER:  # never a path: it may be a secret or a number
+        method = attributes.get("http.method") or attributes.get("http.request.method") or "HTTP"
+        name = f"{method} {attributes.get('http.route', '')}".strip()
+    events = [
+        Event(one.name, {key: value for key, value in (one.attributes or {}).items() if key in ALLOWED}, one.timestamp)
+        for one in span.events
+    ]
+    return ReadableSpan(
+        name=name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=events,
+        links=span.links,
+        kind=span.kind,
+        status=Status(span.status.status_code),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _processor(exporter: SpanExporter) -> SpanProcessor:
+    """Batches what is scrubbed, in a thread that is started anew after a fork."""
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    class Scrubbing(BatchSpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            super().on_end(scrubbed(span))
+
+    return Scrubbing(exporter)
+
+
+def _exporter() -> SpanExporter:
+    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+    if chosen == "console":
+        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+        return ConsoleSpanExporter()
+    if chosen != "otlp" or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
+        raise Unusable(
+            "traces go by OTLP over HTTP: set OTEL_TRACES_EXPORTER to otlp, console or none, and"
+            " OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or nothing"
+        )
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
