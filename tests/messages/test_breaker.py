@@ -72,6 +72,24 @@ def test_the_busiest_of_earlier_days_is_the_measure(box: Outbox) -> None:
 
 
 @ON_SQLITE
+def test_a_busy_day_of_four_weeks_ago_still_counts(box: Outbox) -> None:
+    past(box, [(30, DONE), (54, DONE), *[(24 * 28 + hours, DONE) for hours in (2, 3, 4)], *[(1, DONE)] * 3])
+    assert not held(box, STRICT)
+    assert held(box, STRICT, more=1)
+
+
+@ON_SQLITE
+def test_without_a_past_a_first_limit_counts(box: Outbox) -> None:
+    past(box, [(1, DONE)] * 3)
+    with reading(box.engine) as connection:
+        assert check(connection, "t", STRICT, utcnow(), more=2, first_limit=5) is None
+        reason = check(connection, "t", STRICT, utcnow(), more=3, first_limit=5)
+    assert reason is not None
+    assert "made 6 texts in 24 hours" in reason
+    assert "policy.blast_limit allows up to 5" in reason
+
+
+@ON_SQLITE
 def test_what_was_never_to_be_sent_does_not_count(box: Outbox) -> None:
     never = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
     past(box, [(30, DONE), (54, DONE), (78, DONE), (1, DONE), *[(1, state) for state in never]])

@@ -143,6 +143,7 @@ def test_zip_codes(written: str, states: tuple[str, ...]) -> None:
         ("+12125550100", [RecordPlace(postal_code="06390")], None, Places((E,), ("CT", "NY"), STATE)),
         ("+882161234567", [], None, Places((), (), "")),
         ("+12125550100", [RecordPlace(C), RecordPlace(P)], None, Places((C, P), ("NY",), "the CRM's time zone")),
+        ("+12125550100", [RecordPlace("", "CA"), RecordPlace("", "WA")], None, Places((P,), ("CA", "NY", "WA"), STATE)),
         ("+12125550100", [RecordPlace("nonsense", "nonsense", "nonsense")], None, Places((E,), ("NY",), "the number")),
         ("+61291234567", [RecordPlace(state="WA")], None, Places((P, "Australia/Sydney"), ("WA",), STATE)),
     ],

@@ -32,7 +32,7 @@ from worker.messages.views import fresh_view
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
 from worker.store.models import MessageState, utcnow
-from worker.store.tables import message, message_event, number_review
+from worker.store.tables import message, message_event, number_review, rejected_record
 
 # Where nothing in it is told apart by PostgreSQL that another test here does not ask of it.
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -306,6 +306,24 @@ def test_texts_without_a_known_hour_are_asked_about_again(box: Outbox, monkeypat
     monkeypatch.setattr(decisions, "_reconsidered", {})  # a new process
     assert reconsider(box.runtime) == 1
     assert deliver_due(box.runtime).accepted == 1
+
+
+# A record that cannot be used any more.
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("code", "goes"), [("too_short", False), ("no_phone", False), ("unreadable", True)])
+def test_a_record_without_a_usable_phone_is_not_texted_and_one_that_cannot_be_read_now_is_as_it_was(
+    box: Outbox, code: str, goes: bool
+) -> None:
+    configure(box)
+    assert fire(box, range(1), "b1") == (1, 0)
+    now = utcnow()
+    row = {"connection": "crm", "key": "0", "code": code, "reason": "", "where": "", "since": now, "seen_at": now}
+    with writing(box.engine) as connection:
+        connection.execute(insert(rejected_record).values(row))
+    deliver_due(box.runtime)
+    assert len(box.client.sent) == goes
 
 
 # The order of texts to one number.
