@@ -15,6 +15,7 @@ from tests.inbox.conftest import echo, inbound
 from tests.web.conftest import RELAY_SECRET, Site
 from worker.inbox.process import process_due
 from worker.inbox.relay import prepare
+from worker.logs import set_up_logging
 from worker.store.db import reading
 from worker.store.tables import inbound_message, inbox_event
 
@@ -84,6 +85,17 @@ def test_the_secret_is_in_no_log(site: Site, caplog: pytest.LogCaptureFixture) -
     site.http.post(URL + "x", json=inbound())
     ours = [record for record in caplog.records if not record.name.startswith("httpx")]
     assert not any(RELAY_SECRET in record.getMessage() for record in ours)
+
+
+def test_only_what_was_not_taken_is_worth_a_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging()
+    site.http.post(URL, json=inbound())
+    assert "route=" not in capsys.readouterr().err
+    site.http.post(URL + "x", json=inbound())
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "route=" in one]
+    assert "route=relay" in line
+    assert "status=404" in line
+    assert RELAY_SECRET not in line
 
 
 JSON = st.recursive(

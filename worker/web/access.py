@@ -18,13 +18,14 @@ from worker.metrics import http_answered
 REQUEST_ID = "X-Request-ID"
 _SANE = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
 """What tracing systems make; nothing that could be a phone number, or break a line."""
-_QUIET = ("/health/", "/metrics")
+_QUIET = ("/health/", "/metrics", "/relay/", "/carriers/")
+"""Asked often, or in storms; each event is kept in the inbox anyway."""
 
 log = structlog.get_logger("vtsync.web")
 
 
 class AccessLog:
-    """An ASGI middleware. Health checks and scrapes are not worth a line."""
+    """An ASGI middleware. Health checks, scrapes and events that were taken are not worth a line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -52,7 +53,7 @@ class AccessLog:
             seconds = time.monotonic() - began
             route = _route(scope)
             http_answered(scope["method"], route, status, seconds)
-            if not scope["path"].startswith(_QUIET):
+            if not 200 <= status < 300 or not scope["path"].startswith(_QUIET):
                 log.info(
                     "request",
                     method=scope["method"],

@@ -61,7 +61,8 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
         generate_unique_id_function=lambda route: route.name,  # what generated clients call it
     )
     install(app)
-    for routes in (v1.routes, relay.routes, carriers.routes, health.routes, metrics.routes):
+    relay.install(app, context)  # first, since it is asked most
+    for routes in (v1.routes, carriers.routes, health.routes, metrics.routes):
         app.include_router(routes(context))
     web = runtime.settings.web
     app.add_middleware(Limits, max_body=web.max_body, seconds=web.body_timeout)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
 
 from config.models import Settings
 from worker.inbox.events import Incoming
@@ -20,9 +20,8 @@ from worker.web.context import WebContext
 from worker.web.problems import Problem
 
 
-def routes(context: WebContext) -> APIRouter:
-    """The Relay's routes. They are not part of the documented API: their address is a secret."""
-    router = APIRouter()
+def install(app: FastAPI, context: WebContext) -> None:
+    """Add the Relay's route. It is not part of the documented API: its address is a secret."""
     known = _Secrets()
 
     async def relay(request: Request) -> Response:
@@ -34,8 +33,7 @@ def routes(context: WebContext) -> APIRouter:
         return Response(status_code=200)
 
     # A plain route: what FastAPI does for documented ones costs as much again as everything here.
-    router.add_route("/relay/{secret}", relay, methods=["POST", "GET"], include_in_schema=False)
-    return router
+    app.add_route("/relay/{secret}", relay, methods=["POST", "GET"], include_in_schema=False)
 
 
 class _Secrets:
