@@ -140,7 +140,7 @@ class _Planner:
             if reader.listing is None or known is None or known.id is not None:
                 yield record
             elif known.record_hash != record.hashed.hash:
-                self.result.rejections.append(reader.repeated(record.hashed))
+                self.result.rejections.append(reader.repeated(record.hashed.change))
 
     def _decide(self, records: Sequence[NormalisedRecord]) -> None:
         if not records:

@@ -16,7 +16,15 @@ from worker.store.db import reading
 from worker.sync import pages
 from worker.sync.adapters import reading_salt
 from worker.sync.decide import Rejection, reject_unreadable
-from worker.sync.records import HashedRecord, NormalisedRecord, UnusableRecord, hash_record, normalise, rejection_key
+from worker.sync.records import (
+    HashedRecord,
+    NormalisedRecord,
+    UnusableRecord,
+    digest_record,
+    hash_record,
+    normalise,
+    rejection_key,
+)
 from worker.sync.seen import SeenRecords
 
 CHUNK = 1000
@@ -63,7 +71,7 @@ class PageReader:
     def read(self, page: Page) -> ReadPage:
         """Hash, skip what is stored with that hash, normalise the rest."""
         rejections, hashed = self._hash(page.changes)
-        ids = [h.change.external_id for h in hashed] + [rejection.key for rejection in rejections]
+        ids = [change.external_id for change, _, _ in hashed] + [rejection.key for rejection in rejections]
         with reading(self.engine) as db:
             stored = pages.stored_hashes(db, self.connection, ids)
         listing = self.listing
@@ -73,19 +81,19 @@ class PageReader:
                     listing.add(stored[rejection.key][0], live=False)
         fresh: list[HashedRecord] = []
         changed: dict[str, bytes] = {}
-        for external_id, record in zip(ids, hashed, strict=False):
+        for external_id, (change, canonical, digest) in zip(ids, hashed, strict=False):
             mapping_id, known_hash = stored.get(external_id, _UNKNOWN)
             earlier = changed.get(external_id)
+            same = (earlier or known_hash) == digest
             if listing is not None and (
                 earlier is not None or (mapping_id is not None and not listing.add(mapping_id))
             ):
                 # A complete listing shows this id for the second time. Elsewhere the later version simply counts.
-                if (earlier or known_hash) != record.hash:
-                    rejections.append(self.repeated(record))
-                continue
-            if (earlier or known_hash) != record.hash:
-                changed[external_id] = record.hash
-                fresh.append(record)
+                if not same:
+                    rejections.append(self.repeated(change))
+            elif not same:
+                changed[external_id] = digest
+                fresh.append(HashedRecord(change, canonical, digest))
         records = [normalise(record, self.adapter.contact_fields, self.default_region) for record in fresh]
         unchanged = len(page.changes) - len(fresh) - len(rejections)
         return ReadPage(records, rejections, len(page.changes), unchanged)
@@ -120,28 +128,31 @@ class PageReader:
             if gone:
                 yield gone
 
-    def repeated(self, record: HashedRecord) -> Rejection:
+    def repeated(self, change: ContactChange) -> Rejection:
         """The rejection of a record whose id a complete listing showed before, with other values."""
-        external_id = record.change.external_id
+        external_id = change.external_id
         number = self.repeats[external_id] = self.repeats.get(external_id, 1) + 1
         return Rejection(
             f"{external_id} (repeated, {number})",
             "duplicate_id",
             f'the id "{external_id}" stands in this listing more than once with different values; the first one '
             "counts. Give each record an id of its own",
-            record.change.where or f"record {external_id}",
+            change.where or f"record {external_id}",
         )
 
-    def _hash(self, changes: Sequence[ContactChange | UnreadableRecord]) -> tuple[list[Rejection], list[HashedRecord]]:
+    def _hash(
+        self, changes: Sequence[ContactChange | UnreadableRecord]
+    ) -> tuple[list[Rejection], list[tuple[ContactChange, bytes, bytes]]]:
+        """What cannot be used, and the others with their canonical properties and hash."""
         rejections: list[Rejection] = []
-        hashed: list[HashedRecord] = []
+        hashed: list[tuple[ContactChange, bytes, bytes]] = []
         salt = self.salt
         for change in changes:
             if isinstance(change, UnreadableRecord):
                 rejections.append(reject_unreadable(change))
                 continue
             try:
-                hashed.append(hash_record(change, salt))
+                hashed.append((change, *digest_record(change, salt)))
             except UnusableRecord as error:
                 key = rejection_key(change.external_id) or change.where or "record without an identifier"
                 rejections.append(Rejection(key, "unreadable", str(error), change.where))

@@ -29,7 +29,7 @@ class UnusableRecord(Exception):
     """This record cannot be kept as it is; the text says why, for a person."""
 
 
-@dataclass(slots=True)  # not frozen, which would make each record of an unchanged sync a fifth dearer
+@dataclass(slots=True)  # not frozen, which would make each of a million dearer
 class HashedRecord:
     """A record with its hash, before any field of it is looked at. ``canonical`` is the properties, in UTF-8."""
 
@@ -69,9 +69,15 @@ class NormalisedRecord:
 
 
 def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
-    """Hash the record as the CRM gave it. ``salt`` stands for the reading rules: other rules, other hash.
+    """The record with its hash, see ``digest_record``."""
+    return HashedRecord(change, *digest_record(change, salt))
 
-    Raises UnusableRecord when the record cannot be stored as text at all.
+
+def digest_record(change: ContactChange, salt: bytes) -> tuple[bytes, bytes]:
+    """(Canonical properties, hash) of the record as the CRM gave it.
+
+    ``salt`` stands for the reading rules: other rules, other hash. Raises UnusableRecord when the record cannot be
+    stored as text at all.
     """
     external_id, properties, _, deleted, merged_into, _ = change
     if not external_id or "\x00" in external_id:
@@ -93,7 +99,7 @@ def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
     if deleted:
         digest.update(b"deleted")
         digest.update((merged_into or "").encode())
-    return HashedRecord(change, canonical, digest.digest())
+    return canonical, digest.digest()
 
 
 @cache
