@@ -129,6 +129,8 @@ class ListSource:
     extra: list[ContactChange] = field(default_factory=list)
     removals: Removals = Removals.ABSENT
     page_size: int = 3
+    resumes: bool = False
+    """Whether its pages have cursors."""
     error_after: int | None = None
     error: Exception | None = None
 
@@ -156,16 +158,18 @@ class ListAdapter(Adapter):
         return CheckReport(f"{len(self.source.records)} records")
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        after = cursor["after"] if cursor else 0
         changes: list[ContactChange | UnreadableRecord] = [
             ContactChange(external_id, properties, where=f"record {external_id}")
             for external_id, properties in self.source.records.items()
         ]
         changes += self.source.unreadable
         changes += self.source.extra
-        for number, start in enumerate(range(0, len(changes), self.source.page_size)):
+        for number, start in enumerate(range(after, len(changes), self.source.page_size)):
             if self.source.error is not None and number == self.source.error_after:
                 raise self.source.error
-            yield Page(changes[start : start + self.source.page_size])
+            end = start + self.source.page_size
+            yield Page(changes[start:end], {"after": end} if self.source.resumes else None)
         if self.source.error is not None and self.source.error_after is None:
             raise self.source.error
 

@@ -16,7 +16,8 @@ from worker.runtime import StopSignal
 from worker.store.db import writing
 from worker.store.models import MessageState, RunState, utcnow
 from worker.store.tables import connection_state, contact, contact_mapping, opt_out, sync_run
-from worker.sync import lease
+from worker.sync import lease, pages
+from worker.sync.decide import Decision
 
 ANNA, BORIS, CLARA = "+14155550101", "+14155550102", "+14155550103"
 
@@ -274,6 +275,40 @@ def test_a_stop_ends_at_a_page_and_the_next_run_completes(world: World) -> None:
     assert (report.state, report.added) == (RunState.INTERRUPTED, 3)
     assert world.sync().added == 6
     assert world.rows(connection_state)[0].run_id is None
+
+
+def start_over(world: World) -> None:
+    with writing(world.engine) as db:
+        db.execute(update(connection_state).values(cursor=None))
+
+
+def test_the_cursor_after_unchanged_pages_is_stored_when_a_run_ends_early(world: World) -> None:
+    world.source.removals, world.source.resumes = Removals.UNSEEN, True
+    fill(world, 12)
+    world.sync()
+    start_over(world)
+    world.source.error, world.source.error_after = SourceUnavailable("away"), 3
+    assert world.sync().unchanged == 9
+    assert world.rows(connection_state)[0].cursor == '{"after":9}'
+
+
+def test_the_cursor_never_passes_a_page_that_could_not_be_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.source.removals, world.source.resumes = Removals.UNSEEN, True
+    fill(world, 12)
+    world.sync()
+    start_over(world)
+    world.source.put("7", numbers(1, 7)[0], "New name")  # in the third page, after two that are as they were
+
+    def fail(_db: object, _name: str, _account: str, decision: Decision, _now: object) -> None:
+        if decision.mappings:
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pages, "store_decision", fail)
+        with pytest.raises(ZeroDivisionError):
+            world.sync()
+    assert world.rows(connection_state)[0].cursor == '{"after":6}'
+    assert world.sync().changed == 1
 
 
 def test_two_connections_meet_the_same_new_phones_at_once(world: World) -> None:
