@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, Task, signals
 
 
 class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
@@ -19,7 +19,13 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
         return super()._load_config()
 
 
-app = ConfiguredCelery("vtsync", include=["worker.tasks"], set_as_current=False)
+class PrivateTask(Task):  # type: ignore[misc] # Celery has no types
+    """The base of every task: what it is given is shown to no monitor."""
+
+    Request = "worker.private_request:PrivateRequest"
+
+
+app = ConfiguredCelery("vtsync", include=["worker.tasks"], task_cls=PrivateTask, set_as_current=False)
 
 
 import worker.task_signals  # noqa: E402, F401 - connects to every task of this application

@@ -8,13 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
 from worker.phones import mask
 
+_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 - never changed in place
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ def set_up_logging(default: str = "info") -> None:
     """Send our logs and the libraries' to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error."""
     chosen = getattr(logging, os.environ.get("VTSYNC_LOG_LEVEL", default).upper(), logging.INFO)
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _say_what_it_is_about,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -70,29 +71,42 @@ def set_up_logging(default: str = "info") -> None:
 
 def start_context(**ids: object) -> None:
     """From here on every line of this thread (or asyncio task) carries ``ids``, and none of what was before."""
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(**ids)
+    _about.set(ids)
 
 
 def end_context() -> None:
     """What was worked on is done; the thread's next lines are about something else."""
-    structlog.contextvars.clear_contextvars()
+    _about.set({})
 
 
-def working_on(**ids: object) -> AbstractContextManager[None]:
+class working_on:  # noqa: N801 - used as a function; a generator would cost ten times as much a contact
     """Every line that this thread writes in the block carries ``ids``, and what it carried before."""
-    return structlog.contextvars.bound_contextvars(**ids)
+
+    __slots__ = ("_ids", "_token")
+
+    def __init__(self, **ids: object) -> None:
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        self._token = _about.set(_about.get() | self._ids)
+
+    def __exit__(self, *_: object) -> None:
+        _about.reset(self._token)
 
 
 def carrying_on(work: Callable[P, T]) -> Callable[P, T]:
     """``work`` for another thread of a pool, whose lines carry what this thread's do."""
-    ids = structlog.contextvars.get_contextvars()
+    ids = _about.get()
 
     def carried(*args: P.args, **kwargs: P.kwargs) -> T:
         with working_on(**ids):
             return work(*args, **kwargs)
 
     return carried
+
+
+def _say_what_it_is_about(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    return _about.get() | event
 
 
 class MaskingFormatter(structlog.stdlib.ProcessorFormatter):

@@ -1,0 +1,126 @@
+"""What a worker's pulse is made of, heartbeats of the fleet, and what monitors are shown of tasks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.worker import state
+from kombu.utils.json import dumps
+from sqlalchemy import Engine, select, update
+
+from tests.web.conftest import runtime_over
+from worker import tasks
+from worker.app import app
+from worker.private_request import HIDDEN, PrivateRequest
+from worker.sight import feeling
+from worker.sight.heart import TICK, keep
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import heartbeat
+
+
+@pytest.fixture
+def feel(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """How a worker with two threads is felt, by hand, without a clock."""
+    felt: dict[str, Any] = {}
+    heart = SimpleNamespace(pulse=None)
+    monkeypatch.setattr(feeling, "start_heart", lambda _runtime, _role, feel: felt.update(feel=feel) or heart)
+    monkeypatch.setattr(state, "active_requests", set())
+    monkeypatch.setattr(state, "all_total_count", [0])
+    calls: list[Any] = []
+    consumer = SimpleNamespace(connection=object(), call_soon=calls.append)
+    worker = SimpleNamespace(consumer=consumer, concurrency=2)
+    done = [0]
+    feeling.watch_worker(runtime_over(engine), worker, lambda: done[0])
+    return SimpleNamespace(feel=felt["feel"], worker=worker, calls=calls, done=done)
+
+
+class Noted(SimpleNamespace):
+    """A pulse that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(heard=[], waits=None)
+
+    def loop(self) -> None:
+        self.heard.append("loop")
+
+    def work(self) -> None:
+        self.heard.append("work")
+
+    def note(self, waits: str) -> None:
+        self.waits = waits
+
+    def take(self) -> list[str]:
+        heard, self.heard = self.heard, []
+        return list(heard)
+
+
+def test_the_main_loop_itself_says_that_it_comes_round(feel: Any) -> None:
+    pulse = Noted()
+    feel.feel(pulse)
+    assert pulse.take() == ["work"]  # a thread is free; of the loop nothing is known yet
+    feel.calls.pop()()  # the loop comes round
+    assert pulse.take() == ["loop"]
+    feel.worker.consumer.connection = None
+    feel.feel(pulse)
+    assert (pulse.take(), pulse.waits) == (["loop", "work"], "the broker")
+
+
+def test_threads_that_are_all_busy_must_get_something_done(feel: Any) -> None:
+    pulse = Noted()
+    state.active_requests.update({"a", "b"})
+    feel.feel(pulse)
+    assert pulse.take() == ["work"]  # the first look
+    feel.feel(pulse)
+    assert pulse.take() == []
+    feel.done[0] += 1  # VirtualText answered one of their requests
+    feel.feel(pulse)
+    assert pulse.take() == ["work"]
+    state.all_total_count[0] += 1  # one ended, and the next began
+    feel.feel(pulse)
+    assert pulse.take() == ["work"]
+    state.active_requests.remove("a")
+    feel.feel(pulse)
+    feel.feel(pulse)
+    assert pulse.take() == ["work", "work"]
+
+
+def test_heartbeats_of_processes_that_are_gone_are_removed_and_the_tick_s_is_not(engine: Engine) -> None:
+    def names() -> set[str]:
+        with reading(engine) as db:
+            return set(db.scalars(select(heartbeat.c.id)))
+
+    with writing(engine) as db:
+        keep(db, TICK, TICK)
+        keep(db, "worker:a:1", "worker")
+        keep(db, "worker:a:2", "worker")
+        long_ago = update(heartbeat).where(heartbeat.c.id.in_((TICK, "worker:a:1")))
+        db.execute(long_ago.values(seen_at=utcnow() - timedelta(minutes=11)))
+    with writing(engine) as db:
+        keep(db, "worker:a:2", "worker")
+    assert names() == {TICK, "worker:a:2"}
+
+
+@pytest.mark.usefixtures("engine")
+def test_monitors_are_not_shown_what_a_job_was_given(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.runtime.open_runtime", lambda: runtime_over(engine))
+    kwargs = {"to": "+14155550101", "message": "words of a person"}
+    headers = {"id": "1", "task": tasks.send_message.name, "argsrepr": "()", "kwargsrepr": repr(kwargs)}
+    message = SimpleNamespace(
+        headers=headers,
+        body=dumps([[], kwargs, {}]),
+        payload=[[], kwargs, {}],
+        content_type="application/json",
+        content_encoding="utf-8",
+        properties={},
+        delivery_info={},
+        ack_log_error=None,
+        reject_log_error=None,
+    )
+    assert app.Task.Request == "worker.private_request:PrivateRequest"
+    taken = PrivateRequest(message, app=app, task=tasks.send_message)
+    assert (taken.argsrepr, taken.kwargsrepr) == (HIDDEN, HIDDEN)
+    assert "words of a person" not in str(taken.info(safe=True))
