@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.crowd import FIRST_OF_PEOPLE, Crowd, write_export
 from tests.faults.scenarios import CONFIGURATION, POLICY, settle, told
-from tests.faults.servers import empty_redis
+from tests.faults.servers import database_of_our_own
 from tests.fleet import Fleet, fleet, until
 from tests.services import redis_url
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.redis
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Fleet]:
-    with empty_redis(f"{redis_url().rsplit('/', 1)[0]}/7") as broker, fleet(tmp_path, broker=broker) as running:
+    with database_of_our_own(redis_url()) as broker, fleet(tmp_path, broker=broker) as running:
         yield running
 
 

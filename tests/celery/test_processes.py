@@ -12,12 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import pytest
 from kombu import Connection, pools
 
-from tests.faults.servers import Gate, OwnRedis
+from tests.faults.servers import Gate, OwnRedis, database_of_our_own
 from tests.fleet import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker import INTAKE, INTERNAL
@@ -36,7 +35,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[str | None]:
         yield None
         return
     if request.param == "redis":
-        with _database_of_our_own(redis_url()) as url:
+        with database_of_our_own(redis_url()) as url:
             yield url
         return
     url = rabbitmq_url()
@@ -274,30 +273,6 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def _database_of_our_own(url: str) -> Iterator[str]:
-    """One of the server's last databases, empty; other test processes, of any run on this machine, take others."""
-    import redis
-
-    def free() -> tuple[IO[str], int] | None:
-        for number in range(10, 16):
-            lock = (Path(tempfile.gettempdir()) / f"vtsync-test-redis-{number}.lock").open("w")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-            else:
-                return lock, number
-        return None
-
-    lock, number = until("a free database", free, seconds=100)
-    with lock:
-        own = f"{url.rsplit('/', 1)[0]}/{number}"
-        redis.Redis.from_url(own).flushdb()
-        yield own
-        redis.Redis.from_url(own).flushdb()
 
 
 @contextlib.contextmanager

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import ipaddress
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import pytest
@@ -52,6 +55,30 @@ def empty_redis(url: str) -> Iterator[str]:
             yield url
         finally:
             client.flushdb()
+
+
+@contextlib.contextmanager
+def database_of_our_own(url: str) -> Iterator[str]:
+    """One of the server's last databases, empty; other test processes, of any run on this machine, take others."""
+    import redis
+
+    def free() -> tuple[IO[str], int] | None:
+        for number in range(10, 16):
+            lock = (Path(tempfile.gettempdir()) / f"vtsync-test-redis-{number}.lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+            else:
+                return lock, number
+        return None
+
+    lock, number = until("a free database", free, seconds=100)
+    with lock:
+        own = f"{url.rsplit('/', 1)[0]}/{number}"
+        redis.Redis.from_url(own).flushdb()
+        yield own
+        redis.Redis.from_url(own).flushdb()
 
 
 class OwnRedis:
