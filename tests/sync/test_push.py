@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from tests.fakes import not_done, numbers, unknown
 from tests.sync.conftest import World
 from worker.store.accounts import clear_stop
 from worker.store.db import writing
 from worker.store.models import PushState, utcnow
-from worker.store.tables import account_state, contact
+from worker.store.tables import account_state, contact, remote_contact
 from worker.sync import outgoing
 from worker.sync.outgoing import Push
 from worker.sync.push import back_off, judge
+from worker.sync.remote_list import Listing, read_list
 from worker.sync.resolving import NotUnknown, resolve_contact, retry_contacts
 from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact, Status
 
@@ -293,3 +296,44 @@ def _body(phone: str):  # type: ignore[no-untyped-def]
     from worker.virtualtext.outcomes import ContactBody
 
     return ContactBody(phone, phone, "")
+
+
+def test_a_list_that_was_asked_for_before_the_second_request_settles_nothing(world: World) -> None:
+    one(world)
+    world.virtualtext.fault("create", unknown(Cause.TIMEOUT), applied=False)
+    assert world.push().unknown == 1
+    asked = world.virtualtext.list_contacts
+    world.virtualtext.fault("create", unknown(Cause.TIMEOUT), applied=True)
+
+    def slow_list() -> Any:
+        """While it is on its way, another worker settles the create, repeats it, and its answer is lost, too."""
+        answer = asked()
+        world.virtualtext.list_contacts = asked  # type: ignore[method-assign]
+        with writing(world.engine) as db:
+            db.execute(update(account_state).values(list_lease_until=None))
+        assert world.push().unknown == 1
+        return answer
+
+    world.virtualtext.list_contacts = slow_list  # type: ignore[method-assign]
+    world.push()
+    world.push()
+    assert world.virtualtext.phones() == Counter([ANNA])
+    assert world.contact(ANNA).push_state == PushState.SYNCED
+
+
+def test_of_two_lists_the_older_is_not_stored_over_the_newer(world: World) -> None:
+    world.virtualtext.contacts = {"a": RemoteContact("a", ANNA, "Anna", "")}
+    asked = world.virtualtext.list_contacts
+
+    def overtaken() -> Any:
+        older = asked()
+        world.virtualtext.list_contacts = asked  # type: ignore[method-assign]
+        world.virtualtext.contacts = {"b": RemoteContact("b", BORIS, "Boris", "")}
+        with writing(world.engine) as db:
+            db.execute(update(account_state).values(list_lease_until=None))
+        assert read_list(world.runtime(), "main") is Listing.READ
+        return older
+
+    world.virtualtext.list_contacts = overtaken  # type: ignore[method-assign]
+    assert read_list(world.runtime(), "main") is Listing.LATER
+    assert [row.virtualtext_id for row in world.rows(remote_contact)] == ["b"]

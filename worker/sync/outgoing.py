@@ -63,7 +63,12 @@ def expire_claims(db: Connection, account: str, now: datetime) -> tuple[int, int
     unknown = db.execute(
         update(contact)
         .where(lapsed, c.push_state == PushState.CREATING)
-        .values(push_state=PushState.UNKNOWN, last_error="the worker that was creating it vanished", **free)
+        .values(
+            push_state=PushState.UNKNOWN,
+            last_error="the worker that was creating it vanished",
+            attempted_at=c.lease_until,  # its request may have ended as late as that
+            **free,
+        )
     ).rowcount
     due = db.execute(
         update(contact)
@@ -199,6 +204,7 @@ def write_back(db: Connection, owner: str, results: Sequence[Result], now: datet
             attempts=case((bindparam("is_synced", type_=c.attempts.type) == 1, 0), else_=c.attempts),
             next_attempt_at=bindparam("next_at", type_=c.next_attempt_at.type),
             last_error=bindparam("error"),
+            attempted_at=now,  # the request has ended: the list is asked for so long after that
             lease_owner=None,
             lease_until=None,
         )
@@ -242,13 +248,18 @@ def unsettled(db: Connection, account: str, before: datetime) -> Sequence[tuple[
     return db.execute(select(c.id, c.phone).where(c.account == account, c.push_state == PushState.UNKNOWN, old)).all()
 
 
-def settle(db: Connection, account: str, unknown: Iterable[tuple[int, str]], now: datetime) -> tuple[int, int]:
-    """With a list read after the cool-down: (creates that were carried out, creates that were not and are due again).
+def settle(
+    db: Connection, account: str, unknown: Iterable[tuple[int, str]], before: datetime, now: datetime
+) -> tuple[int, int]:
+    """With a list that was asked for afterwards: of the creates that were ``unknown`` and lost ``before``, (those that
+    were carried out, those that were not).
 
-    Both become due; the next claim adopts the ones that the list holds.
+    Both become due; the next claim adopts the ones that the list holds. One that another worker has settled and lost
+    again meanwhile is left: the list may be older than its second request.
     """
     lock_account(db, account)
-    contacts = list(unknown)
+    known = {contact_id for contact_id, _ in unknown}
+    contacts = [one for one in unsettled(db, account, before) if one[0] in known]
     found = remote_matches(db, account, [phone for _, phone in contacts])
     there = [contact_id for contact_id, phone in contacts if phone in found]
     absent = [contact_id for contact_id, phone in contacts if phone not in found]

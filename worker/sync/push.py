@@ -132,15 +132,15 @@ def _count(before: PushReport, after: PushReport) -> None:
 
 def settle_unknown(runtime: Runtime, account: str) -> int:
     """Look lost creates up in a fresh list, at the earliest a cool-down after them; returns how many were settled."""
-    cool_down = runtime.settings.accounts[account].settle_after
+    before = utcnow() - runtime.settings.accounts[account].settle_after
     with reading(runtime.engine) as db:
-        unknown = outgoing.unsettled(db, account, utcnow() - cool_down)
+        unknown = outgoing.unsettled(db, account, before)
         if not unknown or is_unavailable(db, account):
             return 0
     if read_list(runtime, account) is not Listing.READ:
         return 0
     with writing(runtime.engine) as db:
-        return sum(outgoing.settle(db, account, unknown, utcnow()))
+        return sum(outgoing.settle(db, account, unknown, before, utcnow()))
 
 
 def _anything_to_do(runtime: Runtime, account: str) -> bool:

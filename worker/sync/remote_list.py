@@ -87,7 +87,8 @@ def read_list(runtime: Runtime, account: str) -> Listing:
     outcome = runtime.client(account).list_contacts()
     values: dict[str, datetime | None] = {"list_lease_until": None}
     if outcome.done and outcome.value is not None:
-        _store(runtime, account, outcome.value, began)
+        if not _store(runtime, account, outcome.value, began, owner):
+            return Listing.LATER
         values |= {"listed_at": began, "list_unavailable_at": None}
         listing = Listing.READ
     elif outcome.http_status == HTTPStatus.REQUEST_TIMEOUT:
@@ -110,9 +111,14 @@ def read_list(runtime: Runtime, account: str) -> Listing:
         )
     with writing(runtime.engine) as db:
         _judge_account(db, account, outcome, began, probe=permit.probe)
-        held = and_(account_state.c.account == account, account_state.c.list_lease_owner == owner)
-        db.execute(update(account_state).where(held).values(list_lease_owner=None, **values))
-    return listing
+        held = _keep(db, account, owner, list_lease_owner=None, **values)
+    return listing if held else Listing.LATER
+
+
+def _keep(db: Connection, account: str, owner: str, **values: object) -> bool:
+    """Store ``values`` with the lease; False when another worker reads the list meanwhile."""
+    held = and_(account_state.c.account == account, account_state.c.list_lease_owner == owner)
+    return db.execute(update(account_state).where(held).values(**values)).rowcount == 1
 
 
 def _judge_account(
@@ -152,10 +158,17 @@ def _take(runtime: Runtime, account: str, owner: str) -> Permit:
         return permit
 
 
-def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], began: datetime) -> None:
+def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], began: datetime, owner: str) -> bool:
+    """Each part is stored only while the lease is held: of two lists, the older one must not lie over the newer.
+
+    What is missing in a mixture of both would be created a second time. False: another worker reads it meanwhile.
+    """
+    seconds = runtime.lease_seconds(account)
     rows = [_row(account, contact, began) for contact in contacts]
     for start in range(0, len(rows), ROWS):
         with writing(runtime.engine) as db:
+            if not _keep(db, account, owner, list_lease_until=utcnow() + timedelta(seconds=seconds)):
+                return False
             statement = insert(db, remote_contact)
             db.execute(
                 statement.on_conflict_do_update(
@@ -166,7 +179,10 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
             )
     with writing(runtime.engine) as db:
         r = remote_contact.c
+        if not _keep(db, account, owner, list_lease_until=utcnow() + timedelta(seconds=seconds)):
+            return False
         db.execute(delete(remote_contact).where(r.account == account, r.listed_at < began))
+    return True
 
 
 def _row(account: str, contact: RemoteContact, began: datetime) -> dict[str, object]:
