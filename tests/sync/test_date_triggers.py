@@ -127,13 +127,14 @@ def test_a_stop_condition_is_asked_when_it_fires_and_when_it_goes(world: World) 
     assert (row.state, row.reason.split(":")[0]) == ("suppressed", "stop_condition")
 
 
-def test_a_trigger_that_was_switched_off_sends_nothing_more(world: World) -> None:
+@pytest.mark.parametrize("left", [{}, trigger("created", enabled=False)], ids=["removed", "disabled"])
+def test_a_trigger_that_was_switched_off_sends_nothing_more(world: World, left: dict[str, Trigger]) -> None:
     world.triggers = trigger("created", delay="1h")
     world.source.put("1", ANNA, "Anna")
     world.sync()
     world.source.put("2", BEN, "Ben")
     world.sync()
-    world.triggers = {}
+    world.triggers = left
     deliver_now(world)
     (row,) = world.messages()
     assert (row.state, row.reason.split(":")[0]) == ("suppressed", "trigger_off")
