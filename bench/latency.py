@@ -31,6 +31,7 @@ import orjson  # noqa: E402
 import requests  # noqa: E402
 from celery import Celery  # noqa: E402
 
+from bench.engines import engines  # noqa: E402
 from bench.results import Goal, Results, parser, results  # noqa: E402
 
 EMPTY_TASK = """
@@ -79,8 +80,6 @@ class Handler(BaseHTTPRequestHandler):
 
 def configure(folder: Path, base: str, options: argparse.Namespace) -> dict[str, str]:
     """A fleet's environment."""
-    engines = f'[store]\nurl = "{options.store}"\n' if options.store else ""
-    engines += f'[broker]\nurl = "{options.broker}"\n' if options.broker else ""
     (folder / "vtsync.toml").write_text(
         f"""
 data_dir = "data"
@@ -92,7 +91,7 @@ token = {{ env = "BENCH_TOKEN" }}
 from_number = "+12025550100"
 api_url = "{base}"
 create_url = "{base}"
-{engines}
+{engines(options.broker, options.store)}
 """,
         encoding="utf-8",
     )
@@ -209,7 +208,7 @@ def empty_tasks(options: argparse.Namespace, folder: Path) -> list[float]:
 
 
 def wait(condition: object) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it never came"
         time.sleep(0.02)

@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 from sqlalchemy import Engine, func, select, update  # noqa: E402
 
 from bench.client import fake_server  # noqa: E402
+from bench.engines import engines  # noqa: E402
 from bench.results import Goal, Results, parser, results  # noqa: E402
 from bench.sync import make_csv  # noqa: E402
 from worker.runtime import Runtime, open_runtime  # noqa: E402
@@ -71,8 +72,6 @@ def bare_loop(base: str, contacts: int, concurrency: int) -> float:
 def configure(folder: Path, base: str, contacts: int, concurrency: int, options: argparse.Namespace) -> Runtime:
     """A store in which every contact is new to VirtualText."""
     make_csv(folder / "people.csv", contacts)
-    engines = f'[store]\nurl = "{options.store}"\n' if options.store else ""
-    engines += f'[broker]\nurl = "{options.broker}"\n' if options.broker else ""
     (folder / "vtsync.toml").write_text(
         f"""
 data_dir = "data"
@@ -88,7 +87,7 @@ adapter = "csv"
 account = "main"
 default_region = "US"
 options = {{ path = "people.csv", settle_seconds = 0 }}
-{engines}
+{engines(options.broker, options.store)}
 """,
         encoding="utf-8",
     )

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import orjson
 
+from bench.engines import engines
 from bench.results import Goal, parser, results
 
 BATCH = 1000
@@ -99,7 +100,7 @@ adapter = "{adapter}"
 account = "main"
 default_region = "US"
 options = {{ {source[adapter]} }}
-{f'[store]{chr(10)}url = "{store}"' if store else ""}
+{engines(None, store)}
 """,
         encoding="utf-8",
     )
