@@ -97,14 +97,16 @@ def test_two_workers_send_the_same_text_to_the_same_number_once(box: Outbox) -> 
 def test_what_somebody_may_have_got_counts_as_said_and_against_the_cap(box: Outbox, state: MessageState) -> None:
     configure(box, duplicate_window=timedelta(hours=1), max_per_contact=1)
     first, same, other = box.send(), box.send(), box.send(text="other")
+    picture = box.send(media=("https://a.example/b.png",))
     box.change(first, state=state, attempted_at=utcnow())
     with reading(box.engine) as connection:
         views = [
-            fresh_view(connection, box.row(one)._asdict(), box.runtime.settings, utcnow()) for one in (same, other)
+            fresh_view(connection, box.row(one)._asdict(), box.runtime.settings, utcnow())
+            for one in (same, other, picture)
         ]
     got = state in ("dispatching", "accepted", "confirmed", "delivered", "unknown", "failed")
-    assert [view.duplicate_of for view in views] == [first if got else "", ""]
-    assert [len(view.full_caps) for view in views] == [got, got]
+    assert [view.duplicate_of for view in views] == [first if got else "", "", ""]
+    assert [len(view.full_caps) for view in views] == [got, got, got]
 
 
 @ON_SQLITE

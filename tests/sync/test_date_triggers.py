@@ -243,6 +243,16 @@ def test_a_new_date_trigger_plans_the_records_that_are_there(world: World) -> No
     assert len([one for one in plans(world) if one]) == 1
 
 
+def test_a_new_date_trigger_plans_nothing_for_a_record_that_lost_its_phone(world: World) -> None:
+    world.source.put("1", ANNA, "Anna", appointment=in_days(3))
+    world.sync()
+    world.source.put("1", "", "Anna", appointment=in_days(3))
+    world.sync()
+    world.triggers = trigger("date", field="appointment", offset="-24h")
+    world.sync()
+    assert plans(world) == [None]
+
+
 def test_a_birthday_comes_every_year(world: World) -> None:
     world.triggers = trigger("date", field="born", at="10:00", every_year=True)
     world.source.put("1", ANNA, "Anna", born="1980-07-04")
