@@ -17,9 +17,10 @@ from sqlalchemy import Connection, select, update
 
 from worker.runtime import Runtime
 from worker.store.accounts import pause_account
-from worker.store.db import reading, writing
+from worker.store.db import new_lease_owner, reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import account_state, heartbeat
+from worker.store.sql import insert
+from worker.store.tables import account_state, chore, heartbeat
 
 MARGIN = timedelta(seconds=60)
 """Two ticks that overlap, and clocks that differ, explain this much."""
@@ -28,9 +29,10 @@ REASON = (
     "the store has gone back in time, as after a restored backup: what was sent since would be sent again;"
     " stop every process, then run `vtsync restored`"
 )
-KEY = "vtsync:last-tick"
+PREFIX = "vtsync:last-tick"
 REDIS_SECONDS = 2.0
 _TICK = "tick"
+_NAME = "lineage"
 
 log = structlog.get_logger(__name__)
 
@@ -65,46 +67,63 @@ def lost_ticks(runtime: Runtime) -> bool:
     """Whether ticks were carried out that the store does not know of. Changes nothing."""
     with reading(runtime.engine) as connection:
         last = connection.scalar(select(heartbeat.c.seen_at).where(heartbeat.c.id == _TICK))
-    return went_back(mark_of(runtime).read(), last)
+        name = _name(connection)
+    return name is not None and went_back(mark_of(runtime, name).read(), last)
 
 
 def remember(runtime: Runtime, at: datetime) -> None:
     """A tick that the store knows of was carried out; ``at`` is not later than what is stored."""
-    mark_of(runtime).write(at)
+    with reading(runtime.engine) as connection:
+        name = _name(connection)
+    if name is None:
+        with writing(runtime.engine) as connection:
+            named = insert(connection, chore).values(name=_NAME, lease_owner=new_lease_owner())
+            connection.execute(named.on_conflict_do_nothing())
+            name = _name(connection)
+    if name is not None:
+        mark_of(runtime, name).write(at)
 
 
 def start_anew(connection: Connection, runtime: Runtime) -> None:
     """A person has said what the store is now: the mark is forgotten and accounts may be called again."""
-    mark_of(runtime).write(None)
+    if (name := _name(connection)) is not None:
+        mark_of(runtime, name).write(None)
     ours = update(account_state).where(account_state.c.pause_reason == REASON)
     connection.execute(ours.values(paused_until=None, pause_reason=""))
 
 
-def mark_of(runtime: Runtime) -> Mark:
-    """Where this fleet keeps its mark."""
+def _name(connection: Connection) -> str | None:
+    """What tells this store, and every copy of it, from others that may use the same Redis; None before a tick."""
+    name: str | None = connection.scalar(select(chore.c.lease_owner).where(chore.c.name == _NAME))
+    return name
+
+
+def mark_of(runtime: Runtime, store: str) -> Mark:
+    """Where this fleet keeps the mark of its ``store``."""
     from worker.broker_urls import read_broker_url
 
     broker = runtime.settings.broker
     for secret in (broker.url, broker.limits_url):
         if secret is not None and read_broker_url(secret.get_secret_value()).is_redis:
-            return _InRedis(secret.get_secret_value())
-    return _InFile(runtime.settings.data_dir / "last-tick")
+            return _InRedis(secret.get_secret_value(), f"{PREFIX}:{store}")
+    return _InFile(runtime.settings.data_dir / f"last-tick-{store}")
 
 
 class _InRedis:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str) -> None:
         from redis import Redis
 
         from worker.broker_urls import read_broker_url, redis_pool
 
         quick = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+        self._key = key
         self._redis = Redis.from_pool(redis_pool(read_broker_url(url), quick))
 
     def read(self) -> datetime | None:
         from redis.exceptions import RedisError
 
         with contextlib.suppress(RedisError), self._redis as redis:
-            return _moment(redis.get(KEY))
+            return _moment(redis.get(self._key))
         return None
 
     def write(self, at: datetime | None) -> None:
@@ -112,9 +131,9 @@ class _InRedis:
 
         with contextlib.suppress(RedisError), self._redis as redis:
             if at is None:
-                redis.delete(KEY)
+                redis.delete(self._key)
             else:
-                redis.set(KEY, at.isoformat())
+                redis.set(self._key, at.isoformat())
 
 
 class _InFile:

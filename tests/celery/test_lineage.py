@@ -21,7 +21,7 @@ from worker.messages.outbox import SendRequest, approve, enqueue_send
 from worker.restoring import after_restore
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import heartbeat, message
+from worker.store.tables import chore, heartbeat, message
 
 
 @pytest.fixture(params=["file", pytest.param("redis", marks=pytest.mark.redis)])
@@ -39,9 +39,9 @@ def runtime(
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: found)
     monkeypatch.setattr(tasks, "open_runtime", lambda: found)
     monkeypatch.setattr(tasks, "hint", lambda *_: True)
-    monkeypatch.setattr(lineage, "KEY", f"vtsync:test:{tmp_path.name}")
     yield found
-    lineage.mark_of(found).write(None)
+    with writing(engine) as connection:
+        lineage.start_anew(connection, found)
 
 
 def restore_to(runtime: FakeRuntime, ago: timedelta) -> None:
@@ -67,7 +67,11 @@ def test_what_is_back_in_time() -> None:
 def test_ticks_go_on_as_long_as_the_store_knows_of_them(runtime: FakeRuntime) -> None:
     for _ in range(3):
         tasks.tick()
-    assert lineage.mark_of(runtime).read() <= last_tick(runtime)  # type: ignore[operator]
+    with reading(runtime.engine) as connection:
+        name = connection.scalar(select(chore.c.lease_owner).where(chore.c.name == "lineage"))
+    assert name is not None
+    assert lineage.mark_of(runtime, name).read() <= last_tick(runtime)  # type: ignore[operator]
+    assert lineage.mark_of(runtime, "another store").read() is None
     assert lineage.intact(runtime)
     assert list(check_past(runtime)) == []
 
