@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.faults.servers import Gate, OwnRedis, database_of_our_own
 from tests.fleet import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker import INTAKE, INTERNAL
+from worker.sight.pulse import alive_folder, pulses
 
 ANNA, BORIS = "+14155550101", "+14155550102"
 TEXT = {"account": "main", "to": ANNA, "message": "hello"}
@@ -202,6 +204,8 @@ def test_a_broker_that_is_killed_in_mid_task_ends_no_worker_and_loses_no_text(
         until("the first texts", lambda: made.sandbox.messages())
         broken.kill()
         until("the texts that are committed", lambda: made.states()["accepted"] == 40)
+        pulses_now = partial(pulses, alive_folder(tmp_path / "data"))  # a probe must not end a worker for this
+        until("its pulse to say why", lambda: [one for one in pulses_now() if one.role == "worker" and one.waits])
         broken.start()
         with made.service() as after:
             after.send_task("vtsync.send_message", kwargs=TEXT | {"to": "+14155550999"}, ignore_result=True)

@@ -31,7 +31,7 @@ def feel(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(state, "active_requests", set())
     monkeypatch.setattr(state, "all_total_count", [0])
     calls: list[Any] = []
-    consumer = SimpleNamespace(connection=object(), call_soon=calls.append)
+    consumer = SimpleNamespace(waits=False, call_soon=calls.append)
     worker = SimpleNamespace(consumer=consumer, concurrency=2)
     done = [0]
     feeling.watch_worker(runtime_over(engine), worker, lambda: done[0])
@@ -64,7 +64,7 @@ def test_the_main_loop_itself_says_that_it_comes_round(feel: Any) -> None:
     assert pulse.take() == ["work"]  # a thread is free; of the loop nothing is known yet
     feel.calls.pop()()  # the loop comes round
     assert pulse.take() == ["loop"]
-    feel.worker.consumer.connection = None
+    feel.worker.consumer.waits = True
     feel.feel(pulse)
     assert (pulse.take(), pulse.waits) == (["loop", "work"], "the broker")
 

@@ -120,7 +120,7 @@ def test_a_worker_whose_broker_is_away_is_not_restarted_for_it(tmp_path: Path) -
         assert made.run("migrate").returncode == 0
         worker = made.start("worker")
         until("its complaint", lambda: b"Cannot connect" in made.log(worker))
-        time.sleep(2)  # its pulse says so within a second
+        until("its pulse to say so", lambda: any(one.waits for one in pulses(alive_folder(tmp_path / "data"))))
         (tmp_path / "vtsync.toml").write_text('data_dir = "data"\nmistake = 1', encoding="utf-8")  # nor for a bad edit
         done = made.run("health", "--max-age", "5")
         assert f"worker {worker.pid}: works; it waits for the broker" in done.stdout

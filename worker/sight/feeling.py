@@ -30,9 +30,8 @@ def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> 
     def feel(pulse: PulseFile) -> None:
         nonlocal begun
         consumer = worker.consumer
-        waits = consumer.connection is None
-        pulse.note(waits=BROKER if waits else "")
-        if waits:
+        pulse.note(waits=BROKER if consumer.waits else "")
+        if consumer.waits:
             pulse.loop()
         else:
             consumer.call_soon(pulse.loop)  # the main loop itself carries it out
