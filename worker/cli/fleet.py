@@ -140,7 +140,9 @@ def _show(found: Overview) -> None:
     )
     for account in found.accounts:
         if not account.stopped and account.paused_until and account.paused_until > datetime.now(UTC):
-            say(f"{account.name} pauses until {ago(account.paused_until)}: {account.pause_reason}", "yellow")
+            days = (account.paused_until - datetime.now(UTC)).days
+            until = "" if days > 365 else f" until {ago(account.paused_until)}"
+            say(f"{account.name} pauses{until}: {account.pause_reason}", "yellow")
     for connection in found.connections:
         if connection.error:
             say(f"{connection.name}: {connection.error}", "yellow")

@@ -47,7 +47,7 @@ def restored(json: Json = False) -> None:
     if json:
         show_json(done)
         return
-    say(f"The store knows of nothing after {ago(done.known_until)}.", "bold")
+    say(f"The last that the store knows of: {ago(done.known_until)}.", "bold")
     say(f"  {done.texts_held} texts that may have been sent since are held for you: `vtsync status`")
     say(f"  {done.triggers} triggers take what the next sync reads for their baseline, and text nobody for it")
     say(f"  {done.dates} dates that have passed fire nothing")
