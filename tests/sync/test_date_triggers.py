@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from config.models import Policy, Trigger
 from config.types import parse_duration
+from tests.fakes import ListSource
 from tests.sync.conftest import World
 from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import approve
@@ -369,5 +370,15 @@ def test_a_switched_off_trigger_forgets_its_plans(world: World) -> None:
     world.source.put("1", ANNA, "Anna", appointment=in_days(1))
     world.sync()
     world.triggers = {}
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
+    assert (plans(world), world.messages()) == ([], [])
+
+
+def test_a_trigger_that_watches_another_connection_forgets_the_plans_of_this_one(world: World) -> None:
+    world.crm["shop"] = ListSource()
+    world.triggers = trigger("date", field="appointment")
+    world.source.put("1", ANNA, "Anna", appointment=in_days(1))
+    world.sync()
+    world.triggers = {"t": world.triggers["t"].model_copy(update={"connections": ("shop",)})}
     fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
     assert (plans(world), world.messages()) == ([], [])
