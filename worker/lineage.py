@@ -84,12 +84,18 @@ def remember(runtime: Runtime, at: datetime) -> None:
         mark_of(runtime, name).write(at)
 
 
-def start_anew(connection: Connection, runtime: Runtime) -> None:
-    """A person has said what the store is now: the mark is forgotten and accounts may be called again."""
-    if (name := _name(connection)) is not None:
-        mark_of(runtime, name).write(None)
+def let_go(connection: Connection) -> None:
+    """A person has said what the store is now: accounts may be called again. Then ``forget`` the mark."""
     ours = update(account_state).where(account_state.c.pause_reason == REASON)
     connection.execute(ours.values(paused_until=None, pause_reason=""))
+
+
+def forget(runtime: Runtime) -> None:
+    """Remove the mark; the next tick leaves another."""
+    with reading(runtime.engine) as connection:
+        name = _name(connection)
+    if name is not None:
+        mark_of(runtime, name).write(None)
 
 
 def _name(connection: Connection) -> str | None:

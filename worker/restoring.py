@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from worker.lineage import start_anew
+from worker.lineage import forget, let_go
 from worker.messages.moves import move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -56,8 +56,8 @@ def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
     with writing(runtime.engine) as connection:
         _refuse_while_alive(connection, now)
         known_until = _known_until(connection)
-        start_anew(connection, runtime)
-        return Restored(
+        let_go(connection)
+        done = Restored(
             known_until=known_until,
             texts_held=_hold(connection, known_until, actor, now),
             triggers=connection.execute(
@@ -68,6 +68,8 @@ def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
             ).rowcount,
             contacts_looked_up=_look_up(connection, now),
         )
+    forget(runtime)  # after the commit: until then the store is what it was
+    return done
 
 
 def _refuse_while_alive(connection: Connection, now: datetime) -> None:

@@ -40,8 +40,7 @@ def runtime(
     monkeypatch.setattr(tasks, "open_runtime", lambda: found)
     monkeypatch.setattr(tasks, "hint", lambda *_: True)
     yield found
-    with writing(engine) as connection:
-        lineage.start_anew(connection, found)
+    lineage.forget(found)
 
 
 def restore_to(runtime: FakeRuntime, ago: timedelta) -> None:
