@@ -225,12 +225,13 @@ def _read(layout: _Layout, rows: Iterable[Row]) -> Iterator[Record]:
     names, width, name = layout.names, len(layout.names), layout.name
     plain_id = layout.ids[0] if len(layout.ids) == 1 and not layout.by_contact else None
     line = f"{name} line "
+    new = tuple.__new__  # makes a named tuple in half the time of a call
     for first, last, cells in rows:
         if plain_id is not None and first == last and type(cells) is list and len(cells) == width:
             external_id = cells[plain_id].strip()
             if external_id and len(external_id) <= _ID_LIMIT:
                 properties = dict(zip(names, cells, strict=False))
-                yield ContactChange(external_id, properties, None, False, None, f"{line}{first}")
+                yield new(ContactChange, (external_id, properties, None, False, None, f"{line}{first}"))
                 continue
         record = _unusual(layout, first, last, cells)
         if record is not None:

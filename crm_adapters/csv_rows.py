@@ -118,7 +118,7 @@ class _RowReader:
 
     def _rows(self, lines: list[str], damaged: bool, last: bool) -> Iterator[Row]:
         """The rows of these lines; ``self.rest`` takes a row that is still open at the end."""
-        remaining = iter(lines)
+        remaining, before = iter(lines), self.line
         at = 0
         if self.skipping is not None:
             at = yield from self._skip(self.skipping, remaining, 0)
@@ -131,7 +131,7 @@ class _RowReader:
                     if damaged or last or not self.width:
                         yield self._row(lines, start, at, cells, damaged, last)
                     else:  # nearly every row of a long file, so without a call
-                        yield self.line + start + 1, self.line + at, cells
+                        yield before + start + 1, before + at, cells
                     start = at
             except csv.Error as error:
                 at = base + reader.line_num

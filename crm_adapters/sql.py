@@ -372,6 +372,7 @@ class SqlAdapter(Adapter, WritesMessages):
         """Rows to records. A million of them pass here, hence a loop with few calls."""
         names, zone, source = self._names, self.zone, self.options.table or "query"
         updated_at, deleted = self._places.updated_at, self._places.deleted
+        new = tuple.__new__  # makes a named tuple in half the time of a call
         changes = []
         for key, row in zip(keys, page, strict=False):
             identifier = external_id(key)
@@ -381,7 +382,7 @@ class SqlAdapter(Adapter, WritesMessages):
             }
             changed = None if updated_at is None else parse(row[updated_at], zone)
             gone = deleted is not None and is_true(row[deleted])
-            changes.append(ContactChange(identifier, properties, changed, gone, None, f"{source} {identifier}"))
+            changes.append(new(ContactChange, (identifier, properties, changed, gone, None, f"{source} {identifier}")))
         return changes
 
     @cached_property
