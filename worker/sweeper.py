@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+import structlog
 from sqlalchemy import Connection, and_, or_, select
 
 from config.models import Settings
@@ -15,9 +16,11 @@ from worker.messages.expiry import expire_messages
 from worker.pruning import pruning_due
 from worker.runtime import Runtime
 from worker.schedule import abandoned, claim_due
-from worker.store.db import writing
+from worker.store.db import STORE_AWAY, reading, writing
 from worker.store.models import ForwardState, InboxState, MessageKind, MessageState, PushState, utcnow
 from worker.store.tables import carrier_state, contact, forward, inbox_event, message, public_event
+
+log = structlog.get_logger(__name__)
 
 
 class Hint(NamedTuple):
@@ -28,18 +31,54 @@ class Hint(NamedTuple):
 
 
 def tick(runtime: Runtime) -> list[Hint]:
-    """Claim due schedules, settle what vanished workers left, and say where there is work."""
+    """Claim due schedules, settle what vanished workers left, and say where there is work.
+
+    A part that fails is said in the log and costs the others nothing. Raises where the store cannot be used.
+    """
     now = utcnow()
+    hints: list[Hint] = []
+    for part in (_fire_dates, _ask_policy_again, _settle, _start_schedules, _find_work):
+        try:
+            hints += part(runtime, now)
+        except STORE_AWAY:
+            raise
+        except Exception:
+            log.exception("a part of the tick failed; the others go on", part=part.__name__.strip("_"))
+    return hints
+
+
+def _fire_dates(runtime: Runtime, now: datetime) -> list[Hint]:
     fire_due_dates(runtime, now)
+    return []
+
+
+def _ask_policy_again(runtime: Runtime, _now: datetime) -> list[Hint]:
     reconsider(runtime)
+    return []
+
+
+def _settle(runtime: Runtime, now: datetime) -> list[Hint]:
+    """What vanished workers left, and what is too late."""
     with writing(runtime.engine) as db:
         expire_leases(db, now)
         expire_messages(db, now)
+    return []
+
+
+def _start_schedules(runtime: Runtime, now: datetime) -> list[Hint]:
+    """Connections that are due, and those whose reader has vanished."""
+    with writing(runtime.engine) as db:
         slots = claim_due(db, runtime.settings, now)
-        hints = [Hint("vtsync.run_sync", (slot.connection, slot.claimed_until.isoformat())) for slot in slots]
         due = {slot.connection for slot in slots}
         left = [name for name in abandoned(db, runtime.settings, now) if name not in due]
-        hints += [Hint("vtsync.run_sync", (name,)) for name in left]
+    hints = [Hint("vtsync.run_sync", (slot.connection, slot.claimed_until.isoformat())) for slot in slots]
+    return hints + [Hint("vtsync.run_sync", (name,)) for name in left]
+
+
+def _find_work(runtime: Runtime, now: datetime) -> list[Hint]:
+    """Rows that are due."""
+    hints = []
+    with reading(runtime.engine) as db:
         for account in runtime.settings.accounts:
             if _contacts_wait(db, account):
                 hints.append(Hint("vtsync.push_contacts", (account,)))

@@ -15,8 +15,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from worker.app import app
 from worker.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
@@ -25,6 +23,7 @@ from worker.exclusive import once_at_a_time, place
 from worker.hints import hint
 from worker.logs import working_on
 from worker.runtime import Runtime, open_runtime
+from worker.store.db import STORE_AWAY
 
 if TYPE_CHECKING:
     from worker.sync.engine import SyncReport
@@ -277,7 +276,7 @@ def _when_the_store_answers(task: Any, work: Callable[[], Done]) -> Done:
     """Do it, or put the job back for a while: a store that restarts must not cost a text."""
     try:
         return work()
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
+    except STORE_AWAY as error:
         wait = min(2**task.request.retries, LONGEST_STORE_WAIT_SECONDS)
         log.warning("the store cannot be used; the job waits", task=task.name, seconds=wait, error=type(error).__name__)
         raise task.retry(countdown=wait) from None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
+from sqlalchemy.exc import OperationalError
 
 from config.models import Account, Connection, Policy, Settings
 from tests.fakes import FakeVirtualText
@@ -183,6 +185,23 @@ def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) 
         db.execute(update(message).values(due_at=utcnow() + timedelta(hours=1)))
         db.execute(update(connection_state).values(next_run_at=utcnow() - timedelta(hours=1)))
     assert [hint.arguments[0] for hint in tick(runtime)] == ["crm"]
+
+
+def test_a_part_of_the_tick_that_fails_costs_the_others_nothing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruned_lately(engine)
+    runtime = FakeRuntime(engine, FakeVirtualText(), settings())
+    for part in ("fire_due_dates", "reconsider", "expire_messages"):
+        monkeypatch.setattr(f"worker.sweeper.{part}", Mock(side_effect=ZeroDivisionError))
+    assert [hint.task for hint in tick(runtime)] == ["vtsync.run_sync"]
+
+
+def test_a_tick_without_its_store_is_an_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = OperationalError("SELECT 1", {}, Exception())
+    monkeypatch.setattr("worker.sweeper.fire_due_dates", Mock(side_effect=away))
+    with pytest.raises(OperationalError):
+        tick(FakeRuntime(engine, FakeVirtualText(), settings()))
 
 
 def test_a_run_whose_worker_vanished_is_hinted_once(engine: Engine) -> None:

@@ -14,10 +14,12 @@ from config.models import Policy, Trigger
 from config.types import parse_duration
 from tests.fakes import ListSource
 from tests.sync.conftest import World
+from worker.messages import date_plans
 from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
 from worker.messages.explain import explain
+from worker.messages.triggers import RecordEvent, Rule, TextIntent
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import date_plan, message
@@ -363,6 +365,27 @@ def test_two_schedulers_fire_each_plan_once(world: World) -> None:
     for thread in threads:
         thread.join()
     assert len(world.messages()) == 60
+
+
+def test_a_trigger_that_fails_does_not_hold_up_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.triggers = trigger("date", field="appointment")
+    world.triggers["broken"] = world.triggers["t"].model_copy(update={"message": "Broken {{ contact.first_name }}"})
+    world.source.put("1", ANNA, "Anna", appointment=in_days(1))
+    world.sync()
+    later = utcnow() + timedelta(days=1, minutes=1)
+    right = date_plans.write
+
+    def write(rule: Rule, event: RecordEvent, occurrence: str) -> TextIntent | None:
+        if rule.name == "broken":
+            raise ZeroDivisionError
+        return right(rule, event, occurrence)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(date_plans, "write", write)
+        fire_due_dates(world.runtime(), later)
+    assert [row.trigger for row in world.messages()] == ["t"]
+    fire_due_dates(world.runtime(), later)
+    assert sorted(row.trigger for row in world.messages()) == ["broken", "t"], "and it is tried again"
 
 
 def test_a_switched_off_trigger_forgets_its_plans(world: World) -> None:

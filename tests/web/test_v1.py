@@ -347,6 +347,15 @@ def test_what_no_store_keeps_is_refused_before(site: Site, method: str, path: st
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid_request")
 
 
+@pytest.mark.parametrize("path", ["messages?stat=held", f"contacts/{TO}?limit=1", "messages?limit=1&Limit=2"])
+def test_a_misspelt_parameter_brings_no_unfiltered_answer(site: Site, path: str) -> None:
+    answer = site.http.get(f"/v1/{path}")
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid_request")
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] in ("stat", "limit", "Limit")
+    assert error["detail"].startswith("there is no such parameter; there are: ")
+
+
 def test_a_store_that_is_away_is_503_and_nothing_is_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy.exc import OperationalError
 

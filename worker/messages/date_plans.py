@@ -7,12 +7,13 @@ one that is killed, cost and double nothing. A date that is past does nothing, w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import orjson
+import structlog
 from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from config.models import Settings
@@ -24,12 +25,22 @@ from worker.messages.places import places_of
 from worker.messages.triggers import RecordEvent, Rule, compile_rules, write
 from worker.messages.values import property_named
 from worker.runtime import Runtime
-from worker.store.db import writing
+from worker.store.db import STORE_AWAY, writing
 from worker.store.sql import insert_many
 from worker.store.tables import contact, contact_mapping, date_plan
 
 PORTION = 200
 BACK_FILL = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class _TriggerFailed(Exception):
+    """Something that ``trigger`` does raises what nobody expected; its transaction is undone."""
+
+    def __init__(self, trigger: str) -> None:
+        super().__init__(trigger)
+        self.trigger = trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +115,33 @@ def plan_existing(runtime: Runtime, name: str, rules: Sequence[Rule], now: datet
 
 
 def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
-    """Put the texts of due plans into the outbox. Returns how many plans were worked off."""
+    """Put the texts of due plans into the outbox. Returns how many plans were worked off.
+
+    A trigger that fails is said in the log and left for the next call; the others' texts do not wait for it.
+    """
     rules = {rule.name: rule for several in compile_rules(runtime.settings).values() for rule in date_rules(several)}
-    worked = 0
+    worked, failed = 0, set[str]()
     while worked < limit and not runtime.stop.requested:
-        with writing(runtime.engine) as connection:
-            portion = _fire(connection, runtime, rules, now)
+        try:
+            with writing(runtime.engine) as connection:
+                portion = _fire(connection, runtime, rules, now, failed)
+        except _TriggerFailed as error:
+            log.exception("a date trigger cannot be worked off; the others go on", trigger=error.trigger)
+            failed.add(error.trigger)
+            continue
         worked += portion
         if portion < PORTION:
             break
     return worked
 
 
-def _fire(connection: Connection, runtime: Runtime, rules: Mapping[str, Rule], now: datetime) -> int:
+def _fire(
+    connection: Connection, runtime: Runtime, rules: Mapping[str, Rule], now: datetime, failed: Collection[str]
+) -> int:
     p = date_plan.c
     plans = connection.execute(
         select(date_plan)
-        .where(p.due_at <= now)
+        .where(p.due_at <= now, p.trigger.not_in(failed))
         .order_by(p.due_at, p.id)
         .limit(PORTION)
         .with_for_update(skip_locked=True)
@@ -131,7 +152,12 @@ def _fire(connection: Connection, runtime: Runtime, rules: Mapping[str, Rule], n
         if rule is None:  # switched off: it is planned anew when it is switched on again
             connection.execute(delete(date_plan).where(p.id.in_([plan.id for plan in several])))
             continue
-        _fire_rule(connection, runtime, rule, several, records, now)
+        try:
+            _fire_rule(connection, runtime, rule, several, records, now)
+        except STORE_AWAY:
+            raise
+        except Exception as error:
+            raise _TriggerFailed(trigger) from error
     return len(plans)
 
 

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 SQLITE_BUSY_SECONDS = 60
 STUCK_SECONDS = 60
 """Far longer than any transaction of ours stands still."""
+STORE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What SQLAlchemy raises where the store cannot be used just now: try again later."""
 _AFTER_COMMIT = "vtsync_after_commit"
 _QUIET: dict[str, Any] = {"hide_parameters": True}
 """What errors say ends in logs; the values are people's numbers and words."""

@@ -11,16 +11,15 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.inbox.intake import Overloaded
 from worker.messages.requests import IdempotencyConflict, InvalidRequest
+from worker.store.db import STORE_AWAY
 
 MEDIA_TYPE = "application/problem+json"
-STORE_AWAY_SECONDS = 5
+COME_AGAIN_SECONDS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -153,10 +152,10 @@ def install(app: FastAPI) -> None:
             "the store cannot be reached just now; send the request again, with the same Idempotency-Key: in rare cases"
             " it was kept all the same"
         )
-        headers = {"Retry-After": str(STORE_AWAY_SECONDS)}
+        headers = {"Retry-After": str(COME_AGAIN_SECONDS)}
         return Problem(503, "unavailable", words, headers=headers).response()
 
-    for kind in (OperationalError, InterfaceError, PoolTimeout, Overloaded):
+    for kind in (*STORE_AWAY, Overloaded):
         app.add_exception_handler(kind, away)
 
 

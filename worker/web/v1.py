@@ -49,7 +49,7 @@ NEWEST = 20
 
 def routes(context: WebContext) -> APIRouter:
     """All routes below ``/v1``."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", dependencies=[Depends(only_known_parameters)])
     guard = Guard(context)
     _send(router, context, guard)
     _messages(router, context, guard)
@@ -57,6 +57,16 @@ def routes(context: WebContext) -> APIRouter:
     _opt_outs(router, context, guard)
     _contacts(router, context, guard)
     return router
+
+
+def only_known_parameters(request: Request) -> None:
+    """A dependency of every route: a filter with a typing error must not bring everything."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    unknown = sorted(set(request.query_params) - set(known))
+    if unknown:
+        words = f"there is no such parameter; there are: {', '.join(known) or 'none'}"
+        detail = "the request cannot be done as it stands"
+        raise Problem(422, "invalid_request", detail, errors=[(name[:100], words) for name in unknown[:20]])
 
 
 def only_json(request: Request) -> None:
