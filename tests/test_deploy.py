@@ -15,8 +15,8 @@ from config.load import settings_from
 from tests.test_project import COMMANDS
 from worker import cli
 from worker.broker import BY_NAME, celery_settings
+from worker.monitoring.pulse import ROLES
 from worker.processes import STOP_SECONDS
-from worker.sight.pulse import ROLES
 from worker.web.serve import STOP_SECONDS as WEB_STOP_SECONDS
 
 ROOT = Path(__file__).parents[1]

@@ -86,7 +86,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "worker_enable_remote_control": settings.worker.events,
         "worker_send_task_events": settings.worker.events,
         # It says when it waits for the broker, which is no reason to restart it.
-        "worker_consumer": "worker.sight.consumer:WatchedConsumer",
+        "worker_consumer": "worker.monitoring.consumer:WatchedConsumer",
         # Our own log handlers stay.
         "worker_hijack_root_logger": False,
         "task_default_queue": INTAKE,

@@ -1,6 +1,6 @@
 """What is counted while work is done, for Prometheus. Names and labels are promised in docs/monitoring.md.
 
-No label holds what has no bound: no number, no id. ``worker.sight.state`` adds what the store knows.
+No label holds what has no bound: no number, no id. ``worker.monitoring.state`` adds what the store knows.
 
 With PROMETHEUS_MULTIPROC_DIR the processes that share that folder are shown together, whichever of them is asked.
 """

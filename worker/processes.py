@@ -42,8 +42,8 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
     from worker.broker import queues_of
     from worker.lineage import intact
     from worker.metrics import answered
-    from worker.sight.exposition import serve_metrics
-    from worker.sight.feeling import watch_worker
+    from worker.monitoring.exposition import serve_metrics
+    from worker.monitoring.liveness import watch_worker
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
     runtime = open_runtime()
@@ -75,8 +75,8 @@ def run_beat(metrics_port: int | None = None) -> None:
     """Be the scheduler until asked to stop."""
     from worker.app import app
     from worker.hints import hint
-    from worker.sight.exposition import serve_metrics
-    from worker.sight.feeling import WatchedScheduler, watch_beat
+    from worker.monitoring.exposition import serve_metrics
+    from worker.monitoring.liveness import WatchedScheduler, watch_beat
 
     runtime = open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -228,7 +228,7 @@ def prune_store() -> None:
 def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
     from worker import lineage
-    from worker.sight.heart import TICK, keep
+    from worker.monitoring.heartbeats import TICK, keep
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.sweeper import tick as sweep

@@ -21,7 +21,7 @@ from tests.faults.servers import Gate, OwnRedis, database_of_our_own
 from tests.fleet import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker import INTAKE, INTERNAL
-from worker.sight.pulse import alive_folder, pulses
+from worker.monitoring.pulse import alive_folder, pulses
 
 ANNA, BORIS = "+14155550101", "+14155550102"
 TEXT = {"account": "main", "to": ANNA, "message": "hello"}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from rich.console import Console
 
+    from worker.monitoring.pulse import Role
     from worker.runtime import Runtime
-    from worker.sight.pulse import Role
 
 app = typer.Typer(
     name="vtsync",
@@ -78,7 +78,7 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
 
 def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
     """Start traces and error reports where they are wanted, or end the command with the reason."""
-    from worker.sight.extras import Unusable, start_extras
+    from worker.monitoring.extras import Unusable, start_extras
 
     try:
         return start_extras(runtime, role)

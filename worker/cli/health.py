@@ -22,7 +22,7 @@ def health(
     import time
 
     from config.load import data_dir_of
-    from worker.sight.pulse import ROLES, alive_folder, judge, pulses
+    from worker.monitoring.pulse import ROLES, alive_folder, judge, pulses
 
     if role is not None and role not in ROLES:
         usage(f'there is no role "{role}"; there are: {", ".join(ROLES)}')

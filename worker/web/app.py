@@ -15,7 +15,7 @@ from worker.web import carriers, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
 from worker.web.described import openapi
-from worker.web.heart import WebHeart
+from worker.web.heartbeat import WebHeart
 from worker.web.limits import Limits
 from worker.web.problems import install
 from worker.web.telling import Telling

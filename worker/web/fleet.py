@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.checks import CheckResult, check_broker, check_store
 from worker.doctor.findings import Finding, Level, ok, problem, warning
 from worker.doctor.fleet import check_fleet
+from worker.monitoring.state import FleetState, StateCache
 from worker.runtime import Runtime
-from worker.sight.state import FleetState, StateCache
 
 Status: TypeAlias = Literal["pass", "warn", "fail"]
 _STATUS: dict[Level, Status] = {Level.OK: "pass", Level.WARNING: "warn", Level.PROBLEM: "fail"}

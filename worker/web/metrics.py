@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from worker.sight.exposition import registry_of, render
-from worker.sight.state import StateCache
+from worker.monitoring.exposition import registry_of, render
+from worker.monitoring.state import StateCache
 from worker.web.auth import Guard
 from worker.web.context import WebContext
 from worker.web.described import problems

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
+from worker.monitoring.tracing import trace_app
 from worker.runtime import Runtime, open_runtime
-from worker.sight.tracing import trace_app
 from worker.store.db import reading
 from worker.store.tables import api_key
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from worker import metrics
-from worker.sight.exposition import _Build, gauges
-from worker.sight.state import AccountNow, FleetState
+from worker.monitoring.exposition import _Build, gauges
+from worker.monitoring.state import AccountNow, FleetState
 from worker.store.models import utcnow
 
 DOCS = Path(__file__).parents[2] / "docs"

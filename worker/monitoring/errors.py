@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from config.models import Settings
 from worker.logs import masked
-from worker.sight.heart import release
-from worker.sight.pulse import Role
-from worker.sight.tracing import Unusable
+from worker.monitoring.heartbeats import release
+from worker.monitoring.pulse import Role
+from worker.monitoring.tracing import Unusable
 
 if TYPE_CHECKING:
     from sentry_sdk.transport import Transport

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from worker.sight.heart import release
-from worker.sight.pulse import Role
+from worker.monitoring.heartbeats import release
+from worker.monitoring.pulse import Role
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

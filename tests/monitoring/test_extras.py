@@ -26,10 +26,10 @@ from tests.web.conftest import RELAY_SECRET, Site
 from worker import tasks
 from worker.cli import common
 from worker.logs import set_up_logging, start_context
-from worker.sight import tracing
-from worker.sight.errors import start_errors
-from worker.sight.extras import Unusable, start_extras
-from worker.sight.tracing import ALLOWED, start_tracing, trace_app
+from worker.monitoring import tracing
+from worker.monitoring.errors import start_errors
+from worker.monitoring.extras import Unusable, start_extras
+from worker.monitoring.tracing import ALLOWED, start_tracing, trace_app
 from worker.virtualtext.client import VirtualTextClient
 from worker.virtualtext.outcomes import Endpoint, MessageBody
 from worker.virtualtext.sandbox import Sandbox
@@ -225,7 +225,7 @@ def test_what_cannot_be_used_is_said(
 
 def test_nothing_is_loaded_that_nobody_asked_for() -> None:
     program = (
-        "import sys, worker.sight.extras, worker.web.serve, worker.sight.exposition;"
+        "import sys, worker.monitoring.extras, worker.web.serve, worker.monitoring.exposition;"
         "print([m for m in sys.modules if m.startswith(('opentelemetry', 'sentry_sdk'))])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

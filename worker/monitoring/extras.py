@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from worker.monitoring import errors, tracing
+from worker.monitoring.pulse import Role
+from worker.monitoring.tracing import Unusable
 from worker.runtime import Runtime
-from worker.sight import errors, tracing
-from worker.sight.pulse import Role
-from worker.sight.tracing import Unusable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import Connection, delete
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.monitoring.pulse import EVERY_SECONDS, MOST_SECONDS, PulseFile, Role, alive_folder
 from worker.runtime import Runtime
-from worker.sight.pulse import EVERY_SECONDS, MOST_SECONDS, PulseFile, Role, alive_folder
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.sql import insert

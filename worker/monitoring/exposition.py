@@ -15,10 +15,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.metrics import REGISTRY
+from worker.monitoring.heartbeats import release
+from worker.monitoring.pulse import Role
+from worker.monitoring.state import FleetState, StateCache
 from worker.runtime import Runtime, open_runtime
-from worker.sight.heart import release
-from worker.sight.pulse import Role
-from worker.sight.state import FleetState, StateCache
 from worker.store.migrate import StoreOutdated
 
 log = structlog.get_logger(__name__)

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK
 from worker.pacing import ceiling_now
 from worker.runtime import Runtime
-from worker.sight.heart import ALIVE_SECONDS, TICK
 from worker.store.db import is_postgres, reading
 from worker.store.models import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState, utcnow
 from worker.store.tables import (

@@ -6,9 +6,9 @@ import asyncio
 
 from anyio import to_thread
 
+from worker.monitoring.heartbeats import start_heart
+from worker.monitoring.pulse import EVERY_SECONDS, PulseFile
 from worker.runtime import Runtime
-from worker.sight.heart import start_heart
-from worker.sight.pulse import EVERY_SECONDS, PulseFile
 
 
 class WebHeart:

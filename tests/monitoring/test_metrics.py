@@ -21,10 +21,10 @@ from tests.messages.conftest import Outbox
 from tests.web.conftest import Site
 from worker import metrics
 from worker.messages.delivery import deliver_due
-from worker.sight import state as state_module
-from worker.sight.exposition import registry_of, render
-from worker.sight.heart import TICK, keep
-from worker.sight.state import StateCache, read_state
+from worker.monitoring import state as state_module
+from worker.monitoring.exposition import registry_of, render
+from worker.monitoring.heartbeats import TICK, keep
+from worker.monitoring.state import StateCache, read_state
 from worker.store.db import after_commit, writing
 from worker.store.models import ForwardState, InboxState, RunState, utcnow
 from worker.store.tables import (
@@ -212,7 +212,7 @@ def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.M
 def test_processes_that_share_a_folder_are_shown_together(tmp_path: Path) -> None:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared")}
     count = "from worker import metrics; metrics.request_ended('main', 'send', 'done', 0.2)"
-    show = f"{count}; from worker.sight.exposition import *; print(render(registry_of('worker'), '')[0].decode())"
+    show = f"{count}; from worker.monitoring.exposition import *; print(render(registry_of('worker'), '')[0].decode())"
     for script in (count, count):
         subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, check=True)
     done = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fleet import Fleet, fleet, until
 from tests.web.test_serve import free_port
-from worker.sight.pulse import Pulse, PulseFile, alive_folder, judge, prune, pulses
+from worker.monitoring.pulse import Pulse, PulseFile, alive_folder, judge, prune, pulses
 
 NOW = 1000.0
 WELL = Pulse("worker", 7, written_at=NOW - 1, loop_at=NOW - 2, work_at=NOW - 3, work_patience=120)

@@ -14,9 +14,9 @@ from sqlalchemy import Engine, select, update
 from tests.web.conftest import runtime_over
 from worker import tasks
 from worker.app import app
+from worker.monitoring import liveness
+from worker.monitoring.heartbeats import TICK, keep
 from worker.private_request import HIDDEN, PrivateRequest
-from worker.sight import feeling
-from worker.sight.heart import TICK, keep
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import heartbeat
@@ -27,14 +27,14 @@ def feel(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """How a worker with two threads is felt, by hand, without a clock."""
     felt: dict[str, Any] = {}
     heart = SimpleNamespace(pulse=None)
-    monkeypatch.setattr(feeling, "start_heart", lambda _runtime, _role, feel: felt.update(feel=feel) or heart)
+    monkeypatch.setattr(liveness, "start_heart", lambda _runtime, _role, feel: felt.update(feel=feel) or heart)
     monkeypatch.setattr(state, "active_requests", set())
     monkeypatch.setattr(state, "all_total_count", [0])
     calls: list[Any] = []
     consumer = SimpleNamespace(waits=False, call_soon=calls.append)
     worker = SimpleNamespace(consumer=consumer, concurrency=2)
     done = [0]
-    feeling.watch_worker(runtime_over(engine), worker, lambda: done[0])
+    liveness.watch_worker(runtime_over(engine), worker, lambda: done[0])
     return SimpleNamespace(feel=felt["feel"], worker=worker, calls=calls, done=done)
 
 

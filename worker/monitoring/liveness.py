@@ -14,9 +14,9 @@ from celery import signals
 from celery.beat import PersistentScheduler
 from celery.worker import state
 
+from worker.monitoring.heartbeats import Heart, start_heart
+from worker.monitoring.pulse import PulseFile
 from worker.runtime import Runtime
-from worker.sight.heart import Heart, start_heart
-from worker.sight.pulse import PulseFile
 
 BROKER = "the broker"
 
