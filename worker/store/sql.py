@@ -17,6 +17,7 @@ from sqlalchemy import (
     Engine,
     LargeBinary,
     Table,
+    any_,
     bindparam,
     column,
     func,
@@ -32,7 +33,8 @@ from worker.store.db import is_postgres
 def any_of(connection: Connection, of: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
     """``of IN values`` with the values as one parameter, however many: no statement text grows or is compiled anew."""
     if is_postgres(connection):
-        return of.in_(select(func.unnest(literal(list(values), ARRAY(of.type)))))
+        # Not joined with unnest(): before its first ANALYZE a table would be read whole for that, page after page.
+        return of == any_(literal(list(values), ARRAY(of.type)))
     members = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
     return of.in_(select(column("value")).select_from(members))
 

@@ -16,9 +16,7 @@ from worker.store.tables import contact, contact_event, contact_mapping, opt_out
 from worker.sync.decide import ContactDraft, Decision, MappingDraft, PageState, Rejection
 from worker.sync.merge import Contribution
 
-_HASHES = (
-    "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id IN (SELECT {})"
-)
+_HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
 Precedence = Mapping[str, tuple[int, bool]]
 """Connection name -> (priority, clear_empty)."""
 
@@ -29,10 +27,10 @@ def stored_hashes(connection: Connection, name: str, external_ids: Collection[st
     In the driver's own words and rows: every record of every sync is looked up here, and most end here.
     """
     if is_postgres(connection):
-        found = connection.exec_driver_sql(_HASHES.format("%s", "unnest(%s::text[])"), (name, list(external_ids)))
+        found = connection.exec_driver_sql(_HASHES.format("%s", "= ANY(%s::text[])"), (name, list(external_ids)))
     else:
         ids = orjson.dumps(list(external_ids)).decode()
-        found = connection.exec_driver_sql(_HASHES.format("?", "value FROM json_each(?)"), (name, ids))
+        found = connection.exec_driver_sql(_HASHES.format("?", "IN (SELECT value FROM json_each(?))"), (name, ids))
     # Fetched at once: iterating would ask the driver for each row, a million times in an unchanged sync of a million.
     rows = found.cursor.fetchall() if found.cursor else []
     found.close()
