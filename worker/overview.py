@@ -25,6 +25,7 @@ from worker.store.tables import (
     rejected_record,
     sync_run,
 )
+from worker.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,13 @@ class Attention:
     what: str
     count: int
     command: str
+    one: str = ""
+    """``what`` of a single one; "": ``what`` is no number of things."""
+
+    @property
+    def words(self) -> str:
+        """``3 texts wait``."""
+        return counted(self.count, self.one, self.what) if self.one else self.what
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +175,12 @@ def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attent
         .group_by(message.c.batch_id)
     )
     found += [
-        Attention("texts of one sync wait for approval", count, f"vtsync approve {batch_id}")
+        Attention(
+            "texts of one sync wait for approval",
+            count,
+            f"vtsync approve {batch_id}",
+            "text of a sync waits for approval",
+        )
         for batch_id, count in approvals
     ]
     broken = db.execute(
@@ -177,7 +190,10 @@ def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attent
     )
     found += [
         Attention(
-            f"texts wait: the trigger {name} fires more than it used to", count, f"vtsync approve --trigger {name}"
+            f"texts wait: the trigger {name} fires more than it used to",
+            count,
+            f"vtsync approve --trigger {name}",
+            f"text waits: the trigger {name} fires more than it used to",
         )
         for name, count in broken
     ]
@@ -189,19 +205,49 @@ def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attent
     nowhere = select(func.count()).where(message.c.state == MessageState.HELD, message.c.reason.startswith("time_zone"))
     unread = select(func.count()).where(inbox_event.c.state == InboxState.FAILED)
     untold = select(func.count()).where(forward.c.state == ForwardState.FAILED)
-    for what, count, command in (
-        ("texts may or may not have been sent", unknown, "vtsync messages --state unknown"),
-        ("creates without an answer; looked up by themselves", lost, "vtsync status --contacts unknown"),
-        ("contacts were refused by VirtualText", refused, "vtsync status --contacts rejected"),
-        ("CRM records were rejected", rejected, "vtsync status --rejected"),
-        ("people may have asked to be left alone", reviews, "vtsync review"),
-        ("texts wait for a time zone to be known", db.scalar(nowhere) or 0, "vtsync messages --state held"),
-        ("events that came in were not understood", db.scalar(unread) or 0, "vtsync relay show"),
-        ("deliveries to CRMs and services were given up", db.scalar(untold) or 0, "vtsync forwards list --failed"),
-    ):
-        if count:
-            found.append(Attention(what, count, command))
-    return found
+    found += [
+        Attention(
+            "texts may or may not have been sent",
+            unknown,
+            "vtsync messages --state unknown",
+            "text may or may not have been sent",
+        ),
+        Attention(
+            "creates without an answer; looked up by themselves",
+            lost,
+            "vtsync status --contacts unknown",
+            "create without an answer; looked up by itself",
+        ),
+        Attention(
+            "contacts were refused by VirtualText",
+            refused,
+            "vtsync status --contacts rejected",
+            "contact was refused by VirtualText",
+        ),
+        Attention("CRM records were rejected", rejected, "vtsync status --rejected", "CRM record was rejected"),
+        Attention(
+            "people may have asked to be left alone", reviews, "vtsync review", "person may have asked to be left alone"
+        ),
+        Attention(
+            "texts wait for a time zone to be known",
+            db.scalar(nowhere) or 0,
+            "vtsync messages --state held",
+            "text waits for a time zone to be known",
+        ),
+        Attention(
+            "events that came in were not understood",
+            db.scalar(unread) or 0,
+            "vtsync relay show",
+            "event that came in was not understood",
+        ),
+        Attention(
+            "deliveries to CRMs and services were given up",
+            db.scalar(untold) or 0,
+            "vtsync forwards list --failed",
+            "delivery to a CRM or service was given up",
+        ),
+    ]
+    return [one for one in found if one.count]
 
 
 @dataclass(frozen=True, slots=True)

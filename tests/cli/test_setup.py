@@ -19,7 +19,7 @@ def test_init_writes_a_file_that_loads_and_never_overwrites(shell: Shell, monkey
     monkeypatch.setenv("VTSYNC_UID", "u")
     monkeypatch.setenv("VTSYNC_TOKEN", "t")
     monkeypatch.setenv("VTSYNC_CONFIG", "new.toml")
-    assert "1 connections" in shell("check", "--offline").stdout
+    assert "1 connection," in shell("check", "--offline").stdout
 
 
 def test_check_tries_every_credential(shell: Shell) -> None:

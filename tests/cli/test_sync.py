@@ -54,7 +54,7 @@ def test_the_whole_way_by_hand(crm: Shell) -> None:
     assert crm.sandbox.messages() == []
     (rejected,) = crm.json("status", "--rejected")
     assert (rejected["key"], rejected["where"]) == ("3", "export.csv line 4")
-    assert "1 CRM records were rejected" in crm("status").stdout
+    assert "1 CRM record was rejected" in crm("status").stdout
 
 
 def test_a_new_record_is_texted_and_an_import_waits_for_approval(crm: Shell) -> None:

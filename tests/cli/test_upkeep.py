@@ -44,7 +44,7 @@ def test_a_restored_store_is_made_safe_before_anything_starts(shell: Shell) -> N
     assert "stop every worker" in shell("restored", code=1).stderr
     with writing(open_runtime().engine) as connection:
         connection.execute(update(heartbeat).values(seen_at=now - timedelta(hours=5)))
-    assert "1 texts that may have been sent since are held" in shell("restored").stdout
+    assert "held for you (`vtsync status`): 1" in shell("restored").stdout
     assert shell.json("restored")["texts_held"] == 0
     (waiting,) = shell.json("status")["attention"]
     assert waiting["command"].startswith("vtsync approve restored-")

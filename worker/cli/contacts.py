@@ -20,6 +20,7 @@ from worker.cli.common import (
     show_json,
     table,
 )
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -144,12 +145,14 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
             say(f"{report.connection}: {report.error}", "yellow")
         if report.held:
             say(
-                f"{report.connection}: {report.held} texts wait for approval: `vtsync approve {report.batch_id}`",
+                f"{report.connection}: {counted(report.held, 'text waits', 'texts wait')} for approval:"
+                f" `vtsync approve {report.batch_id}`",
                 "yellow",
             )
         if report.rejected:
             say(
-                f"{report.connection}: {report.rejected} records were rejected: `vtsync status --rejected` says why",
+                f"{report.connection}: {counted(report.rejected, 'record was', 'records were')} rejected:"
+                " `vtsync status --rejected` says why",
                 "yellow",
             )
     for one in pushes:
@@ -157,7 +160,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
             say(f"{one.account}: {one.deferred}", "yellow")
         if one.unknown:
             say(
-                f"{one.account}: {one.unknown} creates without an answer; they are looked up before any is repeated",
+                f"{one.account}: {counted(one.unknown, 'create')} without an answer; looked up before any is repeated",
                 "yellow",
             )
 
@@ -169,7 +172,7 @@ def _counts(delivery: object) -> dict[str, int]:
 
 
 def _show_plan(plan: Plan, limit: int) -> None:
-    say(f"{plan.connection}: {plan.seen:,} records read, {plan.unchanged:,} unchanged", "bold")
+    say(f"{plan.connection}: {counted(plan.seen, 'record')} read, {plan.unchanged:,} unchanged", "bold")
     for note in plan.notes:
         say(f"  {note}")
     if plan.refused:
@@ -177,7 +180,7 @@ def _show_plan(plan: Plan, limit: int) -> None:
     for title, contacts in (
         ("would be created", plan.creates),
         ("would be updated", plan.updates),
-        ("are in VirtualText already and would be adopted", plan.adopts),
+        ("in VirtualText already would be adopted", plan.adopts),
     ):
         _show_contacts(title, contacts, limit)
     table(
@@ -186,15 +189,15 @@ def _show_plan(plan: Plan, limit: int) -> None:
             (t.trigger, t.phone, t.segments, t.encoding, f"not sent: {t.problem}" if t.problem else t.text)
             for t in plan.texts[:limit]
         ),
-        f"{len(plan.texts):,} texts would be queued" if plan.texts else "",
+        f"{counted(len(plan.texts), 'text')} would be queued" if plan.texts else "",
     )
     table(
         ["Record", "Where", "Why"],
         ((r.key, r.where, r.reason) for r in plan.rejections[:limit]),
-        f"{len(plan.rejections):,} records would be rejected" if plan.rejections else "",
+        f"{counted(len(plan.rejections), 'record')} would be rejected" if plan.rejections else "",
     )
     if plan.removed:
-        say(f"  {len(plan.removed):,} records are gone from the CRM; their contacts stay in VirtualText")
+        say(f"  gone from the CRM: {counted(len(plan.removed), 'record')}; what is in VirtualText stays there")
     say("Nothing was changed. `vtsync sync` does it.")
     say()
 
@@ -204,5 +207,5 @@ def _show_contacts(title: str, contacts: list[PlannedContact], limit: int) -> No
     table(
         ["Phone", "Name", "Email", "Before"],
         ((c.phone, c.full_name, c.email, c.before) for c in contacts[:limit]),
-        f"{len(contacts):,} contacts {title}{more}" if contacts else "",
+        f"{counted(len(contacts), 'contact')} {title}{more}" if contacts else "",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from worker.cli.common import FAILED, Json, app, say, show_json
+from worker.words import counted
 
 if TYPE_CHECKING:
     from worker.doctor.findings import Finding
@@ -34,7 +35,12 @@ def doctor(json: Json = False) -> None:
         show_json(findings)
     else:
         say()
-        say(f"{problems} problems, {warnings} warnings." if problems or warnings else "All is well.", "bold")
+        say(
+            f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}."
+            if problems or warnings
+            else "All is well.",
+            "bold",
+        )
     if problems:
         raise typer.Exit(FAILED)
 

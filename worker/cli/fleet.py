@@ -152,7 +152,7 @@ def _show(found: Overview) -> None:
     if found.attention:
         say("Waiting for you:", "bold")
         for one in found.attention:
-            say(f"  {one.count} {one.what}: `{one.command}`", "yellow")
+            say(f"  {one.words}: `{one.command}`", "yellow")
     elif not found.configuration:
         say("Nothing waits for you.")
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from worker.cli.common import FAILED, USAGE, Json, app, fail, open_store_runtime, say, show_json, table, usage
-
-if TYPE_CHECKING:
-    from worker.runtime import Runtime
 
 
 @app.command()
@@ -52,8 +49,10 @@ def check(
     json: Json = False,
 ) -> None:
     """Validate the configuration and try every credential."""
+    from worker.doctor.configuration import sizes
+
     runtime = open_store_runtime(ensure_store=False)
-    findings = [Finding("configuration", True, _summary(runtime))]
+    findings = [Finding("configuration", True, sizes(runtime.settings))]
     if not offline:
         from worker.checks import check_everything
 
@@ -68,11 +67,6 @@ def check(
             )
     if not all(finding.ok for finding in findings):
         raise typer.Exit(FAILED)
-
-
-def _summary(runtime: Runtime) -> str:
-    s = runtime.settings
-    return f"{len(s.accounts)} accounts, {len(s.connections)} connections, {len(s.triggers)} triggers"
 
 
 @app.command()

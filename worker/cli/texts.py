@@ -385,7 +385,7 @@ def _show_standing(found: Explanation) -> None:
     if found.review_since:
         say(f"  since {_time(found.review_since)} a person has to read what it wrote; its texts wait", "yellow")
     cap = f" of at most {found.max_texts}" if found.max_texts else ""
-    say(f"  {found.texts_last_24h}{cap} texts in the last 24 hours")
+    say(f"  texts in the last 24 hours: {found.texts_last_24h}{cap}")
     for standing in found.standings:
         say(f"  as the account {standing.account} texts it:")
         say(f"    {standing.verdict}", None if standing.verdict.endswith("at once") else "yellow")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from urllib.parse import urlsplit
 
 from config.models import Account, Settings
@@ -10,19 +10,29 @@ from config.rules import is_loopback
 from config.types import holds_password
 from worker.doctor.findings import Finding, ok, warning
 from worker.processes import STOP_SECONDS
+from worker.words import counted
 
 MANY_PEOPLE = 1000
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
     """Everything that the settings alone say."""
-    accounts, connections, triggers = len(settings.accounts), len(settings.connections), len(settings.triggers)
-    yield ok("configuration", f"{accounts} accounts, {connections} connections, {triggers} triggers")
+    yield ok("configuration", sizes(settings))
     for name, account in settings.accounts.items():
         yield from _account(name, account)
     yield from _policy(settings)
     yield from _broker(settings)
     yield from _unprotected_servers(settings)
+
+
+def sizes(settings: Settings) -> str:
+    """How much is configured: ``1 account, 2 connections, 3 triggers``."""
+    found: dict[str, Sized] = {
+        "account": settings.accounts,
+        "connection": settings.connections,
+        "trigger": settings.triggers,
+    }
+    return ", ".join(counted(len(several), name) for name, several in found.items())
 
 
 def _account(name: str, account: Account) -> Iterator[Finding]:

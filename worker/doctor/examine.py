@@ -45,7 +45,7 @@ def examine(config_file: Path, load: Callable[[], Runtime]) -> Iterator[Finding]
         for one in error.problems:
             yield problem(
                 "configuration",
-                f"{one.key or config_file} {one.message}",
+                f"{one.key or config_file}: {one.message}",
                 "nothing starts with a configuration that has a mistake",
                 one.remedy,
             )

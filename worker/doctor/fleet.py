@@ -260,7 +260,7 @@ def _waiting_for_a_person(runtime: Runtime) -> Iterator[Finding]:
     if waiting:
         yield warning(
             "waiting for you",
-            "; ".join(f"{one.count} {one.what}" for one in waiting),
+            "; ".join(one.words for one in waiting),
             "nothing more happens with these by itself",
             "`vtsync status` names the command for each",
         )
