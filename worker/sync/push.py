@@ -41,8 +41,8 @@ from worker.sync.remote_list import Listing, is_unavailable, link, read_list
 from worker.virtualtext.client import VirtualTextClient
 from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
 
-BATCH, LONGEST_BATCH = 500, 2000
-ROUNDS = 20
+BATCH, LONGEST_BATCH = 500, 1000
+ROUNDS = 10
 """Of a batch: before and after it no request is on its way, which must not be felt where many are made at once."""
 ID_LOST = "virtualtext_id_lost"
 DEFAULT_PAUSE_SECONDS = 30.0
