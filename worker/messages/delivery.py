@@ -6,7 +6,10 @@ import random
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+
+from sqlalchemy import Connection
 
 from worker.messages import dispatch
 from worker.messages.claims import Claim, claim_sends, expire_leases, owned
@@ -46,18 +49,20 @@ def deliver_due(
 
     May run in any number of processes at once: each message is sent by one of them, once.
     """
-    with writing(runtime.engine) as connection:
-        now = utcnow()
-        expire_leases(connection, now)
-        expired = expire_messages(connection, now)
-    reached: Counter[MessageState] = Counter({MessageState.EXPIRED: expired})
+    reached: Counter[MessageState] = Counter()
     waiting = []
+
+    def claim(connection: Connection, now: datetime, seconds: float, most: int, *, account: str) -> Claim:
+        expire_leases(connection, now)
+        reached[MessageState.EXPIRED] += expire_messages(connection, now)
+        return claim_sends(connection, now, seconds, most, account=account, message_ids=message_ids)
+
     for name in [account] if account is not None else list(runtime.settings.accounts):
-        left = None if limit is None else limit - (reached.total() - expired)
+        left = None if limit is None else limit - (reached.total() - reached[MessageState.EXPIRED])
         states, reason = dispatch.work_off(
             runtime,
             name,
-            partial(claim_sends, account=name, message_ids=message_ids),
+            partial(claim, account=name),
             partial(_deliver, runtime, name),
             left,
         )

@@ -329,6 +329,10 @@ def _work_through(
     reached: Counter[MessageState] = Counter()
     threads = min(at_once, len(claim.conversations))
     try:
+        if threads == 1:  # most often one text alone, which need not wait for a thread to start
+            for ids in claim.conversations:
+                reached.update(conversation(ids))
+            return reached, held_back
         with ThreadPoolExecutor(threads, thread_name_prefix=f"messages-{account}") as pool:
             for states in pool.map(carrying_on(conversation), claim.conversations):
                 reached.update(states)

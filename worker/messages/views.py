@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select
 
 from config.models import Settings
 from config.policy import Policy
@@ -67,9 +67,7 @@ def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Setting
         do_not_text=person.do_not_text,
         no_consent=person.no_consent(settings, about),
         duplicate_of=_duplicate(connection, row, policy, now),
-        review_since=connection.execute(
-            select(number_review.c.since).where(number_review.c.phone == phone)
-        ).scalar_one_or_none(),
+        review_since=connection.execute(_REVIEW, {"phone": phone}).scalar_one_or_none(),
         quiet_hours=quiet_hours(settings, row["account"], phone, person),
         behind=_behind(connection, row, now),
         full_caps=_full_caps(connection, row, policy, now),
@@ -128,42 +126,69 @@ def state_after(decision: Decision, due_at: datetime) -> dict[str, Any]:
 
 def texts_since(connection: Connection, phone: str, since: datetime) -> int:
     """How many texts to ``phone`` may have gone out after ``since``, of all accounts."""
-    counted = select(func.count()).where(message.c.to_number == phone, *_went_out(since))
-    return connection.execute(counted).scalar_one()
+    counted = select(func.count()).where(message.c.to_number == phone, *_WENT_OUT)
+    return connection.execute(counted, {"since": since}).scalar_one()
 
 
-def _went_out(since: datetime) -> tuple[Any, ...]:
-    return (
-        message.c.kind == MessageKind.SEND,
-        message.c.attempted_at > since,
-        message.c.state.in_(MAY_HAVE_GONE_OUT),
+# Asked of every text, twice: built once, since building a statement costs as much as carrying it out.
+_WENT_OUT = (
+    message.c.kind == MessageKind.SEND,
+    message.c.attempted_at > bindparam("since"),
+    message.c.state.in_(MAY_HAVE_GONE_OUT),
+)
+_REVIEW = select(number_review.c.since).where(number_review.c.phone == bindparam("phone"))
+_DUPLICATE = (
+    select(message.c.id)
+    .where(
+        message.c.to_number == bindparam("to_number"),
+        message.c.text == bindparam("text"),
+        message.c.media == bindparam("media"),
+        message.c.id != bindparam("id"),
+        *_WENT_OUT,
     )
+    .order_by(message.c.attempted_at.desc())
+    .limit(1)
+)
+_BEHIND = select(func.max(message.c.due_at)).where(
+    message.c.to_number == bindparam("to_number"),
+    message.c.account == bindparam("account"),
+    message.c.kind == MessageKind.SEND,
+    # Not the column alone: SQLite would walk everybody's texts that wait for the morning, for each of them.
+    func.coalesce(message.c.state, "") == MessageState.QUEUED,
+    message.c.id < bindparam("id"),  # ids are in the order of time
+    message.c.due_at > bindparam("now"),
+    has_reason("quiet_hours"),
+)
+
+
+def _nth_newest(mine: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(message.c.attempted_at)
+        .where(mine, *_WENT_OUT, message.c.id != bindparam("id"))
+        .order_by(message.c.attempted_at.desc())
+        .offset(bindparam("before"))
+        .limit(1)
+    )
+
+
+_CAPS = {
+    "max_per_contact": _nth_newest(message.c.to_number == bindparam("to_number")),
+    "max_per_account": _nth_newest(message.c.account == bindparam("account")),
+}
 
 
 def _full_caps(connection: Connection, row: Mapping[str, Any], policy: Policy, now: datetime) -> tuple[FullCap, ...]:
-    caps = (
-        ("max_per_contact", policy.max_per_contact, mask(row["to_number"]), message.c.to_number == row["to_number"]),
-        (
-            "max_per_account",
-            policy.max_per_account,
-            f"the account {row['account']}",
-            message.c.account == row["account"],
-        ),
-    )
+    whom = {"max_per_contact": mask(row["to_number"]), "max_per_account": f"the account {row['account']}"}
     full = []
-    for setting, limit, whom, mine in caps:
+    for setting, nth_newest in _CAPS.items():
+        limit = getattr(policy, setting)
         if limit is None:
             continue
         # The limit-th newest: when it is a day old, there is room for one more.
-        decisive = connection.execute(
-            select(message.c.attempted_at)
-            .where(mine, *_went_out(now - CAP_WINDOW), message.c.id != row["id"])
-            .order_by(message.c.attempted_at.desc())
-            .offset(limit - 1)
-            .limit(1)
-        ).scalar_one_or_none()
+        values = _of(row, "to_number", "account", "id") | {"since": now - CAP_WINDOW, "before": limit - 1}
+        decisive = connection.execute(nth_newest, values).scalar_one_or_none()
         if decisive is not None:
-            full.append(FullCap(whom, setting, limit, decisive + CAP_WINDOW))
+            full.append(FullCap(whom[setting], setting, limit, decisive + CAP_WINDOW))
     return tuple(full)
 
 
@@ -171,35 +196,20 @@ def _duplicate(connection: Connection, row: Mapping[str, Any], policy: Policy, n
     """The newest message that said the same to the same number; "" when there is none."""
     if not policy.duplicate_window:
         return ""
-    found = connection.execute(
-        select(message.c.id)
-        .where(
-            message.c.to_number == row["to_number"],
-            message.c.text == row["text"],
-            message.c.media == row["media"],
-            message.c.id != row["id"],
-            *_went_out(now - policy.duplicate_window),
-        )
-        .order_by(message.c.attempted_at.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    return found or ""
+    values = _of(row, "to_number", "text", "media", "id") | {"since": now - policy.duplicate_window}
+    return connection.execute(_DUPLICATE, values).scalar_one_or_none() or ""
 
 
 def _behind(connection: Connection, row: Mapping[str, Any], now: datetime) -> datetime | None:
     """Until when earlier texts of this conversation wait for quiet hours; a new one would overtake them."""
-    waits = select(func.max(message.c.due_at)).where(
-        message.c.to_number == row["to_number"],
-        message.c.account == row["account"],
-        message.c.kind == MessageKind.SEND,
-        # Not the column alone: SQLite would walk everybody's texts that wait for the morning, for each of them.
-        func.coalesce(message.c.state, "") == MessageState.QUEUED,
-        message.c.id < row["id"],  # ids are in the order of time
-        message.c.due_at > now,
-        has_reason("quiet_hours"),
-    )
-    until: datetime | None = connection.execute(waits).scalar_one()
+    until: datetime | None = connection.execute(
+        _BEHIND, _of(row, "to_number", "account", "id") | {"now": now}
+    ).scalar_one()
     return until
+
+
+def _of(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names}
 
 
 def _record_changes(connection: Connection, row: Mapping[str, Any]) -> tuple[bool, bool]:
