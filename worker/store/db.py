@@ -21,6 +21,8 @@ STUCK_SECONDS = 60
 STORE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What SQLAlchemy raises where the store cannot be used just now: try again later."""
 _AFTER_COMMIT = "vtsync_after_commit"
+_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
+"""A PostgreSQL whose machine vanished says nothing, not even that it is gone. Seconds; the last one milliseconds."""
 _QUIET: dict[str, Any] = {"hide_parameters": True}
 """What errors say ends in logs; the values are people's numbers and words."""
 
@@ -43,7 +45,7 @@ def open_engine(url: str, pool_size: int = 20) -> Engine:
     options = f"-cidle_in_transaction_session_timeout={STUCK_SECONDS}s {said if isinstance(said, str) else said[0]}"
     engine = create_engine(
         parsed,
-        connect_args={"options": options.strip()},
+        connect_args={"options": options.strip()} | {k: v for k, v in _PATIENCE.items() if k not in parsed.query},
         pool_size=pool_size,
         max_overflow=50,
         pool_pre_ping=True,
