@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from tests.fakes import not_done, numbers, unknown
 from tests.sync.conftest import World
@@ -265,6 +267,76 @@ def test_several_workers_push_each_contact_once(world: World) -> None:
     world.push()
     assert world.virtualtext.phones() == Counter(numbers(200))
     assert states(world) == {PushState.SYNCED: 200}
+
+
+def crowd(world: World, monkeypatch: pytest.MonkeyPatch, contacts: int, batch: int) -> None:
+    """So many new contacts, pushed in batches of that size."""
+    for index, phone in enumerate(numbers(contacts)):
+        world.source.put(f"{index:03d}", phone)
+    world.sync()
+    monkeypatch.setattr("worker.sync.push.batch_size", lambda _: batch)
+
+
+def test_the_next_batch_begins_while_the_last_requests_of_one_are_on_their_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(world, monkeypatch, 30, batch=10)
+    create, following = world.virtualtext.create_contact, threading.Event()
+
+    def slow_one(body: Any) -> Outcome[RemoteContact]:
+        if body.phone == numbers(30)[9]:
+            assert following.wait(20), "nothing of the next batch was asked meanwhile"
+        elif body.phone in numbers(30)[10:]:
+            following.set()
+        return create(body)
+
+    world.virtualtext.create_contact = slow_one  # type: ignore[method-assign]
+    assert world.push().created == 30
+    assert states(world) == {PushState.SYNCED: 30}
+    assert world.virtualtext.phones() == Counter(numbers(30))
+
+
+def test_answers_are_kept_where_the_store_is_away_when_the_next_batch_is_claimed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(world, monkeypatch, 30, batch=10)
+    claim, claims = outgoing.claim, Counter[str]()
+
+    def away_once(*args: Any) -> outgoing.Claim:
+        claims["made"] += 1
+        if claims["made"] == 2:
+            raise OperationalError("claim", {}, Exception("the server closed the connection"))
+        return claim(*args)
+
+    monkeypatch.setattr(outgoing, "claim", away_once)
+    with pytest.raises(OperationalError):
+        world.push()
+    assert states(world) == {PushState.SYNCED: 10, PushState.DUE: 20}
+    assert world.push().created == 20
+    assert world.virtualtext.phones() == Counter(numbers(30))
+
+
+def test_what_stops_one_batch_stops_the_one_that_has_begun_beside_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd(world, monkeypatch, 60, batch=20)
+    create, following = world.virtualtext.create_contact, threading.Event()
+
+    def refused(body: Any) -> Outcome[RemoteContact]:
+        """The last of the first batch, once the second has begun."""
+        if body.phone == numbers(60)[19]:
+            assert following.wait(20), "nothing of the next batch was asked meanwhile"
+            return not_done(Cause.CREDENTIALS, 401)
+        if body.phone in numbers(60)[20:]:
+            following.set()
+            time.sleep(0.05)  # longer than the answer to the other one takes
+        return create(body)
+
+    world.virtualtext.create_contact = refused  # type: ignore[method-assign]
+    assert world.push().deferred
+    assert world.virtualtext.calls["create"] < 19 + 20
+    found = states(world)
+    assert found == {PushState.SYNCED: world.virtualtext.calls["create"], PushState.DUE: 60 - found[PushState.SYNCED]}
 
 
 _outcomes = st.sampled_from(

@@ -1,7 +1,8 @@
 """Tells VirtualText about contacts that differ from what it was last told: one request a changed contact.
 
-Contacts are claimed in batches; a bounded pool of threads works through each batch over the process's one session,
-with no database session open; results are written back in bulk. A create whose answer is lost is never repeated
+Contacts are claimed in batches; a bounded pool of threads works through them over the process's one session, with no
+database session open; results are written back in bulk. The next batch is claimed while the last requests of one are on
+their way, and the results of that one are written while the next is. A create whose answer is lost is never repeated
 before VirtualText's list has shown that it was not carried out.
 """
 
@@ -11,7 +12,8 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -100,26 +102,65 @@ def _push_account(runtime: Runtime, account: str, progress: Progress | None, sto
         return replace(report, deferred=permitted(runtime, account, stop).reason or LIST_FIRST)
     settle_unknown(runtime, account)
     with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
-        while not stop.requested:
-            if not (permit := permitted(runtime, account, stop)):
-                return replace(report, deferred=permit.reason)
-            with runtime.places(account, "create") as places:
-                if places:
-                    if permit.probe and not _take_probe(runtime, account):
-                        return replace(report, deferred=permit.reason)
-                    batch = _Batch(runtime, account, stop, permit, places)
-                    if not batch.claim():
-                        return report
-                    before, report = report, batch.run(pool, report)
-                    _count(before, report)
+        return _Pipeline(runtime, account, stop, pool, progress or (lambda _: None), report).run()
+
+
+@dataclass
+class _Pipeline:
+    """Batch after batch, of which at most two overlap: the last requests of one and the first of the next."""
+
+    runtime: Runtime
+    account: str
+    stop: StopSignal
+    pool: ThreadPoolExecutor
+    progress: Progress
+    report: PushReport
+    last: _Batch | None = None
+    """The one whose results are not in the store yet."""
+
+    def run(self) -> PushReport:
+        """Until nothing is due, or nothing more can be done now: the report says why then."""
+        deferred: str | None = None
+        try:
+            while deferred is None and not self.stop.requested:
+                if self.last and not self.last.lets_next_begin():
+                    deferred = self._finish(self.last)
+                else:
+                    deferred = self._begin_next()
+        finally:  # also where the store was away for a moment: answers are not thrown away
+            if self.last:
+                deferred = self._finish(self.last) or deferred
+        return replace(self.report, deferred=deferred or "")
+
+    def _begin_next(self) -> str | None:
+        """Claim a batch and let its requests begin, then end the one before. Returns why not to go on, or None."""
+        if not (permit := permitted(self.runtime, self.account, self.stop)):
+            return permit.reason
+        before = self.last
+        with ExitStack() as held:
+            places = held.enter_context(self.runtime.places(self.account, "create"))
             if not places:
-                stop.wait(PLACE_SECONDS)
-                continue
-            if progress:
-                progress(report)
-            if batch.held_back and not batch.results:
-                return replace(report, deferred=NO_ROOM.format(account=account))
-    return report
+                self.stop.wait(PLACE_SECONDS)
+                return None
+            if permit.probe and not _take_probe(self.runtime, self.account):
+                return permit.reason
+            halted = before.halted if before else threading.Event()
+            batch = _Batch(self.runtime, self.account, self.stop, permit, places, halted)
+            if batch.claim():
+                batch.begin(self.pool, held.pop_all())
+                self.last = batch
+            elif not before:
+                return ""
+        return self._finish(before) if before else None
+
+    def _finish(self, batch: _Batch) -> str | None:
+        """End a batch. Returns why not to go on after it, or None."""
+        if batch is self.last:
+            self.last = None
+        before, self.report = self.report, batch.finish(self.report)
+        _count(before, self.report)
+        self.progress(self.report)
+        return NO_ROOM.format(account=self.account) if batch.held_back and not batch.results else None
 
 
 _RESULTS: tuple[PushResult, ...] = get_args(PushResult)
@@ -167,56 +208,76 @@ class _Batch:
     stop: StopSignal
     permit: Permit
     places: int
+    halted: threading.Event
+    """Shared with the batch that it overlaps: what stops one stops the other."""
 
     def __post_init__(self) -> None:
         self.client: VirtualTextClient = self.runtime.client(self.account)
-        self.halted = threading.Event()
+        self.draining = threading.Event()
         self.broken = self.held_back = False
         self.results: deque[tuple[Push, Outcome[RemoteContact]]] = deque()
 
     def claim(self) -> bool:
         """Claim the next contacts; False when none are due."""
+        found = self.runtime.settings.accounts[self.account]
         with writing(self.runtime.engine) as db:
             # Where lost creates cannot be looked up, a crash must leave as few of them as can be.
-            few = self.runtime.settings.accounts[self.account].concurrency
-            most = few if is_unavailable(db, self.account) else batch_size(few)
-            limit = 1 if self.permit.probe else most
+            few = is_unavailable(db, self.account)
+            limit = 1 if self.permit.probe else found.concurrency if few else batch_size(found.concurrency)
+            # A probe decides about the next; places in flight are counted for one batch.
+            self.overlaps = not (few or self.permit.probe or found.max_in_flight)
             seconds = self.runtime.lease_seconds(self.account)
             self.began = utcnow()
             self.claimed: Claim = outgoing.claim(db, self.account, limit, seconds, self.began)
         return bool(self.claimed.pushes or self.claimed.settled)
 
-    def run(self, pool: ThreadPoolExecutor, report: PushReport) -> PushReport:
-        """Make the requests, write the results back, give the rest back."""
-        waiting = deque(self.claimed.pushes)
-        self.runtime.limiter.note(self.account, len(waiting))
-        last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
-        stripes = min(self.places, len(waiting))
+    def begin(self, pool: ThreadPoolExecutor, held: ExitStack) -> None:
+        """Let the requests be made as the pool's threads get free. ``held`` is closed when they have ended."""
+        self.held, self.waiting = held, deque(self.claimed.pushes)
+        self.runtime.limiter.note(self.account, len(self.waiting))
+        self.last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
         stripe = carrying_on(self._stripe)
-        for future in [pool.submit(stripe, waiting, last_start) for _ in range(stripes)]:
-            future.result()
+        self.stripes: list[Future[None]] = [pool.submit(stripe) for _ in range(min(self.places, len(self.waiting)))]
+
+    def lets_next_begin(self) -> bool:
+        """Wait until the last of its requests are on their way. Whether the next batch may begin beside them."""
+        if self.stripes and self.overlaps:
+            self.draining.wait()
+        return self.overlaps and not (self.halted.is_set() or self.held_back)
+
+    def finish(self, report: PushReport) -> PushReport:
+        """Wait for the requests to end, write the results back, give the rest back."""
+        with self.held:
+            for stripe in self.stripes:
+                stripe.result()
         results = [self._result(push, outcome) for push, outcome in self.results]
         limited = any(outcome.cause is Cause.RATE_LIMITED for _, outcome in self.results)
         rate = self.runtime.limiter.seen(self.account) if limited else None
         now = utcnow()
         with writing(self.runtime.engine) as db:
             outgoing.write_back(db, self.claimed.owner, results, now)
-            outgoing.release(db, self.claimed.owner, [push.contact_id for push in waiting], now)
+            outgoing.release(db, self.claimed.owner, [push.contact_id for push in self.waiting], now)
             self._judge_account(db, results, rate, now)
         return self._counted(report, results)
 
-    def _stripe(self, waiting: deque[Push], last_start: datetime) -> None:
-        while self._goes_on(last_start):
+    def _stripe(self) -> None:
+        try:
+            self._work_through()
+        finally:
+            self.draining.set()
+
+    def _work_through(self) -> None:
+        while self._goes_on():
             try:
-                push = waiting.popleft()
+                push = self.waiting.popleft()
             except IndexError:
                 return
+            if len(self.waiting) <= self.places:
+                self.draining.set()
             kind: Kind = "create" if push.virtualtext_id is None else "update"
-            if not (
-                self.runtime.turn(self.account, kind, self.permit.ceiling, self.stop) and self._goes_on(last_start)
-            ):
+            if not (self.runtime.turn(self.account, kind, self.permit.ceiling, self.stop) and self._goes_on()):
                 self.held_back = True
-                waiting.append(push)
+                self.waiting.append(push)
                 return
             with working_on(contact=push.contact_id):
                 outcome = self._request(push)
@@ -227,8 +288,8 @@ class _Batch:
             if outcome.cause in _HALTING or self.broken:
                 self.halted.set()
 
-    def _goes_on(self, last_start: datetime) -> bool:
-        return not (self.stop.requested or self.halted.is_set() or utcnow() >= last_start)
+    def _goes_on(self) -> bool:
+        return not (self.stop.requested or self.halted.is_set() or utcnow() >= self.last_start)
 
     def _request(self, push: Push) -> Outcome[RemoteContact]:
         body = ContactBody(push.phone, push.full_name or push.phone, push.email)
