@@ -94,7 +94,7 @@ def storm(made: Fleet, options: argparse.Namespace) -> bool:
     made.configure(
         account=f'relay_secret = {{ file = "{made.folder / "secret"}" }}', read_timeout=10, connect_timeout=5
     )
-    assert made.run("migrate").returncode == 0
+    assert made.run("migrate").exit_code == 0
     port = free_port()
     made.sandbox.state.webhooks["sandbox"] = f"http://127.0.0.1:{port}/relay/{SECRET}"
     made.start("web", "--port", str(port))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, create_engine, text
 from sqlmodel import SQLModel
 
 from tests.services import postgres_url
 from worker.store.db import open_engine
+
+# How fast the machine is says nothing about the code: no example is too slow.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+# Compiled once, not in each of the processes that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from celery import Celery
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner, Result
 
 from worker.broker import embedded_settings
 from worker.virtualtext.sandbox import Sandbox
@@ -109,8 +111,31 @@ quiet_hours = "none"
         """What a process that was started has printed so far."""
         return self.log_paths[process.pid].read_bytes()
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run ``vtsync COMMAND`` to its end."""
+    def run(self, *command: str) -> Result:
+        """Run ``vtsync COMMAND`` to its end, in this process: one of its own takes longer to start than to do it."""
+        from worker import runtime
+        from worker.cli import (  # noqa: F401 - each registers its commands
+            common,
+            contacts,
+            fleet,
+            health,
+            opt_outs,
+            setup,
+            texts,
+            upkeep,
+            web,
+        )
+
+        common.console.cache_clear()
+        common.error_console.cache_clear()
+        with contextlib.chdir(self.folder), patch.dict(runtime._runtimes, clear=True):
+            result = CliRunner().invoke(common.app, list(command), env=self.environment())
+            for current in runtime._runtimes.values():
+                current.runtime().engine.dispose()
+        return result
+
+    def process(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run ``vtsync COMMAND`` to its end, in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "worker.cli", *command],
             capture_output=True,
@@ -150,7 +175,7 @@ quiet_hours = "none"
     def json(self, *command: str) -> Any:
         """Run ``vtsync COMMAND --json`` and read what it prints."""
         done = self.run(*command, "--json")
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
     def service(self) -> Celery:
@@ -161,6 +186,8 @@ quiet_hours = "none"
         else:
             backend = "rpc://" if self.broker.startswith("amqp") else self.broker
             other.conf.update(broker_url=self.broker, result_backend=backend)
+            # RabbitMQ: without it, a job that is sent as the connection breaks vanishes and nobody is told.
+            other.conf.broker_transport_options = {"confirm_publish": True} if backend == "rpc://" else {}
         return other
 
     def end(self) -> None:

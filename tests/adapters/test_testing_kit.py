@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -242,7 +242,7 @@ class SkipsTheLastPage(Good):
 
 class FindsNoPhone(Good):
     def contact_fields(self, properties: Properties) -> ContactFields:
-        return replace(super().contact_fields(properties), phones=())
+        return super().contact_fields(properties)._replace(phones=())
 
 
 class ClosesOnlyOnce(Good):

@@ -129,7 +129,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(CARRIERS)), JSON)
 def test_nothing_that_json_can_say_breaks_it(carrier: str, payload: Any) -> None:
     try:

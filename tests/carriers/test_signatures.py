@@ -35,7 +35,7 @@ URLS = st.builds(
     st.dictionaries(NAMES, st.text("xyz", min_size=1, max_size=3), max_size=2).map(urlencode),
 )
 NOW = datetime.now(UTC)
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=30)
 
 
 def config(kind: str, **fields: Any) -> Carrier:

@@ -110,7 +110,7 @@ def job(url: str, number: int) -> dict[str, object]:
         result = other.send_task("vtsync.send_message", kwargs=arguments)
         answer: dict[str, object] = result.get(timeout=30, interval=0.05)
         result.forget()
-        del result  # while its connection works
+        result.backend = None  # whenever it is collected, Celery would seek its server, for 100 s once that is gone
     return answer
 
 

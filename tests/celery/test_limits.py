@@ -32,7 +32,7 @@ def begin(made: Fleet, account: str = "") -> None:
     write_export(made.folder / "crm.csv", 0, 1)
     write_export(made.folder / "people.csv", FIRST_OF_PEOPLE, 1)
     done = made.run("sync")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
     workers = [made.start("worker") for _ in range(2)]
     made.start("beat")
     until("both workers", lambda: all(b"worker ready" in made.log(worker) for worker in workers))

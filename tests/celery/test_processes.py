@@ -152,7 +152,7 @@ def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(made: Fleet) -> N
 def test_jobs_in_the_hands_of_a_killed_worker_come_again(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
         made.configure()
-        assert made.run("migrate").returncode == 0
+        assert made.run("migrate").exit_code == 0
         service = made.service()
         jobs = [
             service.send_task("vtsync.send_message", kwargs=TEXT | {"to": f"+1415555{index:04d}"})
@@ -249,7 +249,7 @@ def test_up_runs_both_refuses_a_second_and_leaves_nothing_behind(tmp_path: Path)
         result = running.service().send_task("vtsync.send_message", kwargs=TEXT)
         assert result.get(timeout=30, interval=0.05)["ok"] is True
         until("the text", lambda: len(running.sandbox.messages()) == 1)
-        second = running.run("up")
+        second = running.process("up")
         assert second.returncode == 1
         assert "another `vtsync up` runs" in second.stderr
         children = _children(up.pid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from celery.schedules import crontab
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from config.cron import cron_problem
@@ -62,7 +62,6 @@ FIELDS = st.lists(PARTS, min_size=1, max_size=2).map(",".join)
 
 
 @given(st.lists(FIELDS, min_size=5, max_size=5))
-@settings(deadline=None)
 def test_whatever_is_accepted_celery_accepts(fields: list[str]) -> None:
     if cron_problem(" ".join(fields)) is None:
         minute, hour, day, month, weekday = fields
@@ -72,6 +71,5 @@ def test_whatever_is_accepted_celery_accepts(fields: list[str]) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None)
 def test_no_text_breaks_it(line: str) -> None:
     assert cron_problem(line) is None or "cron line" in str(cron_problem(line))

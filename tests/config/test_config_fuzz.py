@@ -76,7 +76,7 @@ class AnyOptions(BaseModel):
 
 
 @given(FILES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_any_data_gives_settings_or_a_config_error(data: dict[str, Any]) -> None:
     found = outcome(lambda: settings_from(data, Path("/etc/vtsync")))
     assert str(found)
@@ -84,7 +84,7 @@ def test_any_data_gives_settings_or_a_config_error(data: dict[str, Any]) -> None
 
 
 @given(st.dictionaries(st.sampled_from(["env", "file", "main", "crm", "x"]), VALUES, max_size=4))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 def test_any_options_give_options_or_a_config_error(options: dict[str, Any]) -> None:
     connection = {"adapter": "any", "account": "main", "options": options}
     configured = Settings.model_validate({"connections": {"crm": connection}})
@@ -95,9 +95,7 @@ def test_any_options_give_options_or_a_config_error(options: dict[str, Any]) -> 
 
 
 @given(st.binary(max_size=60) | st.text(alphabet="[]{}=\"'.#\n\\ae1-:T", max_size=60).map(str.encode))
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_give_settings_or_a_config_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "vtsync.toml"
     path.write_bytes(content)

@@ -106,7 +106,7 @@ def _verify_nothing_left(fleet: Fleet) -> Figures:
     fleet.end()
     before = _requests(fleet)
     done = fleet.run("sync")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
     made = _requests(fleet) - before
     assert made == 0, f"a sync of unchanged records made {made} requests"
     return {"requests of the next sync": made}

@@ -88,7 +88,7 @@ def hostile_rows(fleet: Fleet) -> Figures:
     path, rows = fleet.folder / "crm.csv", [*good_rows(), *hostile_rows_made()]
     _write(path, [row.line for row in rows])
     done = fleet.run("sync")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
     rejected = fleet.json("status", "--rejected", "--limit", "1000")
     synced = _verify_contacts(fleet, [row for row in rows if not row.reason])
     _verify_explained(rejected, rows)
@@ -96,7 +96,7 @@ def hostile_rows(fleet: Fleet) -> Figures:
     assert len(rows) == synced + len(rejected) + empty, "a row is lost"
     _write(path, [row.corrected or row.line for row in rows])
     done = fleet.run("sync")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
     left = fleet.json("status", "--rejected", "--limit", "1000")
     assert left == [], left[:3]
     kinds = Counter(row.kind for row in rows if row.kind != "good")

@@ -32,7 +32,7 @@ class Service:
 
     def __post_init__(self) -> None:
         made = self.fleet.run("keys", "create", "service")
-        assert made.returncode == 0, made.stderr
+        assert made.exit_code == 0, made.output
         self._key = made.stdout.strip()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="service", daemon=True)

@@ -76,7 +76,7 @@ def test_nesting_without_end_ends() -> None:
         assert len(parse(payload)) == 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode), st.sampled_from(["", FORM, "application/json"]))
 def test_any_body_can_be_stored_and_read(body: bytes, kind: str) -> None:
     assert parse(orjson.loads(orjson.dumps(read_payload(body, kind))))

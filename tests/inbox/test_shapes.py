@@ -157,7 +157,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON)
 def test_nothing_that_json_can_say_breaks_it(payload: Any) -> None:
     events = parse(without_secrets(payload))

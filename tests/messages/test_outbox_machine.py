@@ -208,7 +208,6 @@ TestOutboxMachine = OutboxMachine.TestCase
 TestOutboxMachine.settings = settings(
     max_examples=45,
     stateful_step_count=12,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],  # twelve steps are short enough to read, and shrinking takes minutes
     suppress_health_check=list(HealthCheck),

@@ -122,7 +122,7 @@ PEOPLE = st.tuples(st.sampled_from(sorted(NUMBERS)), st.sampled_from(sorted(ZONE
 
 
 @given(PEOPLE, EDGES, POLICIES, st.sampled_from([None, C, P, "Asia/Kolkata"]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @example(("+18505550100", "", ""), datetime(2026, 6, 4, 0, 30, tzinfo=UTC), THE_LAW, C)
 def test_no_text_goes_while_any_clock_that_may_be_the_persons_shows_a_quiet_hour(
     person: tuple[str, str, str], now: datetime, policy: Policy, account: str | None
@@ -132,7 +132,7 @@ def test_no_text_goes_while_any_clock_that_may_be_the_persons_shows_a_quiet_hour
 
 
 @given(PEOPLE, MINUTES | EDGES, st.just(THE_LAW) | DAY_HOURS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example(("+12125550100", "", ""), datetime(2026, 3, 8, 12, tzinfo=UTC), Policy(text_from=time(8), sunday_from=time(8)))
 def test_a_hold_ends_at_the_first_minute_that_is_open_everywhere(
     person: tuple[str, str, str], now: datetime, policy: Policy
@@ -175,7 +175,7 @@ def test_a_hold_ends_at_the_first_minute_that_is_open_everywhere(
     ),
     st.sampled_from(["opted_out", "do_not_text", "no_consent"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nothing_lets_a_text_go_to_somebody_who_said_no(
     person: tuple[str, str, str], now: datetime, policy: Policy, facts: dict[str, Any], refusal: str
 ) -> None:
@@ -197,7 +197,7 @@ def test_nothing_lets_a_text_go_to_somebody_who_said_no(
     st.none() | st.timedeltas(timedelta(0), timedelta(days=3)),
     st.none() | st.timedeltas(timedelta(0), timedelta(hours=15)),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_wait_ends(
     person: tuple[str, str, str],
     now: datetime,
@@ -293,7 +293,7 @@ def test_a_text_that_expires_soon_after_the_night_is_spread_over_what_is_left() 
 
 
 @given(PEOPLE, MINUTES, st.timedeltas(timedelta(0), timedelta(days=1)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_two_texts_to_one_number_go_in_their_order(
     person: tuple[str, str, str], now: datetime, later: timedelta
 ) -> None:

@@ -84,7 +84,7 @@ def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(
     with fleet(tmp_path) as made:
         port = free_port()
         made.configure(more=f"[metrics]\nport = {port}")
-        assert made.run("migrate").returncode == 0
+        assert made.run("migrate").exit_code == 0
         running = {
             "worker": made.start("worker"),
             "beat": made.start("beat"),
@@ -99,13 +99,13 @@ def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(
             process.send_signal(signal.SIGSTOP)
         until("all to be missed", lambda: all("stopped or hangs" in words for words in seen(made, 2).values()))
         said = made.run("health", "--role", "worker", "--max-age", "2", "--json")
-        assert (said.returncode, json.loads(said.stdout)["status"]) == (1, "fail")
+        assert (said.exit_code, json.loads(said.stdout)["status"]) == (1, "fail")
         for process in running.values():
             process.send_signal(signal.SIGCONT)
         until("them to be back", lambda: seen(made, 3) == well)
         made.kill(running["worker"])
         said = made.run("health", "--role", "worker")
-        assert said.returncode == 1
+        assert said.exit_code == 1
         assert "no worker runs on this machine" in said.stdout
         for role in ("beat", "web"):
             running[role].send_signal(signal.SIGTERM)
@@ -117,11 +117,11 @@ def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(
 def test_a_worker_whose_broker_is_away_is_not_restarted_for_it(tmp_path: Path) -> None:
     with fleet(tmp_path, broker="redis://127.0.0.1:1/0") as made:
         made.configure()
-        assert made.run("migrate").returncode == 0
+        assert made.run("migrate").exit_code == 0
         worker = made.start("worker")
         until("its complaint", lambda: b"Cannot connect" in made.log(worker))
         until("its pulse to say so", lambda: any(one.waits for one in pulses(alive_folder(tmp_path / "data"))))
         (tmp_path / "vtsync.toml").write_text('data_dir = "data"\nmistake = 1', encoding="utf-8")  # nor for a bad edit
         done = made.run("health", "--max-age", "5")
         assert f"worker {worker.pid}: works; it waits for the broker" in done.stdout
-        assert done.returncode == 0
+        assert done.exit_code == 0

@@ -196,7 +196,7 @@ _records = st.lists(
 
 
 @given(_records)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_happens_every_live_record_speaks_for_the_contact_with_its_phone(
     history: list[NormalisedRecord],
 ) -> None:
@@ -218,7 +218,7 @@ def test_whatever_happens_every_live_record_speaks_for_the_contact_with_its_phon
 
 
 @given(_records)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_pages_of_one_decide_the_same_as_one_page(history: list[NormalisedRecord]) -> None:
     together, apart = PageState(), PageState()
     run(together, *history)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.virtualtext.raw_server import (
@@ -153,7 +153,7 @@ _messages = st.builds(
 def test_a_record_always_says_sent_and_a_send_never_does() -> None:
     with serving(answers(SENT)) as (server, client):
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=60)
         @given(_messages)
         def on_the_wire(message: MessageBody) -> None:
             assert client.send_message(message).done
@@ -268,7 +268,7 @@ def test_pauses_count_together() -> None:
     assert (outcome.status, outcome.cause) == (UNKNOWN, Cause.TIMEOUT)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.one_of(
         st.binary(max_size=300),

@@ -78,7 +78,7 @@ def test_each_event_of_a_list_is_one(site: Site) -> None:
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Basic")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=80) | st.dictionaries(st.text(max_size=8), st.text(max_size=8)).map(orjson.dumps))
 def test_no_payload_breaks_it(site: Site, body: bytes) -> None:
     answer = site.http.post("/carriers/bandwidth/bw", content=body, auth=("user", "hush"))
@@ -122,7 +122,7 @@ def unsigned(engine: Engine, hinted: list[tuple[str, ...]]) -> TestClient:
     return TestClient(create_app(runtime), raise_server_exceptions=False)  # whose inbox is not open
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.sampled_from(sorted(ASKED)), HOSTS, QUERIES, st.sampled_from([b"", b"a=b", b"{}", b"\xff"]))
 def test_no_head_breaks_it_and_nothing_unsigned_is_taken(
     unsigned: TestClient, data: st.DataObject, kind: str, host: bytes, query: str, body: bytes

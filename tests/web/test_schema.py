@@ -45,7 +45,7 @@ def test_whatever_is_asked_is_answered_as_described(served: Any, mode: Generatio
     asked = 0
     for result in described.get_all_operations():
 
-        @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=10, derandomize=True, suppress_health_check=list(HealthCheck))
         @given(case=result.ok().as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             if isinstance(case.body, dict) and isinstance(case.body.get("to"), str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -47,7 +46,7 @@ def answers(url: str) -> bool:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with fleet(tmp_path_factory.mktemp("web")) as running:
         running.configure(account=secret_in(running.folder), more="[web]\nbody_timeout = 1.0")
-        assert running.run("migrate").returncode == 0
+        assert running.run("migrate").exit_code == 0
         yield running
 
 
@@ -145,22 +144,19 @@ def test_on_this_machine_it_needs_none_but_a_strong_secret_behind_a_proxy(engine
     assert may_listen(engine, host, public_url="https://texts.example.com")
 
 
-def refused(made: Fleet, *options: str) -> subprocess.CompletedProcess[str]:
-    return made.run("web", "--port", "0", *options)
-
-
 def test_it_refuses_to_listen_for_everybody_without_any_credential(tmp_path: Path) -> None:
     with fleet(tmp_path) as running:
         running.configure()
-        assert running.run("migrate").returncode == 0
-        done = refused(running, "--host", "0.0.0.0")
-        assert done.returncode == 2
+        assert running.run("migrate").exit_code == 0
+        for_all = ("web", "--port", "0", "--host", "0.0.0.0")
+        done = running.run(*for_all)
+        assert done.exit_code == 2
         assert "vtsync keys create" in done.stderr
         running.configure(account=secret_in(tmp_path, "too-short"))
-        assert refused(running, "--host", "0.0.0.0").returncode == 2
+        assert running.run(*for_all).exit_code == 2
 
 
 def test_a_port_that_is_taken_is_named(made: Fleet, port: int) -> None:
-    done = made.run("web", "--port", str(port))
+    done = made.process("web", "--port", str(port))
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr
