@@ -11,7 +11,7 @@ demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 2 --dist worksteal tests
+	@$(PY) -m pytest -n 4 --dist worksteal tests
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

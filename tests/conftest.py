@@ -20,12 +20,31 @@ from tests.services import postgres_url
 from worker.store.db import open_engine
 
 # How fast the machine is says nothing about the code: no example is too slow.
-settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 # Compiled once, not in each of the processes that tests start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+WAITING = ("faults/", "celery/", "bench/", "monitoring/test_pulse", "web/test_serve", "messages/test_delivery_wire")
+"""Tests of real processes, which wait more than they compute."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits comes first and on half of pytest-xdist's workers, of which each begins with its share of the list."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    lanes, share = max(workers // 2, 1), len(items) // workers
+    waiting = [item for item in items if item.nodeid.removeprefix("tests/").startswith(WAITING)]
+    others = [item for item in items if not item.nodeid.removeprefix("tests/").startswith(WAITING)]
+    items.clear()
+    for lane in range(lanes):
+        mine = waiting[lane * len(waiting) // lanes : (lane + 1) * len(waiting) // lanes]
+        room = max(share - len(mine), 0)
+        items += mine + others[:room]
+        del others[:room]
+    items += others
 
 
 @pytest.fixture(autouse=True)

@@ -219,6 +219,8 @@ def _rabbitmq(address: BrokerUrl) -> dict[str, Any]:
         # Results go back to the process that asked, as Celery's clients expect on RabbitMQ.
         "result_backend": "rpc://",
         "result_persistent": False,
+        # What is handed on as the connection breaks is an error, and so comes again, instead of vanishing.
+        "broker_transport_options": {"confirm_publish": True},
         # Both sides notice within a minute that the other is gone.
         "broker_heartbeat": 30,
         "task_queues": [

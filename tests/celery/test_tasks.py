@@ -194,7 +194,10 @@ def test_the_tick_has_the_store_pruned_when_it_is_due_and_two_hints_prune_once(
     assert ("vtsync.prune", ()) not in tick(runtime)
 
 
-def test_tasks_share_one_count_of_requests(runtime: FakeRuntime, hinted: list[Any]) -> None:
+def test_tasks_share_one_count_of_requests(
+    runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.limiter.PATIENCE_SECONDS", 0.1)
     runtime.settings.accounts["main"] = runtime.settings.accounts["main"].model_copy(update={"texts_per_second": 0.01})
     for number in (1, 2):
         tasks.send_message.apply(kwargs=TEXT | {"to": f"+1415555010{number}"})

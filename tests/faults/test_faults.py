@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 
 def test_a_worker_that_is_killed_again_and_again(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
-        scenarios.kill(made, Crowd(contacts=600, texts=60), kills=2)
+        scenarios.kill(made, Crowd(contacts=300, texts=40), kills=2)
 
 
 @pytest.mark.redis
@@ -43,18 +43,18 @@ def test_two_workers_and_many_syncs_at_once_on_files(tmp_path: Path) -> None:
 
 def test_answers_that_are_lost_after_the_write(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
-        figures = scenarios.dropped_answers(made, Crowd(contacts=200, texts=60), share=0.1)
+        figures = scenarios.dropped_answers(made, Crowd(contacts=150, texts=60), share=0.1)
     assert all(figures[f"answers lost to {endpoint}"] != 0 for endpoint in ("create", "update", "send"))
 
 
 def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
-        scenarios.warm_stop(made, Crowd(contacts=400, texts=150))
+        scenarios.warm_stop(made, Crowd(contacts=200, texts=100))
 
 
 def test_a_rolling_restart_loses_nothing_and_makes_nothing_unknown(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
-        scenarios.rolling(made, Crowd(contacts=100, texts=40, jobs=30))
+        scenarios.rolling(made, Crowd(contacts=60, texts=30, jobs=30))
 
 
 @pytest.mark.postgres
