@@ -54,30 +54,44 @@ def insert_many(
 ) -> None:
     """Insert ``rows`` (all with the same keys); where ``unique`` columns meet a stored row, ``update`` these of it.
 
-    PostgreSQL gets each column as one array, SQLite its driver's own rows: several times as fast as rows that pass
-    through SQLAlchemy one by one. No two rows may have the same ``unique`` values, and each must name every column
-    that has no default in the database.
+    PostgreSQL gets each column as one array, or as one value where all rows have the same; SQLite its driver's own rows:
+    several times as fast as rows that pass through SQLAlchemy one by one. No two rows may have the same ``unique``
+    values, and each must name every column that has no default in the database.
     """
     if not rows:
         return
     dialect = connection.dialect
     names = tuple(column.name for column in table.c if column.name in rows[0])
-    columns = [_as_stored(dialect, table.c[name], [row[name] for row in rows]) for name in names]
-    connection.exec_driver_sql(
-        _insert_text(dialect, table, names, tuple(unique), tuple(update)),
-        dict(zip(names, columns, strict=True)) if is_postgres(connection) else list(zip(*columns, strict=True)),
-    )
+    columns = {name: _as_stored(dialect, table.c[name], [row[name] for row in rows]) for name in names}
+    shared: frozenset[str] = frozenset()
+    parameters: Any
+    if is_postgres(connection):
+        shared = frozenset(name for name, values in columns.items() if values.count(values[0]) == len(rows))
+        parameters = {name: values[0] if name in shared else values for name, values in columns.items()}
+    else:
+        parameters = list(zip(*columns.values(), strict=True))
+    connection.exec_driver_sql(_insert_text(dialect, table, names, shared, tuple(unique), tuple(update)), parameters)
 
 
 @lru_cache
 def _insert_text(
-    dialect: Dialect, table: Table, names: tuple[str, ...], unique: tuple[str, ...], update: tuple[str, ...]
+    dialect: Dialect,
+    table: Table,
+    names: tuple[str, ...],
+    shared: frozenset[str],
+    unique: tuple[str, ...],
+    update: tuple[str, ...],
 ) -> str:
     """The statement of ``insert_many`` as the driver takes it, with its parameters in the order of ``names``."""
     statement: postgresql.Insert | sqlite.Insert
     if dialect.name == "postgresql":
-        arrays = [func.unnest(bindparam(name, type_=ARRAY(table.c[name].type))) for name in names]
-        statement = postgresql.insert(table).from_select(names, select(*arrays), include_defaults=False)
+        values = [
+            bindparam(name, type_=table.c[name].type)
+            if name in shared
+            else func.unnest(bindparam(name, type_=ARRAY(table.c[name].type)))
+            for name in names
+        ]
+        statement = postgresql.insert(table).from_select(names, select(*values), include_defaults=False)
     else:
         statement = sqlite.insert(table)
     statement = (
