@@ -1,9 +1,9 @@
 """Tells VirtualText about contacts that differ from what it was last told: one request a changed contact.
 
 Contacts are claimed in batches; a bounded pool of threads works through them over the process's one session, with no
-database session open; results are written back in bulk. The next batch is claimed while the last requests of one are on
-their way, and the results of that one are written while the next is. A create whose answer is lost is never repeated
-before VirtualText's list has shown that it was not carried out.
+database session open; results are written back in bulk. The next batch is claimed during the last requests of one, whose
+results are written during the first of the next. A create whose answer is lost is never repeated before VirtualText's
+list has shown that it was not carried out.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteConta
 
 BATCH, LONGEST_BATCH = 500, 1000
 ROUNDS = 10
-"""Of a batch: before and after it no request is on its way, which must not be felt where many are made at once."""
+"""Of a batch: what its two transactions cost must not be felt where many requests are made at once."""
+LAST_PART = 4
+"""When a quarter of a batch is left the next one is claimed: in time also where answers come at once."""
 ID_LOST = "virtualtext_id_lost"
 DEFAULT_PAUSE_SECONDS = 30.0
 UNREACHABLE_PAUSE_SECONDS = 10.0
@@ -234,13 +236,14 @@ class _Batch:
     def begin(self, pool: ThreadPoolExecutor, held: ExitStack) -> None:
         """Let the requests be made as the pool's threads get free. ``held`` is closed when they have ended."""
         self.held, self.waiting = held, deque(self.claimed.pushes)
+        self.few_left = max(self.places, len(self.waiting) // LAST_PART)
         self.runtime.limiter.note(self.account, len(self.waiting))
         self.last_start = self.claimed.until - timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
         stripe = carrying_on(self._stripe)
         self.stripes: list[Future[None]] = [pool.submit(stripe) for _ in range(min(self.places, len(self.waiting)))]
 
     def lets_next_begin(self) -> bool:
-        """Wait until the last of its requests are on their way. Whether the next batch may begin beside them."""
+        """Wait until few of its requests are left. Whether the next batch may begin beside them."""
         if self.stripes and self.overlaps:
             self.draining.wait()
         return self.overlaps and not (self.halted.is_set() or self.held_back)
@@ -272,7 +275,7 @@ class _Batch:
                 push = self.waiting.popleft()
             except IndexError:
                 return
-            if len(self.waiting) <= self.places:
+            if len(self.waiting) <= self.few_left:
                 self.draining.set()
             kind: Kind = "create" if push.virtualtext_id is None else "update"
             if not (self.runtime.turn(self.account, kind, self.permit.ceiling, self.stop) and self._goes_on()):
