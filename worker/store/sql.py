@@ -54,7 +54,7 @@ def insert_many(
 ) -> None:
     """Insert ``rows`` (all with the same keys); where ``unique`` columns meet a stored row, ``update`` these of it.
 
-    PostgreSQL gets each column as one array, or as one value where all rows have the same; SQLite its driver's own rows:
+    PostgreSQL gets each column as one array, or one value where all rows have the same, SQLite its driver's own rows:
     several times as fast as rows that pass through SQLAlchemy one by one. No two rows may have the same ``unique``
     values, and each must name every column that has no default in the database.
     """

@@ -1,9 +1,9 @@
 """Tells VirtualText about contacts that differ from what it was last told: one request a changed contact.
 
 Contacts are claimed in batches; a bounded pool of threads works through them over the process's one session, with no
-database session open; results are written back in bulk. The next batch is claimed during the last requests of one, whose
-results are written during the first of the next. A create whose answer is lost is never repeated before VirtualText's
-list has shown that it was not carried out.
+database session open; results are written back in bulk. The next batch is claimed during the last requests of one, the
+results of which are written during the first of the next. A create whose answer is lost is never repeated before
+VirtualText's list has shown that it was not carried out.
 """
 
 from __future__ import annotations
