@@ -15,7 +15,7 @@ from sqlmodel import SQLModel
 
 from tests.services import postgres_url
 from worker.store.db import open_engine, reading
-from worker.store.migrate import StoreOutdated, ensure_current, head, migrate
+from worker.store.migrate import MIGRATIONS, StoreOutdated, ensure_current, head, migrate
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -77,3 +77,9 @@ def test_a_store_without_tables_is_made_where_it_is_a_file_and_reported_where_it
     else:
         with pytest.raises(StoreOutdated, match="vtsync migrate"):
             ensure_current(empty)
+
+
+def test_the_files_numbers_say_which_migration_is_the_last() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert head() == ScriptDirectory(str(MIGRATIONS)).get_current_head()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
 from worker.store.db import is_postgres, reading, writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_APPLIED = table("alembic_version", column("version_num"))
 _LOCK = 0x76747379  # "vtsy": of PostgreSQL's advisory locks, the one that migrations take
 
 
@@ -22,17 +20,24 @@ class StoreOutdated(Exception):
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
     """Apply what is missing, all or nothing; returns (revision before, revision now). Two at once take turns."""
+    from alembic import command  # late: every command looks whether the store fits, few migrate it
+    from alembic.config import Config
+
     with writing(engine) as connection:
         if is_postgres(connection):
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         before = _revision(connection)
-        command.upgrade(_config(connection), "head")
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
         return before, head()
 
 
+@cache
 def head() -> str:
-    """The revision that this version needs."""
-    return str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
+    """The revision that this version needs: of the files in ``versions``, which are numbered, the last."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 def ensure_current(engine: Engine) -> None:
@@ -52,11 +57,6 @@ def ensure_current(engine: Engine) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
+    if not inspect(connection).has_table(_APPLIED.name):
+        return None
+    return connection.execute(select(_APPLIED.c.version_num)).scalar_one_or_none()
