@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
-from sqlmodel import SQLModel
 
 from config.models import Account, Settings
+from tests.conftest import emptied
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
 from worker.checks import CheckResult
-from worker.store.db import open_engine, writing
+from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
@@ -77,9 +77,6 @@ def site(engine: Engine, hinted: list[tuple[str, ...]]) -> Iterator[Site]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(sqlite: Engine) -> Iterator[Engine]:
     """SQLite alone: what the routes call is tested on each kind of store where it lives."""
-    made = open_engine(f"sqlite:///{tmp_path / 'store.sqlite3'}")
-    SQLModel.metadata.create_all(made)
-    yield made
-    made.dispose()
+    yield from emptied(sqlite)
