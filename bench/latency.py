@@ -139,7 +139,9 @@ def texts(options: argparse.Namespace, folder: Path) -> tuple[list[float], list[
         session.post(f"http://127.0.0.1:{port}/v1/messages", json=job).raise_for_status()
 
     processes = [
-        subprocess.Popen([*vtsync, *command], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            [*vtsync, *command], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for command in (["worker"], ["web", "--port", str(port)])
     ]
     try:
