@@ -108,7 +108,8 @@ def job(url: str, number: int) -> dict[str, object]:
     arguments = {"account": "main", "to": f"+1415555{number:04d}", "message": "hello"}
     with service(url) as other:
         result = other.send_task("vtsync.send_message", kwargs=arguments)
-        answer: dict[str, object] = result.get(timeout=30, interval=0.05)
+        # A worker that lost its broker tries again after 2, 4, 6 ... seconds, up to 30.
+        answer: dict[str, object] = result.get(timeout=80, interval=0.05)
         result.forget()
         result.backend = None  # whenever it is collected, Celery would seek its server, for 100 s once that is gone
     return answer
