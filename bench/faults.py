@@ -20,7 +20,7 @@ from tests.faults import hostile, scenarios
 from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd, Figures
 from tests.faults.servers import Gate, OwnPostgres, OwnRedis, empty_redis, own_schema
-from tests.fleet import Fleet, fleet
+from tests.harness import Fleet, fleet
 
 CONTACTS, TEXTS, JOBS, KILLS = 20_000, 300, 300, 5
 

@@ -36,8 +36,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection, func, select
 from sqlmodel import SQLModel
 
+from config.integrations import Carrier, Web
 from config.models import Account, Settings
-from config.outside import Carrier, Web
 from config.policy import Policy
 from worker.carriers.apply import prepare as prepare_carrier
 from worker.inbox.process import process_due
@@ -242,8 +242,7 @@ def main() -> int:
                 for kind in CARRIERS
             },
         )
-        runtime = Runtime(settings)
-        runtime.__dict__["engine"] = open_engine(f"sqlite:///{folder}/store.sqlite3")
+        runtime = Runtime(settings, engine=open_engine(f"sqlite:///{folder}/store.sqlite3"))
         SQLModel.metadata.create_all(runtime.engine)
         import worker.web.app
 

@@ -105,7 +105,7 @@ def service(options: argparse.Namespace, folder: Path) -> Celery:
     if options.broker:
         other.conf.update(broker_url=options.broker)
     else:
-        from worker.broker import embedded_settings
+        from worker.broker.settings import embedded_settings
 
         other.conf.update(embedded_settings(folder / "data"))
     return other

@@ -35,10 +35,11 @@ from bench.client import fake_server  # noqa: E402
 from bench.engines import engines  # noqa: E402
 from bench.results import Goal, Results, parser, results  # noqa: E402
 from bench.sync import make_csv  # noqa: E402
+from worker.core.states import PushState  # noqa: E402
 from worker.runtime import Runtime, open_runtime  # noqa: E402
 from worker.store.db import reading, writing  # noqa: E402
 from worker.store.migrate import migrate  # noqa: E402
-from worker.store.models import PushState, utcnow  # noqa: E402
+from worker.store.models import utcnow  # noqa: E402
 from worker.store.tables import contact  # noqa: E402
 from worker.virtualtext.client import VirtualTextClient  # noqa: E402
 from worker.virtualtext.outcomes import ContactBody, Endpoint  # noqa: E402
@@ -95,7 +96,7 @@ options = {{ path = "people.csv", settle_seconds = 0 }}
     os.chdir(folder)
     runtime = open_runtime()
     migrate(runtime.engine)
-    from worker.sync.engine import sync_connection
+    from worker.contacts.pull import sync_connection
 
     report = sync_connection(runtime, "people")
     assert report.state == "done", report
@@ -139,7 +140,7 @@ def is_done(engine: Engine) -> bool:
 
 def push(runtime: Runtime, contacts: int) -> float:
     """Creates a second through running workers, from the hint to the last result in the store."""
-    from worker.hints import hint
+    from worker.fleet.wake import hint
 
     with writing(runtime.engine) as db:  # due again, as if they had never been pushed
         again = {"push_state": PushState.DUE, "pushed_hash": None, "virtualtext_id": None, "next_attempt_at": utcnow()}

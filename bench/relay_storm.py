@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.faults.servers import empty_redis, free_port, own_schema
-from tests.fleet import Fleet, fleet, until
+from tests.harness import Fleet, fleet, until
 
 SECRET = "a-secret-of-at-least-24-characters"
 CONNECTIONS = 64

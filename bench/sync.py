@@ -109,9 +109,9 @@ options = {{ {source[adapter]} }}
 
 def sync() -> dict[str, Any]:
     """One sync by the product, without its push."""
+    from worker.contacts.pull import sync_connection
     from worker.runtime import open_runtime
     from worker.store.migrate import migrate
-    from worker.sync.engine import sync_connection
 
     runtime = open_runtime()
     migrate(runtime.engine)

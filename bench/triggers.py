@@ -40,14 +40,15 @@ from config.models import Account, Settings, Store, Trigger
 from config.policy import Policy
 from tests.faults.crowd import number
 from tests.faults.servers import own_schema
+from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
 from worker.messages.outbox import insert_intents, settle_batch
-from worker.messages.triggers import RecordEvent, TextIntent, compile_rules, evaluate
 from worker.runtime import Runtime
+from worker.sandbox import Sandbox
 from worker.store.db import open_engine, reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import contact, contact_mapping, message
-from worker.virtualtext.sandbox import Sandbox
+from worker.triggers.evaluate import RecordEvent, TextIntent, compile_rules, evaluate
 
 PAGE = 100
 FROM = "+12025550100"

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from config.adapters import (
+from config.adapter_options import (
     AdapterNames,
     CanWrite,
     Checks,
@@ -22,11 +22,11 @@ from config.adapters import (
     no_template_problems,
     without_known_secrets,
 )
+from config.checks import broken_rules
 from config.errors import ConfigError, Problem
 from config.models import Settings
 from config.problems import problems_of
-from config.rules import broken_rules
-from config.shown import HIDDEN, is_secret_name
+from config.redact import HIDDEN, is_secret_name
 from config.types import FromFile, in_folder
 
 DEFAULT_NAME = "vtsync.toml"

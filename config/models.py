@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field, PrivateAttr, StrictBool, StrictFloat, Str
 
 from config.base import Model
 from config.fields import FieldMapping
-from config.outside import Carrier, Metrics, Sentry, Subscriber, Web
+from config.integrations import Carrier, Metrics, Sentry, Subscriber, Web
 from config.policy import Policy
+from config.redact import without_secrets
 from config.retention import Retention
-from config.shown import without_secrets
 from config.types import (
     E164,
     BrokerUrl,

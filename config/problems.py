@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from config.errors import Problem
-from config.shown import HIDDEN, is_secret_name, shown
+from config.redact import HIDDEN, is_secret_name, shown
+from config.schema_walk import Location, Place, keys_of, place_at
 from config.types import readable_duration
-from config.walk import Location, Place, keys_of, place_at
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

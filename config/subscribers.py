@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from config.errors import Problem
 from config.problems import did_you_mean, dotted
-from config.shown import HIDDEN, shown
+from config.redact import HIDDEN, shown
 from config.types import resolve_reference
 
 EVENTS = (

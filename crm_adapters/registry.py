@@ -17,8 +17,8 @@ GROUP = "vtsync.adapters"
 
 # Imported on first use: an adapter may need libraries that the others do not.
 BUILT_IN = {
-    "csv": "crm_adapters.csv_file:CsvAdapter",
-    "sql": "crm_adapters.sql:SqlAdapter",
+    "csv": "crm_adapters.csv.adapter:CsvAdapter",
+    "sql": "crm_adapters.sql.adapter:SqlAdapter",
 }
 
 

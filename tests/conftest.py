@@ -26,7 +26,17 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
-WAITING = ("faults/", "celery/", "bench/", "monitoring/test_pulse", "web/test_serve", "messages/test_delivery_wire")
+WAITING = (
+    "faults/",
+    "fleet/",
+    "broker/",
+    "limits/test_fleet",
+    "runtime/",
+    "bench/",
+    "monitoring/test_pulse",
+    "web/test_serve",
+    "messages/test_delivery_wire",
+)
 """Tests of real processes, which wait more than they compute."""
 
 

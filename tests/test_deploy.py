@@ -14,9 +14,9 @@ import yaml
 from config.load import settings_from
 from tests.test_project import COMMANDS
 from worker import cli
-from worker.broker import BY_NAME, celery_settings
+from worker.broker.settings import BY_NAME, celery_settings
+from worker.fleet.processes import STOP_SECONDS
 from worker.monitoring.pulse import ROLES
-from worker.processes import STOP_SECONDS
 from worker.web.serve import STOP_SECONDS as WEB_STOP_SECONDS
 
 ROOT = Path(__file__).parents[1]

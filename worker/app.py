@@ -12,7 +12,7 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
     """Celery whose configuration is read late, so that importing tasks needs no configuration file."""
 
     def _load_config(self) -> Any:
-        from worker.broker import celery_settings
+        from worker.broker.settings import celery_settings
         from worker.runtime import open_runtime
 
         self.config_from_object(celery_settings(open_runtime().settings))
@@ -22,18 +22,18 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
 class PrivateTask(Task):  # type: ignore[misc] # Celery has no types
     """The base of every task: what it is given is shown to no monitor."""
 
-    Request = "worker.private_request:PrivateRequest"
+    Request = "worker.broker.private_request:PrivateRequest"
 
 
 app = ConfiguredCelery("vtsync", include=["worker.tasks"], task_cls=PrivateTask, set_as_current=False)
 
 
-import worker.task_signals  # noqa: E402, F401 - connects to every task of this application
+import worker.broker.task_signals  # noqa: E402, F401 - connects to every task of this application
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _keep_our_logging(**_: Any) -> None:
-    from worker.logs import set_up_logging
+    from worker.core.logs import set_up_logging
 
     set_up_logging()
 

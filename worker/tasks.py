@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from worker.app import app
-from worker.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
-from worker.broker import threads
-from worker.exclusive import once_at_a_time, place
-from worker.hints import hint
-from worker.logs import working_on
+from worker.broker.settings import threads
+from worker.core.logs import working_on
+from worker.fleet.concurrency import once_at_a_time, place
+from worker.fleet.wake import hint
+from worker.messages.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
 
 if TYPE_CHECKING:
-    from worker.sync.engine import SyncReport
-    from worker.sync.push import PushReport
+    from worker.contacts.pull import SyncReport
+    from worker.contacts.push import PushReport
 
 HINT_EVERY_SECONDS = 2.0
 EVENTS_A_TASK = 5000
@@ -100,7 +100,7 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
 @app.task(name="vtsync.run_sync")  # type: ignore[untyped-decorator]
 def run_sync(connection: str, claimed_until: str = "") -> None:
     """Read a connection because its slot is due, or (without a slot) because its worker has vanished."""
-    from worker.schedule import Slot, put_back_slot, start_slot
+    from worker.fleet.schedule import Slot, put_back_slot, start_slot
     from worker.store.db import writing
     from worker.store.models import utcnow
 
@@ -122,7 +122,7 @@ def run_sync(connection: str, claimed_until: str = "") -> None:
 @app.task(name="vtsync.push_contacts")  # type: ignore[untyped-decorator]
 def push_contacts(account: str) -> None:
     """Tell VirtualText about an account's contacts that are due."""
-    from worker.sync.push import push_account
+    from worker.contacts.push import push_account
 
     def push(runtime: Runtime) -> bool:
         report = push_account(runtime, account)
@@ -194,8 +194,8 @@ def poll_carriers() -> None:
 @app.task(name="vtsync.forward_events")  # type: ignore[untyped-decorator]
 def forward_events() -> None:
     """Hand on what happened to the CRMs and services that want to hear of it."""
-    from worker.forward.deliver import forward_due
-    from worker.forward.fan_out import fan_out
+    from worker.deliveries.deliver import forward_due
+    from worker.deliveries.fan_out import fan_out
 
     task = "vtsync.forward_events"
 
@@ -213,8 +213,8 @@ def forward_events() -> None:
 @app.task(name="vtsync.prune")  # type: ignore[untyped-decorator]
 def prune_store() -> None:
     """Forget what is over, see ``[retention]``."""
-    from worker.pruning import AlreadyPruning, prune
     from worker.store.models import utcnow
+    from worker.upkeep.retention import AlreadyPruning, prune
 
     try:
         swept = prune(_limited(open_runtime(), PRUNING_SECONDS), utcnow(), only_if_due=True)
@@ -227,21 +227,21 @@ def prune_store() -> None:
 @app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
-    from worker import lineage
+    from worker.fleet.tick import tick as sweep
     from worker.monitoring.heartbeats import TICK, keep
     from worker.store.db import writing
     from worker.store.models import utcnow
-    from worker.sweeper import tick as sweep
+    from worker.upkeep import rollback_guard
 
     runtime = open_runtime()
-    if not lineage.intact(runtime):
+    if not rollback_guard.intact(runtime):
         return
     for task, arguments in sweep(runtime):
         hint(task, *arguments)
     began = utcnow()
     with writing(runtime.engine) as db:
         keep(db, TICK, TICK)
-    lineage.remember(runtime, began)
+    rollback_guard.remember(runtime, began)
 
 
 def _intake(
@@ -300,7 +300,7 @@ def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seco
 
 
 def _pull(runtime: Runtime, connection: str, accept_removals: bool, seconds: float | None) -> SyncReport:
-    from worker.sync.engine import sync_connection as pull
+    from worker.contacts.pull import sync_connection as pull
 
     account = runtime.settings.connections[connection].account
     hinted_at = 0.0

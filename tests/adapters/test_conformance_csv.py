@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from config.fields import FieldMapping
-from crm_adapters.csv_file import CsvAdapter, CsvOptions
+from crm_adapters.csv.adapter import CsvAdapter, CsvOptions
 from crm_adapters.testing import AdapterConformance, Contact
 
 

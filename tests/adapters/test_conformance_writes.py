@@ -13,7 +13,7 @@ import pytest
 
 from config.fields import FieldMapping
 from crm_adapters.base import Adapter, CrmMessage, RecordGone, SourceUnavailable, WritesMessages
-from crm_adapters.sql import SqlAdapter, SqlOptions
+from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
 from crm_adapters.testing import AdapterConformance, Contact, WritesConformance
 from tests.adapters import test_testing_kit as reading
 

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from config.fields import FieldMapping
 from config.types import FromFile
-from crm_adapters import csv_text
 from crm_adapters.base import ContactChange, SourceIncomplete, SourceInvalid, SourceUnavailable, UnreadableRecord
-from crm_adapters.csv_file import CsvAdapter, CsvOptions
+from crm_adapters.csv import text
+from crm_adapters.csv.adapter import CsvAdapter, CsvOptions
 
 HEADER = "Record ID,Name,Phone,Email\n"
 GOOD = HEADER + "1,Ann,+14155550101,ann@example.com\n2,Ben,+14155550102,\n"
@@ -193,7 +193,7 @@ def test_a_bad_row_is_named_and_the_others_go_on(pull: Reader, kind: str) -> Non
 
 
 def test_two_hundred_bad_rows_among_good_ones(pull: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_text, "CHUNK", 1000)  # many chunks
+    monkeypatch.setattr(text, "CHUNK", 1000)  # many chunks
     kinds = list(HOSTILE.values())
     rows = [
         kinds[n // 2 % 5][0].replace(b"{id}", b"%d" % n) if n % 2 else f'{n},"Zoë\n{n}",111,z@b.c\n'.encode()
@@ -208,7 +208,7 @@ def test_two_hundred_bad_rows_among_good_ones(pull: Reader, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("quote", ["", '"'])
-@pytest.mark.parametrize("size", [csv_text.FIELD_LIMIT + 1, 9 * csv_text.FIELD_LIMIT])
+@pytest.mark.parametrize("size", [text.FIELD_LIMIT + 1, 9 * text.FIELD_LIMIT])
 def test_a_huge_cell_is_a_bad_row(pull: Reader, size: int, quote: str) -> None:
     content = HEADER + "1,Ann,111,\n" + f"2,Ben,222,{quote}{'x' * size}{quote}\n" + "3,Cid,333,\n"
     found = pull(content)
@@ -492,7 +492,7 @@ def test_what_a_csv_writer_writes_is_read_back(
     ]
     path.write_bytes("".join(f"{line}\r\n" for line in lines).encode(encoding))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_text, "CHUNK", chunk * 2)
+        patch.setattr(text, "CHUNK", chunk * 2)
         found = records(adapter(path, delimiter=",", encoding=encoding))
     assert [list(record.properties.values()) for record in good(found)] == quoted
 
@@ -530,7 +530,7 @@ def test_whatever_a_file_holds_the_only_errors_are_ours(
     path = tmp_path_factory.mktemp("csv") / "contacts.csv"
     path.write_bytes(start + content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_text, "CHUNK", chunk)
+        patch.setattr(text, "CHUNK", chunk)
         try:
             found = records(adapter(path, encoding=encoding))
         except (SourceIncomplete, SourceInvalid):

@@ -101,7 +101,7 @@ def test_an_installed_package_adds_its_adapter(installed: Path) -> None:
 
 
 def test_a_package_cannot_take_a_built_in_name(installed: Path) -> None:
-    assert adapter_class("csv").__module__ == "crm_adapters.csv_file"
+    assert adapter_class("csv").__module__ == "crm_adapters.csv.adapter"
     assert info("csv").source == "built in"
 
 

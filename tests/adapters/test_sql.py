@@ -23,9 +23,9 @@ from crm_adapters.base import (
     SourceUnavailable,
     UnreadableRecord,
 )
-from crm_adapters.sql import SqlAdapter, SqlOptions
-from crm_adapters.sql_moments import earlier, parse, unparse
-from crm_adapters.sql_values import external_id, freeze, is_true, thaw, to_json
+from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
+from crm_adapters.sql.adapter.datetimes import earlier, parse, unparse
+from crm_adapters.sql.adapter.values import external_id, freeze, is_true, thaw, to_json
 from crm_adapters.testing import AdapterConformance, Contact
 from tests.services import postgres_url
 

@@ -24,8 +24,8 @@ from crm_adapters.base import (
     Removals,
     SourceUnavailable,
 )
+from crm_adapters.fields import find_columns, read
 from crm_adapters.testing import AdapterConformance, Contact
-from crm_adapters.usual_names import find_columns, read
 
 TOKEN = "tok-3f9a"
 PEOPLE = "test_a_broken_source_is_an_adapter_error_for_people"

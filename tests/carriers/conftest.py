@@ -12,8 +12,8 @@ import orjson
 import pytest
 from sqlalchemy import Engine
 
+from config.integrations import Carrier
 from config.models import Account, Settings
-from config.outside import Carrier
 from tests.inbox.conftest import Inbox
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime
 from worker.carriers.apply import prepare as prepare_carrier

@@ -14,11 +14,12 @@ from tests.carriers.conftest import CarrierInbox, CarrierServer
 from tests.carriers.test_events import BANDWIDTH, SINCH, TELNYX, TWILIO
 from tests.inbox.conftest import echo
 from worker.carriers.polling import poll_due
+from worker.core.states import MessageState
 from worker.inbox.process import Report
 from worker.messages.delivery import deliver_due
 from worker.messages.recording import record_due
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 

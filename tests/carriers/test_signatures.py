@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from worker.carriers import signatures
 from worker.carriers.events import Refused, SignedRequest
 

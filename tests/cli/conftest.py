@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from worker.cli import common, contacts, fleet, setup, texts, upkeep  # noqa: F401 - each registers its commands
-from worker.virtualtext.sandbox import Sandbox
+from worker.sandbox import Sandbox
 
 CONFIGURATION = """
 [accounts.main]
@@ -61,10 +61,10 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Shell:
-    from worker import runtime
+    from worker.runtime import current
 
     sandbox.reset()
-    monkeypatch.setattr(runtime, "_runtimes", {})
+    monkeypatch.setattr(current, "_runtimes", {})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("CLI_TOKEN", "sandbox-token")

@@ -96,13 +96,13 @@ def test_a_missing_file_is_named_and_nothing_is_lost(crm: Shell) -> None:
 def test_an_account_that_refuses_says_what_to_do_and_goes_on_after_a_check(
     crm: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from worker import runtime
+    from worker.runtime import current
 
     monkeypatch.setenv("CLI_TOKEN", "revoked")
     assert "stopped" in crm("sync", code=1).stdout
     assert "account main is stopped" in crm("status").stdout
     monkeypatch.setenv("CLI_TOKEN", "sandbox-token")
-    monkeypatch.setattr(runtime, "_runtimes", {})
+    monkeypatch.setattr(current, "_runtimes", {})
     assert "goes on now" in crm("check").stdout
     assert crm.json("sync")["pushes"][0]["created"] == 2
 

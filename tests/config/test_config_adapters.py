@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from config.adapters import validate_adapters
+from config.adapter_options import validate_adapters
 from config.errors import ConfigError, Problem
 from config.load import load, load_all
 from config.types import ConfigPath, Secret

@@ -13,8 +13,8 @@ from config.load import load
 from config.models import Settings
 from config.reference import reference, with_reference
 from config.schema import json_schema
+from config.schema_walk import keys_of, place_at
 from config.starter import starter_text, write_starter
-from config.walk import keys_of, place_at
 
 PROJECT = Path(__file__).parents[2]
 TABLES = {

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from config.adapters import validate_adapters
+from config.adapter_options import validate_adapters
 from config.errors import ConfigError
 from config.load import load, settings_from
 from config.models import Settings
+from config.schema_walk import keys_of, place_at
 from config.types import ConfigPath, DatabaseUrl, Secret
-from config.walk import keys_of, place_at
 
 WORDS = st.sampled_from([
     *[key for steps in ([], ["accounts", "x"], ["connections", "x"], ["triggers", "x"], ["policy"], ["worker"])

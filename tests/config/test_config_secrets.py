@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
-from config.adapters import validate_adapters
+from config.adapter_options import validate_adapters
 from config.errors import ConfigError
 from config.load import load, load_all
 from config.models import Account, Settings

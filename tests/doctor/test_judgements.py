@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from config.integrations import Carrier
 from config.models import Account, Broker, Policy, Settings, Store
-from config.outside import Carrier
 from worker.doctor.broker import RedisFacts, foreign_keys, judge_rabbitmq, judge_redis
 from worker.doctor.clocks import judge_clock
 from worker.doctor.configuration import check_settings

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tests.faults.crowd import Crowd, Figures, verify
 from tests.faults.scenarios import prepare, settle, since, told
 from tests.faults.service import Service
-from tests.fleet import Fleet, until
+from tests.harness import Fleet, until
 
 FAULTS: tuple[dict[str, Any], ...] = (
     {"action": "answer", "status": 500, "probability": 0.05},

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fleet import Fleet
+from tests.harness import Fleet
 
 AREAS = ("212", "312", "415", "503", "617", "702", "808", "917")
 FIRST_OF_PEOPLE, FIRST_OF_SERVICE = 70_000, 76_000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.crowd import Figures, number
-from tests.fleet import Fleet
+from tests.harness import Fleet
 
 GOOD = 200
 CONFIGURATION = """

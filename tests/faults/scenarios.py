@@ -17,7 +17,7 @@ from functools import partial
 
 from tests.faults.crowd import FIRST_OF_PEOPLE, Crowd, Figures, verify, write_export
 from tests.faults.service import Service
-from tests.fleet import Fleet, until
+from tests.harness import Fleet, until
 
 CONFIGURATION = """
 [connections.crm]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.faults.servers import free_port, listens
-from tests.fleet import Fleet, until
+from tests.harness import Fleet, until
 
 PAUSE_SECONDS = 0.1
 

@@ -12,7 +12,7 @@ from tests.faults import hostile, scenarios
 from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd
 from tests.faults.servers import OwnPostgres, OwnRedis, empty_redis, own_schema
-from tests.fleet import fleet
+from tests.harness import fleet
 from tests.services import postgres_url, redis_url
 
 pytestmark = pytest.mark.timeout(180)

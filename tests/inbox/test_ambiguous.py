@@ -12,16 +12,16 @@ import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import Engine, func, select
 
-from tests.fleet import until
+from tests.harness import until
 from tests.inbox.conftest import Inbox
 from tests.messages.conftest import AT_ANY_HOUR, number
 from tests.messages.worker_process import settings
+from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
 from worker.runtime import Runtime
+from worker.sandbox import Sandbox
 from worker.store.db import reading
-from worker.store.models import MessageState
 from worker.store.tables import inbox_event
-from worker.virtualtext.sandbox import Sandbox
 from worker.web.app import create_app
 
 SECRET = "a-secret-of-at-least-24-characters"
@@ -62,8 +62,7 @@ def wired(engine: Engine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("worker.web.app.hint", lambda *_: True)
     made = settings(engine.url.render_as_string(hide_password=False), sandbox.api_url, sandbox.create_url)
     account = made.accounts["main"].model_copy(update={"relay_secret": SecretStr(SECRET), "read_timeout": 0.5})
-    runtime = Runtime(made.model_copy(update={"accounts": {"main": account}, "policy": AT_ANY_HOUR}))
-    runtime.__dict__["engine"] = engine
+    runtime = Runtime(made.model_copy(update={"accounts": {"main": account}, "policy": AT_ANY_HOUR}), engine=engine)
     with http_side(runtime) as url:
         assert runtime.client("main").register_relay(f"{url}/relay/{SECRET}").done
         yield Inbox(runtime, None)  # type: ignore[arg-type]

@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from tests.inbox.conftest import Inbox, inbound
+from worker.core.states import InboxState
 from worker.inbox.events import Apply, Claimed, Handled, Incoming, claim, store
 from worker.inbox.intake import BATCH, BatchIntake, Overloaded
 from worker.inbox.process import ATTEMPTS, Report, process_due, wait_before
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
-from worker.store.models import InboxState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import inbox_event, opt_out
 
 

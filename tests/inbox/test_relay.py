@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from tests.inbox.conftest import THEM, Inbox, echo, inbound
+from worker.core.states import MessageState
 from worker.inbox.process import Report
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import add_opt_out, open_reviews, opted_out
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 LOST: Outcome[Receipt] = Outcome(Status.UNKNOWN, cause=Cause.TIMEOUT)

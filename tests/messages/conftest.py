@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import Engine, Row, insert, select, update
 
 from config.models import Account, Policy, Settings
+from worker.core.states import MessageState
 from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import account_state, contact, contact_mapping, message, message_event
 from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt, Status
 
@@ -71,8 +72,7 @@ class FakeRuntime(Runtime):
 
     def __init__(self, engine: Engine, client: Any, **account: Any) -> None:
         options = {"uid": "u1", "token": "secret", "from_number": "+14155550100", "concurrency": 4} | account
-        super().__init__(Settings(accounts={"main": Account(**options)}, policy=AT_ANY_HOUR))
-        self.__dict__["engine"] = engine
+        super().__init__(Settings(accounts={"main": Account(**options)}, policy=AT_ANY_HOUR), engine=engine)
         self.fake = client
 
     def client(self, account: str) -> Any:

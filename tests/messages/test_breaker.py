@@ -9,10 +9,11 @@ from sqlalchemy import insert
 
 from config.policy import Policy
 from tests.messages.conftest import Outbox, number
+from worker.core.states import MessageState
 from worker.messages.breaker import check, trips
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import message
 
 # On SQLite alone: test_policy_database asks the same statements of PostgreSQL.

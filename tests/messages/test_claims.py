@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from tests.messages.conftest import Outbox, number
+from worker.core.states import MessageState
 from worker.messages.claims import Claim, claim_records, claim_sends, expire_leases, release
 from worker.store.db import writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 
 
 def claim(box: Outbox, limit: int = 100, **more: object) -> Claim:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.messages.conftest import PAST, Outbox, number
+from worker.core.states import MessageState
 from worker.messages.decisions import retry
 from worker.messages.delivery import DeliveryReport, deliver_due
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

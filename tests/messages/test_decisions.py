@@ -10,10 +10,11 @@ from sqlalchemy import Row, select
 
 from config.models import Policy
 from tests.messages.conftest import Outbox, number
+from worker.core.states import MessageState
 from worker.messages.decisions import NothingChosen, WrongState, approve, cancel, resolve, retry
 from worker.messages.delivery import deliver_due
 from worker.store.db import reading
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import message_event
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 

@@ -11,14 +11,15 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.messages.conftest import PAST, FakeRuntime, Outbox, crm_record_of, number
+from worker.core.states import MessageState
+from worker.limits.account_gate import may_call, stop_account
 from worker.messages import dispatch
 from worker.messages.claims import expire_leases
 from worker.messages.delivery import DeliveryReport, deliver_due
 from worker.messages.opt_outs import add_opt_out, opted_out
 from worker.messages.outbox import cancel, resolve
-from worker.store.accounts import may_call, stop_account
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import account_state, contact, contact_mapping, message
 from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, Status
 
@@ -447,7 +448,7 @@ def test_texts_per_second_are_kept(box: Outbox, monkeypatch: pytest.MonkeyPatch)
     account = box.runtime.settings.accounts["main"].model_copy(update={"texts_per_second": 3.0})
     settings = box.runtime.settings.model_copy(update={"accounts": {"main": account}})
     monkeypatch.setattr(box.runtime, "settings", settings)
-    monkeypatch.setattr("worker.limiter.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("worker.limits.limiter.PATIENCE_SECONDS", 0.0)
     for i in range(8):
         box.send(number(i))
     report = deliver_due(box.runtime)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.states import MessageState
 from worker.messages.results import backoff, record_result, send_result
-from worker.store.models import MessageState
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

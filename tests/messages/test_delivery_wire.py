@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 
 from tests.messages.conftest import Outbox, number
 from tests.messages.worker_process import settings
+from worker.core.states import MessageState
 from worker.messages.delivery import DeliveryReport, deliver_due
 from worker.messages.recording import record_due
 from worker.runtime import Runtime
-from worker.store.models import MessageState
-from worker.virtualtext.sandbox import Sandbox
+from worker.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,8 +33,7 @@ def sandbox() -> Iterator[Sandbox]:
 def wired(engine: Engine, sandbox: Sandbox) -> Outbox:
     """An outbox whose requests go over the wire."""
     url = engine.url.render_as_string(hide_password=False)
-    runtime = Runtime(settings(url, sandbox.api_url, sandbox.create_url))
-    runtime.__dict__["engine"] = engine
+    runtime = Runtime(settings(url, sandbox.api_url, sandbox.create_url), engine=engine)
     return Outbox(runtime, None)  # type: ignore[arg-type]
 
 
@@ -169,8 +168,7 @@ def test_what_an_answer_means(wired: Outbox, sandbox: Sandbox, fault: dict[str, 
 def test_nobody_listening_is_provably_not_sent(engine: Engine) -> None:
     with Sandbox() as gone:
         pass
-    runtime = Runtime(settings("sqlite://", gone.api_url, gone.create_url))
-    runtime.__dict__["engine"] = engine
+    runtime = Runtime(settings("sqlite://", gone.api_url, gone.create_url), engine=engine)
     box = Outbox(runtime, None)  # type: ignore[arg-type]
     send = box.send(number(0))
     assert deliver_due(runtime).requeued == 1

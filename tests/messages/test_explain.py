@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlalchemy import insert
 
 from tests.messages.conftest import PAST, Outbox, number
+from worker.core.states import MessageState, PushState
 from worker.messages.delivery import deliver_due
 from worker.messages.explain import explain
 from worker.messages.opt_outs import add_opt_out
 from worker.store.db import writing
-from worker.store.models import MessageState, PushState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import contact, contact_event, contact_mapping, rejected_record
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 

@@ -12,6 +12,7 @@ import pytest
 
 from config.models import Policy
 from tests.messages.conftest import Outbox, number
+from worker.core.states import MessageState
 from worker.messages.claims import claim_sends
 from worker.messages.decisions import NothingChosen, WrongState
 from worker.messages.expiry import expire_messages
@@ -30,10 +31,10 @@ from worker.messages.outbox import (
     retry,
     settle_batch,
 )
-from worker.messages.triggers import TextIntent
 from worker.store.db import writing
 from worker.store.ids import new_message_id
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
+from worker.triggers.evaluate import TextIntent
 
 GOOD_SEND = SendRequest("main", number(0), "hello")
 GOOD_RECORD = RecordRequest("main", number(0), "hello", carrier="twilio", carrier_message_id="SM1")

@@ -11,10 +11,11 @@ from sqlalchemy import insert, select, update
 from config.fields import FieldMapping
 from config.models import Account, Connection, PropertyRule, Settings
 from tests.messages.conftest import PAST, Outbox, crm_record_of, number
+from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
 from worker.messages.people import Person, person_with, says_yes
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import contact, contact_mapping
 
 # On SQLite alone: test_policy_database asks the same statements of PostgreSQL.

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 
 from config.models import Connection, Policy, Trigger
 from tests.messages.conftest import Outbox, crm_record_of, number
+from worker.core.states import MessageState
 from worker.messages import decisions
 from worker.messages.decisions import (
     WrongState,
@@ -27,12 +28,12 @@ from worker.messages.decisions import (
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import opted_out
 from worker.messages.outbox import insert_intents, settle_batch
-from worker.messages.triggers import TextIntent
-from worker.messages.views import fresh_view
+from worker.messages.policy_facts import fresh_view
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import message, message_event, number_review, rejected_record
+from worker.triggers.evaluate import TextIntent
 
 # Where nothing in it is told apart by PostgreSQL that another test here does not ask of it.
 ON_SQLITE = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from worker.core.states import MessageKind, MessageState
 from worker.messages.states import EDGES, INITIAL, TERMINAL, Edge, Ground, IllegalMove, allowed, check
-from worker.store.models import MessageKind, MessageState
 
 SEND, RECORD = MessageKind.SEND, MessageKind.RECORD
 S = MessageState

@@ -13,11 +13,11 @@ import structlog
 from sqlalchemy import Engine, select
 
 from config.models import Account, Connection, Policy, Settings
+from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText, ListSource, sources, unknown
-from tests.sync.conftest import FakeRuntime
 from tests.web.conftest import Site
 from worker import tasks
-from worker.logs import carrying_on, set_up_logging, start_context, working_on
+from worker.core.logs import carrying_on, set_up_logging, start_context, working_on
 from worker.store.db import reading
 from worker.store.tables import contact, message, sync_run
 from worker.virtualtext.outcomes import Cause
@@ -65,7 +65,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> 
     monkeypatch.setattr(tasks, "hint", lambda *_: True)
     crm = ListSource()
     crm.put("1", "+14155550101", "Anna")
-    monkeypatch.setattr("worker.sync.engine.build_adapter", sources(crm=crm))
+    monkeypatch.setattr("worker.contacts.pull.build_adapter", sources(crm=crm))
     return found
 
 
@@ -109,7 +109,7 @@ def test_a_task_that_fails_leaves_nothing_to_the_next(
         log.info("about to fail")
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("worker.sync.push.push_account", fail)
+    monkeypatch.setattr("worker.contacts.push.push_account", fail)
     tasks.push_contacts.apply(args=("main",), task_id="t-1")
     assert lines.one("about to fail")["account"] == "main"
     tasks.poll_carriers.apply(task_id="t-2")

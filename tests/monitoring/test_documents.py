@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from worker import metrics
+from worker.core import metrics
 from worker.monitoring.exposition import _Build, gauges
 from worker.monitoring.state import AccountNow, FleetState
 from worker.store.models import utcnow

@@ -25,14 +25,14 @@ from sentry_sdk.transport import Transport
 from tests.web.conftest import RELAY_SECRET, Site
 from worker import tasks
 from worker.cli import common
-from worker.logs import set_up_logging, start_context
+from worker.core.logs import set_up_logging, start_context
 from worker.monitoring import tracing
 from worker.monitoring.errors import start_errors
 from worker.monitoring.extras import Unusable, start_extras
 from worker.monitoring.tracing import ALLOWED, start_tracing, trace_app
+from worker.sandbox import Sandbox
 from worker.virtualtext.client import VirtualTextClient
 from worker.virtualtext.outcomes import Endpoint, MessageBody
-from worker.virtualtext.sandbox import Sandbox
 from worker.web.app import create_app
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from sqlalchemy import Engine, select, update
 from tests.web.conftest import runtime_over
 from worker import tasks
 from worker.app import app
+from worker.broker.private_request import HIDDEN, PrivateRequest
 from worker.monitoring import liveness
 from worker.monitoring.heartbeats import TICK, keep
-from worker.private_request import HIDDEN, PrivateRequest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import heartbeat
@@ -120,7 +120,7 @@ def test_monitors_are_not_shown_what_a_job_was_given(engine: Engine, monkeypatch
         ack_log_error=None,
         reject_log_error=None,
     )
-    assert app.Task.Request == "worker.private_request:PrivateRequest"
+    assert app.Task.Request == "worker.broker.private_request:PrivateRequest"
     taken = PrivateRequest(message, app=app, task=tasks.send_message)
     assert (taken.argsrepr, taken.kwargsrepr) == (HIDDEN, HIDDEN)
     assert "words of a person" not in str(taken.info(safe=True))

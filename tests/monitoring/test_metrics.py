@@ -19,14 +19,15 @@ from sqlalchemy import Engine, insert, update
 from tests.fakes import not_done, unknown
 from tests.messages.conftest import Outbox
 from tests.web.conftest import Site
-from worker import metrics
+from worker.core import metrics
+from worker.core.states import ForwardState, InboxState, RunState
 from worker.messages.delivery import deliver_due
 from worker.monitoring import state as state_module
 from worker.monitoring.exposition import registry_of, render
 from worker.monitoring.heartbeats import TICK, keep
 from worker.monitoring.state import StateCache, read_state
 from worker.store.db import after_commit, writing
-from worker.store.models import ForwardState, InboxState, RunState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import (
     account_state,
     connection_state,
@@ -189,7 +190,7 @@ def test_only_a_key_with_the_scope_reads_metrics_and_the_fleet_s_health(site: Si
 
 
 def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.checks import CheckResult
+    from worker.doctor.checks import CheckResult
 
     monkeypatch.setattr("worker.web.fleet.check_store", lambda _: CheckResult("store", True, "here"))
     monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", True, "here"))
@@ -211,7 +212,7 @@ def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.M
 
 def test_processes_that_share_a_folder_are_shown_together(tmp_path: Path) -> None:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared")}
-    count = "from worker import metrics; metrics.request_ended('main', 'send', 'done', 0.2)"
+    count = "from worker.core import metrics; metrics.request_ended('main', 'send', 'done', 0.2)"
     show = f"{count}; from worker.monitoring.exposition import *; print(render(registry_of('worker'), '')[0].decode())"
     for script in (count, count):
         subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, check=True)
@@ -232,7 +233,8 @@ def _version(text: str) -> str:
 
 
 def test_tasks_are_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker import task_signals, tasks
+    from worker import tasks
+    from worker.broker import task_signals
 
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: site.runtime)
     monkeypatch.setattr(tasks, "open_runtime", lambda: site.runtime)

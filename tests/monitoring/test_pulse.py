@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet import Fleet, fleet, until
+from tests.harness import Fleet, fleet, until
 from tests.web.test_serve import free_port
 from worker.monitoring.pulse import Pulse, PulseFile, alive_folder, judge, prune, pulses
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from worker.virtualtext.sandbox import Sandbox
+from worker.sandbox import Sandbox
 
 NUMBER = "+12025550100"
 CUSTOMER = "+14155552671"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import CUSTOMER, NUMBER, ask, create, send, text
-from worker.virtualtext.sandbox import Account, Sandbox
+from worker.sandbox import Account, Sandbox
 
 OK = {"status": "true"}
 MARIA = {"fullName": "Maria Alvarez", "phoneNumber": CUSTOMER, "email": "maria@example.com"}

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.sandbox.conftest import CUSTOMER, Answered, ask, create, send, text, until
-from worker.virtualtext.sandbox import Fault, Sandbox
+from worker.sandbox import Fault, Sandbox
 
 OTHER = "+14155552672"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import CUSTOMER, NUMBER, ask, create, send
-from worker.virtualtext.sandbox import Account, Sandbox
+from worker.sandbox import Account, Sandbox
 
 
 def inspect(sandbox: Sandbox, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""``python -m worker.virtualtext.sandbox`` as a process of its own, and the sandbox's life in this one."""
+"""``python -m worker.sandbox`` as a process of its own, and the sandbox's life in this one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import ask, send, text, until
-from worker.virtualtext.sandbox import Account, Sandbox
-from worker.virtualtext.sandbox.__main__ import account, main
+from worker.sandbox import Account, Sandbox
+from worker.sandbox.__main__ import account, main
 
 
 def run(ready: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "worker.virtualtext.sandbox", "--api-port=0", "--create-port=0"]
+    command = [sys.executable, "-m", "worker.sandbox", "--api-port=0", "--create-port=0"]
     return subprocess.Popen(
         [*command, f"--ready-file={ready}", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import CUSTOMER, NUMBER, ask, create, send
-from worker.virtualtext.sandbox import Sandbox
+from worker.sandbox import Sandbox
 
 PICTURE = "https://example.com/a.png"
 

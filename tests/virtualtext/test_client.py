@@ -29,7 +29,7 @@ from tests.virtualtext.raw_server import (
     resets_before_reading,
     stays_silent,
 )
-from worker.virtualtext import transport
+from worker.core import http as transport
 from worker.virtualtext.client import VirtualTextClient, client_for
 from worker.virtualtext.outcomes import Cause, ContactBody, Endpoint, MessageBody, Outcome, RemoteContact, Status
 

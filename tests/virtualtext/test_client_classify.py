@@ -26,10 +26,10 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from worker.core.http import Answer, NoAnswer, TooLarge
 from worker.virtualtext import wire
 from worker.virtualtext.classify import MAX_DETAIL, clean, judge, retry_after_seconds
 from worker.virtualtext.outcomes import Cause, Receipt, RemoteContact, Status
-from worker.virtualtext.transport import Answer, NoAnswer, TooLarge
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

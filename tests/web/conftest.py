@@ -14,12 +14,12 @@ from sqlalchemy import Engine
 from config.models import Account, Settings
 from tests.conftest import emptied
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
-from worker.checks import CheckResult
+from worker.doctor.checks import CheckResult
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
-from worker.web.telling import Telling
+from worker.web.notifier import Telling
 
 RELAY_SECRET = "a-secret-of-at-least-24-characters"
 

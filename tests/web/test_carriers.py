@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 from twilio.request_validator import RequestValidator
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from tests.carriers.test_events import BANDWIDTH, TWILIO
 from tests.web.conftest import Site, runtime_over
 from worker.carriers.apply import prepare

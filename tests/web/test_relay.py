@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 
 from tests.inbox.conftest import echo, inbound
 from tests.web.conftest import RELAY_SECRET, Site
+from worker.core.logs import set_up_logging
 from worker.inbox.process import process_due
 from worker.inbox.relay import prepare
-from worker.logs import set_up_logging
 from worker.store.db import reading
 from worker.store.tables import inbound_message, inbox_event
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from worker.web.telling import Telling
+from worker.web.notifier import Telling
 
 
 def test_a_caller_does_not_wait_and_each_thing_is_told_once() -> None:

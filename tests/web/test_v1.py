@@ -13,11 +13,11 @@ from sqlalchemy import insert, select
 
 from tests.messages.conftest import PAST, number
 from tests.web.conftest import Site
-from worker.logs import set_up_logging
+from worker.core.logs import set_up_logging
+from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import open_reviews, opted_out
 from worker.store.db import reading, writing
-from worker.store.models import MessageState
 from worker.store.tables import api_key, inbound_message, message, number_review
 from worker.web.keys import SCOPES
 

@@ -10,18 +10,18 @@ import orjson
 import requests
 from sqlalchemy import Connection, select
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from worker.carriers.events import CarrierText, NotYet
 from worker.carriers.registry import CARRIERS
+from worker.core.phones import Phone, mask, parse_phone
+from worker.core.states import InboxState, MessageKind
 from worker.inbox.echo import AHEAD, WINDOW, same_words
 from worker.inbox.events import Apply, Claimed, Handled
 from worker.inbox.process import ATTEMPTS, wait_before
 from worker.inbox.relay_shapes import Text, parse
 from worker.messages.outbox import IdempotencyConflict, InvalidRequest, RecordRequest, insert_record
-from worker.messages.views import MAY_HAVE_GONE_OUT
-from worker.phones import Phone, mask, parse_phone
+from worker.messages.policy_facts import MAY_HAVE_GONE_OUT
 from worker.runtime import Runtime
-from worker.store.models import InboxState, MessageKind
 from worker.store.tables import inbox_event, message
 
 RELAY_SECONDS = 20

@@ -11,15 +11,16 @@ import requests
 import structlog
 from sqlalchemy import Connection, or_, select, update
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from worker.carriers.apply import as_payload
 from worker.carriers.events import CarrierText, NotYet
 from worker.carriers.registry import CARRIERS, ListSent
+from worker.core.states import MessageKind
 from worker.inbox.events import Incoming, store
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import new_lease_owner, writing
-from worker.store.models import MessageKind, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 
 OVERLAP = timedelta(hours=24)

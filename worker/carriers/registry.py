@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from worker.carriers import signatures
 from worker.carriers.events import CarrierText, NotYet, SignedRequest, ask, mapping, moment, status_of, text_of
 

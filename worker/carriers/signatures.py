@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from worker.carriers.events import Refused, SignedRequest
 
 TOLERANCE = timedelta(seconds=300)

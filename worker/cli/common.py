@@ -63,7 +63,7 @@ def run(application: typer.Typer) -> None:
 def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Runtime:
     """The configured runtime with a store that fits this version, or the end of the command with the reasons."""
     from config.errors import ConfigError
-    from worker.logs import set_up_logging
+    from worker.core.logs import set_up_logging
     from worker.runtime import open_runtime
 
     set_up_logging(log)
@@ -205,7 +205,7 @@ def actor() -> str:
 
 def phone_number(text: str) -> str:
     """A number as a person writes it, with its country code, as E.164."""
-    from worker.phones import PhoneProblem, parse_phone
+    from worker.core.phones import PhoneProblem, parse_phone
 
     parsed = parse_phone(text, None)
     if isinstance(parsed, PhoneProblem):

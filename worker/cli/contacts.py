@@ -20,12 +20,12 @@ from worker.cli.common import (
     show_json,
     table,
 )
-from worker.words import counted
+from worker.core.text import counted
 
 if TYPE_CHECKING:
+    from worker.contacts.plan import Plan, PlannedContact
+    from worker.contacts.pull import SyncReport
     from worker.runtime import Runtime
-    from worker.sync.engine import SyncReport
-    from worker.sync.plan import Plan, PlannedContact
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[CONNECTION]...", help="Default: all that are enabled.")]
 
@@ -38,7 +38,7 @@ def plan(
 ) -> None:
     """Show what a sync would create, update and text. Changes nothing."""
     from crm_adapters.base import AdapterError
-    from worker.sync.plan import plan_connection
+    from worker.contacts.plan import plan_connection
 
     runtime = open_store_runtime()
     plans: list[Plan] = []
@@ -93,7 +93,7 @@ def _queue(names: list[str], accept_removals: bool) -> None:
 
 
 def _pull(runtime: Runtime, name: str, accept_removals: bool) -> SyncReport:
-    from worker.sync.engine import sync_connection
+    from worker.contacts.pull import sync_connection
 
     with _progress(f"{name}: reading") as report:
         return sync_connection(
@@ -102,7 +102,7 @@ def _pull(runtime: Runtime, name: str, accept_removals: bool) -> SyncReport:
 
 
 def _push(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a PushReport; imported late
-    from worker.sync.push import push_account
+    from worker.contacts.push import push_account
 
     with _progress(f"{account}: telling VirtualText") as report:
         return push_account(runtime, account, progress=lambda counts: report(counts.requests_answered))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from worker.cli.common import FAILED, Json, app, say, show_json
-from worker.words import counted
+from worker.core.text import counted
 
 if TYPE_CHECKING:
     from worker.doctor.findings import Finding
@@ -19,8 +19,8 @@ _COLOURS = {"ok": None, "warning": "yellow", "problem": "red"}
 def doctor(json: Json = False) -> None:
     """Find out what is wrong: machine, configuration, store, broker, credentials, fleet; and what to do now."""
     from config.load import find_file
+    from worker.core.logs import set_up_logging
     from worker.doctor.examine import examine
-    from worker.logs import set_up_logging
     from worker.runtime import open_runtime
 
     set_up_logging("error")

@@ -22,7 +22,7 @@ from worker.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from worker.overview import Overview
+    from worker.doctor.status import Overview
 
 
 MetricsPort = Annotated[
@@ -33,7 +33,7 @@ MetricsPort = Annotated[
 @app.command()
 def up() -> None:
     """Run worker and scheduler together, until Ctrl-C."""
-    from worker.processes import AlreadyRunning, run_up
+    from worker.fleet.processes import AlreadyRunning, run_up
 
     open_store_runtime(log="info")
     try:
@@ -50,8 +50,8 @@ def worker(
     metrics_port: MetricsPort = None,
 ) -> None:
     """Run one worker process (for fleets; `vtsync up` runs all of it)."""
-    from worker.broker import BY_NAME
-    from worker.processes import run_worker
+    from worker.broker.settings import BY_NAME
+    from worker.fleet.processes import run_worker
 
     chosen = [name.strip() for name in queues.split(",") if name.strip()]
     for name in chosen:
@@ -65,7 +65,7 @@ def worker(
 @app.command()
 def beat(metrics_port: MetricsPort = None) -> None:
     """Run the scheduler (for fleets; a second one does no harm)."""
-    from worker.processes import run_beat
+    from worker.fleet.processes import run_beat
 
     runtime = open_store_runtime(log="info")
     report_outside(runtime, "beat")
@@ -82,8 +82,8 @@ def status(
     json: Json = False,
 ) -> None:
     """How things stand, and what waits for a person."""
-    from worker.overview import contacts_in, overview, rejected_records
-    from worker.store.models import PushState
+    from worker.core.states import PushState
+    from worker.doctor.status import contacts_in, overview, rejected_records
 
     if contacts is not None and contacts not in set(PushState):
         usage(f'there is no state "{contacts}"; there are: {", ".join(PushState)}')

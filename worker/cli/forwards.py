@@ -26,7 +26,7 @@ def list_forwards(
     json: Json = False,
 ) -> None:
     """List deliveries, the newest first."""
-    from worker.forward.listing import find_forwards
+    from worker.deliveries.listing import find_forwards
 
     found = find_forwards(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
     if json:
@@ -56,8 +56,8 @@ def retry(
     json: Json = False,
 ) -> None:
     """Try deliveries again now: those that were given up, and with ids or --target also those that wait."""
-    from worker.forward.listing import retry_forwards
-    from worker.hints import hint
+    from worker.deliveries.listing import retry_forwards
+    from worker.fleet.wake import hint
 
     if not (ids or target or all_failed):
         usage("say which: ids (`vtsync forwards list` shows them), --target, or --all-failed")

@@ -76,7 +76,7 @@ def show(
 @relay.command("retry")
 def retry() -> None:
     """Work through the failed events once more."""
-    from worker.hints import hint
+    from worker.fleet.wake import hint
     from worker.inbox.listing import retry_failed
 
     count = retry_failed(open_store_runtime())

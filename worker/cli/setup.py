@@ -54,7 +54,7 @@ def check(
     runtime = open_store_runtime(ensure_store=False)
     findings = [Finding("configuration", True, sizes(runtime.settings))]
     if not offline:
-        from worker.checks import check_everything
+        from worker.doctor.checks import check_everything
 
         findings += [Finding(f.what, f.ok, f.detail) for f in check_everything(runtime)]
     if json:
@@ -129,7 +129,7 @@ def sandbox(
     relay_url: Annotated[str, typer.Option(help="Where to post each message that is sent or received.")] = "",
 ) -> None:
     """Run a VirtualText of your own to try things against. It texts nobody."""
-    from worker.virtualtext.sandbox import serve
+    from worker.sandbox import serve
 
     try:
         serve(host, api_port, create_port, any_credentials=any_credentials, relay_url=relay_url)

@@ -122,8 +122,8 @@ def messages(
     json: Json = False,
 ) -> None:
     """List texts and records, newest first, with the reason for their state."""
+    from worker.core.states import MessageState
     from worker.messages.listing import find_messages
-    from worker.store.models import MessageState
 
     if state is not None and state not in set(MessageState):
         usage(f'there is no state "{state}"; there are: {", ".join(MessageState)}')
@@ -195,8 +195,8 @@ def retry(
     json: Json = False,
 ) -> None:
     """Try again what was refused: messages by id, or contacts. Never repeats what may have been sent."""
+    from worker.contacts.resolve import retry_contacts
     from worker.messages.outbox import retry as retry_messages
-    from worker.sync.resolving import retry_contacts
 
     if bool(message_ids) == contacts:
         usage("name message ids, or say --contacts")
@@ -231,7 +231,7 @@ def resolve(
 
             resolve_message(runtime, what, "sent" if sent else "resend" if resend else "drop", actor=actor())
         else:
-            from worker.sync.resolving import resolve_contact
+            from worker.contacts.resolve import resolve_contact
 
             name = chosen_account(runtime, account)
             resolve_contact(runtime, name, what, virtualtext_id=found_as, actor=actor())

@@ -15,9 +15,9 @@ def prune(
     json: Json = False,
 ) -> None:
     """Forget what is over, as [retention] says; running workers do it by themselves."""
-    from worker.pruning import AlreadyPruning, what_would_go
-    from worker.pruning import prune as sweep
     from worker.store.models import utcnow
+    from worker.upkeep.retention import AlreadyPruning, what_would_go
+    from worker.upkeep.retention import prune as sweep
 
     runtime = open_store_runtime()
     try:
@@ -36,8 +36,8 @@ def prune(
 @app.command()
 def restored(json: Json = False) -> None:
     """Make a store that was restored from a backup safe: hold what may have been sent since. Before anything starts."""
-    from worker.restoring import FleetRuns, after_restore
     from worker.store.models import utcnow
+    from worker.upkeep.restore import FleetRuns, after_restore
 
     runtime = open_store_runtime()
     try:

@@ -32,7 +32,8 @@ def web(
     port: Annotated[int | None, typer.Option(help="Which port (default: web.port).")] = None,
 ) -> None:
     """Run the HTTP side: send jobs, VirtualText's Relay, carriers' events."""
-    from worker.web.serve import Unprotected, serve
+    from worker.doctor.exposure import Unprotected
+    from worker.web.serve import serve
 
     runtime = open_store_runtime(log="info")
     settings = runtime.settings.web

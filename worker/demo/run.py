@@ -275,13 +275,13 @@ class Demo:
         answer.raise_for_status()
 
     def _phones(self) -> list[Any]:
-        from worker.phones import Phone, parse_phone
+        from worker.core.phones import Phone, parse_phone
 
         parsed = (parse_phone(person.phone, "US") for person in [*self.exported, *self.customers])
         return [phone for phone in parsed if isinstance(phone, Phone)]
 
     def _parsed(self, person: Person) -> str:
-        from worker.phones import Phone, parse_phone
+        from worker.core.phones import Phone, parse_phone
 
         phone = parse_phone(person.phone, "US")
         if not isinstance(phone, Phone):

@@ -83,7 +83,7 @@ class Setting:
         return [
             sys.executable,
             "-m",
-            "worker.virtualtext.sandbox",
+            "worker.sandbox",
             "--api-port=0",
             "--create-port=0",
             f"--ready-file={self.ready_file}",
@@ -107,7 +107,7 @@ class Setting:
 
     def plain_celery(self) -> Celery:
         """A Celery application as another service has it: it knows the broker and the names of the tasks, not us."""
-        from worker.broker import embedded_settings
+        from worker.broker.settings import embedded_settings
 
         service = Celery("another-service")
         service.conf.update(embedded_settings(self.folder / "data"))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from worker.broker_urls import read_broker_url, redis_pool
+from worker.broker.urls import read_broker_url, redis_pool
 from worker.doctor import clocks
 from worker.doctor.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from urllib.parse import urlsplit
 
+from config.checks import is_loopback
 from config.models import Account, Settings
-from config.rules import is_loopback
 from config.types import holds_password
+from worker.core.text import counted
 from worker.doctor.findings import Finding, ok, warning
-from worker.processes import STOP_SECONDS
-from worker.words import counted
+from worker.fleet.processes import STOP_SECONDS
 
 MANY_PEOPLE = 1000
 

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from config.errors import ConfigError
-from worker import checks
-from worker.doctor import broker, clocks, configuration, fleet, host, store
+from worker.doctor import broker, checks, clocks, configuration, fleet, host, store
 from worker.doctor.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
 
@@ -189,7 +188,7 @@ def _platform_clock(runtime: Runtime, name: str) -> list[Finding]:
 
 
 def _exposure(runtime: Runtime) -> list[Finding]:
-    from worker.web.serve import Unprotected, check_exposure
+    from worker.doctor.exposure import Unprotected, check_exposure
 
     web = runtime.settings.web
     try:

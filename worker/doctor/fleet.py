@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
+from config.checks import is_loopback
 from config.models import Settings
-from config.rules import is_loopback
+from worker.core.states import ForwardState, InboxState, MessageState, PushState
 from worker.doctor.findings import Finding, ok, problem, warning
-from worker.lineage import lost_ticks
-from worker.overview import overview
+from worker.doctor.status import overview
 from worker.runtime import Runtime
 from worker.store.db import reading
-from worker.store.models import ForwardState, InboxState, MessageState, PushState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import (
     account_state,
     carrier_state,
@@ -29,6 +29,7 @@ from worker.store.tables import (
     inbox_event,
     message,
 )
+from worker.upkeep.rollback_guard import lost_ticks
 
 ALIVE = timedelta(seconds=90)
 """Heartbeats come each 30 seconds."""
@@ -269,7 +270,7 @@ def _waiting_for_a_person(runtime: Runtime) -> Iterator[Finding]:
 def check_queues(runtime: Runtime) -> Iterator[Finding]:
     """How long the queues are, and whether somebody empties them."""
     from worker.app import app
-    from worker.broker import INTAKE, INTERNAL
+    from worker.broker.settings import INTAKE, INTERNAL
 
     with app.connection_for_read() as connection:
         connection.ensure_connection(max_retries=1, timeout=5)

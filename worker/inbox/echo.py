@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, select, update
 
+from worker.core.states import MessageState
 from worker.inbox.relay_shapes import Receipt, Text
-from worker.messages.moves import move, reason_text
-from worker.store.models import MessageState
+from worker.messages.transitions import move, reason_text
 from worker.store.tables import message
 
 WINDOW = timedelta(hours=6)

@@ -9,10 +9,10 @@ from typing import Literal, TypeAlias
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
+from worker.core.states import InboxState
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import new_lease_owner
-from worker.store.models import InboxState
 from worker.store.tables import inbox_event
 
 Source: TypeAlias = Literal["relay", "carrier"]

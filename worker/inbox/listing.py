@@ -7,9 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import func, select, update
 
+from worker.core.states import InboxState
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
-from worker.store.models import InboxState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import inbox_event
 
 

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.exc import DBAPIError
 
+from worker.core.logs import carrying_on, working_on
+from worker.core.metrics import inbox_worked_off
+from worker.core.states import InboxState
 from worker.inbox.events import Apply, Claimed, Handled, Prepare, claim, finish, still_mine
-from worker.logs import carrying_on, working_on
-from worker.metrics import inbox_worked_off
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import is_postgres, writing
-from worker.store.models import InboxState, utcnow
+from worker.store.models import utcnow
 
 PORTION = 200
 LEASE_SECONDS = 120.0

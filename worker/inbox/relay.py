@@ -10,20 +10,20 @@ from typing import Any, assert_never
 import orjson
 from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
 
+from worker.core.phones import is_e164
+from worker.core.states import InboxState
 from worker.inbox.echo import same_words, settle_echo, settle_receipt
 from worker.inbox.events import Apply, Claimed, Handled
 from worker.inbox.keywords import Keyword, keyword
 from worker.inbox.process import wait_before
 from worker.inbox.relay_shapes import Receipt, RelayEvent, Text, Unreadable, parse
-from worker.messages.announce import EventType, announce
 from worker.messages.decisions import release_holds
-from worker.messages.moves import reason_text
+from worker.messages.events import EventType, announce
 from worker.messages.opt_outs import add_opt_out, opted_out, remove_opt_out
-from worker.phones import is_e164
+from worker.messages.transitions import reason_text
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.ids import new_message_id
-from worker.store.models import InboxState
 from worker.store.tables import inbound_message, message, number_review
 
 TWINS = timedelta(minutes=2)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from worker.phones import Phone, parse_phone
+from worker.core.phones import Phone, parse_phone
 
 MOST_EVENTS = 1000
 DEEPEST = 40

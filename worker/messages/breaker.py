@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from config.policy import Policy
-from worker.store.models import MessageKind, MessageState
+from worker.core.states import MessageKind, MessageState
 from worker.store.tables import message, message_event
 
 DAY = timedelta(hours=24)

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_, update
 
-from worker.messages.moves import Moved, move
+from worker.core.states import MessageKind, MessageState
 from worker.messages.results import vanished_reason
+from worker.messages.transitions import Moved, move
 from worker.store.db import new_lease_owner
-from worker.store.models import MessageKind, MessageState
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import message
 

@@ -17,17 +17,17 @@ import structlog
 from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from config.models import Settings
-from worker.messages import dates
-from worker.messages.dates import Due
 from worker.messages.outbox import insert_planned
 from worker.messages.people import lost_its_phone, owner_number, place
-from worker.messages.places import places_of
-from worker.messages.triggers import RecordEvent, Rule, compile_rules, write
-from worker.messages.values import property_named
+from worker.policy.locations import places_of
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
 from worker.store.sql import insert_many
 from worker.store.tables import contact, contact_mapping, date_plan
+from worker.triggers import dates
+from worker.triggers.dates import Due
+from worker.triggers.evaluate import RecordEvent, Rule, compile_rules, write
+from worker.triggers.values import property_named
 
 PORTION = 200
 BACK_FILL = 1000

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, case, delete, or_, select
 
-from worker.messages.moves import Moved, has_reason, move, reason_text
+from worker.core.states import MessageState
 from worker.messages.opt_outs import add_opt_out
+from worker.messages.transitions import Moved, has_reason, move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.sql import any_of
 from worker.store.tables import message, number_review
 

@@ -11,17 +11,18 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from worker.core.states import MessageState
 from worker.messages import dispatch
 from worker.messages.claims import Claim, claim_sends, expire_leases, owned
 from worker.messages.dispatch import Attempt
 from worker.messages.expiry import expire_messages
-from worker.messages.moves import move
-from worker.messages.policy import Go, decide
+from worker.messages.policy_facts import fresh_view, lock_recipient, state_after
 from worker.messages.results import send_result
-from worker.messages.views import fresh_view, lock_recipient, state_after
+from worker.messages.transitions import move
+from worker.policy.decide import Go, decide
 from worker.runtime import Runtime
 from worker.store.db import writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 
 
 @dataclass(frozen=True, slots=True)

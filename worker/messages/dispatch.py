@@ -20,15 +20,10 @@ import structlog
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.exc import OperationalError
 
-from worker.limiter import PATIENCE_SECONDS
-from worker.logs import carrying_on, working_on
-from worker.messages.claims import Claim, owned, release
-from worker.messages.moves import Moved, move
-from worker.messages.opt_outs import add_opt_out
-from worker.messages.results import Result
-from worker.phones import mask
-from worker.runtime import Runtime, StopSignal
-from worker.store.accounts import (
+from worker.core.logs import carrying_on, working_on
+from worker.core.phones import mask
+from worker.core.states import MessageState
+from worker.limits.account_gate import (
     Permit,
     begin_probe,
     clear_stop,
@@ -39,8 +34,14 @@ from worker.store.accounts import (
     slow_down,
     stop_account,
 )
+from worker.limits.limiter import PATIENCE_SECONDS
+from worker.messages.claims import Claim, owned, release
+from worker.messages.opt_outs import add_opt_out
+from worker.messages.results import Result
+from worker.messages.transitions import Moved, move
+from worker.runtime import Runtime, StopSignal
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import message
 from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, Status
 

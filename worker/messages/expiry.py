@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from worker.messages.moves import move, reason_text
-from worker.store.models import MessageState
+from worker.core.states import MessageState
+from worker.messages.transitions import move, reason_text
 from worker.store.tables import message
 
 _ANY_LATE = (

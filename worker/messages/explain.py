@@ -11,16 +11,17 @@ import orjson
 from sqlalchemy import Connection, Row, select
 
 from config.models import Settings
-from worker.messages.opt_outs import OptedOut, opted_out
+from worker.core.states import MessageKind, MessageState, PushState
+from worker.messages.opt_outs import opted_out
 from worker.messages.people import Person, person_with
-from worker.messages.places import zone_info
-from worker.messages.policy import CAP_WINDOW, RELEASED_BY, Expire, Go, Hold, Suppress, decide
-from worker.messages.quiet_hours import next_open
-from worker.messages.views import fresh_view, quiet_hours, texts_since, where
+from worker.messages.policy_facts import fresh_view, quiet_hours, texts_since, where
+from worker.policy.decide import CAP_WINDOW, RELEASED_BY, Expire, Go, Hold, OptedOut, Suppress, decide
+from worker.policy.locations import zone_info
+from worker.policy.quiet_hours import next_open
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.ids import new_message_id
-from worker.store.models import MessageKind, MessageState, PushState, utcnow
+from worker.store.models import utcnow
 from worker.store.sql import any_of
 from worker.store.tables import (
     contact,

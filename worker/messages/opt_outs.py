@@ -9,18 +9,10 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 from sqlalchemy import insert as plain_insert
 
-from worker.messages.announce import EventType, announce
+from worker.messages.events import EventType, announce
+from worker.policy.decide import OptedOut
 from worker.store.sql import any_of, insert
 from worker.store.tables import number_review, opt_out, opt_out_event
-
-
-@dataclass(frozen=True, slots=True)
-class OptedOut:
-    """Since when, and who said so (``virtualtext``, ``relay``, ``crm``, ``cli``, ``http``)."""
-
-    since: datetime
-    source: str
-    detail: str = ""
 
 
 def add_opt_out(

@@ -17,11 +17,11 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from config.models import Settings
 from config.policy import Policy
+from worker.core.states import MessageKind, MessageState
 from worker.messages import breaker
 from worker.messages.decisions import approve, cancel, resolve, retry
-from worker.messages.moves import Moved, add_events, has_reason, move, reason_text
-from worker.messages.opt_outs import OptedOut, opted_out
-from worker.messages.policy import Decision, MessageView, Suppress, decide
+from worker.messages.opt_outs import opted_out
+from worker.messages.policy_facts import fresh_view, state_after
 from worker.messages.requests import (
     IdempotencyConflict,
     InvalidRequest,
@@ -29,17 +29,18 @@ from worker.messages.requests import (
     SendRequest,
     validate,
 )
-from worker.messages.segments import count
-from worker.messages.views import fresh_view, state_after
+from worker.messages.transitions import Moved, add_events, has_reason, move, reason_text
+from worker.policy.decide import Decision, MessageView, OptedOut, Suppress, decide
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.ids import new_message_id
-from worker.store.models import MessageKind, MessageState, utcnow
+from worker.store.models import utcnow
 from worker.store.sql import any_of, insert
 from worker.store.tables import message
+from worker.triggers.segments import count
 
 if TYPE_CHECKING:
-    from worker.messages.triggers import Rule, TextIntent  # which loads the template engine
+    from worker.triggers.evaluate import Rule, TextIntent  # which loads the template engine
 
 __all__ = [
     "BatchVerdict",

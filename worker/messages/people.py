@@ -13,10 +13,10 @@ import orjson
 from sqlalchemy import Connection, Exists, exists, select
 
 from config.models import PropertyRule, Settings
-from worker.messages.places import RecordPlace
-from worker.messages.values import property_named, value_text
+from worker.policy.locations import RecordPlace
 from worker.store.sql import any_of
 from worker.store.tables import contact, contact_mapping, rejected_record
+from worker.triggers.values import property_named, value_text
 
 
 @dataclass(frozen=True, slots=True)

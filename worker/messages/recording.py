@@ -12,13 +12,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
+from worker.core.states import MessageState
 from worker.messages import dispatch
 from worker.messages.claims import Claim, claim_records, expire_leases
 from worker.messages.dispatch import Attempt
 from worker.messages.results import record_result
 from worker.runtime import Runtime
 from worker.store.db import writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 
 
 @dataclass(frozen=True, slots=True)

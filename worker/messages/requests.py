@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.messages.segments import LONGEST_TEXT
-from worker.phones import is_e164
+from worker.core.phones import is_e164
 from worker.runtime import Runtime
+from worker.triggers.segments import LONGEST_TEXT
 
 MOST_MEDIA = 10
 LONGEST_KEY = 200

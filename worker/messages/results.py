@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.messages.moves import reason_text
-from worker.store.models import MessageState
+from worker.core.states import MessageState
+from worker.messages.transitions import reason_text
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 DEFAULT_RATE_LIMIT_SECONDS = 30.0

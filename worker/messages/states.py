@@ -15,14 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.store.models import MessageKind, MessageState
+from worker.core.states import MessageKind, MessageState
 
 
 class Ground(StrEnum):
     """What must be so for a move to be made."""
 
     POLICY = "policy"
-    """``worker.messages.policy`` decided it, or the end of a sync run did."""
+    """``worker.policy.decide`` decided it, or the end of a sync run did."""
     ATTEMPT = "attempt"
     """A worker with a valid lease is about to make the request."""
     ANSWER = "answer"

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from config.models import Settings
-from worker.logs import masked
+from worker.core.logs import masked
 from worker.monitoring.heartbeats import release
 from worker.monitoring.pulse import Role
 from worker.monitoring.tracing import Unusable

@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.metrics import REGISTRY
+from worker.core.metrics import REGISTRY
 from worker.monitoring.heartbeats import release
 from worker.monitoring.pulse import Role
 from worker.monitoring.state import FleetState, StateCache

@@ -13,11 +13,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.limits.adaptive_rate import ceiling_now
 from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK
-from worker.pacing import ceiling_now
 from worker.runtime import Runtime
 from worker.store.db import is_postgres, reading
-from worker.store.models import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState, utcnow
+from worker.store.models import utcnow
 from worker.store.tables import (
     account_state,
     connection_state,

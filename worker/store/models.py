@@ -8,7 +8,6 @@ should hold and what it was last told). *Messages*: ``Message`` (an intent to te
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -27,6 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
+
+from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -92,55 +93,6 @@ def _index_where(condition: str, name: str, *columns: str) -> Index:
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
-class PushState(StrEnum):
-    """Where a contact stands between what is wanted and what VirtualText was told."""
-
-    SYNCED = "synced"
-    DUE = "due"
-    CREATING = "creating"
-    """A create may be on the wire. A lease that runs out here means unknown, never due."""
-    UPDATING = "updating"
-    """An update may be on the wire. Repeating it is harmless."""
-    UNKNOWN = "unknown"
-    """A create whose answer was lost. Looked up before anything else is tried."""
-    REJECTED = "rejected"
-    """VirtualText refused these values. Tried again when they change, or by `vtsync retry`."""
-
-
-class RunState(StrEnum):
-    """How a sync run stands."""
-
-    RUNNING = "running"
-    DONE = "done"
-    INTERRUPTED = "interrupted"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-class MessageState(StrEnum):
-    """Where a message stands; the moves between them are in ``worker.messages.states``."""
-
-    QUEUED = "queued"
-    HELD = "held"
-    DISPATCHING = "dispatching"
-    ACCEPTED = "accepted"
-    CONFIRMED = "confirmed"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    REJECTED = "rejected"
-    UNKNOWN = "unknown"
-    SUPPRESSED = "suppressed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-
-class MessageKind(StrEnum):
-    """A text to send, or the record of one that another system sent already."""
-
-    SEND = "send"
-    RECORD = "record"
-
-
 class AccountState(SQLModel, table=True):
     """What is known of a VirtualText account: whether its list can be read, whether it is stopped or paused."""
 
@@ -160,7 +112,7 @@ class AccountState(SQLModel, table=True):
     """Set on 429, on a stopped account to the next probe, and while the breaker is open."""
     pause_reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
     trips: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """How often the breaker (``worker.pacing``) opened since the last success; 0: it is closed."""
+    """How often the breaker (``worker.limits.adaptive_rate``) opened since the last success; 0: it is closed."""
     rate_ceiling: float | None = None
     """Requests a second that a 429 brought the fleet down to at ``rate_lowered_at``."""
     rate_lowered_at: datetime | None = _time()
@@ -460,17 +412,6 @@ class DatePlan(SQLModel, table=True):
     """None: it fired, and nothing follows unless the date changes."""
 
 
-class InboxState(StrEnum):
-    """How far an event from outside is worked through."""
-
-    NEW = "new"
-    DONE = "done"
-    IGNORED = "ignored"
-    """Understood, and nothing to do: a repetition, or of a kind that does not concern us."""
-    FAILED = "failed"
-    """Kept for a person: ``detail`` says what is wrong with it."""
-
-
 class InboxEvent(SQLModel, table=True):
     """What VirtualText's Relay or a carrier told us, stored before it is answered. No secrets are in it."""
 
@@ -531,16 +472,6 @@ class PublicEvent(SQLModel, table=True):
     """Of a message or an inbound message."""
     payload: str = Field(default="{}", sa_type=Text)
     """JSON object: the event's data."""
-
-
-class ForwardState(StrEnum):
-    """How a delivery to a CRM or a subscriber stands."""
-
-    DUE = "due"
-    SENDING = "sending"
-    DONE = "done"
-    FAILED = "failed"
-    """Given up; ``last_error`` says why. `vtsync forwards retry` tries again."""
 
 
 class Forward(SQLModel, table=True):

@@ -31,8 +31,8 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as ConnectionTimeoutError
 
+from worker.core.http import Answer, NoAnswer, TooLarge
 from worker.virtualtext.outcomes import Cause, Outcome, Status
-from worker.virtualtext.transport import Answer, NoAnswer, TooLarge
 
 T = TypeVar("T")
 Reader = Callable[[bytes], T]

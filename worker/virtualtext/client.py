@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from worker.metrics import request_ended
+from worker.core.http import Answer, Origin, Transport
+from worker.core.metrics import request_ended
 from worker.virtualtext import wire
 from worker.virtualtext.classify import judge
 from worker.virtualtext.outcomes import (
@@ -28,7 +29,6 @@ from worker.virtualtext.outcomes import (
     RemoteContact,
     Status,
 )
-from worker.virtualtext.transport import Answer, Origin, Transport
 
 T = TypeVar("T")
 

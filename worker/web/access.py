@@ -12,8 +12,8 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.logs import start_context
-from worker.metrics import http_answered
+from worker.core.logs import start_context
+from worker.core.metrics import http_answered
 
 REQUEST_ID = "X-Request-ID"
 _SANE = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")

@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
 
-from worker.hints import hint
+from worker.fleet.wake import hint
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
 from worker.web import carriers, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
-from worker.web.described import openapi
 from worker.web.heartbeat import WebHeart
 from worker.web.limits import Limits
+from worker.web.notifier import Telling
+from worker.web.openapi import openapi
 from worker.web.problems import install
-from worker.web.telling import Telling
 
 VERSION = "1"
 DESCRIPTION = """\

@@ -10,7 +10,7 @@ import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
 
-from config.outside import Carrier
+from config.integrations import Carrier
 from worker.carriers.events import Refused, SignedRequest
 from worker.carriers.registry import CARRIERS
 from worker.inbox.events import Incoming

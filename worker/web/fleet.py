@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.checks import CheckResult, check_broker, check_store
+from worker.doctor.checks import CheckResult, check_broker, check_store
 from worker.doctor.findings import Finding, Level, ok, problem, warning
 from worker.doctor.fleet import check_fleet
 from worker.monitoring.state import FleetState, StateCache

@@ -8,8 +8,8 @@ from worker.monitoring.exposition import registry_of, render
 from worker.monitoring.state import StateCache
 from worker.web.auth import Guard
 from worker.web.context import WebContext
-from worker.web.described import problems
 from worker.web.fleet import FleetOut, fleet_health
+from worker.web.openapi import problems
 
 
 def routes(context: WebContext) -> APIRouter:

@@ -6,22 +6,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from worker.core.phones import is_e164
+from worker.core.states import MessageState
 from worker.messages.decisions import cancel, opt_out_number
 from worker.messages.explain import explain
 from worker.messages.history import replies, story
 from worker.messages.listing import ListedMessage, find_messages
 from worker.messages.opt_outs import opted_out, remove_opt_out
 from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
-from worker.phones import is_e164
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
-from worker.store.models import MessageState, utcnow
+from worker.store.models import utcnow
 from worker.web.auth import Guard, account_of
 from worker.web.context import WebContext
-from worker.web.described import TAKEN, problems, taking_a_body
 from worker.web.keys import Key
+from worker.web.openapi import TAKEN, problems, taking_a_body
 from worker.web.problems import Problem
-from worker.web.shapes import (
+from worker.web.schemas import (
     E164,
     NO_NUL,
     WORDS,

@@ -1,0 +1,212 @@
+"""Rows out of the text of a CSV file: each with its lines, the damaged ones marked, none swallowed by an open quote."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import TypeAlias
+
+from crm_adapters.base import SourceIncomplete
+from crm_adapters.csv.text import FIELD_LIMIT, Chunk, is_separator_line
+
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
+_NO_TEXT = "It holds bytes that are no text; correct the record where it comes from."
+_HEAD = 1000
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A row that cannot be read: why, as a full sentence, and its cells as far as they can be told apart."""
+
+    reason: str
+    cells: list[str]
+
+
+Row: TypeAlias = "tuple[int, int, list[str] | Damage]"
+"""First line, last line (counted from 1), cells."""
+
+
+def read_rows(chunks: Iterable[Chunk], delimiter: str, name: str) -> Iterator[Row]:
+    """Every row, empty ones as an empty list. ``name`` is the file in messages.
+
+    Raises SourceIncomplete for a quote that is never closed and for a last line that breaks off.
+    """
+    return _RowReader(delimiter, name).read(chunks)
+
+
+def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: int) -> bool:
+    """Whether a row over several lines is really several rows that stray quotes glued together.
+
+    It is when most of its lines, split by themselves, have ``width`` cells and an id that looks like the first one's.
+    """
+    lines = [line.split(delimiter) for line in _LINE_END.split(delimiter.join(cells))]
+    if width < 2 or len(lines[0]) <= id_column:
+        return False
+    id_shape = _shape(lines[0][id_column])
+    rowlike = sum(len(line) == width and _shape(line[id_column]) == id_shape for line in lines)
+    return rowlike * 2 > len(lines)
+
+
+def is_unreadable(text: str) -> bool:
+    """Whether the text holds NUL or bytes that could not be decoded."""
+    return _UNREADABLE.search(text) is not None
+
+
+@dataclass
+class _Quote:
+    """Follows quotation marks over lines: whether one is open, and the line that opened it."""
+
+    open: bool = False
+    line: int = 0
+
+    def take(self, text: str, line: int) -> None:
+        """Go over one more line. Doubled marks neither open nor close."""
+        marks = text.count('"') - 2 * text.count('""')
+        if marks % 2:
+            self.open = not self.open
+        if self.open and marks > 0:
+            self.line = line
+
+
+@dataclass
+class _Oversized:
+    """A row with a cell above the limit that is being skipped: only its beginning is kept."""
+
+    line: int
+    head: str
+    quote: _Quote = field(default_factory=_Quote)
+    lines: int = 0
+    rowlike: int = 0
+
+    def add(self, text: str, delimiter: str, width: int) -> None:
+        """Take one more line of it."""
+        self.quote.take(text, self.line + self.lines)
+        self.lines += 1
+        self.rowlike += text.count(delimiter) == width - 1
+
+    @property
+    def swallows(self) -> bool:
+        """Whether most of its lines look like rows of their own."""
+        return self.lines > 2 and self.rowlike * 2 > self.lines
+
+
+@dataclass
+class _RowReader:
+    delimiter: str
+    name: str
+    width: int = 0
+    line: int = 0
+    """How many lines lie before those at hand."""
+    rest: str = ""
+    """The beginning of a row that goes on in the next chunk."""
+    skipping: _Oversized | None = None
+
+    def read(self, chunks: Iterable[Chunk]) -> Iterator[Row]:
+        csv.field_size_limit(FIELD_LIMIT)
+        damaged = False
+        for chunk in chunks:
+            lines = list(StringIO(self.rest + chunk.text, newline=""))
+            damaged = chunk.damaged or (damaged and bool(self.rest))
+            self.rest = ""
+            yield from self._rows(lines, damaged, chunk.last)
+        if self.skipping is not None:
+            raise self._unclosed(self.skipping.quote.line)
+
+    def _rows(self, lines: list[str], damaged: bool, last: bool) -> Iterator[Row]:
+        """The rows of these lines; ``self.rest`` takes a row that is still open at the end."""
+        remaining, before = iter(lines), self.line
+        at = 0
+        if self.skipping is not None:
+            at = yield from self._skip(self.skipping, remaining, 0)
+        while at < len(lines):
+            reader = csv.reader(remaining, delimiter=self.delimiter, strict=True)
+            start, base = at, at
+            try:
+                for cells in reader:
+                    at = base + reader.line_num
+                    if damaged or last or not self.width:
+                        yield self._row(lines, start, at, cells, damaged, last)
+                    else:  # nearly every row of a long file, so without a call
+                        yield before + start + 1, before + at, cells
+                    start = at
+            except csv.Error as error:
+                at = base + reader.line_num
+                what = str(error)
+                if what.startswith("field larger"):
+                    at = yield from self._start_skip(lines, remaining, start, at)
+                elif what == "unexpected end of data":
+                    if last:
+                        raise self._unclosed(self.line + start + 1 + _opened(lines[start:])) from None
+                    self.rest = "".join(lines[start:])
+                    self.line += start
+                    return
+                elif at - start > 1:
+                    raise self._unclosed(self.line + start + 1 + _opened(lines[start : at - 1])) from None
+                else:
+                    yield self._misquoted(lines[start], self.line + at)
+        self.line += len(lines)
+
+    def _row(self, lines: list[str], start: int, end: int, cells: list[str], damaged: bool, last: bool) -> Row:
+        if not self.width and not is_separator_line(cells):
+            self.width = len(cells)
+        if last and end == len(lines) and len(cells) < self.width and not lines[-1].endswith(("\n", "\r")):
+            raise SourceIncomplete(
+                f"{self.name} breaks off in line {self.line + end}: it has {len(cells)} of {self.width} cells and no "
+                "line end. Nothing was concluded from it; let the export be written again"
+            )
+        first, final = self.line + start + 1, self.line + end
+        if damaged and is_unreadable(self.delimiter.join(cells)):
+            return first, final, Damage(_NO_TEXT, cells)
+        return first, final, cells
+
+    def _misquoted(self, line: str, number: int) -> Row:
+        reason = 'A quotation mark stands in the middle of a quoted cell; a mark inside must be doubled ("").'
+        return number, number, Damage(reason, self._first_cells(line))
+
+    def _start_skip(self, lines: list[str], remaining: Iterator[str], start: int, at: int) -> Generator[Row, None, int]:
+        row = _Oversized(self.line + start + 1, lines[start][:_HEAD])
+        for text in lines[start:at]:
+            row.add(text, self.delimiter, self.width)
+        return (yield from self._skip(row, remaining, at))
+
+    def _skip(self, row: _Oversized, remaining: Iterator[str], at: int) -> Generator[Row, None, int]:
+        """Go on to the end of the oversized row. Returns how many lines are used up then."""
+        self.skipping = row
+        while row.quote.open:
+            text = next(remaining, None)
+            if text is None:
+                return at
+            row.add(text, self.delimiter, self.width)
+            at += 1
+        if row.swallows:
+            raise self._unclosed(row.quote.line)
+        self.skipping = None
+        reason = f"It holds a cell of more than {FIELD_LIMIT:,} characters; shorten it where it comes from."
+        yield row.line, row.line + row.lines - 1, Damage(reason, self._first_cells(row.head)[:-1])
+        return at
+
+    def _first_cells(self, line: str) -> list[str]:
+        return next(csv.reader([line[:_HEAD]], delimiter=self.delimiter))
+
+    def _unclosed(self, line: int) -> SourceIncomplete:
+        return SourceIncomplete(
+            f"{self.name} has a quotation mark in line {line} that is not closed, so that rows after it cannot be told "
+            "apart. Nothing was concluded from the file; correct that line or export it again"
+        )
+
+
+def _opened(lines: list[str]) -> int:
+    """Which of the lines opened the quote that is still open: an index."""
+    quote = _Quote()
+    for index, line in enumerate(lines):
+        quote.take(line, index)
+    return quote.line
+
+
+def _shape(text: str) -> str:
+    """``C-1042`` and ``C-7`` are alike: runs of digits and letters count as one."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text.strip()))

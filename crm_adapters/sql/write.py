@@ -1,0 +1,155 @@
+"""Writes texts and opt-outs into a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Engine,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from crm_adapters.base import CrmMessage, RecordGone, SourceInvalid
+from crm_adapters.fields import find_column, nearest
+
+LogColumn = Literal["message_id", "record_id", "direction", "sent_at", "text", "media", "from_number", "to_number"]
+COLUMNS: tuple[str, ...] = get_args(LogColumn)
+
+
+@dataclass
+class SqlWriter:
+    """Writes to the table of contacts and to the log beside it. ``where`` names the database without secrets."""
+
+    engine: Engine
+    table: Table
+    key: ColumnElement[Any]
+    log_name: str | None
+    where: str
+    zone: tzinfo
+    """Of times that are stored without one."""
+    log_columns: Mapping[str, str] = field(default_factory=dict)
+    """Our names of the log's columns to the table's own, where those differ."""
+
+    def check_log(self) -> None:
+        """Whether the log has the columns that it needs. Raises SourceInvalid."""
+        _ = self._log
+
+    def log_message(self, external_id: str, message: CrmMessage) -> None:
+        """Insert, unless the message's id is there."""
+        log, key = self._log, self._key_of(external_id)
+        row = {
+            "message_id": message.id,
+            "record_id": key,
+            "direction": message.direction,
+            "sent_at": self._moment(log["sent_at"], message.at),
+            "text": message.text.replace("\x00", ""),
+            "media": json.dumps(list(message.media)),
+            "from_number": message.from_number,
+            "to_number": message.to_number,
+        }
+        try:
+            with self.engine.begin() as connection:
+                if connection.execute(select(self.key).where(self.key == key)).first() is None:
+                    raise self._gone(external_id)
+                if not self._is_logged(connection, message.id):
+                    values = {log[name].name: value for name, value in row.items()}
+                    connection.execute(insert(log["message_id"].table).values(values))
+        except IntegrityError:
+            with self.engine.connect() as connection:
+                if not self._is_logged(connection, message.id):  # else somebody has written it at the same time
+                    raise
+
+    def set_flag(self, external_id: str, name: str, value: bool) -> None:
+        """Write a yes or a no."""
+        found = find_column([str(one.name) for one in self.table.columns], name)
+        if found is None:
+            near = nearest([str(one.name) for one in self.table.columns], name)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise SourceInvalid(f'{self.where} has no column "{name}" to write opt-outs to{hint}')
+        column = self.table.columns[found]
+        written: Any = value if isinstance(column.type, Boolean) else "yes" if value else "no"
+        if isinstance(column.type, Numeric) or _is_integer(column):
+            written = int(value)
+        statement = update(self.table).where(self.key == self._key_of(external_id)).values({column.name: written})
+        with self.engine.begin() as connection:
+            if connection.execute(statement).rowcount == 0:
+                raise self._gone(external_id)
+
+    def _moment(self, column: Column[Any], at: datetime) -> Any:
+        """A time as the column keeps it: with its zone, or without in the zone that the options name, or as text."""
+        if not isinstance(column.type, DateTime):
+            return literal(at.isoformat(), String())  # SQLite has no TIMESTAMPTZ, and keeps text in it, too
+        return at if column.type.timezone else at.astimezone(self.zone).replace(tzinfo=None)
+
+    def _is_logged(self, connection: Connection, message_id: str) -> bool:
+        column = self._log["message_id"]
+        return connection.execute(select(column).where(column == message_id)).first() is not None
+
+    @cached_property
+    def _log(self) -> dict[str, Column[Any]]:
+        """The log's columns by our names."""
+        if self.log_name is None:
+            raise SourceInvalid(f"{self.where}: the option log_table names no table that texts are written to")
+        schema, _, name = self.log_name.rpartition(".")
+        log = Table(name, MetaData(), schema=schema or None, autoload_with=self.engine)
+        names = {column: self.log_columns.get(column, column) for column in COLUMNS}
+        missing = [name for name in names.values() if name not in log.columns]
+        if missing:
+            raise SourceInvalid(
+                f'the table "{self.log_name}" of {self.where} has no column "{missing[0]}" to log texts in; add it,'
+                " or name another one in log_columns"
+            )
+        unique = names["message_id"]
+        if not _is_unique(log, unique):
+            raise SourceInvalid(
+                f'the column "{unique}" of the table "{self.log_name}" of {self.where} is not unique, so that a text'
+                " could be there twice; make it the primary key, or add a UNIQUE constraint"
+            )
+        return {column: log.columns[name] for column, name in names.items()}
+
+    def _key_of(self, external_id: str) -> Any:
+        if not _is_integer(self.key):
+            return external_id
+        try:
+            return int(external_id)
+        except ValueError:
+            raise self._gone(external_id) from None
+
+    def _gone(self, external_id: str) -> RecordGone:
+        return RecordGone(f"{self.where} has no record {external_id} any more")
+
+
+def _is_integer(column: ColumnElement[Any]) -> bool:
+    try:
+        return column.type.python_type is int
+    except NotImplementedError:
+        return False
+
+
+def _is_unique(table: Table, column: str) -> bool:
+    """Whether the database itself keeps two rows with the same value apart."""
+    unique = [
+        list(one.columns) for one in table.constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+    unique += [list(one.columns) for one in table.indexes if one.unique]
+    return any([one.name for one in columns] == [column] for columns in unique)

@@ -1,0 +1,147 @@
+"""A plan says exactly what the next sync does, and does nothing."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from config.models import Policy, PropertyRule, Trigger
+from crm_adapters.base import ContactChange, UnreadableRecord
+from tests.contacts.conftest import World
+from tests.fakes import ListSource, numbers
+from worker.contacts.plan import Plan
+from worker.core.states import MessageState
+from worker.store.tables import contact, contact_mapping, message, rejected_record, sync_run, trigger_state
+
+ANNA, BORIS = "+14155550101", "+14155550102"
+
+
+def test_a_first_plan_tells_creates_and_adoptions_and_writes_nothing(world: World) -> None:
+    world.virtualtext.create_contact(_body(ANNA, "Anna"))
+    world.virtualtext.calls.clear()
+    world.source.put("1", ANNA, "Anna")
+    world.source.put("2", BORIS, "Boris")
+    world.source.put("3", "", "Nobody")
+    plan = world.plan()
+    assert [c.phone for c in plan.creates] == [BORIS]
+    assert [c.phone for c in plan.adopts] == [ANNA]
+    assert [r.key for r in plan.rejections] == ["3"]
+    assert any("texts nobody" in note for note in plan.notes)
+    assert world.virtualtext.calls == Counter(list=1)
+    for table in (contact, contact_mapping, message, rejected_record, sync_run, trigger_state):
+        assert world.rows(table) == []
+
+
+def test_planned_texts_show_segments_and_whether_they_would_be_held(world: World) -> None:
+    world.triggers = {
+        "welcome": Trigger(connections=("crm",), on="created", message="Hi {{ name }} 🎉")  # type: ignore[call-arg]
+    }
+    world.policy = Policy(blast_limit=1, quiet_hours="none")
+    world.source.put("0", numbers(1)[0], "First")
+    world.sync()
+    world.source.put("1", ANNA, "Anna")
+    (text,) = world.plan().texts
+    assert (text.phone, text.text, text.segments, text.encoding, text.held) == (ANNA, "Hi Anna 🎉", 1, "UCS-2", False)
+    world.source.put("2", BORIS, "Boris")
+    assert [t.held for t in world.plan().texts] == [True, True]
+
+
+def test_a_plan_and_its_sync_ask_the_record_for_consent_and_heed_re_entry(world: World) -> None:
+    world.connections = {"crm": {"consent": PropertyRule(field="sms"), "do_not_text": PropertyRule(field="dnc")}}
+    world.triggers = {"new": Trigger(connections="crm", on="entered", condition="vip", message="Hi", again="never")}  # type: ignore[arg-type]
+    world.policy = Policy(quiet_hours="none", blast_limit=1)
+    world.source.put("0", "+14155550100", "Zoe", sms="yes", vip="")
+    world.sync()
+    world.source.put("1", "+14155550101", "Anna", sms="yes", vip="1")
+    world.source.put("2", "+14155550102", "Ben", sms="no", vip="1")
+    world.source.put("3", "+14155550103", "Cleo", sms="yes", dnc="yes", vip="1")
+    planned = {text.phone: text for text in world.plan().texts}
+    world.sync()
+    made = {row.to_number: row for row in world.messages()}
+    assert {phone: row.state for phone, row in made.items()} == {
+        "+14155550101": "queued",  # the others are no people that this sync would text
+        "+14155550102": "suppressed",
+        "+14155550103": "suppressed",
+    }
+    assert not any(text.held for text in planned.values())
+    for phone, field in (("+14155550102", "sms"), ("+14155550103", "dnc")):
+        assert f'the field "{field}" of the CRM record crm' in planned[phone].problem
+        assert made[phone].reason.endswith(planned[phone].problem)
+    for vip in ("", "2"):
+        world.source.put("1", "+14155550101", "Anna", sms="yes", vip=vip)
+        assert world.plan().texts == []
+        world.sync()
+    assert len(world.messages()) == 3
+
+
+def test_a_plan_says_that_missing_records_would_be_refused(world: World) -> None:
+    for index, phone in enumerate(numbers(20)):
+        world.source.put(f"{index}", phone)
+    world.sync()
+    world.source.records.clear()
+    plan = world.plan()
+    assert "all 20 known records" in plan.refused
+    assert plan.removed == []
+
+
+def test_an_unknown_connection_is_a_key_error(world: World) -> None:
+    with pytest.raises(KeyError):
+        world.plan("nothing")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_histories_go_exactly_as_planned(world: World, seed: int) -> None:
+    rng = random.Random(seed)
+    world.triggers = {
+        "welcome": Trigger(connections=("crm",), on="created", message="Hi {{ name }}"),  # type: ignore[call-arg]
+        "booked": Trigger.model_validate(
+            {"connections": "crm", "on": "changed", "field": "stage", "message": "Now {{ stage }}"}
+        ),
+    }
+    world.policy = Policy(blast_limit=3, quiet_hours="none")
+    for _ in range(5):
+        _change(rng, world.source)
+        plan = world.plan()
+        before = len(world.rows(message))
+        world.virtualtext.bodies.clear()
+        report, pushed = world.sync_and_push()
+        assert (plan.seen, plan.unchanged) == (report.seen, report.unchanged)
+        assert len(plan.rejections) == report.rejected
+        assert len(plan.removed) == report.removed
+        assert _bodies(plan) == Counter((call, b.phone, b.full_name, b.email) for call, b in world.virtualtext.bodies)
+        assert pushed.rejected == pushed.unknown == 0
+        _texts_as_planned(world, plan, before)
+
+
+def _texts_as_planned(world: World, plan: Plan, before: int) -> None:
+    new = world.rows(message)[before:]
+    assert Counter((t.phone, t.trigger) for t in plan.texts) == Counter((m.to_number, m.trigger) for m in new)
+    going = [m for m in new if m.state != MessageState.SUPPRESSED]
+    assert Counter(t.text for t in plan.texts if not t.problem) == Counter(m.text for m in going)
+    assert {t.held for t in plan.texts if not t.problem} == {m.state == MessageState.HELD for m in going}
+
+
+def _bodies(plan: Plan) -> Counter[tuple[str, str, str, str]]:
+    planned = [("create", c) for c in plan.creates] + [("update", c) for c in plan.updates]
+    return Counter((call, c.phone, c.full_name or c.phone, c.email) for call, c in planned)
+
+
+def _change(rng: random.Random, source: ListSource) -> None:
+    phones = ["", "12", *numbers(6)]
+    for _ in range(rng.randint(1, 5)):
+        identifier = str(rng.randint(1, 8))
+        if rng.random() < 0.15:
+            source.records.pop(identifier, None)
+        else:
+            name = rng.choice(["", "Anna", "Boris", "Clara"])
+            source.put(identifier, rng.choice(phones), name, rng.choice(["", "a@example.org"]), stage=rng.choice("abc"))
+    source.unreadable = [UnreadableRecord("odd", "it is odd", "line 9")] if rng.random() < 0.3 else []
+    source.extra = [ContactChange("1", {"phone": ANNA, "name": "twice"})] if rng.random() < 0.2 else []
+
+
+def _body(phone: str, name: str):  # type: ignore[no-untyped-def]
+    from worker.virtualtext.outcomes import ContactBody
+
+    return ContactBody(phone, name, "")

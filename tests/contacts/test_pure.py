@@ -1,0 +1,145 @@
+"""The small pure parts of a sync: record hash, normalising, the guard on removals, the bitmap of met records."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm_adapters.base import ContactChange, ContactFields
+from worker.contacts.records import (
+    UnusableRecord,
+    choose_phone,
+    clean_email,
+    clean_name,
+    hash_record,
+    normalise,
+    rejection_key,
+)
+from worker.contacts.removals import refusal
+from worker.contacts.seen import SeenRecords
+
+SALT = b"rules"
+
+
+def test_the_hash_does_not_depend_on_the_order_of_fields() -> None:
+    one = hash_record(ContactChange("1", {"a": 1, "b": "x"}), SALT)
+    other = hash_record(ContactChange("1", {"b": "x", "a": 1}), SALT)
+    assert one.hash == other.hash
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ContactChange("1", {"a": 2}),
+        ContactChange("1", {"a": 1, "b": None}),
+        ContactChange("1", {"a": 1}, deleted=True),
+    ],
+)
+def test_the_hash_tells_versions_apart(other: ContactChange) -> None:
+    assert hash_record(ContactChange("1", {"a": 1}), SALT).hash != hash_record(other, SALT).hash
+
+
+def test_other_reading_rules_give_another_hash() -> None:
+    change = ContactChange("1", {"a": 1})
+    assert hash_record(change, b"one").hash != hash_record(change, b"two").hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ContactChange("", {}),
+        ContactChange("a\x00b", {}),
+        ContactChange("1", {"a": {1, 2}}),
+        ContactChange("1", {"a": "\ud800"}),
+        ContactChange("i" * 256, {}),
+    ],
+)
+def test_what_cannot_be_stored_is_said_so(change: ContactChange) -> None:
+    with pytest.raises(UnusableRecord):
+        hash_record(change, SALT)
+
+
+def test_the_first_phone_decides_even_if_a_later_one_is_better() -> None:
+    phone, problem = choose_phone((("Mobile", "12"), ("Office", "+14155552671")), "US")
+    assert phone is None
+    assert problem is not None
+    assert 'the field "Mobile"' in problem[1]
+
+
+def test_a_deletion_is_not_read() -> None:
+    def unreachable(_: object) -> ContactFields:
+        raise AssertionError("read")
+
+    record = normalise(hash_record(ContactChange("1", {}, deleted=True), SALT), unreachable, None)
+    assert (record.phone, record.problem) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("  Anna   Maria\tSmith \n", "Anna Maria Smith"),
+        ("e\u0301lodie", "élodie"),
+        ("שלום עולם", "שלום עולם"),
+        ("👩‍👩‍👧 Family", "👩‍👩‍👧 Family"),
+        ("=cmd|'/c calc'!A1", "=cmd|'/c calc'!A1"),
+        ("a\x00b\x07c", "abc"),
+        ("x" * 500, "x" * 200),
+        ("", ""),
+    ],
+)
+def test_names_in_any_script_become_one_clean_line(text: str, cleaned: str) -> None:
+    assert clean_name(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        (" anna@example.org ", ("anna@example.org", "")),
+        ("данные@почта.рф", ("данные@почта.рф", "")),
+        ("", ("", "")),
+        ("no address", ("", "no address")),
+        ("a@b, c@d", ("", "a@b, c@d")),
+        ("anna@example.org\x00", ("", "anna@example.org\x00")),
+    ],
+)
+def test_an_email_is_taken_or_left_never_guessed(text: str, result: tuple[str, str]) -> None:
+    assert clean_email(text) == result
+
+
+@pytest.mark.parametrize(
+    ("missing", "stored", "limit", "refused"),
+    [
+        (0, 100, 0.2, False),
+        (20, 100, 0.2, False),
+        (21, 100, 0.2, True),
+        (100, 100, 1.0, True),
+        (5, 6, 0.2, False),
+        (1, 1, 0.2, False),
+        (2, 2, 0.2, True),
+        (6, 10, 0.2, True),
+        (6, 10, 0.6, False),
+    ],
+)
+def test_many_missing_records_are_not_taken_for_deleted(missing: int, stored: int, limit: float, refused: bool) -> None:
+    reason = refusal(missing, stored, limit)
+    assert (reason is not None) is refused
+    if reason:
+        assert "--accept-removals" in reason
+
+
+@given(st.lists(st.integers(0, 5000)))
+def test_the_bitmap_is_a_set(ids: list[int]) -> None:
+    seen, model = SeenRecords(), set[int]()
+    for one in ids:
+        assert seen.add(one) == (one not in model)
+        model.add(one)
+    assert all((one in seen) == (one in model) for one in range(0, 5001, 7))
+
+
+def test_a_rejection_is_filed_under_a_key_that_every_database_keeps() -> None:
+    assert rejection_key("42") == "42"
+    assert rejection_key("a\x00b\ud800") == "ab?"
+    long, other = rejection_key("x" * 5000 + "1"), rejection_key("x" * 5000 + "2")
+    assert long != other
+    assert len(long) < 400

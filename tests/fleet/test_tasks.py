@@ -1,0 +1,207 @@
+"""What the tasks do when something around them is away: the store, the broker, a thread, time."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu.exceptions import OperationalError as BrokerAway
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import OperationalError as StoreAway
+
+from config.models import Account, Connection, Policy, Settings, WorkerSettings
+from tests.contacts.conftest import FakeRuntime
+from tests.fakes import FakeVirtualText, ListSource, sources
+from worker import tasks
+from worker.app import app
+from worker.fleet import wake
+from worker.fleet.schedule import claim_due
+from worker.fleet.tick import tick
+from worker.messages import outbox
+from worker.runtime import StopSignal
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import connection_state, message, sync_run
+
+TEXT = {"account": "main", "to": "+14155550101", "message": "hello"}
+
+
+@pytest.fixture
+def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeRuntime:
+    """What every task finds as its process's runtime."""
+    settings = Settings(
+        data_dir=tmp_path,
+        accounts={"main": Account(uid="u", token="t", from_number="+14155550100", concurrency=4)},
+        connections={"crm": Connection(adapter="list", account="main", schedule="1d", default_region="US")},
+        worker=WorkerSettings(concurrency=3),
+        policy=Policy(quiet_hours="none"),
+    )
+    found = FakeRuntime(engine, FakeVirtualText(), settings)
+    monkeypatch.setattr("worker.runtime.open_runtime", lambda: found)
+    monkeypatch.setattr(tasks, "open_runtime", lambda: found)
+    crm = ListSource()
+    crm.put("1", "+14155550101", "Anna")
+    monkeypatch.setattr("worker.contacts.pull.build_adapter", sources(crm=crm))
+    return found
+
+
+@pytest.fixture
+def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """The hints that were given."""
+    given: list[tuple[str, ...]] = []
+    monkeypatch.setattr(tasks, "hint", lambda *hint: given.append(hint))
+    return given
+
+
+@pytest.fixture
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BrokerAway("connection refused")
+
+    monkeypatch.setattr(app, "send_task", refuse)
+
+
+def texts(runtime: FakeRuntime) -> list[str]:
+    with reading(runtime.engine) as db:
+        return list(db.scalars(select(message.c.text).order_by(message.c.id)))
+
+
+def test_a_job_waits_for_a_store_that_is_away_and_is_one_text(
+    runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = outbox.enqueue_send, iter([True, True])
+
+    def sometimes(*args: Any, **kwargs: Any) -> Any:
+        if next(failures, False):
+            raise StoreAway("INSERT", {}, sqlite3.OperationalError("server closed the connection"))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(outbox, "enqueue_send", sometimes)
+    answer = tasks.send_message.apply(kwargs=TEXT, task_id="job-1").get()
+    assert answer["ok"] is True
+    assert tasks.send_message.apply(kwargs=TEXT, task_id="job-1").get()["duplicate"] is True
+    assert texts(runtime) == ["hello"]
+    assert hinted == [("vtsync.deliver_messages", "main")] * 2
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_a_job_that_is_committed_is_a_success_without_the_broker(runtime: FakeRuntime) -> None:
+    assert wake.hint("vtsync.push_contacts", "main") is False
+    assert tasks.send_message.apply(kwargs=TEXT).get()["ok"] is True
+    assert texts(runtime) == ["hello"]
+
+
+@pytest.mark.usefixtures("no_broker")
+def test_a_sync_ends_well_without_the_broker(runtime: FakeRuntime) -> None:
+    assert tasks.sync_connection.apply(args=("crm",)).get()["state"] == "done"
+
+
+def slot(runtime: FakeRuntime) -> tuple[str, str]:
+    with writing(runtime.engine) as db:
+        (found,) = claim_due(db, runtime.settings, utcnow())
+    return found.connection, found.claimed_until.isoformat()
+
+
+def runs(runtime: FakeRuntime) -> int:
+    with reading(runtime.engine) as db:
+        return len(db.execute(select(sync_run.c.id)).all())
+
+
+@pytest.mark.usefixtures("hinted")
+def test_a_slot_is_run_once_however_often_its_hint_comes(runtime: FakeRuntime) -> None:
+    hint = slot(runtime)
+    for _ in range(3):
+        tasks.run_sync.apply(args=hint)
+    assert runs(runtime) == 1
+    with reading(runtime.engine) as db:
+        following = db.scalar(select(connection_state.c.next_run_at))
+    assert following is not None
+    assert following > utcnow() + timedelta(hours=23)
+
+
+@pytest.mark.usefixtures("hinted")
+def test_a_sync_without_room_is_due_again_and_takes_no_thread(runtime: FakeRuntime) -> None:
+    hint = slot(runtime)
+    with tasks.place("sync", 1):
+        tasks.run_sync.apply(args=hint)
+    assert runs(runtime) == 0
+    tasks.run_sync.apply(args=slot(runtime))
+    assert runs(runtime) == 1
+
+
+@pytest.mark.usefixtures("hinted")
+def test_hints_of_what_is_configured_no_more_do_nothing(runtime: FakeRuntime) -> None:
+    tasks.run_sync.apply(args=("gone",), throw=True)
+    for task in (tasks.push_contacts, tasks.deliver_messages, tasks.record_messages):
+        task.apply(args=("gone",), throw=True)
+    assert runs(runtime) == 0
+
+
+def test_a_portion_of_texts_is_followed_by_the_next(
+    runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "MESSAGES_A_TASK", 2)
+    for index in range(1, 4):
+        tasks.send_message.apply(kwargs=TEXT | {"to": f"+1415555010{index}"})
+    hinted.clear()
+    tasks.deliver_messages.apply(args=("main",), throw=True)
+    assert (len(runtime.fake.sent), hinted) == (2, [("vtsync.deliver_messages", "main")])
+    tasks.deliver_messages.apply(args=("main",), throw=True)
+    assert len(runtime.fake.sent) == 3
+
+
+def test_work_whose_time_is_up_stops_and_hints_itself(
+    runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.send_message.apply(kwargs=TEXT)
+    hinted.clear()
+    monkeypatch.setattr(StopSignal, "child", lambda self, _seconds: StopSignal(0, parent=self))
+    tasks.deliver_messages.apply(args=("main",), throw=True)
+    assert (runtime.fake.sent, hinted) == ([], [("vtsync.deliver_messages", "main")])
+
+
+def test_work_that_was_asked_to_stop_hints_nothing(runtime: FakeRuntime, hinted: list[Any]) -> None:
+    tasks.send_message.apply(kwargs=TEXT)
+    hinted.clear()
+    runtime.stop.set()
+    tasks.deliver_messages.apply(args=("main",), throw=True)
+    assert (runtime.fake.sent, hinted) == ([], [])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"account": "main", "zzz": 1}, {"account": 5, "to": [], "message": {}}])
+@pytest.mark.usefixtures("runtime", "hinted")
+def test_wrong_arguments_are_a_result(arguments: dict[str, Any]) -> None:
+    for task in (tasks.send_message, tasks.record_message, tasks.sync_connection):
+        answer = task.apply(kwargs=arguments, throw=True).get()
+        assert answer["ok"] is False
+        assert answer["error"]["code"] == "invalid_arguments"
+        assert answer["error"]["problems"]
+
+
+def test_the_tick_has_the_store_pruned_when_it_is_due_and_two_hints_prune_once(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.send_message.apply(kwargs=TEXT)
+    monkeypatch.setattr("worker.store.models.utcnow", lambda: utcnow() + timedelta(days=3000))
+    with writing(runtime.engine) as connection:
+        connection.execute(message.update().values(state="cancelled"))
+    assert ("vtsync.prune", ()) in tick(runtime)
+    tasks.prune_store()
+    assert texts(runtime) == []
+    tasks.prune_store()
+    assert ("vtsync.prune", ()) not in tick(runtime)
+
+
+def test_tasks_share_one_count_of_requests(
+    runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.limits.limiter.PATIENCE_SECONDS", 0.1)
+    runtime.settings.accounts["main"] = runtime.settings.accounts["main"].model_copy(update={"texts_per_second": 0.01})
+    for number in (1, 2):
+        tasks.send_message.apply(kwargs=TEXT | {"to": f"+1415555010{number}"})
+    for _ in range(2):
+        tasks.deliver_messages.apply(args=("main",), throw=True)
+    assert len(runtime.fake.sent) == 1

@@ -1,0 +1,113 @@
+"""Rates and requests in flight, counted by one process or by the fleet."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services import redis_url
+from worker.limits.limiter import SPACING, Limiter, Rate
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+def fleet(request: pytest.FixtureRequest) -> list[Limiter]:
+    """Limiters that share their counts: of one process, or each with connections of its own."""
+    if request.param == "memory":
+        return [Limiter()] * 3
+    return [Limiter(redis_url()) for _ in range(3)]
+
+
+@pytest.fixture
+def account() -> Iterator[str]:
+    return f"test-{uuid.uuid4().hex}"
+
+
+def test_turns_are_spaced_evenly_over_the_fleet(fleet: list[Limiter], account: str) -> None:
+    rate = [Rate(account, 20)]
+    began = time.monotonic()  # a turn that is asked for later is nearer
+    waits = [fleet[number % 3].turn(rate, 10) for number in range(8)]
+    assert waits[0] == 0
+    for number, wait in enumerate(waits):
+        assert wait is not None
+        assert wait == pytest.approx(number * SPACING / 20, abs=0.05 + time.monotonic() - began)
+
+
+def test_the_slowest_of_several_rates_decides(fleet: list[Limiter], account: str) -> None:
+    fast, slow = Rate(f"{account}:all", 100), Rate(f"{account}:text", 2)
+    assert fleet[0].turn([fast, slow], 10) == 0
+    assert fleet[1].turn([fast, slow], 10) == pytest.approx(SPACING / 2, abs=0.1)
+    assert fleet[2].turn([fast], 0.1) is None, "a turn counts against every rate that it was taken for"
+
+
+def test_a_turn_that_is_too_far_off_is_not_taken(fleet: list[Limiter], account: str) -> None:
+    rate = [Rate(account, 1)]
+    assert fleet[0].turn(rate, 0.5) == 0
+    assert [fleet[number % 3].turn(rate, 0.5) for number in range(5)] == [None] * 5
+    assert fleet[1].turn(rate, 5) == pytest.approx(SPACING, abs=0.2)
+
+
+def test_a_rate_that_changes_counts_from_the_next_turn_on(fleet: list[Limiter], account: str) -> None:
+    assert fleet[0].turn([Rate(account, 1000)], 10) == 0
+    assert fleet[1].turn([Rate(account, 0.1)], 10) == pytest.approx(0, abs=0.01)
+    assert fleet[2].turn([Rate(account, 1000)], 1) is None
+
+
+def test_without_a_rate_every_request_has_its_turn(fleet: list[Limiter]) -> None:
+    assert [fleet[0].turn([], 0) for _ in range(100)] == [0.0] * 100
+
+
+def test_no_second_is_fuller_than_its_rate_however_many_threads_ask(fleet: list[Limiter], account: str) -> None:
+    turns: list[float] = []
+
+    def ask(mine: Limiter) -> None:
+        for _ in range(10):
+            wait = mine.turn([Rate(account, 50)], 10)
+            assert wait is not None
+            turns.append(time.monotonic() + wait)
+
+    threads = [threading.Thread(target=ask, args=(fleet[number % 3],)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    turns.sort()
+    assert all(later - first >= 1 for first, later in zip(turns, turns[50:], strict=False))
+    assert turns[-1] - turns[0] < 80 * SPACING / 50 + 0.5
+
+
+def places(limiter: Limiter, account: str, most: int) -> int:
+    with limiter.places(account, wanted=4, most=most, seconds=5) as taken:
+        return taken
+
+
+def test_places_in_flight_are_shared(fleet: list[Limiter], account: str) -> None:
+    with fleet[0].places(account, wanted=4, most=6, seconds=5) as first:
+        assert first == 4
+        with fleet[1].places(account, wanted=4, most=6, seconds=5) as second:
+            assert second == 2
+            assert places(fleet[2], account, 6) == 0
+        assert places(fleet[2], account, 6) == 2
+    assert places(fleet[2], account, 6) == 4
+
+
+def test_places_of_a_process_that_vanished_are_free_again(fleet: list[Limiter], account: str) -> None:
+    vanished = fleet[0].places(account, wanted=4, most=4, seconds=0.3)
+    vanished.__enter__()
+    assert places(fleet[1], account, 4) == 0
+    time.sleep(0.4)
+    assert places(fleet[1], account, 4) == 4
+
+
+def test_requests_are_seen_by_all(fleet: list[Limiter], account: str) -> None:
+    fleet[0].note(account, 40)
+    assert 0 < fleet[1].seen(account) <= 20
+
+
+def test_a_redis_that_is_away_stops_nobody() -> None:
+    limiter = Limiter("redis://127.0.0.1:1/0")
+    assert limiter.turn([Rate("main", 1)], 0.5) == 0
+    assert limiter.turn([Rate("main", 1)], 0.5) is None, "the process counts for itself meanwhile"

@@ -1,0 +1,114 @@
+"""A store that has gone back in time sends nothing before a person has said that it may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from config.models import Account, Broker, Policy, Settings
+from tests.contacts.conftest import FakeRuntime
+from tests.fakes import FakeVirtualText
+from tests.services import redis_url
+from worker import tasks
+from worker.doctor.fleet import check_past
+from worker.messages.delivery import deliver_due
+from worker.messages.outbox import SendRequest, approve, enqueue_send
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import chore, heartbeat, message
+from worker.upkeep import rollback_guard
+from worker.upkeep.restore import after_restore
+
+
+@pytest.fixture(params=["file", pytest.param("redis", marks=pytest.mark.redis)])
+def runtime(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeRuntime]:
+    broker = Broker(url=redis_url()) if request.param == "redis" else Broker()
+    settings = Settings(
+        data_dir=tmp_path,
+        broker=broker,
+        accounts={"main": Account(uid="u", token="t", from_number="+14155550100")},
+        policy=Policy(quiet_hours="none"),
+    )
+    found = FakeRuntime(engine, FakeVirtualText(), settings)
+    monkeypatch.setattr("worker.runtime.open_runtime", lambda: found)
+    monkeypatch.setattr(tasks, "open_runtime", lambda: found)
+    monkeypatch.setattr(tasks, "hint", lambda *_: True)
+    yield found
+    rollback_guard.forget(found)
+
+
+def restore_to(runtime: FakeRuntime, ago: timedelta) -> None:
+    """As if the store were a backup of then."""
+    with writing(runtime.engine) as connection:
+        connection.execute(update(heartbeat).values(seen_at=utcnow() - ago))
+
+
+def last_tick(runtime: FakeRuntime) -> Any:
+    with reading(runtime.engine) as connection:
+        return connection.scalar(select(heartbeat.c.seen_at).where(heartbeat.c.id == "tick"))
+
+
+def test_what_is_back_in_time() -> None:
+    now = utcnow()
+    assert rollback_guard.went_back(now, now - timedelta(minutes=2))
+    assert not rollback_guard.went_back(now, now - timedelta(seconds=30))
+    assert not rollback_guard.went_back(now, now + timedelta(days=1))  # another process's tick
+    assert not rollback_guard.went_back(None, now)  # the mark was lost
+    assert not rollback_guard.went_back(now, None)  # a new store
+
+
+def test_ticks_go_on_as_long_as_the_store_knows_of_them(runtime: FakeRuntime) -> None:
+    for _ in range(3):
+        tasks.tick()
+    with reading(runtime.engine) as connection:
+        name = connection.scalar(select(chore.c.lease_owner).where(chore.c.name == "lineage"))
+    assert name is not None
+    assert rollback_guard.mark_of(runtime, name).read() <= last_tick(runtime)  # type: ignore[operator]
+    assert rollback_guard.mark_of(runtime, "another store").read() is None
+    assert rollback_guard.intact(runtime)
+    assert list(check_past(runtime)) == []
+
+
+def test_a_restored_store_sends_nothing_before_a_person_has_looked(runtime: FakeRuntime) -> None:
+    tasks.tick()
+    enqueue_send(runtime, SendRequest("main", "+14155550101", "hello"), source="task", actor="test")
+    restore_to(runtime, timedelta(hours=9))
+    before = last_tick(runtime)
+    (finding,) = check_past(runtime)
+    assert (finding.level, "vtsync restored" in finding.do) == ("problem", True)
+    tasks.tick()
+    assert last_tick(runtime) == before  # nothing was started
+    with writing(runtime.engine) as connection:
+        connection.execute(update(message).values(due_at=utcnow()))
+    deliver_due(runtime, account="main")
+    assert runtime.fake.sent == []
+
+    assert after_restore(runtime, "me", utcnow()).texts_held == 1
+    tasks.tick()
+    assert last_tick(runtime) > before
+    deliver_due(runtime, account="main")
+    assert runtime.fake.sent == []
+    with reading(runtime.engine) as connection:
+        (held,) = connection.scalars(select(message.c.id))
+    approve(runtime, message_ids=[held], actor="me")
+    deliver_due(runtime, account="main")
+    assert len(runtime.fake.sent) == 1
+
+
+def test_a_mark_that_cannot_be_kept_stops_nothing(runtime: FakeRuntime, tmp_path: Path) -> None:
+    lost = runtime.settings.model_copy(
+        update={"broker": Broker(url="redis://127.0.0.1:1/0"), "data_dir": tmp_path / "nowhere"}
+    )
+    runtime.settings = lost
+    tasks.tick()
+    assert rollback_guard.intact(runtime)
+    runtime.settings = lost.model_copy(update={"broker": Broker()})
+    tasks.tick()
+    assert rollback_guard.intact(runtime)

@@ -1,0 +1,1 @@
+"""Celery's settings, the brokers and the embedded transport."""

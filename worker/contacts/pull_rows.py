@@ -1,0 +1,347 @@
+"""Reads what is stored about a page of records, and stores what was decided about it. All SQL of a sync's pull."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
+
+from worker.contacts.decide import ContactDraft, Decision, MappingDraft, PageState, Rejection
+from worker.contacts.merge import Contribution
+from worker.core.states import PushState
+from worker.store.db import is_postgres
+from worker.store.sql import any_of, insert, insert_many
+from worker.store.tables import contact, contact_event, contact_mapping, opt_out, rejected_record
+
+_HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
+Precedence = Mapping[str, tuple[int, bool]]
+"""Connection name -> (priority, clear_empty)."""
+
+
+def stored_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> dict[str, tuple[int, bytes]]:
+    """External id -> (mapping id, record hash) of those that are stored.
+
+    In the driver's own words and rows: every record of every sync is looked up here, and most end here.
+    """
+    if is_postgres(connection):
+        found = connection.exec_driver_sql(_HASHES.format("%s", "= ANY(%s::text[])"), (name, list(external_ids)))
+    else:
+        ids = orjson.dumps(list(external_ids)).decode()
+        found = connection.exec_driver_sql(_HASHES.format("?", "IN (SELECT value FROM json_each(?))"), (name, ids))
+    # Fetched at once: iterating would ask the driver for each row, a million times in an unchanged sync of a million.
+    rows = found.cursor.fetchall() if found.cursor else []
+    found.close()
+    return {external_id: (mapping_id, record_hash) for external_id, mapping_id, record_hash in rows}
+
+
+def load_state(
+    connection: Connection,
+    name: str,
+    account: str,
+    external_ids: Collection[str],
+    phones: Collection[str],
+    precedence: Precedence,
+    state: PageState | None = None,
+) -> PageState:
+    """Drafts of the stored records with these ids and of every contact they or these phones touch.
+
+    A ``state`` given is added to, its drafts winning over what is stored: a plan carries one from page to page.
+    """
+    state = state or PageState()
+    missing = [external_id for external_id in external_ids if external_id not in state.mappings]
+    mapping_rows = _mapping_rows(connection, name, missing)
+    contact_ids = {row.contact_id for row in mapping_rows if row.contact_id is not None}
+    _load_contacts(connection, account, contact_ids, phones, precedence, state)
+    for row in mapping_rows:
+        state.mappings[row.external_id] = MappingDraft(
+            external_id=row.external_id,
+            id=row.id,
+            contact=state.by_id.get(row.contact_id),
+            record_hash=row.record_hash,
+            properties=row.properties,
+            full_name=row.full_name,
+            email=row.email,
+            updated_at=row.updated_at,
+            revision=row.revision,
+            first_seen_at=row.first_seen_at,
+            deleted=row.deleted_at is not None,
+            merged_into=row.merged_into,
+        )
+    r = rejected_record.c
+    state.rejected.update(
+        connection.scalars(select(r.key).where(r.connection == name, any_of(connection, r.key, external_ids)))
+    )
+    return state
+
+
+def _mapping_rows(connection: Connection, name: str, external_ids: Collection[str]) -> Sequence[Any]:
+    if not external_ids:
+        return []
+    m = contact_mapping.c
+    return connection.execute(
+        select(contact_mapping).where(m.connection == name, any_of(connection, m.external_id, external_ids))
+    ).all()
+
+
+def _load_contacts(
+    connection: Connection,
+    account: str,
+    ids: Collection[int],
+    phones: Collection[str],
+    precedence: Precedence,
+    state: PageState,
+) -> None:
+    c = contact.c
+    columns = (c.id, c.phone, c.full_name, c.email, c.wanted_hash)
+    rows = [
+        *connection.execute(select(*columns).where(any_of(connection, c.id, ids))),
+        *connection.execute(select(*columns).where(c.account == account, any_of(connection, c.phone, phones))),
+    ]
+    fresh: dict[int, ContactDraft] = {}
+    for row in rows:
+        if row.id in state.by_id:
+            continue
+        draft = ContactDraft(
+            row.id, row.phone, row.full_name, row.email, stored_phone=row.phone, stored_hash=row.wanted_hash
+        )
+        state.by_id[row.id] = fresh[row.id] = draft
+        state.by_phone.setdefault(row.phone, draft)
+    if fresh:
+        _load_records_of(connection, fresh, precedence)
+
+
+def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Precedence) -> None:
+    """Every record of these contacts: the live, usable ones contribute, all of them tell which connections knew it."""
+    m = contact_mapping.c
+    unusable = select(rejected_record.c.id).where(
+        rejected_record.c.connection == m.connection, rejected_record.c.key == m.external_id
+    )
+    rows = connection.execute(
+        select(
+            m.contact_id,
+            m.connection,
+            m.external_id,
+            m.full_name,
+            m.email,
+            m.updated_at,
+            m.deleted_at,
+            unusable.exists(),
+        ).where(any_of(connection, m.contact_id, list(drafts)))
+    )
+    for contact_id, name, external_id, full_name, email, updated_at, deleted_at, is_unusable in rows:
+        draft = drafts[contact_id]
+        draft.connections.add(name)
+        if deleted_at is None and not is_unusable:
+            priority, clear_empty = precedence.get(name, (100, False))
+            draft.live[name, external_id] = Contribution(
+                name, external_id, full_name, email, updated_at, priority, clear_empty
+            )
+
+
+def store_decision(connection: Connection, name: str, account: str, decision: Decision, now: datetime) -> None:
+    """Write the drafts of a page. Contacts first, since mappings, events and messages point at them."""
+    _store_contacts(connection, account, decision.contacts.values(), now)
+    _store_mappings(connection, name, decision.mappings.values(), now)
+    store_rejections(connection, name, decision.rejections.values(), now)
+    clear_rejections(connection, name, decision.cleared)
+    _carry_opt_outs(connection, decision.moved_numbers, now)
+    if decision.events:
+        connection.execute(
+            contact_event.insert(),
+            [{"contact_id": c.id, "at": now, "kind": kind, "detail": detail} for c, kind, detail in decision.events],
+        )
+
+
+def _store_contacts(connection: Connection, account: str, drafts: Iterable[ContactDraft], now: datetime) -> None:
+    new = [draft for draft in drafts if draft.id is None]
+    known = [draft for draft in drafts if draft.id is not None and draft.changed]
+    _update_contacts(connection, known, now)
+    if not new:
+        return
+    for draft in new:
+        draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
+    insert_many(
+        connection,
+        contact,
+        [
+            {
+                "account": account,
+                "phone": draft.phone,
+                "full_name": draft.full_name,
+                "email": draft.email,
+                "wanted_hash": draft.stored_hash,
+                "push_state": PushState.DUE,
+                "next_attempt_at": now,
+                "attempts": 0,
+                "last_error": "",
+                "created_at": now,
+            }
+            for draft in new
+        ],
+        unique=["account", "phone"],
+    )
+    c = contact.c
+    ids = dict(
+        connection.execute(
+            select(c.phone, c.id).where(c.account == account, any_of(connection, c.phone, [d.phone for d in new]))
+        ).all()
+    )
+    for draft in new:
+        draft.id = ids[draft.phone]
+
+
+def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now: datetime) -> None:
+    c = contact.c
+    renumbered = [draft for draft in drafts if draft.phone != draft.stored_phone]
+    if renumbered:
+        # Two contacts may swap numbers in one page: park them first, so that the unique pair never collides half-way.
+        connection.execute(
+            update(contact).where(c.id == bindparam("contact")).values(phone=bindparam("parked")),
+            [{"contact": draft.id, "parked": f"~{draft.id}"} for draft in renumbered],
+        )
+    if not drafts:
+        return
+    # Spelt out, since an IN list cannot be part of a statement that is executed for many rows at once.
+    on_the_wire = or_(*(c.push_state == state for state in (PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN)))
+    state = case(
+        (on_the_wire, c.push_state),
+        (c.pushed_hash == bindparam("hash"), PushState.SYNCED),
+        else_=PushState.DUE,
+    )
+    connection.execute(
+        update(contact)
+        .where(c.id == bindparam("contact"))
+        .values(
+            phone=bindparam("phone_"),
+            full_name=bindparam("name"),
+            email=bindparam("email_"),
+            wanted_hash=bindparam("hash"),
+            push_state=state,
+            attempts=0,
+            next_attempt_at=now,
+        ),
+        [{"contact": d.id, "phone_": d.phone, "name": d.full_name, "email_": d.email, "hash": d.hash} for d in drafts],
+    )
+    for draft in drafts:
+        draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
+
+
+def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingDraft], now: datetime) -> None:
+    rows = [
+        {
+            "connection": name,
+            "external_id": draft.external_id,
+            "contact_id": draft.contact.id if draft.contact else None,
+            "record_hash": draft.record_hash,
+            "properties": draft.properties,
+            "full_name": draft.full_name,
+            "email": draft.email,
+            "updated_at": draft.updated_at,
+            "revision": draft.revision,
+            "first_seen_at": draft.first_seen_at or now,
+            "changed_at": now,
+            "deleted_at": now if draft.deleted else None,
+            "merged_into": draft.merged_into,
+        }
+        for draft in drafts
+    ]
+    kept = {"connection", "external_id", "first_seen_at"}
+    insert_many(
+        connection,
+        contact_mapping,
+        rows,
+        unique=["connection", "external_id"],
+        update=[key for key in rows[0] if key not in kept] if rows else (),
+    )
+
+
+def store_rejections(connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime) -> None:
+    """Keep rejected records: a known one gets the new reason and keeps its ``since``."""
+    rows = [
+        {
+            "connection": name,
+            "key": rejection.key,
+            "code": rejection.code,
+            "reason": rejection.reason,
+            "where": rejection.where,
+            "excerpt": rejection.excerpt,
+            "since": now,
+            "seen_at": now,
+        }
+        for rejection in rejections
+    ]
+    if not rows:
+        return
+    statement = insert(connection, rejected_record)
+    renewed = ("code", "reason", "where", "excerpt", "seen_at")
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["connection", "key"], set_={key: statement.excluded[key] for key in renewed}
+        ),
+        rows,
+    )
+
+
+def clear_rejections(connection: Connection, name: str, keys: Collection[str]) -> None:
+    """Forget rejections of records that are good or gone."""
+    if keys:
+        r = rejected_record.c
+        connection.execute(delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys)))
+
+
+def clear_unseen_rejections(connection: Connection, name: str, since: datetime) -> None:
+    """After a complete listing: forget rejections without a record of their own that it did not meet again."""
+    r, m = rejected_record.c, contact_mapping.c
+    own_record = select(m.id).where(m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None))
+    connection.execute(delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists()))
+
+
+def _carry_opt_outs(connection: Connection, moved: Collection[tuple[str, str]], now: datetime) -> None:
+    """A person who opted out stays opted out under a new number."""
+    if not moved:
+        return
+    o = opt_out.c
+    out = set(connection.scalars(select(o.phone).where(any_of(connection, o.phone, [old for old, _ in moved]))))
+    rows = [
+        {
+            "phone": new,
+            "since": now,
+            "source": "number_changed",
+            "detail": f"the same CRM record opted out as {old}",
+        }
+        for old, new in moved
+        if old in out
+    ]
+    if rows:
+        connection.execute(insert(connection, opt_out).on_conflict_do_nothing(index_elements=["phone"]), rows)
+
+
+def forget_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> None:
+    """Let these records be looked at again even if they come back exactly as they were stored."""
+    if external_ids:
+        m = contact_mapping.c
+        connection.execute(
+            update(contact_mapping)
+            .where(m.connection == name, any_of(connection, m.external_id, external_ids))
+            .values(record_hash=b"")
+        )
+
+
+def live_count(connection: Connection, name: str) -> int:
+    """How many records of this connection are not deleted."""
+    m = contact_mapping.c
+    return connection.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
+
+
+def live_ids(connection: Connection, name: str, after: int, limit: int) -> Sequence[tuple[int, str]]:
+    """The next live records by mapping id: (mapping id, external id)."""
+    m = contact_mapping.c
+    return connection.execute(
+        select(m.id, m.external_id)
+        .where(m.connection == name, m.deleted_at.is_(None), m.id > after)
+        .order_by(m.id)
+        .limit(limit)
+    ).all()

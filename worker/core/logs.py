@@ -1,0 +1,123 @@
+"""Logs: readable on a terminal, JSON with VTSYNC_LOG=json. Phone numbers and credentials are masked in whole lines, so
+also in tracebacks, in lists and in what libraries say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+
+from worker.core.phones import mask
+
+_about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 - never changed in place
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NUMBER = re.compile(r"\+[1-9]\d{7,14}\b")
+_URL_PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s/@\"']+(?=@)")
+_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',\\]+")
+
+
+def set_up_logging(default: str = "info") -> None:
+    """Send our logs and the libraries' to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error."""
+    chosen = getattr(logging, os.environ.get("VTSYNC_LOG_LEVEL", default).upper(), logging.INFO)
+    shared: list[Any] = [
+        _say_what_it_is_about,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    as_json = os.environ.get("VTSYNC_LOG") == "json"
+    # Plain tracebacks: local values could hold a text, a number or a credential.
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(chosen),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if as_json:
+        final.append(structlog.processors.format_exc_info)
+    handler.setFormatter(MaskingFormatter(processors=[*final, renderer], foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(chosen)
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # warns that files have no host name
+    # Warns that jobs put back for a moment wait in the worker: that is meant, and a minute at most.
+    logging.getLogger("kombu.transport.native_delayed_delivery").setLevel(logging.ERROR)
+    for noisy in (
+        "celery.worker.strategy",
+        "celery.app.trace",
+        "celery.apps.worker",
+        "celery.beat",
+        "alembic",
+        "urllib3",
+        "kombu",
+    ):
+        logging.getLogger(noisy).setLevel(max(chosen, logging.WARNING))
+
+
+def start_context(**ids: object) -> None:
+    """From here on every line of this thread (or asyncio task) carries ``ids``, and none of what was before."""
+    _about.set(ids)
+
+
+def end_context() -> None:
+    """What was worked on is done; the thread's next lines are about something else."""
+    _about.set({})
+
+
+class working_on:  # noqa: N801 - used as a function; a generator would cost ten times as much a contact
+    """Every line that this thread writes in the block carries ``ids``, and what it carried before."""
+
+    __slots__ = ("_ids", "_token")
+
+    def __init__(self, **ids: object) -> None:
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        self._token = _about.set(_about.get() | self._ids)
+
+    def __exit__(self, *_: object) -> None:
+        _about.reset(self._token)
+
+
+def carrying_on(work: Callable[P, T]) -> Callable[P, T]:
+    """``work`` for another thread of a pool, whose lines carry what this thread's do."""
+    ids = _about.get()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+        with working_on(**ids):
+            return work(*args, **kwargs)
+
+    return carried
+
+
+def _say_what_it_is_about(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    return _about.get() | event
+
+
+class MaskingFormatter(structlog.stdlib.ProcessorFormatter):
+    """Masks the finished line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line without what must not be in a log."""
+        return masked(super().format(record))
+
+
+def masked(text: str) -> str:
+    """The text with phone numbers, passwords in URLs and bearer credentials made unreadable."""
+    text = _NUMBER.sub(lambda found: mask(found[0]), text)
+    return _BEARER.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))

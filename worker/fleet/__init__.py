@@ -1,0 +1,1 @@
+"""What keeps the processes working: schedules, the tick, the processes themselves."""

@@ -1,0 +1,208 @@
+"""Runs worker and scheduler: as this process (`vtsync worker`, `vtsync beat`) or as children (`vtsync up`)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from worker.runtime import Runtime, open_runtime
+
+STOP_SECONDS = 75.0
+"""Longer than the longest request, so that what is on the wire ends and is written down."""
+LONGEST_BACK_OFF_SECONDS = 30.0
+CALM_SECONDS = 120.0
+"""A child that ran for this long before it died is started again at once."""
+PR_SET_PDEATHSIG = 1
+
+
+class AlreadyRunning(Exception):
+    """Another `vtsync up` works in this data folder."""
+
+
+def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> None:
+    """Be a worker until asked to stop; exits with Celery's code. ``queues``: instead of ``worker.queues``."""
+    from celery import signals
+
+    from worker.app import app
+    from worker.broker.settings import queues_of
+    from worker.core.metrics import answered
+    from worker.monitoring.exposition import serve_metrics
+    from worker.monitoring.liveness import watch_worker
+    from worker.upkeep.rollback_guard import intact
+
+    warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
+    runtime = open_runtime()
+    if runtime.settings.broker.url is None:  # Celery would report a connection to a host that does not exist
+        logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
+    intact(runtime)  # before anything is sent; what it finds stands in the log, and in `vtsync status`
+    taken = queues_of(queues or runtime.settings.worker.queues)
+    signals.worker_ready.connect(lambda **_: _introduce("worker", runtime, taken), weak=False)
+    worker = app.Worker(
+        quiet=True,
+        hostname=f"vtsync-{os.getpid()}@{socket.gethostname()}",
+        queues=",".join(taken),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=not runtime.settings.worker.events,
+        loglevel="INFO",
+    )
+    serve_metrics(runtime, "worker", metrics_port)
+    heart = watch_worker(runtime, worker, answered)
+    try:
+        worker.start()
+    finally:
+        if heart is not None:
+            heart.stop()
+    sys.exit(worker.exitcode or 0)
+
+
+def run_beat(metrics_port: int | None = None) -> None:
+    """Be the scheduler until asked to stop."""
+    from worker.app import app
+    from worker.fleet.wake import hint
+    from worker.monitoring.exposition import serve_metrics
+    from worker.monitoring.liveness import WatchedScheduler, watch_beat
+
+    runtime = open_runtime()
+    runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _introduce("scheduler", runtime)
+    hint("vtsync.tick")  # what is due now need not wait for the first interval to pass
+    serve_metrics(runtime, "beat", metrics_port)
+    heart = watch_beat(runtime)
+    try:
+        app.Beat(quiet=True, loglevel="INFO", scheduler_cls=WatchedScheduler).run()
+    finally:
+        if heart is not None:
+            heart.stop()
+
+
+def run_up() -> int:
+    """Run a worker and a scheduler, start again whichever dies, until asked to stop. Raises AlreadyRunning."""
+    data_dir = open_runtime().settings.data_dir.absolute()
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with _only_one(data_dir / "up.lock"):
+        return _Supervisor([_Child("worker"), _Child("beat")]).run()
+
+
+@dataclass
+class _Child:
+    """A process that is to run as long as we do."""
+
+    command: str
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    next_start: float = 0.0
+    started: float = 0.0
+
+    def ensure_running(self) -> None:
+        """Start it, or start it again with a growing pause."""
+        now = time.monotonic()
+        if self.process is not None and self.process.poll() is not None:
+            print(f"{self.command} ended with code {self.process.returncode}; starting it again", file=sys.stderr)  # noqa: T201
+            self.process = None
+            self.failures = 0 if now - self.started > CALM_SECONDS else self.failures
+            self.next_start = now + min(2.0**self.failures - 1, LONGEST_BACK_OFF_SECONDS)
+            self.failures += 1
+        if self.process is None and now >= self.next_start:
+            self.started = now
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker.cli", self.command],
+                preexec_fn=partial(_die_with, os.getpid()),
+                start_new_session=True,
+            )
+
+    def stop(self, how: signal.Signals) -> None:
+        """Ask it to end."""
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(how)
+
+
+@dataclass
+class _Supervisor:
+    children: list[_Child]
+    stopping: bool = field(default=False, init=False)
+
+    def run(self) -> int:
+        """Watch over the children; 0 when all ended well after a stop was asked for."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask_to_stop)
+        while not self.stopping:
+            for child in self.children:
+                child.ensure_running()
+            time.sleep(0.2)
+        return self._stop()
+
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def _stop(self) -> int:
+        deadline = time.monotonic() + STOP_SECONDS
+        running = [child.process for child in self.children if child.process is not None]
+        for child in self.children:
+            child.stop(signal.SIGTERM)
+        for process in running:
+            try:
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        # A child that had not come to handling the signal yet ended by it, as it was asked to.
+        codes = (0 if process.returncode == -signal.SIGTERM else abs(process.returncode) for process in running)
+        return max(codes, default=0)
+
+
+def _die_with(parent: int) -> None:
+    """A child must not outlive a parent that was killed (Linux; elsewhere the next `up` says what still runs)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before it could be watched
+            os._exit(1)
+
+
+@contextlib.contextmanager
+def _only_one(path: Path):  # type: ignore[no-untyped-def] # a generator for contextmanager
+    lock: IO[str] = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise AlreadyRunning(
+            f"another `vtsync up` runs with the data folder {path.parent}; stop that one first"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def _introduce(role: str, runtime: Runtime, queues: Sequence[str] = ()) -> None:
+    """Say calmly what this process works on."""
+    import structlog
+
+    from worker.broker.settings import describe
+
+    log = structlog.get_logger("vtsync")
+    settings = runtime.settings
+    log.info(f"{role} ready", broker=describe(settings), **({"queues": " ".join(queues)} if queues else {}))
+    log.info("store", url=runtime.engine.url.render_as_string(hide_password=True))
+    schedules = {
+        name: (connection.schedule or "by hand") if connection.enabled else "disabled"
+        for name, connection in settings.connections.items()
+    }
+    log.info("connections", schedules=schedules or "none yet; add one under [connections.NAME]")

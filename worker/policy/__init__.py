@@ -1,0 +1,1 @@
+"""Whether a text may be sent, and when. Pure: reads no database."""

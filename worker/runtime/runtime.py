@@ -1,0 +1,169 @@
+"""What a process needs to work: the settings, the store, the clients, a way to be told to stop.
+
+Handed out by ``open_runtime`` to the functions that the tasks, the command line and the web side call. Each of them
+keeps the one that it began with; when the configuration file changes, the next one gets another, which shares the
+connections. Nothing here opens a connection before it is needed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+import time
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+from config.models import Settings
+from worker.limits.adaptive_rate import Tally
+from worker.virtualtext.outcomes import Endpoint
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from worker.limits.limiter import Limiter, Rate
+    from worker.virtualtext.client import VirtualTextClient
+
+# A claim outlives the slowest request that it covers; no request starts later than this before its lease ends.
+LEASE_SLACK_SECONDS = 5.0
+
+Kind: TypeAlias = Literal["create", "update", "text"]
+"""What is asked of VirtualText. Sends and records of texts are one endpoint there."""
+SHARE_OF_CONTACTS = 0.9
+"""Of the requests in flight: a back-fill of contacts always leaves room for a text."""
+CONTACTS_AHEAD_SECONDS = 0.2
+
+
+class StopSignal:
+    """Asks long work to stop at the next safe point: on SIGTERM, or when its time is up."""
+
+    def __init__(self, seconds: float | None = None, parent: StopSignal | None = None) -> None:
+        self._event = threading.Event()
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._parent = parent
+
+    def set(self) -> None:
+        """Ask for the stop."""
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether to stop now."""
+        if self._event.is_set() or (self._parent is not None and self._parent.requested):
+            return True
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep that long unless asked to stop meanwhile. Returns whether to go on."""
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
+            self._event.wait(min(left, 0.2))
+        return not self.requested
+
+    def child(self, seconds: float) -> StopSignal:
+        """A signal that also goes off after ``seconds``."""
+        return StopSignal(seconds, parent=self)
+
+
+class Runtime:
+    """One process's settings and connections. ``engine``: the store, where the caller has opened it already."""
+
+    def __init__(self, settings: Settings, stop: StopSignal | None = None, engine: Engine | None = None) -> None:
+        self.settings = settings
+        self.stop = stop or StopSignal()
+        self._engine = engine
+        self._tallies: dict[str, Tally] = {}
+
+    def but(self, *, settings: Settings | None = None, stop: StopSignal | None = None) -> Self:
+        """Over the same store and with the same counts of requests, with other settings or another stop."""
+        _ = self.engine, self.limiter  # made before, to be shared by the copy
+        other = copy.copy(self)
+        other.settings, other.stop = settings or self.settings, stop or self.stop
+        return other
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The store."""
+        from worker.store.db import open_engine
+
+        return self._engine or open_engine(self.settings.database_url())
+
+    def endpoint(self, account: str) -> Endpoint:
+        """Where and as whom to call VirtualText for ``account``."""
+        found = self.settings.accounts[account]
+        return Endpoint(
+            uid=found.uid.get_secret_value(),
+            token=found.token.get_secret_value(),
+            api_url=found.api_url,
+            create_url=found.create_url,
+            connect_timeout=found.connect_timeout,
+            read_timeout=found.read_timeout,
+            concurrency=found.concurrency,
+            account=account,
+        )
+
+    def client(self, account: str) -> VirtualTextClient:
+        """The process's client for ``account``."""
+        from worker.virtualtext.client import client_for
+
+        return client_for(self.endpoint(account))
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        """The fleet's count of requests."""
+        from worker.broker.urls import read_broker_url
+        from worker.limits.limiter import Limiter
+
+        broker = self.settings.broker
+        urls = (url.get_secret_value() for url in (broker.limits_url, broker.url) if url is not None)
+        return Limiter(next((url for url in urls if read_broker_url(url).is_redis), None))
+
+    def tally(self, account: str) -> Tally:
+        """The process's failures of ``account``."""
+        return self._tallies.setdefault(account, Tally())
+
+    def places(self, account: str, kind: Kind) -> AbstractContextManager[int]:
+        """How many requests to VirtualText may be in flight while the block runs, at most ``lease_seconds``."""
+        found = self.settings.accounts[account]
+        most = found.max_in_flight
+        if most is not None and kind != "text":
+            most = max(1, math.floor(most * SHARE_OF_CONTACTS))
+        return self.limiter.places(account, wanted=found.concurrency, most=most, seconds=self.lease_seconds(account))
+
+    def turn(self, account: str, kind: Kind, ceiling: float | None, stop: StopSignal) -> bool:
+        """Whether one more request may be made now, within the account's rates. Waits a moment for its turn.
+
+        ``ceiling``: requests a second, see ``Permit``.
+        """
+        from worker.limits import limiter
+
+        rates = self._rates(account, kind, ceiling)
+        # Contacts take no turn that is far off, and ask again: so a text always finds a near one.
+        ahead = limiter.PATIENCE_SECONDS if kind == "text" else min(CONTACTS_AHEAD_SECONDS, limiter.PATIENCE_SECONDS)
+        patient_until = time.monotonic() + limiter.PATIENCE_SECONDS
+        while (wait := self.limiter.turn(rates, ahead)) is None:
+            if time.monotonic() >= patient_until or not stop.wait(ahead):
+                return False
+        return stop.wait(wait) if wait else True
+
+    def _rates(self, account: str, kind: Kind, ceiling: float | None) -> list[Rate]:
+        from worker.limits.limiter import Rate
+
+        found = self.settings.accounts[account]
+        own = {
+            "create": found.creates_per_second,
+            "update": found.updates_per_second,
+            "text": found.texts_per_second,
+        }
+        limits = {"requests": found.requests_per_second, "ceiling": ceiling, kind: own[kind]}
+        return [Rate(f"{account}:{name}", rate) for name, rate in limits.items() if rate is not None]
+
+    def request_seconds(self, account: str) -> float:
+        """The longest that one request may take."""
+        found = self.settings.accounts[account]
+        return found.connect_timeout + found.read_timeout
+
+    def lease_seconds(self, account: str) -> float:
+        """How long a claim on this account's rows lasts: two requests and some slack."""
+        return 2 * self.request_seconds(account) + LEASE_SLACK_SECONDS

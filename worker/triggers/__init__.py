@@ -1,0 +1,1 @@
+"""Which texts a CRM change calls for. Pure: reads no database."""

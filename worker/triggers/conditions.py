@@ -1,0 +1,75 @@
+"""Conditions over a CRM record, as Liquid writes them: ``status == 'ready' and balance > 0``. Pure.
+
+Fields are named as in texts. A field that is missing or empty is false, and equals nothing but ``nil``. A value that
+is a number, also one written as text, compares with numbers; a comparison that makes no sense is false.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from worker.triggers.templates import TemplateProblem, context_for
+
+if TYPE_CHECKING:
+    from liquid import BoundTemplate
+
+LONGEST = 500
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
+_BRACES = re.compile(r"\{[{%]|[%}]\}")
+
+
+def problem(source: str) -> str:
+    """What is wrong with a condition, for a person; "" when nothing is."""
+    try:
+        _compiled(source)
+    except TemplateProblem as error:
+        return str(error)
+    return ""
+
+
+def holds(source: str, properties: Mapping[str, Any], contact: Mapping[str, str] | None = None) -> bool:
+    """Whether the condition holds for a record. What cannot be evaluated for it does not. Raises TemplateProblem."""
+    from liquid.exceptions import LiquidError
+
+    template = _compiled(source)
+    context = {name: _numbered(value) for name, value in context_for(properties, None, contact or {}).items()}
+    try:
+        return template.render(context).strip() == "y"
+    except LiquidError:  # such as a word compared with a number
+        return False
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> BoundTemplate:
+    from liquid.exceptions import LiquidError
+
+    from worker.triggers.liquid_dialect import ConditionEnvironment
+
+    if not source.strip():
+        raise TemplateProblem("the condition is empty")
+    if len(source) > LONGEST:
+        raise TemplateProblem(f"the condition has {len(source)} characters, at most {LONGEST} are allowed")
+    if _BRACES.search(source):
+        raise TemplateProblem("a condition is written without braces, such as  status == 'ready'")
+    environment = ConditionEnvironment()
+    try:
+        bound = environment.from_string("{% if " + " ".join(source.split()) + " %}y{% endif %}")
+        unknown = [name for name in bound.analyze().filters if name not in environment.filters]
+    except (LiquidError, RecursionError) as error:
+        words = getattr(error, "message", "it is nested too deeply")
+        raise TemplateProblem(f"the condition cannot be read: {words}") from None
+    if unknown:
+        raise TemplateProblem(f'there is no filter "{unknown[0]}"; there are: {", ".join(sorted(environment.filters))}')
+    return bound
+
+
+def _numbered(value: Any) -> Any:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value) if "." in value else int(value)
+    if isinstance(value, Mapping):
+        return {name: _numbered(one) for name, one in value.items()}
+    return value

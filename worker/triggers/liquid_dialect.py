@@ -1,0 +1,236 @@
+"""The part of Liquid that a text may use: conditions, assignments, and filters that end quickly on any input.
+
+There are no loops, no ranges, no includes and no clock, so a text is a small pure function of one record. A missing
+value is an error instead of nothing, except in a condition and before ``default``. Lists and whole records are no
+text. No string or number grows beyond bounds on the way; the library's own limits cover the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import wraps
+from typing import Any, TextIO
+
+from liquid import BoundTemplate, Environment, RenderContext, Token, TokenStream
+from liquid.ast import Node
+from liquid.builtin import content, output
+from liquid.builtin.expressions import FilteredExpression
+from liquid.builtin.expressions.primitive import Blank, Empty, RangeLiteral
+from liquid.builtin.filters.math import round_
+from liquid.builtin.filters.misc import default
+from liquid.exceptions import FilterError, LiquidSyntaxError, UndefinedError
+from liquid.token import TOKEN_CONTENT, TOKEN_ILLEGAL
+from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
+from liquid.utils import ReadOnlyChainMap
+
+from worker.triggers.segments import LONGEST_TEXT
+from worker.triggers.values import value_text
+
+LONGEST_STRING = 100_000
+"""Characters of any value on the way; more than any CRM field that a text takes a piece of."""
+LARGEST_NUMBER = 10**30
+
+TAGS = ("if", "unless", "case", "assign", "capture", "comment")
+_LIBRARY_TAGS = (TOKEN_CONTENT, TOKEN_ILLEGAL, "#", *TAGS)
+_LIBRARY_FILTERS = (
+    *("append", "capitalize", "downcase", "first", "last", "lstrip", "prepend", "remove", "remove_first", "rstrip"),
+    *("replace_first", "size", "slice", "split", "squish", "strip", "strip_newlines", "truncate", "truncatewords"),
+    *("upcase", "url_encode"),
+    *("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "times"),
+)
+
+_ABSENT = object()
+
+
+class Missing(FalsyStrictUndefined):
+    """A field that is empty or not there: false in a condition, replaced by ``default``, else an error."""
+
+    force_liquid_default = True
+
+    def __str__(self) -> str:
+        raise UndefinedError(self.msg, token=self.token)
+
+
+class _Context(RenderContext):
+    """Plain look-up: no clock (``now``, ``today``), no counters, and no properties such as ``size`` and ``first``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.scope = ReadOnlyChainMap(self.locals, self.globals)
+
+    def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
+        found = super().get(path, token=token, default=_ABSENT)
+        if found is not _ABSENT:
+            return found
+        if default is not UNDEFINED:
+            return default
+        name = str(path[0]) + "".join(f".{part}" if str(part).isidentifier() else f'["{part}"]' for part in path[1:])
+        hint = f'{name} is empty or missing in this record; give it a default: {{{{ {name} | default: "..." }}}}'
+        return Missing(name, token=token, hint=hint)
+
+    def get_item(self, obj: Any, key: Any) -> Any:
+        if isinstance(obj, dict) and isinstance(key, str):
+            return obj[key]
+        raise KeyError(key)
+
+
+class _Template(BoundTemplate):
+    context_class = _Context
+
+
+class _OutputNode(output.OutputNode):
+    """``{{ ... }}``: a piece of text that is not empty, unless ``default`` was asked for."""
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        value = self.expression.evaluate(context)
+        _refuse_missing(value)
+        if isinstance(value, dict):
+            raise FilterError("this is the whole record; name one of its fields", token=self.token)
+        if isinstance(value, list):
+            raise FilterError("this is a list; take its first or last item", token=self.token)
+        text = value_text(value)
+        if not text.strip() and not self._may_be_empty():
+            raise FilterError(
+                f'{self.expression or "nil"} comes out empty; give it a default: | default: "..."', token=self.token
+            )
+        return buffer.write(text)
+
+    def _may_be_empty(self) -> bool:
+        filters = self.expression.filters if isinstance(self.expression, FilteredExpression) else None
+        return any(one.name == "default" for one in filters or ())
+
+
+class _Output(output.Output):
+    node_class = _OutputNode
+
+    def parse(self, stream: TokenStream) -> output.OutputNode:
+        token = stream.current
+        try:
+            return super().parse(stream)
+        except LiquidSyntaxError as error:
+            if error.token is None or error.token.start_index < 0:
+                error.token = token  # the library does not know where an expression ended too early
+            raise
+
+
+class TextEnvironment(Environment):
+    """What a text may use, and how large it may become (the output limit is in UTF-8 bytes, at most 4 a character)."""
+
+    output_stream_limit = 4 * LONGEST_TEXT
+    local_namespace_limit = 2_000_000
+    template_class = _Template
+
+    def __init__(self) -> None:
+        super().__init__(undefined=Missing)
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        """Of the library's tags and filters only those listed in this module."""
+        super().setup_tags_and_filters(extra=extra)
+        self.tags = {name: self.tags[name] for name in _LIBRARY_TAGS}
+        self.add_tag(_Output)
+        allowed = {name: self.filters[name] for name in _LIBRARY_FILTERS}
+        allowed |= {"date": _date, "replace": _replace, "round": _round}
+        self.filters = {name: _guarded(function) for name, function in allowed.items()}
+        self.add_filter("default", _default)
+
+
+class ConditionEnvironment(TextEnvironment):
+    """The same for conditions, where a missing field is no mistake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undefined = Undefined
+
+
+def refused_expressions(template: BoundTemplate) -> list[tuple[int, str]]:
+    """Where in the source something is written that the library knows and a text may not use, and why not."""
+    expressions = [expression for node in _nodes(template) for expression in node.expressions()]
+    found = []
+    while expressions:
+        expression = expressions.pop()
+        expressions += expression.children()
+        if isinstance(expression, RangeLiteral):
+            found.append((expression.token.start_index, "ranges such as (1..9) cannot be used in a text"))
+        if isinstance(expression, Empty | Blank):
+            words = "an empty field is simply false; write {% if field %} or {% unless field %}"
+            found.append((expression.token.start_index, words))
+    return found
+
+
+def literals(template: BoundTemplate) -> list[tuple[int, str]]:
+    """The plain text between the markup, with where it begins in the source."""
+    return [(node.token.start_index, node.text) for node in _nodes(template) if isinstance(node, content.ContentNode)]
+
+
+def _nodes(template: BoundTemplate) -> Iterator[Node]:
+    context = RenderContext(template)
+    nodes = list(template.nodes)
+    while nodes:
+        node = nodes.pop()
+        nodes += node.children(context)
+        yield node
+
+
+def _refuse_missing(value: object) -> None:
+    if isinstance(value, Undefined):
+        str(value)  # raises, with the name of the field
+
+
+def _refuse_large(value: object) -> None:
+    if isinstance(value, str) and len(value) > LONGEST_STRING:
+        raise FilterError(f"a value grew beyond {LONGEST_STRING} characters", token=None)
+    if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        raise FilterError("a number grew beyond all sense", token=None)
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Check what goes into a filter and what comes out."""
+
+    @wraps(function)
+    def filter_(*args: Any, **kwargs: Any) -> Any:
+        for value in (*args, *kwargs.values()):
+            _refuse_missing(value)
+            _refuse_large(value)
+            if isinstance(value, dict):
+                raise FilterError("this is the whole record; name one of its fields", token=None)
+        result = function(*args, **kwargs)
+        _refuse_large(result)
+        return result
+
+    return filter_
+
+
+def _default(value: object, instead: object = "", *, allow_false: bool = False) -> object:
+    """Liquid's ``default``, for blanks too."""
+    if isinstance(value, str) and not value.strip():
+        value = ""
+    return default(value, instead, allow_false=allow_false)
+
+
+def _replace(text: object, old: object, new: object = "") -> str:
+    """Liquid's ``replace``; the one filter that can multiply, so its result is measured beforehand."""
+    text, old, new = value_text(text), value_text(old), value_text(new)
+    if len(text) + text.count(old) * len(new) > LONGEST_STRING:
+        raise FilterError(f"a value grew beyond {LONGEST_STRING} characters", token=None)
+    return text.replace(old, new)
+
+
+def _date(value: object, form: object) -> str:
+    """A date or time in ISO form (``2026-03-01``, ``2026-03-01T09:30:00Z``) in another one (``%d %B``), as it stands.
+
+    Other forms are refused, since 3/4 is the third of April to some and the fourth of March to others.
+    """
+    try:
+        at = datetime.fromisoformat(str(value).strip())
+    except ValueError:
+        raise FilterError(f'"{str(value)[:40]}" is no date in ISO form such as 2026-03-01', token=None) from None
+    return at.strftime(str(form))
+
+
+def _round(number: object, digits: object = 0) -> object:
+    """Liquid's ``round``."""
+    places = int(value_text(digits) or 0)
+    if not 0 <= places <= 10:
+        raise FilterError("round takes 0 to 10 digits", token=None)
+    return round_(number, places)

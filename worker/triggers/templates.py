@@ -1,0 +1,210 @@
+"""The text of a trigger: a Liquid template over one CRM record.
+
+A text with a hole in it is never sent: a field that is empty or missing is a TemplateProblem unless the template gives
+it a default. Everything that can be known before is reported by ``problems`` when the configuration is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from worker.triggers.segments import LONGEST_TEXT
+from worker.triggers.values import scalar, slug
+
+if TYPE_CHECKING:
+    from liquid import BoundTemplate
+    from liquid.exceptions import LiquidError
+    from liquid.static_analysis import TemplateAnalysis
+
+    from worker.triggers.liquid_dialect import TextEnvironment
+
+LONGEST_SOURCE = 5_000
+"""Characters of a template: three times the longest text, and small enough that any template ends at once."""
+CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
+_GROUPS = ("record", "old", "contact")
+
+_TOO_LONG = f"the text is longer than {LONGEST_TEXT:,} characters; shorten it, or cut a field with | truncate: 100"
+_TOO_DEEP = "the template is nested too deeply to be read; make it simpler"
+_STRAY_BRACES = re.compile(r"\{\{|\}\}|\{%|%\}|\{\s*[\w. ]+\s*\}")
+
+
+class TemplateProblem(ValueError):
+    """A template that is wrong or that this record cannot fill. ``problems`` are sentences for a person."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled template. ``fields`` are the values it uses, such as ``first_name`` and ``old.status``, in order."""
+
+    source: str
+    fields: tuple[str, ...] = field(compare=False)
+    _bound: BoundTemplate = field(compare=False, repr=False)
+
+    def render(self, context: Mapping[str, Any]) -> str:
+        """The text for one record, trimmed, of 1 to 1,600 characters. Ends quickly on any input.
+
+        Raises TemplateProblem.
+        """
+        from liquid.exceptions import LiquidError
+
+        try:
+            text = self._bound.render(context).strip()
+        except LiquidError as error:
+            raise TemplateProblem(_sentence(error, self.source)) from None
+        except Exception as error:  # noqa: BLE001 - one odd record must not keep its whole connection from syncing
+            raise TemplateProblem(f"the text cannot be written: {type(error).__name__}: {error}"[:200]) from None
+        if not text:
+            raise TemplateProblem("the text is empty for this record")
+        if len(text) > LONGEST_TEXT:
+            raise TemplateProblem(_TOO_LONG)
+        return text
+
+
+@lru_cache(maxsize=256)
+def compile_template(source: str) -> Template:
+    """Compile and check. Raises TemplateProblem with everything that ``problems`` would list."""
+    from liquid.exceptions import LiquidError
+
+    if len(source) > LONGEST_SOURCE:
+        raise TemplateProblem(f"the template has {len(source):,} characters, at most {LONGEST_SOURCE:,} are allowed")
+    try:
+        bound = _environment().from_string(source)
+        analysis = bound.analyze()
+    except LiquidError as error:
+        raise TemplateProblem(_sentence(error, source)) from None
+    except RecursionError:
+        raise TemplateProblem(_TOO_DEEP) from None
+    found = _faults(source, bound, analysis)
+    if found:
+        raise TemplateProblem(*found)
+    used = dict.fromkeys(str(variable) for group in analysis.globals.values() for variable in group)
+    template = Template(source, tuple(used), bound)
+    if not used:
+        template.render({})  # the same for every record, so what is wrong with it is wrong now
+    return template
+
+
+def problems(source: str) -> list[str]:
+    """What is wrong with a template, as sentences with line numbers. Empty: nothing that could be known now."""
+    try:
+        compile_template(source)
+    except TemplateProblem as error:
+        return list(error.problems)
+    return []
+
+
+def context_for(
+    properties: Mapping[str, Any], old: Mapping[str, Any] | None, contact: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a template can use: plain values only, and nothing that is empty.
+
+    The record's fields by their template names (``first_name`` for "First Name"; of two with the same one the first
+    counts), ``record`` (by their own names: ``record["First Name"]``), ``old`` (the version before, by template names;
+    empty for a new record), ``contact`` (phone, full_name, first_name, email, as VirtualText holds them).
+    """
+    full_name = scalar(contact.get("full_name"))
+    if not isinstance(full_name, str) or not any(map(str.isalpha, full_name)):
+        full_name = None  # some CRMs put the number where the name is missing
+    person = {name: scalar(contact.get(name)) for name in ("phone", "email")}
+    person |= {"full_name": full_name, "first_name": full_name.split()[0].rstrip(",") if full_name else None}
+    return _by_slug(properties) | {
+        "record": _filled({name: scalar(value) for name, value in properties.items()}),
+        "old": _by_slug(old or {}),
+        "contact": _filled(person),
+    }
+
+
+def _by_slug(properties: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in properties.items():
+        values.setdefault(slug(name), scalar(value))
+    return _filled(values)
+
+
+def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@cache
+def _environment() -> TextEnvironment:
+    from worker.triggers.liquid_dialect import TextEnvironment
+
+    return TextEnvironment()
+
+
+def _faults(source: str, bound: BoundTemplate, analysis: TemplateAnalysis) -> list[str]:
+    """What would go wrong with every record, in the order of the source."""
+    from worker.triggers.liquid_dialect import refused_expressions
+
+    found = refused_expressions(bound)
+    known = bound.env.filters
+    for name, spans in analysis.filters.items():
+        if name not in known:
+            words = f'there is no filter "{name}"; there are: {", ".join(sorted(known))}'
+            found += [(span.index, words) for span in spans]
+    for group in analysis.globals.values():
+        for variable in group:
+            words = _name_fault(variable.segments)
+            if words:
+                found.append((variable.span.index, words))
+    found += _brace_faults(bound)
+    return [_at(source, index, words) for index, words in sorted(found)]
+
+
+def _name_fault(path: Sequence[object]) -> str:
+    """Why a path can never have a value, or nothing."""
+    names = [str(part) for part in path]
+    root, rest = names[0], names[1:]
+    if root == "contact" and rest and rest[0] not in CONTACT_FIELDS:
+        return f"contact has no {rest[0]}; it has {', '.join(CONTACT_FIELDS)}"
+    if root == "old" and rest and isinstance(path[1], str) and slug(rest[0]) != rest[0]:
+        return f"old.{rest[0]} never has a value; fields are named in small letters: old.{slug(rest[0])}"
+    if root not in _GROUPS and slug(root) != root:
+        return f"{root} never has a value; fields are named in small letters: {slug(root)}"
+    if root not in _GROUPS and rest:
+        return f'{".".join(names)} never has a value; a field is one plain value, write {root} or record["..."]'
+    return ""
+
+
+def _brace_faults(bound: BoundTemplate) -> list[tuple[int, str]]:
+    """Fields that are written in a way which would show the braces to the customer."""
+    from worker.triggers.liquid_dialect import literals
+
+    return [
+        (index + match.start(), f'"{match[0]}" would be sent as it stands; a field is written {{{{ first_name }}}}')
+        for index, text in literals(bound)
+        for match in _STRAY_BRACES.finditer(text)
+    ]
+
+
+def _sentence(error: LiquidError, source: str) -> str:
+    from liquid.exceptions import LocalNamespaceLimitError, OutputStreamLimitError
+
+    from worker.triggers.liquid_dialect import TAGS
+
+    if isinstance(error, OutputStreamLimitError):
+        return _TOO_LONG
+    if isinstance(error, LocalNamespaceLimitError):
+        return "the template puts too much into variables"
+    if isinstance(error.__cause__, RecursionError):
+        return _TOO_DEEP
+    words = str(error.message)
+    if words.startswith("unexpected tag '"):
+        words += f"; a text can use: {', '.join(TAGS)}"
+    index = -1 if error.token is None else error.token.start_index
+    if words.endswith("found end of expression"):
+        words = words.replace("end of expression", "the end")
+        index = len(source) if index < 0 else index
+    return _at(source, index, words)
+
+
+def _at(source: str, index: int, words: str) -> str:
+    return words if index < 0 else f"line {source.count(chr(10), 0, index) + 1}: {words}"
