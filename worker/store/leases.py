@@ -1,0 +1,103 @@
+"""Leases: who works on a row, and until when. The one mechanism behind every claim.
+
+A lease is two columns of a row: the owner and the time at which it ends. A worker takes a lease with a conditional
+UPDATE and commits it before it acts. The owner is the fencing token: a result is written only while the row still
+carries it. A lease that has ended may be taken by another worker, so a worker that died blocks nobody.
+
+Which rows are due, in which order, and what an ended lease means, is up to the caller: an ended lease on a create means
+that its outcome is unknown, an ended lease on an event that it is read again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, and_, or_, select, update
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of ``owner`` to work on something until ``until``."""
+
+    owner: str
+    until: datetime
+
+
+def new_lease(now: datetime, seconds: float) -> Lease:
+    """A lease with a new owner, from ``now`` for ``seconds``. It counts once a row carries it."""
+    return Lease(uuid.uuid4().hex, now + timedelta(seconds=seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseColumns:
+    """The lease of a table's rows: its columns ``lease_owner`` and ``lease_until``, each after ``prefix``."""
+
+    table: Table
+    prefix: str = ""
+
+    @property
+    def owner(self) -> Column[Any]:
+        """Who holds the row; NULL: nobody."""
+        return self.table.c[f"{self.prefix}lease_owner"]
+
+    @property
+    def until(self) -> Column[Any]:
+        """When the lease ends; NULL: there is none."""
+        return self.table.c[f"{self.prefix}lease_until"]
+
+    def is_free(self, now: datetime) -> ColumnElement[bool]:
+        """Nobody holds the row, or whoever held it has lost it."""
+        return or_(self.until.is_(None), self.until <= now)
+
+    def has_ended(self, now: datetime) -> ColumnElement[bool]:
+        """Somebody held the row and has not given it back in time."""
+        return self.until <= now
+
+    def is_held_by(self, owner: str) -> ColumnElement[bool]:
+        """The row still carries this owner."""
+        return self.owner == owner
+
+    def held(self, lease: Lease) -> Mapping[str, Any]:
+        """The columns' values while the lease is held."""
+        return {self.owner.name: lease.owner, self.until.name: lease.until}
+
+    @property
+    def released(self) -> Mapping[str, Any]:
+        """The columns' values once the lease is given back."""
+        return {self.owner.name: None, self.until.name: None}
+
+    def take(self, db: Connection, lease: Lease, now: datetime, *where: ColumnElement[bool], **values: Any) -> bool:
+        """Take the one row for which ``where`` holds, if it is free, and set ``values``. Returns whether it was."""
+        taken = update(self.table).where(*where, self.is_free(now)).values(**self.held(lease), **values)
+        return db.execute(taken).rowcount == 1
+
+    def take_due(
+        self, db: Connection, due: Select[Any], lease: Lease, *returning: ColumnElement[Any], **values: Any
+    ) -> Sequence[Row[Any]]:
+        """Take the rows whose key ``due`` selects, set ``values``, and return the columns ``returning`` of each.
+
+        Rows that another transaction is taking are passed by (PostgreSQL; SQLite has one writer). ``due`` must ask for
+        ``is_free``, where that is a condition, and selects the primary key alone.
+        """
+        key = next(iter(self.table.primary_key.columns))
+        # As a CTE, because PostgreSQL may run a plain subquery with FOR UPDATE LIMIT more than once.
+        chosen = due.with_for_update(skip_locked=True).cte("chosen")
+        taken = update(self.table).where(key.in_(select(chosen.c[key.name]))).values(**self.held(lease), **values)
+        return db.execute(taken.returning(*returning)).all()
+
+    def renew(self, db: Connection, lease: Lease, *where: ColumnElement[bool], **values: Any) -> bool:
+        """Hold the row until ``lease.until``, and set ``values``. False: another owner has it."""
+        mine = and_(*where, self.is_held_by(lease.owner))
+        return db.execute(update(self.table).where(mine).values({self.until.name: lease.until, **values})).rowcount == 1
+
+    def release(self, db: Connection, owner: str, *where: ColumnElement[bool], **values: Any) -> int:
+        """Give back the rows that ``owner`` holds and for which ``where`` holds, and set ``values``.
+
+        Returns how many rows that were; fewer than expected where another owner has taken some of them.
+        """
+        mine = and_(*where, self.is_held_by(owner))
+        return db.execute(update(self.table).where(mine).values({**self.released, **values})).rowcount
