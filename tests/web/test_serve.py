@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 
 from tests.harness import Fleet, fleet, until
 from tests.web.conftest import runtime_over
+from worker.doctor.exposure import Unprotected, check_exposure
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.keys import SCOPES, create_key, revoke_key
-from worker.doctor.exposure import Unprotected, check_exposure
 
 
 def secret_in(folder: Path, secret: str = "a-secret-of-at-least-24-characters") -> str:
