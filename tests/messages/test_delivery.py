@@ -349,15 +349,15 @@ def test_a_busy_store_does_not_lose_a_result(box: Outbox, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(attempts, "WRITE_WAIT_SECONDS", 0.0)
     tries = []
-    finish = attempts.finish
+    finish = attempts.finish_attempt
 
-    def busy(*args: Any, **more: Any) -> bool:
+    def busy(*args: Any, **more: Any) -> None:
         tries.append(1)
         if len(tries) < 3:
             raise OperationalError("UPDATE", {}, Exception("database is locked"))
-        return finish(*args, **more)
+        finish(*args, **more)
 
-    monkeypatch.setattr(attempts, "finish", busy)
+    monkeypatch.setattr(attempts, "finish_attempt", busy)
     send = box.send()
     assert deliver_due(box.runtime).accepted == 1
     assert box.state(send) is MessageState.ACCEPTED

@@ -61,7 +61,7 @@ class Attempt:
     probe: bool
 
 
-def begin(connection: Connection, account: str, lease: Lease, row: Row[Any], now: datetime) -> Attempt | None:
+def begin_attempt(connection: Connection, account: str, lease: Lease, row: Row[Any], now: datetime) -> Attempt | None:
     """Store that this request is being made. The caller commits before it makes the request.
 
     None: the account may not be called now, or the lease no longer holds the message.
@@ -98,7 +98,7 @@ def body_hash(body: MessageBody) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -> Outcome[Receipt]:
+def make_request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -> Outcome[Receipt]:
     """Make the request. An error in the worker itself is an unknown outcome, because the text may be on its way."""
     try:
         return call(attempt.body)
@@ -119,7 +119,7 @@ def store_result(runtime: Runtime, attempt: Attempt, result: AttemptResult) -> N
     for number in range(1, WRITE_ATTEMPTS + 1):
         try:
             with writing(runtime.engine) as connection:
-                finish(connection, attempt, result, utcnow(), rate=rate, breaks=breaks)
+                finish_attempt(connection, attempt, result, utcnow(), rate=rate, breaks=breaks)
         except OperationalError:
             if number == WRITE_ATTEMPTS:
                 raise
@@ -129,7 +129,7 @@ def store_result(runtime: Runtime, attempt: Attempt, result: AttemptResult) -> N
             return
 
 
-def finish(
+def finish_attempt(
     connection: Connection,
     attempt: Attempt,
     result: AttemptResult,
@@ -137,8 +137,8 @@ def finish(
     *,
     rate: float | None = None,
     breaks: bool = False,
-) -> bool:
-    """Store the result of a request. False: the message was resolved in another way meanwhile.
+) -> None:
+    """Store the result of a request, unless the message was resolved in another way meanwhile.
 
     ``rate``: the fleet's requests a second when VirtualText asked for fewer. ``breaks``: requests keep failing.
     """
@@ -164,7 +164,6 @@ def finish(
         reason=result.reason,
         kept=bool(moved),
     )
-    return bool(moved)
 
 
 def _update_account(

@@ -80,7 +80,7 @@ def claim_records(
     return _claim(connection, due.order_by(message.c.sent_at, message.c.id).limit(limit), now, lease_seconds)
 
 
-def release(connection: Connection, owner: str) -> int:
+def release_unstarted(connection: Connection, owner: str) -> int:
     """Give back the claimed messages that were not started. Returns how many."""
     return LEASE.release(connection, owner, message.c.state == MessageState.QUEUED)
 

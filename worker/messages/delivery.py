@@ -53,7 +53,7 @@ def deliver_due(
     May run in any number of processes at once: each message is sent by one of them, once.
     """
     accounts = list(runtime.settings.accounts) if account is None else [account]
-    sends = [Sends(runtime, name, message_ids) for name in accounts]
+    sends = [SendStrategy(runtime, name, message_ids) for name in accounts]
     done = dispatch_due(runtime, sends, limit)
     return DeliveryReport(
         accepted=done.states[MessageState.ACCEPTED],
@@ -68,7 +68,7 @@ def deliver_due(
 
 
 @dataclass
-class Sends:
+class SendStrategy:
     """The sends of one account. The policy decides again before each request."""
 
     runtime: Runtime

@@ -22,8 +22,8 @@ from worker.core.logs import carrying_on, working_on
 from worker.core.states import MessageKind, MessageState
 from worker.limits.account_gate import Permit, may_call
 from worker.limits.limiter import PATIENCE_SECONDS
-from worker.messages.attempts import Attempt, begin, request, store_result
-from worker.messages.claims import MessageClaim, owned, release
+from worker.messages.attempts import Attempt, begin_attempt, make_request, store_result
+from worker.messages.claims import MessageClaim, owned, release_unstarted
 from worker.messages.results import AttemptResult
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import reading, writing
@@ -165,7 +165,7 @@ class _ClaimedBatch:
                     reached.update(states)
         finally:
             with writing(self.runtime.engine) as connection:
-                release(connection, self.claim.lease.owner)
+                release_unstarted(connection, self.claim.lease.owner)
         return reached
 
     def _conversation(self, ids: tuple[str, ...]) -> list[MessageState]:
@@ -186,7 +186,7 @@ class _ClaimedBatch:
         begun = self._begin(message_id)
         if not isinstance(begun, Attempt):
             return begun
-        outcome = request(begun, partial(self.strategy.request, client))
+        outcome = make_request(begun, partial(self.strategy.request, client))
         result = self.strategy.result(begun, outcome, utcnow(), random.random())
         store_result(self.runtime, begun, result)
         return result.state
@@ -203,7 +203,7 @@ class _ClaimedBatch:
             if not self._in_time(now):
                 return None
             refused = self.strategy.refuse(connection, lease, row, now)
-            return refused or begin(connection, self.strategy.account, lease, row, now)
+            return refused or begin_attempt(connection, self.strategy.account, lease, row, now)
 
     def _claimed_row(self, connection: Connection, message_id: str) -> Row[Any] | None:
         """Read the message as it is now; None when the claim on it is lost or it was started."""

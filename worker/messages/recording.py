@@ -46,7 +46,7 @@ def record_due(
 ) -> RecordingReport:
     """Record what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is requested."""
     accounts = list(runtime.settings.accounts) if account is None else [account]
-    done = dispatch_due(runtime, [Records(name, message_ids) for name in accounts], limit)
+    done = dispatch_due(runtime, [RecordStrategy(name, message_ids) for name in accounts], limit)
     return RecordingReport(
         recorded=done.states[MessageState.ACCEPTED],
         rejected=done.states[MessageState.REJECTED],
@@ -57,7 +57,7 @@ def record_due(
 
 
 @dataclass(frozen=True)
-class Records:
+class RecordStrategy:
     """The records of one account. No policy applies: their texts were sent elsewhere."""
 
     account: str
