@@ -87,7 +87,7 @@ def test_a_changed_phone_renumbers_the_same_contact() -> None:
     decision = run(state, record("1", BORIS, "Anna"))
     assert state.by_phone == {BORIS: contact}
     assert contact.phone == BORIS
-    assert decision.moved_numbers == [(ANNA, BORIS)]
+    assert decision.moved_numbers == [(ANNA, BORIS, "1")]
 
 
 def test_a_changed_phone_that_is_another_contacts_already_moves_the_record() -> None:

@@ -108,13 +108,6 @@ LOGS = {"people": {"log_messages": True}}
             [],
         ),
         (event("contact.opted_in", source="cli"), [ONE], {"people": {"report_opt_outs": True}}, ["crm:people:1"]),
-        (event("contact.opted_out", source="crm"), [ONE], {"people": {"report_opt_outs": True}}, []),
-        (
-            event("contact.opted_out", source="crm", connection="people"),
-            [ONE, CrmRecord("shop", "9", "main")],
-            {"people": {"report_opt_outs": True}, "shop": {"report_opt_outs": True}},
-            ["crm:shop:9"],
-        ),
         (event("contact.opted_out", source="relay"), [ONE], LOGS, []),
     ],
 )

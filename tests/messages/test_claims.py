@@ -9,17 +9,17 @@ import pytest
 
 from tests.messages.conftest import Outbox, number
 from worker.core.states import MessageState
-from worker.messages.claims import Claim, claim_records, claim_sends, expire_leases, release
+from worker.messages.claims import MessageClaim, claim_records, claim_sends, expire_leases, release_unstarted
 from worker.store.db import writing
 from worker.store.models import utcnow
 
 
-def claim(box: Outbox, limit: int = 100, **more: object) -> Claim:
+def claim(box: Outbox, limit: int = 100, **more: object) -> MessageClaim:
     with writing(box.engine) as connection:
         return claim_sends(connection, utcnow(), 60, limit, account="main", **more)
 
 
-def ids(claim: Claim) -> list[str]:
+def ids(claim: MessageClaim) -> list[str]:
     return [message_id for conversation in claim.conversations for message_id in conversation]
 
 
@@ -43,7 +43,7 @@ def test_a_claim_that_ran_out_or_was_given_back_can_be_taken_again(box: Outbox) 
     second = claim(box)
     assert ids(second) == [send]
     with writing(box.engine) as connection:
-        assert release(connection, second.owner) == 1
+        assert release_unstarted(connection, second.lease.owner) == 1
     assert ids(claim(box)) == [send]
 
 

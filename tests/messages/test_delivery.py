@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from tests.messages.conftest import PAST, FakeRuntime, Outbox, crm_record_of, number
 from worker.core.states import MessageState
 from worker.limits.account_gate import may_call, stop_account
-from worker.messages import dispatch
+from worker.messages import attempts, dispatch
 from worker.messages.claims import expire_leases
 from worker.messages.delivery import DeliveryReport, deliver_due
 from worker.messages.opt_outs import add_opt_out, opted_out
@@ -61,7 +61,7 @@ def test_the_request_is_committed_before_it_is_made(box: Outbox) -> None:
 
     def answer(body: MessageBody, call: int) -> Outcome[Receipt]:
         row = box.row(send)  # another connection: sees only what is committed
-        seen.append((row.state, row.attempts, row.body_hash == dispatch.body_hash(body), row.attempted_at is not None))
+        seen.append((row.state, row.attempts, row.body_hash == attempts.body_hash(body), row.attempted_at is not None))
         return DONE
 
     box.client.answer = answer
@@ -248,8 +248,8 @@ def test_the_policy_is_asked_again_right_before_the_request(
             cancel(box.runtime, message_ids=[send], actor="ann")
         return work_through(*args)
 
-    work_through = dispatch._work_through
-    monkeypatch.setattr(dispatch, "_work_through", happens)
+    work_through = dispatch._ClaimedBatch.work_through
+    monkeypatch.setattr(dispatch._ClaimedBatch, "work_through", happens)
     deliver_due(box.runtime)
     assert box.state(send) is state
     assert box.row(send).reason.split(":")[0] == code
@@ -347,17 +347,17 @@ def test_a_late_answer_never_settles_another_attempt(box: Outbox) -> None:
 def test_a_busy_store_does_not_lose_a_result(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy.exc import OperationalError
 
-    monkeypatch.setattr(dispatch, "WRITE_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(attempts, "WRITE_WAIT_SECONDS", 0.0)
     tries = []
-    finish = dispatch.finish
+    finish = attempts.finish_attempt
 
-    def busy(*args: Any, **more: Any) -> bool:
+    def busy(*args: Any, **more: Any) -> None:
         tries.append(1)
         if len(tries) < 3:
             raise OperationalError("UPDATE", {}, Exception("database is locked"))
-        return finish(*args, **more)
+        finish(*args, **more)
 
-    monkeypatch.setattr(dispatch, "finish", busy)
+    monkeypatch.setattr(attempts, "finish_attempt", busy)
     send = box.send()
     assert deliver_due(box.runtime).accepted == 1
     assert box.state(send) is MessageState.ACCEPTED

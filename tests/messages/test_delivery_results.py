@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.states import MessageState
-from worker.messages.results import backoff, record_result, send_result
+from worker.messages.results import RETRIES, record_result, send_result
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -110,9 +110,9 @@ def test_unreachable_is_bounded(attempt: int, expires_at: datetime | None, state
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
 def test_backoff_grows_to_half_an_hour_and_jitter_takes_off_at_most_half(attempt: int, jitter: float) -> None:
-    wait = backoff(attempt, jitter)
+    wait = RETRIES.wait(attempt, jitter)
     assert timedelta(seconds=15) <= wait <= timedelta(minutes=30)
-    assert backoff(attempt, 0) <= backoff(attempt + 1, 0) <= 2 * backoff(attempt, 0)
+    assert RETRIES.wait(attempt) <= RETRIES.wait(attempt + 1) <= 2 * RETRIES.wait(attempt)
 
 
 @given(

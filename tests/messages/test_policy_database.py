@@ -13,26 +13,25 @@ from sqlalchemy import insert, select
 from config.models import Connection, Policy, Trigger
 from tests.messages.conftest import Outbox, crm_record_of, number
 from worker.core.states import MessageState
-from worker.messages import decisions
+from worker.messages import holds
 from worker.messages.decisions import (
     WrongState,
     approve,
     cancel,
-    end_review,
+    decide_review,
     opt_out_number,
-    reconsider,
     resolve,
     retry,
-    settle_review,
 )
 from worker.messages.delivery import deliver_due
-from worker.messages.opt_outs import opted_out
+from worker.messages.holds import reconsider
+from worker.messages.opt_outs import end_review, open_review, opted_out
 from worker.messages.outbox import insert_intents, settle_batch
-from worker.messages.policy_facts import fresh_view
+from worker.messages.policy_facts import load_facts
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
 from worker.store.models import utcnow
-from worker.store.tables import message, message_event, number_review, rejected_record
+from worker.store.tables import message, message_event, rejected_record
 from worker.triggers.evaluate import TextIntent
 
 # Where nothing in it is told apart by PostgreSQL that another test here does not ask of it.
@@ -90,7 +89,7 @@ def test_two_workers_send_the_same_text_to_the_same_number_once(box: Outbox) -> 
     assert Counter(box.state(one) for one in ids) == {MessageState.ACCEPTED: 1, MessageState.SUPPRESSED: 5}
     (sent,) = [one for one in ids if box.state(one) is MessageState.ACCEPTED]
     reasons = {box.row(one).reason for one in ids if one != sent}
-    assert all(reason.startswith(f"duplicate: message {sent} said the same") for reason in reasons)
+    assert all(reason.startswith(f"duplicate: message {sent} sent the same text") for reason in reasons)
 
 
 @ON_SQLITE
@@ -102,7 +101,7 @@ def test_what_somebody_may_have_got_counts_as_said_and_against_the_cap(box: Outb
     box.change(first, state=state, attempted_at=utcnow())
     with reading(box.engine) as connection:
         views = [
-            fresh_view(connection, box.row(one)._asdict(), box.runtime.settings, utcnow())
+            load_facts(connection, box.row(one)._asdict(), box.runtime.settings, utcnow())
             for one in (same, other, picture)
         ]
     got = state in ("dispatching", "accepted", "confirmed", "delivered", "unknown", "failed")
@@ -266,9 +265,8 @@ def test_of_two_people_who_decide_at_once_one_does(
 
 
 def reviewed(box: Outbox) -> str:
-    row = {"phone": number(0), "since": utcnow(), "inbound_id": "i1", "excerpt": "please no more"}
     with writing(box.engine) as connection:
-        connection.execute(insert(number_review).values(row))
+        open_review(connection, number(0), excerpt="please no more", inbound_id="i1", since=utcnow())
     held = box.send()
     deliver_due(box.runtime)
     assert box.state(held) is MessageState.HELD
@@ -278,18 +276,18 @@ def reviewed(box: Outbox) -> str:
 
 def test_texts_wait_while_a_person_reads_and_go_on_when_it_was_nothing(box: Outbox) -> None:
     held, other = reviewed(box), box.send(number(1))
-    assert settle_review(box.runtime, number(0), "continue", "ann") == 1
+    assert decide_review(box.runtime, number(0), "continue", "ann") == 1
     deliver_due(box.runtime)
     assert (box.state(held), box.state(other)) == (MessageState.ACCEPTED, MessageState.ACCEPTED)
-    assert actors(box, held)[1] == ("ann", "reviewed: ann read what the person wrote: go on texting")
+    assert actors(box, held)[1] == ("ann", "reviewed: ann read the reply: go on texting")
     with pytest.raises(LookupError, match="not under review"):
-        settle_review(box.runtime, number(0), "continue", "ann")
+        decide_review(box.runtime, number(0), "continue", "ann")
 
 
 @ON_SQLITE
 def test_texts_that_waited_for_a_reader_end_when_it_was_a_no(box: Outbox) -> None:
     held = reviewed(box)
-    assert settle_review(box.runtime, number(0), "opt_out", "ann") == 1
+    assert decide_review(box.runtime, number(0), "opt_out", "ann") == 1
     deliver_due(box.runtime)
     assert box.state(held) is MessageState.SUPPRESSED
     assert box.client.sent == []
@@ -304,14 +302,14 @@ def test_opting_a_number_out_by_hand_settles_its_review(box: Outbox) -> None:
     deliver_due(box.runtime)
     assert box.state(held) is MessageState.SUPPRESSED
     with writing(box.engine) as connection:
-        assert end_review(connection, number(0), words="", actor="ann", now=utcnow()) is None
+        assert end_review(connection, number(0), why="", actor="ann", now=utcnow()) is None
 
 
 # A time zone that nobody knows.
 
 
 def test_texts_without_a_known_hour_are_asked_about_again(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "_reconsidered", {})
+    monkeypatch.setattr(holds, "_reconsidered", {})
     configure(box, quiet_hours="us", text_from="20:00", text_until="09:00")  # never
     held = box.send()
     assert box.state(held) is MessageState.HELD
@@ -321,7 +319,7 @@ def test_texts_without_a_known_hour_are_asked_about_again(box: Outbox, monkeypat
     assert box.state(held) is MessageState.HELD
     assert reconsider(box.runtime) == 0  # not at every tick
     configure(box)
-    monkeypatch.setattr(decisions, "_reconsidered", {})  # a new process
+    monkeypatch.setattr(holds, "_reconsidered", {})  # a new process
     assert reconsider(box.runtime) == 1
     assert deliver_due(box.runtime).accepted == 1
 
@@ -363,7 +361,7 @@ def test_a_text_waits_behind_an_earlier_one_of_its_conversation(box: Outbox) -> 
 def behind(box: Outbox, message_id: str) -> Any:
     with reading(box.engine) as connection:
         row = box.row(message_id)._asdict()
-        return fresh_view(connection, row, box.runtime.settings, utcnow()).behind
+        return load_facts(connection, row, box.runtime.settings, utcnow()).behind
 
 
 def actors(box: Outbox, message_id: str) -> list[tuple[str, str]]:

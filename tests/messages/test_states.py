@@ -5,7 +5,16 @@ from collections import Counter
 import pytest
 
 from worker.core.states import MessageKind, MessageState
-from worker.messages.states import EDGES, INITIAL, TERMINAL, Edge, Ground, IllegalMove, allowed, check
+from worker.messages.states import (
+    EDGES,
+    INITIAL,
+    TERMINAL,
+    Edge,
+    Ground,
+    IllegalMove,
+    check_initial,
+    kinds_that_may,
+)
 
 SEND, RECORD = MessageKind.SEND, MessageKind.RECORD
 S = MessageState
@@ -42,8 +51,7 @@ def test_a_lost_answer_makes_a_send_unknown_and_nothing_else() -> None:
 
 
 def test_a_records_lost_answer_may_be_tried_again_since_it_texts_nobody() -> None:
-    assert allowed(S.DISPATCHING, S.QUEUED, kind=RECORD, ground=Ground.LOST)
-    assert not allowed(S.DISPATCHING, S.QUEUED, kind=SEND, ground=Ground.LOST)
+    assert kinds_that_may(S.DISPATCHING, S.QUEUED, Ground.LOST) == {RECORD}
 
 
 def test_what_has_happened_elsewhere_is_never_held_back() -> None:
@@ -87,22 +95,35 @@ def test_a_move_is_written_down_once() -> None:
 
 @pytest.mark.parametrize("before", list(MessageState))
 @pytest.mark.parametrize("after", list(MessageState))
-def test_check_refuses_exactly_what_is_not_in_the_table(before: MessageState, after: MessageState) -> None:
-    if any((edge.before, edge.after) == (before, after) for edge in EDGES):
-        check(before, after)
-    else:
-        with pytest.raises(IllegalMove, match=f"from {before} to {after}"):
-            check(before, after)
+def test_exactly_what_is_in_the_table_may_be(before: MessageState, after: MessageState) -> None:
+    edges = [edge for edge in EDGES if (edge.before, edge.after) == (before, after)]
+    for ground in Ground:
+        kinds = {kind for edge in edges if ground in edge.grounds for kind in edge.kinds}
+        if kinds:
+            assert kinds_that_may(before, after, ground) == kinds
+        else:
+            with pytest.raises(IllegalMove, match=f"from {before} to {after}"):
+                kinds_that_may(before, after, ground)
 
 
 def test_an_illegal_move_says_what_would_be_legal() -> None:
     with pytest.raises(IllegalMove) as caught:
-        check(S.UNKNOWN, S.QUEUED, kind=SEND, ground=Ground.LOST)
-    assert "a send cannot go from unknown to queued on the ground of lost" in str(caught.value)
-    assert "it can go to: accepted, cancelled, confirmed, queued, rejected, suppressed" in str(caught.value)
+        kinds_that_may(S.UNKNOWN, S.QUEUED, Ground.LOST)
+    assert "a message cannot go from unknown to queued on the ground of lost" in str(caught.value)
+    assert "it can go to: accepted (answer), cancelled (person), confirmed (echo, person)" in str(caught.value)
     with pytest.raises(IllegalMove, match="it can go to: nowhere"):
-        check(S.EXPIRED, S.QUEUED)
+        kinds_that_may(S.EXPIRED, S.QUEUED, Ground.PERSON)
+
+
+@pytest.mark.parametrize("kind", list(MessageKind))
+@pytest.mark.parametrize("state", list(MessageState))
+def test_a_new_message_starts_only_where_its_kind_may(kind: MessageKind, state: MessageState) -> None:
+    if state in INITIAL[kind]:
+        check_initial(kind, state)
+    else:
+        with pytest.raises(IllegalMove, match=f"a new {kind} cannot start as {state}"):
+            check_initial(kind, state)
 
 
 def test_states_read_from_the_database_as_plain_text_are_understood() -> None:
-    assert allowed(MessageState("queued"), "dispatching")  # type: ignore[arg-type]
+    assert kinds_that_may(MessageState("queued"), "dispatching", Ground.ATTEMPT)  # type: ignore[arg-type]

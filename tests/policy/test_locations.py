@@ -8,11 +8,11 @@ import pytest
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from worker.policy.locations import (
-    Places,
+    Locations,
     RecordPlace,
     area_code_states,
+    locations_of,
     number_zones,
-    places_of,
     state_named,
     us_states,
     zip_states,
@@ -132,22 +132,29 @@ def test_zip_codes(written: str, states: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("phone", "records", "account", "expected"),
     [
-        ("+13055550100", [], None, Places((E,), ("FL",), "the number")),
-        ("+13055550100", [RecordPlace(state="CA")], None, Places((P,), ("CA", "FL"), STATE)),
-        ("+13055550100", [RecordPlace(E, "CA")], None, Places((P, E), ("CA", "FL"), f"{STATE} and {ZONE}")),
-        ("+18505550100", [RecordPlace(C, "FL")], None, Places((C,), ("FL",), ZONE)),
-        ("+18505550100", [], C, Places((C, E), ("FL",), "the number")),
-        ("+18505550100", [], P, Places((C, E), ("FL",), "the number")),
-        ("+18005550100", [], C, Places((C,), (), "the account's time zone")),
-        ("+12125550100", [RecordPlace(state="NY", postal_code="06390")], None, Places((E,), ("NY",), STATE)),
-        ("+12125550100", [RecordPlace(postal_code="06390")], None, Places((E,), ("CT", "NY"), STATE)),
-        ("+882161234567", [], None, Places((), (), "")),
-        ("+12125550100", [RecordPlace(C), RecordPlace(P)], None, Places((C, P), ("NY",), "the CRM's time zone")),
-        ("+12125550100", [RecordPlace("", "CA"), RecordPlace("", "WA")], None, Places((P,), ("CA", "NY", "WA"), STATE)),
-        ("+12125550100", [RecordPlace("nonsense", "nonsense", "nonsense")], None, Places((E,), ("NY",), "the number")),
-        ("+61291234567", [RecordPlace(state="WA")], None, Places((P, "Australia/Sydney"), ("WA",), STATE)),
+        ("+13055550100", [], None, Locations((E,), ("FL",), "the number")),
+        ("+13055550100", [RecordPlace(state="CA")], None, Locations((P,), ("CA", "FL"), STATE)),
+        ("+13055550100", [RecordPlace(E, "CA")], None, Locations((P, E), ("CA", "FL"), f"{STATE} and {ZONE}")),
+        ("+18505550100", [RecordPlace(C, "FL")], None, Locations((C,), ("FL",), ZONE)),
+        ("+18505550100", [], C, Locations((C, E), ("FL",), "the number")),
+        ("+18505550100", [], P, Locations((C, E), ("FL",), "the number")),
+        ("+18005550100", [], C, Locations((C,), (), "the account's time zone")),
+        ("+12125550100", [RecordPlace(state="NY", postal_code="06390")], None, Locations((E,), ("NY",), STATE)),
+        ("+12125550100", [RecordPlace(postal_code="06390")], None, Locations((E,), ("CT", "NY"), STATE)),
+        ("+882161234567", [], None, Locations((), (), "")),
+        ("+12125550100", [RecordPlace(C), RecordPlace(P)], None, Locations((C, P), ("NY",), "the CRM's time zone")),
+        (
+            "+12125550100",
+            [RecordPlace("", "CA"), RecordPlace("", "WA")],
+            None,
+            Locations((P,), ("CA", "NY", "WA"), STATE),
+        ),
+        ("+12125550100", [RecordPlace(*["nonsense"] * 3)], None, Locations((E,), ("NY",), "the number")),
+        ("+61291234567", [RecordPlace(state="WA")], None, Locations((P, "Australia/Sydney"), ("WA",), STATE)),
     ],
 )  # fmt: skip
-def test_where_somebody_may_be(phone: str, records: list[RecordPlace], account: str | None, expected: Places) -> None:
-    found = places_of(phone, records, account)
+def test_where_somebody_may_be(
+    phone: str, records: list[RecordPlace], account: str | None, expected: Locations
+) -> None:
+    found = locations_of(phone, records, account)
     assert (set(found.zones), found.states, found.source) == (set(expected.zones), expected.states, expected.source)

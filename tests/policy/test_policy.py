@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.states import MessageKind
-from worker.policy.decide import Decision, Expire, Go, Hold, MessageView, OptedOut, Suppress, decide
+from worker.policy.decide import Expire, Go, Hold, OptedOut, PolicyDecision, PolicyFacts, Suppress, decide
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SOON, AGO = NOW + timedelta(minutes=5), NOW - timedelta(minutes=5)
 STOPPED = OptedOut(datetime(2026, 3, 1, 8, 30, tzinfo=UTC), "virtualtext")
-PLAIN = MessageView(
+PLAIN = PolicyFacts(
     kind=MessageKind.SEND, expires_at=NOW + timedelta(hours=24), opted_out=None, to_number="+14155552671"
 )
 
 
-def brief(decision: Decision) -> tuple[str, str, datetime | None]:
+def brief(decision: PolicyDecision) -> tuple[str, str, datetime | None]:
     match decision:
         case Go():
             return ("go", "", None)
@@ -67,23 +67,23 @@ def test_decisions(change: dict[str, object], expected: tuple[str, str, datetime
             STOPPED,
             "+14155552671",
             "+1415•••2671 opted out on 2026-03-01 (VirtualText answered 451);"
-            " nobody can text it until the person sends START",
+            " no account texts it until the person sends START",
         ),
         (
             replace(STOPPED, source="cli"),
             "",
-            "this number opted out on 2026-03-01 (entered by hand);"
-            " nobody can text it until that is taken back by hand",
+            "this number opted out on 2026-03-01 (entered by hand); no account texts it until `vtsync opt-in` lifts it",
         ),
         (
-            replace(STOPPED, source="crm"),
-            "",
-            "this number opted out on 2026-03-01 (the CRM says so); nobody can text it until the CRM says otherwise",
+            replace(STOPPED, source="number_changed"),
+            "+14155552671",
+            "+1415•••2671 follows an opt-out since 2026-03-01: its CRM record had another number, which had opted out;"
+            ' if the opt-out does not apply here, lift it with `vtsync opt-in NUMBER --why "..."`',
         ),
         (
             replace(STOPPED, source="import"),
             "",
-            "this number opted out on 2026-03-01 (import); nobody can text it until that is taken back",
+            "this number opted out on 2026-03-01 (import); no account texts it until `vtsync opt-in` lifts it",
         ),
     ],
 )
@@ -94,7 +94,7 @@ def test_an_opt_out_says_since_when_from_whom_and_until_what(opted_out: OptedOut
 
 def test_reasons_name_the_time_and_the_next_step() -> None:
     late = decide(replace(PLAIN, expires_at=NOW), NOW)
-    assert late == Expire("it was to be sent before 2026-03-02 12:00:00 UTC and was not; a late text is not sent")
+    assert late == Expire("it had to be sent before 2026-03-02 12:00:00 UTC and was not; late texts are not sent")
     early = decide(replace(PLAIN, due_at=SOON), NOW)
     assert isinstance(early, Hold)
     assert early.reason == "it is due at 2026-03-02 12:05:00 UTC"
@@ -106,7 +106,7 @@ def test_reasons_name_the_time_and_the_next_step() -> None:
 
 TIMES = st.none() | st.integers(-3, 3).map(lambda minutes: NOW + timedelta(minutes=minutes))
 VIEWS = st.builds(
-    MessageView,
+    PolicyFacts,
     kind=st.just(MessageKind.SEND),
     expires_at=TIMES,
     opted_out=st.none() | st.just(STOPPED),
@@ -119,7 +119,7 @@ VIEWS = st.builds(
 
 
 @given(VIEWS)
-def test_a_text_goes_exactly_when_nothing_speaks_against_it(view: MessageView) -> None:
+def test_a_text_goes_exactly_when_nothing_speaks_against_it(view: PolicyFacts) -> None:
     free = (
         view.opted_out is None
         and (view.expires_at is None or view.expires_at > NOW)
@@ -131,12 +131,12 @@ def test_a_text_goes_exactly_when_nothing_speaks_against_it(view: MessageView) -
 
 
 @given(VIEWS)
-def test_an_opted_out_number_is_never_texted_held_or_expired(view: MessageView) -> None:
+def test_an_opted_out_number_is_never_texted_held_or_expired(view: PolicyFacts) -> None:
     assert isinstance(decide(replace(view, opted_out=STOPPED), NOW), Suppress)
 
 
 @given(VIEWS)
-def test_every_no_has_words_and_every_hold_ends(view: MessageView) -> None:
+def test_every_no_has_words_and_every_hold_ends(view: PolicyFacts) -> None:
     decision = decide(view, NOW)
     if not isinstance(decision, Go):
         assert len(decision.reason.split()) > 3
@@ -147,11 +147,11 @@ def test_every_no_has_words_and_every_hold_ends(view: MessageView) -> None:
 
 
 @given(VIEWS, st.integers(-12, 14))
-def test_the_same_question_has_the_same_answer_in_every_time_zone(view: MessageView, hours: int) -> None:
+def test_the_same_question_has_the_same_answer_in_every_time_zone(view: PolicyFacts, hours: int) -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=hours)))
     assert brief(decide(view, NOW)) == brief(decide(view, elsewhere))
 
 
 @given(VIEWS)
-def test_a_record_texts_nobody_and_always_goes(view: MessageView) -> None:
+def test_a_record_texts_nobody_and_always_goes(view: PolicyFacts) -> None:
     assert decide(replace(view, kind=MessageKind.RECORD), NOW) == Go()

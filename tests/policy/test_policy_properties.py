@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from config.policy import Policy
 from worker.core.states import MessageKind
-from worker.policy.decide import Expire, FullCap, Go, Hold, MessageView, OptedOut, QuietHours, Suppress, decide
-from worker.policy.locations import RecordPlace, places_of
-from worker.policy.quiet_hours import Hours, Rules, next_window, release_time, rules_for
+from worker.policy.decide import Expire, FullCap, Go, Hold, OptedOut, PolicyFacts, QuietHours, Suppress, decide
+from worker.policy.locations import RecordPlace, locations_of
+from worker.policy.quiet_hours import Hours, QuietHoursRules, next_window, release_time, rules_for
 
 E, C, M, P = "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"
 
@@ -109,12 +109,12 @@ def naively_open(at: datetime, zones: set[str], states: set[str], policy: Policy
     return True
 
 
-def asked(number: str, zone: str, state: str, policy: Policy, account: str | None = None, **more: Any) -> MessageView:
-    places = places_of(number, [RecordPlace(zone, state)], account)
-    rules = rules_for(policy, places.states)
+def asked(number: str, zone: str, state: str, policy: Policy, account: str | None = None, **more: Any) -> PolicyFacts:
+    locations = locations_of(number, [RecordPlace(zone, state)], account)
+    rules = rules_for(policy, locations.states)
     assert rules is not None
-    quiet = QuietHours(rules, places, policy.release_jitter)
-    return MessageView(MessageKind.SEND, None, None, to_number=number, quiet_hours=quiet, **more)
+    quiet = QuietHours(rules, locations, policy.release_jitter)
+    return PolicyFacts(MessageKind.SEND, None, None, to_number=number, quiet_hours=quiet, **more)
 
 
 PEOPLE = st.tuples(st.sampled_from(sorted(NUMBERS)), st.sampled_from(sorted(ZONES)), st.sampled_from(sorted(STATES)))
@@ -138,8 +138,8 @@ def test_a_hold_ends_at_the_first_minute_that_is_open_everywhere(
 ) -> None:
     view = asked(*person, policy)
     assert view.quiet_hours is not None
-    zones, states = set(view.quiet_hours.places.zones), set(view.quiet_hours.places.states)
-    window = next_window(view.quiet_hours.places, view.quiet_hours.rules, now)
+    zones, states = set(view.quiet_hours.locations.zones), set(view.quiet_hours.locations.states)
+    window = next_window(view.quiet_hours.locations, view.quiet_hours.rules, now)
     minute = now.replace(second=0, microsecond=0)
     opened = naively_open(minute, zones, states, policy)
     assert opened == (window is not None and window[0] <= now)
@@ -246,10 +246,12 @@ def test_the_spread_is_a_numbers_own_and_stays_in_the_window(
 
 def test_an_hour_that_comes_twice_opens_late_and_closes_early() -> None:
     """In New York 1:30 comes twice on that Sunday. Before the law's 8:00 it can only be asked of the configuration."""
-    places = places_of("+819012345678", [RecordPlace(E)])
+    locations = locations_of("+819012345678", [RecordPlace(E)])
     early, late = (datetime(2026, 11, 1, hour, 30, tzinfo=UTC) for hour in (5, 6))
     only = Hours(time(1, 30), time(3)), Hours(time(0), time(1, 30))
-    opening, closing = (next_window(places, Rules(hours, hours, hours), early - timedelta(hours=1)) for hours in only)
+    opening, closing = (
+        next_window(locations, QuietHoursRules(hours, hours, hours), early - timedelta(hours=1)) for hours in only
+    )
     assert opening is not None
     assert opening[0] == late
     assert closing is not None
@@ -257,9 +259,9 @@ def test_an_hour_that_comes_twice_opens_late_and_closes_early() -> None:
 
 
 def test_an_hour_that_is_skipped_opens_at_the_skip() -> None:
-    places = places_of("+819012345678", [RecordPlace(E)])
+    locations = locations_of("+819012345678", [RecordPlace(E)])
     hours = Hours(time(2, 30), time(5))
-    window = next_window(places, Rules(hours, hours, hours), datetime(2026, 3, 8, 5, tzinfo=UTC))
+    window = next_window(locations, QuietHoursRules(hours, hours, hours), datetime(2026, 3, 8, 5, tzinfo=UTC))
     assert window == (datetime(2026, 3, 8, 7, tzinfo=UTC), datetime(2026, 3, 8, 9, tzinfo=UTC))
 
 

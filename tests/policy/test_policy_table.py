@@ -19,18 +19,18 @@ from config.policy import Policy
 from worker.core.states import MessageKind
 from worker.policy.decide import (
     RELEASED_BY,
-    Decision,
     Expire,
     FullCap,
     Go,
     Hold,
-    MessageView,
     OptedOut,
+    PolicyDecision,
+    PolicyFacts,
     QuietHours,
     Suppress,
     decide,
 )
-from worker.policy.locations import RecordPlace, places_of
+from worker.policy.locations import RecordPlace, locations_of
 from worker.policy.quiet_hours import rules_for
 
 # The widest hours that can be configured: what is left is the law's.
@@ -233,7 +233,7 @@ NOON = datetime(2026, 6, 3, 19, tzinfo=UTC)
 NIGHT = datetime(2026, 6, 4, 6, tzinfo=UTC)
 MORNING = "Thu 2026-06-04 09:00"
 LATER, AGO = NOON + timedelta(minutes=30), NOON - timedelta(minutes=30)
-CALIFORNIA = places_of("+14155550100")
+CALIFORNIA = locations_of("+14155550100")
 
 
 def _quiet(policy: Policy = DEFAULTS) -> QuietHours:
@@ -361,7 +361,7 @@ def test_rules_and_which_comes_first(name: str, facts: Sequence[dict[str, Any]],
     for fact in facts:
         said |= fact
     now = said.pop("now", NOON)
-    plain = MessageView(
+    plain = PolicyFacts(
         MessageKind.SEND, now + timedelta(hours=24), None, to_number="+14155550100", quiet_hours=_quiet()
     )
     decision = decide(replace(plain, **said), now)
@@ -382,12 +382,12 @@ def _asked(policy: Policy, number: str, known: str, now: str) -> str:
     """What the policy says of a text without anything special; ``now`` is a day, a time and a zone."""
     facts = dict(re.findall(r"(\w+)=([^;]+)", known))
     record = RecordPlace(facts.get("zone", ""), facts.get("state", ""), facts.get("zip", ""))
-    places = places_of(number, [record], facts.get("account"))
-    rules = rules_for(policy, places.states)
+    locations = locations_of(number, [record], facts.get("account"))
+    rules = rules_for(policy, locations.states)
     assert rules is not None
     moment, zone = _moment(now)
-    quiet = QuietHours(rules, places, policy.release_jitter)
-    view = MessageView(MessageKind.SEND, moment + timedelta(days=7), None, to_number=number, quiet_hours=quiet)
+    quiet = QuietHours(rules, locations, policy.release_jitter)
+    view = PolicyFacts(MessageKind.SEND, moment + timedelta(days=7), None, to_number=number, quiet_hours=quiet)
     return _words(decide(view, moment), zone).removeprefix("hold ")
 
 
@@ -398,7 +398,7 @@ def _moment(text: str) -> tuple[datetime, str]:
     return moment, zone
 
 
-def _words(decision: Decision, zone: str) -> str:
+def _words(decision: PolicyDecision, zone: str) -> str:
     match decision:
         case Go():
             return "go"

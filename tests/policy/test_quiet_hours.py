@@ -13,11 +13,11 @@ import pytest
 
 from config.policy import Policy
 from worker.policy import decide
-from worker.policy.locations import Places, us_states
+from worker.policy.locations import Locations, us_states
 from worker.policy.quiet_hours import next_open, next_window, release_time, rules_for
 
 WIDE = Policy(text_from=time(0), text_until=time(23, 59), sunday_from=time(0))
-NEW_YORK = Places(("America/New_York",))
+NEW_YORK = Locations(("America/New_York",))
 
 
 def table() -> dict[str, Any]:
@@ -85,11 +85,11 @@ def test_the_configuration_only_narrows() -> None:
     assert rules_for(Policy(quiet_hours="none"), ["FL"]) is None
 
 
-@pytest.mark.parametrize("places", [Places(()), NEW_YORK])
-def test_no_zone_or_no_hour_is_never_open(places: Places) -> None:
+@pytest.mark.parametrize("locations", [Locations(()), NEW_YORK])
+def test_no_zone_or_no_hour_is_never_open(locations: Locations) -> None:
     never = rules_for(Policy(text_from=time(20), text_until=time(9)), [])
     assert never is not None
-    assert next_window(places, never, datetime(2026, 6, 3, 16, tzinfo=UTC)) is None
+    assert next_window(locations, never, datetime(2026, 6, 3, 16, tzinfo=UTC)) is None
 
 
 def test_the_next_window_is_the_rest_of_this_one_or_the_whole_of_the_next() -> None:

@@ -94,7 +94,7 @@ def review(
     json: Json = False,
 ) -> None:
     """Numbers whose owners may have asked to be left alone, in words of their own; their texts wait for you."""
-    from worker.messages.decisions import settle_review
+    from worker.messages.decisions import decide_review
     from worker.messages.opt_outs import open_reviews
     from worker.store.db import reading
 
@@ -104,7 +104,7 @@ def review(
             usage("decide with --continue or with --opt-out")
         phone = phone_number(number)
         try:
-            settle_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
+            decide_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
         except LookupError as error:
             fail(str(error), FAILED)
         say(f"{phone} is texted no more." if out else f"Texts to {phone} go on.")

@@ -113,8 +113,8 @@ class Decision:
     cleared: set[str] = field(default_factory=set)
     events: list[tuple[ContactDraft, str, str]] = field(default_factory=list)
     changes: list[RecordChange] = field(default_factory=list)
-    moved_numbers: list[tuple[str, str]] = field(default_factory=list)
-    """(old, new) numbers of a record whose phone changed: an opt-out goes along."""
+    moved_numbers: list[tuple[str, str, str]] = field(default_factory=list)
+    """(old number, new number, external id) of each record whose phone changed: opt-outs and reviews follow."""
     added: int = 0
     changed: int = 0
     removed: int = 0
@@ -245,7 +245,7 @@ def _bind(mapping: MappingDraft, phone: str, state: PageState, rules: Rules, dec
         contact = owner or _new_contact(phone, state)
         mapping.contact = contact
         return contact
-    decision.moved_numbers.append((bound.phone, phone))
+    decision.moved_numbers.append((bound.phone, phone, mapping.external_id))
     others = [key for key in bound.live if key != (rules.connection, mapping.external_id)]
     if owner is None and not others:
         return _renumber(bound, phone, state, rules, mapping, decision)

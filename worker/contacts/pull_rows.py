@@ -12,9 +12,10 @@ from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, u
 from worker.contacts.decide import ContactDraft, Decision, MappingDraft, PageState, Rejection
 from worker.contacts.merge import Contribution
 from worker.core.states import PushState
+from worker.messages.opt_outs import NumberChange, follow_numbers
 from worker.store.db import is_postgres
 from worker.store.sql import any_of, insert, insert_many
-from worker.store.tables import contact, contact_event, contact_mapping, opt_out, rejected_record
+from worker.store.tables import contact, contact_event, contact_mapping, rejected_record
 
 _HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
 Precedence = Mapping[str, tuple[int, bool]]
@@ -147,7 +148,8 @@ def store_decision(connection: Connection, name: str, account: str, decision: De
     _store_mappings(connection, name, decision.mappings.values(), now)
     store_rejections(connection, name, decision.rejections.values(), now)
     clear_rejections(connection, name, decision.cleared)
-    _carry_opt_outs(connection, decision.moved_numbers, now)
+    moved = [NumberChange(old, new, f"{name} {external_id}") for old, new, external_id in decision.moved_numbers]
+    follow_numbers(connection, moved, account, now)
     if decision.events:
         connection.execute(
             contact_event.insert(),
@@ -297,26 +299,6 @@ def clear_unseen_rejections(connection: Connection, name: str, since: datetime) 
     r, m = rejected_record.c, contact_mapping.c
     own_record = select(m.id).where(m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None))
     connection.execute(delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists()))
-
-
-def _carry_opt_outs(connection: Connection, moved: Collection[tuple[str, str]], now: datetime) -> None:
-    """A person who opted out stays opted out under a new number."""
-    if not moved:
-        return
-    o = opt_out.c
-    out = set(connection.scalars(select(o.phone).where(any_of(connection, o.phone, [old for old, _ in moved]))))
-    rows = [
-        {
-            "phone": new,
-            "since": now,
-            "source": "number_changed",
-            "detail": f"the same CRM record opted out as {old}",
-        }
-        for old, new in moved
-        if old in out
-    ]
-    if rows:
-        connection.execute(insert(connection, opt_out).on_conflict_do_nothing(index_elements=["phone"]), rows)
 
 
 def forget_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> None:

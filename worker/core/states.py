@@ -1,4 +1,4 @@
-"""The states of everything that the store keeps. Pure values, so that decisions need no database to name them."""
+"""The states of everything in the store. Pure values, so that decisions can name them without a database."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from enum import StrEnum
 
 
 class PushState(StrEnum):
-    """Where a contact stands between what is wanted and what VirtualText was told."""
+    """The state of a contact: what VirtualText should hold compared with what it was last told."""
 
     SYNCED = "synced"
     DUE = "due"
     CREATING = "creating"
-    """A create may be on the wire. A lease that runs out here means unknown, never due."""
+    """A create may be on the wire. A lease that ends here means unknown, never due."""
     UPDATING = "updating"
-    """An update may be on the wire. Repeating it is harmless."""
+    """An update may be on the wire. It may be repeated safely."""
     UNKNOWN = "unknown"
-    """A create whose answer was lost. Looked up before anything else is tried."""
+    """The answer to a create was lost. It is looked up before anything else is tried."""
     REJECTED = "rejected"
-    """VirtualText refused these values. Tried again when they change, or by `vtsync retry`."""
+    """VirtualText refused these values. It is tried again when they change, or by `vtsync retry`."""
 
 
 class RunState(StrEnum):
-    """How a sync run stands."""
+    """The state of a sync run."""
 
     RUNNING = "running"
     DONE = "done"
@@ -31,7 +31,7 @@ class RunState(StrEnum):
 
 
 class MessageState(StrEnum):
-    """Where a message stands; the moves between them are in ``worker.messages.states``."""
+    """The state of a message. ``worker.messages.states`` has the moves between them."""
 
     QUEUED = "queued"
     HELD = "held"
@@ -48,25 +48,25 @@ class MessageState(StrEnum):
 
 
 class MessageKind(StrEnum):
-    """A text to send, or the record of one that another system sent already."""
+    """A text to send, or the record of a text that another system has sent."""
 
     SEND = "send"
     RECORD = "record"
 
 
 class InboxState(StrEnum):
-    """How far an event from outside is worked through."""
+    """The state of an event from outside."""
 
     NEW = "new"
     DONE = "done"
     IGNORED = "ignored"
-    """Understood, and nothing to do: a repetition, or of a kind that does not concern us."""
+    """Understood, with nothing to do: a repetition, or a kind of event that is not used."""
     FAILED = "failed"
-    """Kept for a person: ``detail`` says what is wrong with it."""
+    """Kept for a person; ``detail`` says what is wrong with it."""
 
 
 class ForwardState(StrEnum):
-    """How a delivery to a CRM or a subscriber stands."""
+    """The state of a delivery to a CRM or a subscriber."""
 
     DUE = "due"
     SENDING = "sending"

@@ -83,8 +83,6 @@ def _crm(event: Event, settings: Settings, records: Records) -> list[CrmRecord]:
     found = records.get(event.phone, [])
     if event.type in OPT_OUTS:
         told = [one for one in found if settings.connections[one.connection].report_opt_outs]
-        if event.data.get("source") == "crm":  # the CRM that said so knows it
-            told = [one for one in told if one.connection != event.data.get("connection", one.connection)]
         return _not_ambiguous(settings, told)
     if event.type not in LOGGED:
         return []

@@ -13,8 +13,8 @@ from worker.core.states import ForwardState, InboxState, MessageKind, MessageSta
 from worker.fleet.schedule import abandoned, claim_due
 from worker.messages.claims import expire_leases
 from worker.messages.date_plans import fire_due_dates
-from worker.messages.decisions import reconsider
 from worker.messages.expiry import expire_messages
+from worker.messages.holds import reconsider
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, reading, writing
 from worker.store.models import utcnow

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from worker.core.states import MessageState
 from worker.inbox.relay_shapes import Receipt, Text
+from worker.messages.states import Ground
 from worker.messages.transitions import move, reason_text
 from worker.store.tables import message
 
@@ -61,7 +62,8 @@ def settle_receipt(connection: Connection, account: str, receipt: Receipt, now: 
     if known.kind == "send" and before in allowed:
         words = f'VirtualText reports it as "{receipt.detail[:40]}"'
         reason = reason_text("failed", words) if after is _S.FAILED else ""
-        move(connection, before, after, message.c.id == known.id, reason=reason, actor="relay", now=now)
+        mine = message.c.id == known.id
+        move(connection, before, after, mine, ground=Ground.ECHO, reason=reason, actor="relay", now=now)
     return str(known.id)
 
 
@@ -109,6 +111,6 @@ def _confirm(connection: Connection, row: Row[Any], echo: Text, now: datetime) -
     mine, before = message.c.id == row.id, MessageState(row.state)
     if before in _CONFIRMS:
         words = "" if before is _S.ACCEPTED else reason_text("echo", "VirtualText shows it in the conversation")
-        move(connection, before, _S.CONFIRMED, mine, reason=words, actor="relay", now=now, **named)
+        move(connection, before, _S.CONFIRMED, mine, ground=Ground.ECHO, reason=words, actor="relay", now=now, **named)
     elif named:
         connection.execute(update(message).where(mine).values(**named))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 import orjson
-from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, exists, insert, or_, select, update
 
 from worker.core.phones import is_e164
 from worker.core.states import InboxState
@@ -17,14 +17,11 @@ from worker.inbox.events import Apply, Claimed, Handled
 from worker.inbox.keywords import Keyword, keyword
 from worker.inbox.process import wait_before
 from worker.inbox.relay_shapes import Receipt, RelayEvent, Text, Unreadable, parse
-from worker.messages.decisions import release_holds
-from worker.messages.events import EventType, announce
-from worker.messages.opt_outs import add_opt_out, opted_out, remove_opt_out
-from worker.messages.transitions import reason_text
+from worker.messages.events import EventType, publish
+from worker.messages.opt_outs import add_opt_out, end_review, open_review, opted_out, remove_opt_out
 from worker.runtime import Runtime
-from worker.store import sql
 from worker.store.ids import new_message_id
-from worker.store.tables import inbound_message, message, number_review
+from worker.store.tables import inbound_message
 
 TWINS = timedelta(minutes=2)
 """How far apart the two shapes of one inbound event may come."""
@@ -129,7 +126,7 @@ def _announce(connection: Connection, row: Mapping[str, Any], text: Text, now: d
         "keyword": row["keyword"],
         "received_at": row["received_at"].isoformat(),
     }
-    announce(
+    publish(
         connection,
         EventType.MESSAGE_RECEIVED,
         account=row["account"],
@@ -215,8 +212,7 @@ def _start(connection: Connection, reply: _Reply, now: datetime) -> str:
 
 def _review(connection: Connection, reply: _Reply) -> str:
     excerpt = reply.text[:LONGEST_EXCERPT]
-    row = {"phone": reply.phone, "since": reply.received_at, "inbound_id": reply.id, "excerpt": excerpt}
-    connection.execute(sql.insert(connection, number_review).values(row).on_conflict_do_nothing())
+    open_review(connection, reply.phone, excerpt=excerpt, inbound_id=reply.id, since=reply.received_at)
     return "may mean stop: its texts wait until a person has read it (`vtsync review`)"
 
 
@@ -234,8 +230,4 @@ def _decided_later(connection: Connection, reply: _Reply) -> bool:
 
 def _end_review(connection: Connection, phone: str, now: datetime) -> None:
     """They have said it plainly now; what waited is asked about again."""
-    ended = connection.execute(delete(number_review).where(number_review.c.phone == phone)).rowcount
-    if ended:
-        reason = reason_text("reviewed", "the person wrote plainly what they want")
-        held = message.c.to_number == phone
-        release_holds(connection, "review", held, reason=reason, actor="relay", now=now)
+    end_review(connection, phone, why="the person wrote plainly what they want", actor="relay", now=now)

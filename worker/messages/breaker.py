@@ -1,8 +1,8 @@
-"""The breaker: a trigger that suddenly texts far more than it used to is stopped until a person has looked.
+"""The breaker stops a trigger that suddenly texts far more than it used to, until a person has looked at it.
 
-The blast guard counts the people of one sync; this counts a trigger's texts over a day, in however many syncs they
-come. It needs a past to compare with: a trigger with fewer than three earlier days of texts has only the blast guard,
-or where no sync causes its texts the same number of texts in a day.
+The blast guard counts the people in one sync. The breaker counts a trigger's texts over a day, in any number of syncs.
+It compares with the trigger's past, so a trigger with fewer than three earlier days of texts has only the blast guard.
+Where no sync causes its texts, the limit of the blast guard applies to its texts in a day.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from config.policy import Policy
 from worker.core.states import MessageKind, MessageState
+from worker.messages.transitions import has_reason
 from worker.store.tables import message, message_event
 
 DAY = timedelta(hours=24)
 EARLIER_DAYS = 28
-"""Four weeks: also what happens once a week, or once a month, is seen."""
+"""Four weeks, to include what happens once a week or once a month."""
 LEAST_DAYS = 3
 
 _NOT_COUNTED = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
@@ -26,23 +27,23 @@ _NOT_COUNTED = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EX
 def trips(
     fired_last_24h: int, busiest_earlier_day: int | None, policy: Policy, first_limit: int | None = None
 ) -> str | None:
-    """Why the trigger must be held, in words for a person; None when it need not.
+    """Return why the trigger must be held, for a person; None: it need not be held.
 
-    ``busiest_earlier_day``: its most texts in 24 hours of the 28 days before; None while its past is too short. Until
-    it is long enough, ``first_limit`` is the most (None: the blast guard counts them).
+    ``busiest_earlier_day``: the most texts on one of the 28 days before; None while its past is too short. Until then
+    ``first_limit`` is the limit (None: no limit, because the blast guard counts its texts).
     """
     if busiest_earlier_day is not None:
         most = max(policy.breaker_floor, policy.breaker_factor * busiest_earlier_day)
         why = f"and {busiest_earlier_day} on its busiest earlier day (policy.breaker_factor allows up to {most:.0f})"
     elif first_limit is not None:
         most = first_limit
-        why = f"and has no past to compare with yet (policy.blast_limit allows up to {most})"
+        why = f"and has no earlier days to compare with (policy.blast_limit allows up to {most})"
     else:
         return None
     if fired_last_24h <= most:
         return None
     return (
-        f"its trigger made {fired_last_24h} texts in 24 hours, {why}; look at the texts, then"
+        f"its trigger made {fired_last_24h} texts in 24 hours, {why}; look at the texts, then run"
         " `vtsync approve --trigger NAME` or `vtsync cancel --trigger NAME`"
     )
 
@@ -56,17 +57,16 @@ def check(
     more: int = 0,
     first_limit: int | None = None,
 ) -> str | None:
-    """Why further texts of ``trigger`` must be held now; None when they need not.
+    """Return why further texts of ``trigger`` must be held now; None: they need not be held.
 
-    ``more``: texts that are about to be added, and are not in the store yet. ``first_limit``: see ``trips``. What a
-    person has approved starts the count anew, or every further text of that day would wait for a person, too. Sending
-    one text again does not.
+    ``more``: texts that are about to be added and not stored yet. ``first_limit``: see ``trips``. An approval restarts
+    the count, or else every further text of that day would wait for approval, too. Sending one text again does not.
     """
     since = now - DAY
     approved_at = connection.execute(
         select(func.max(message_event.c.at))
         .select_from(message.join(message_event, message_event.c.message_id == message.c.id))
-        .where(*_texts(trigger), message.c.created_at > since, message_event.c.reason.startswith("approved:"))
+        .where(*_texts(trigger), message.c.created_at > since, has_reason("approved", message_event.c.reason))
     ).scalar_one()
     reason = trips(
         _fired(connection, trigger, max(since, approved_at or since)) + more,
@@ -83,7 +83,7 @@ def _fired(connection: Connection, trigger: str, since: datetime) -> int:
 
 
 def _busiest_earlier_day(connection: Connection, trigger: str, until: datetime) -> int | None:
-    """In one walk over the index: the texts of each of the days before ``until``."""
+    """Return the most texts on one of the days before ``until``, with one scan of the index."""
     first = until - EARLIER_DAYS * DAY
     starts = [first + day * DAY for day in range(EARLIER_DAYS)]
     days = [

@@ -1,33 +1,38 @@
-"""Who works on a message: claims with a lease, and what becomes of a claim whose worker vanished.
+"""Claims on messages, and what becomes of the claims of a worker that vanished.
 
-A claimed message stays ``queued`` until the moment of its request, so losing a claim costs nothing. From
-``dispatching`` on it is different: the request may have been made. The lease owner is the fencing token: a
-worker whose claim was taken away starts nothing.
+A claimed message stays ``queued`` until its request begins, so a lost claim does no harm: it is claimed again. From
+``dispatching`` on the request may have been made. The lease owner is the fencing token: a worker that lost its claim
+starts nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_
 
 from worker.core.states import MessageKind, MessageState
 from worker.messages.results import vanished_reason
-from worker.messages.transitions import Moved, move
-from worker.store.db import new_lease_owner
+from worker.messages.states import Ground
+from worker.messages.transitions import LEASE, Moved, move
+from worker.store.leases import Lease, new_lease
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import message
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Messages that only ``owner`` may dispatch until ``until``: their ids by conversation, each in order."""
+class MessageClaim:
+    """Messages that only the owner of ``lease`` may dispatch: their ids by conversation, each in order."""
 
-    owner: str
-    until: datetime
+    lease: Lease
     conversations: tuple[tuple[str, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """The number of claimed messages."""
+        return sum(map(len, self.conversations))
 
 
 def claim_sends(
@@ -38,10 +43,10 @@ def claim_sends(
     *,
     account: str,
     message_ids: Collection[str] | None = None,
-) -> Claim:
+) -> MessageClaim:
     """Claim up to ``limit`` sends that are due, oldest first; only those of ``message_ids`` when given."""
     due = _due(connection, account, MessageKind.SEND, now, message_ids)
-    return _lease(connection, due.order_by(message.c.due_at, message.c.id).limit(limit), now, lease_seconds)
+    return _claim(connection, due.order_by(message.c.due_at, message.c.id).limit(limit), now, lease_seconds)
 
 
 def claim_records(
@@ -52,12 +57,13 @@ def claim_records(
     *,
     account: str,
     message_ids: Collection[str] | None = None,
-) -> Claim:
-    """Claim the first record of each conversation in the order in which the texts were sent.
+) -> MessageClaim:
+    """Claim up to ``limit`` records that are due: the first of each conversation, in the order of sending.
 
-    A record waits while an earlier one of its conversation waits, and while any of it is being worked on.
+    A record waits while an earlier one of its conversation waits, and while any of them is being worked on.
     """
-    lock_account(connection, f"records:{account}")  # or a new, earlier record could be claimed beside a later one
+    # Without the lock, a new and earlier record could be claimed while another worker claims a later one.
+    lock_account(connection, f"records:{account}")
     other = message.alias("other")
     waits = or_(other.c.state == MessageState.DISPATCHING, other.c.state == MessageState.QUEUED)
     earlier = tuple_(other.c.sent_at, other.c.id) < tuple_(message.c.sent_at, message.c.id)
@@ -71,44 +77,39 @@ def claim_records(
         or_(earlier, in_work),
     )
     due = _due(connection, account, MessageKind.RECORD, now, message_ids).where(~blocked)
-    return _lease(connection, due.order_by(message.c.sent_at, message.c.id).limit(limit), now, lease_seconds)
+    return _claim(connection, due.order_by(message.c.sent_at, message.c.id).limit(limit), now, lease_seconds)
 
 
-def release(connection: Connection, owner: str) -> int:
-    """Give back what was claimed and not started."""
-    given_back = connection.execute(
-        update(message)
-        .where(message.c.lease_owner == owner, message.c.state == MessageState.QUEUED)
-        .values(lease_owner=None, lease_until=None)
-    )
-    return given_back.rowcount
+def release_unstarted(connection: Connection, owner: str) -> int:
+    """Give back the claimed messages that were not started. Returns how many."""
+    return LEASE.release(connection, owner, message.c.state == MessageState.QUEUED)
 
 
 def owned(owner: str, message_id: str) -> ColumnElement[bool]:
-    """This message, as long as the claim holds."""
-    return and_(message.c.id == message_id, message.c.lease_owner == owner)
+    """Return the condition for this message, as long as the claim on it holds."""
+    return and_(message.c.id == message_id, LEASE.is_held_by(owner))
 
 
 def expire_leases(connection: Connection, now: datetime, actor: str = "sweeper") -> list[Moved]:
-    """Settle what vanished workers left in mid-request. Returns the sends that became unknown.
+    """End the requests of workers that vanished. Returns the sends that became unknown.
 
-    A send may have gone out: unknown, for a person or an echo to settle. A record texts nobody: tried again.
+    A send may have gone out: it is unknown until an echo or a person resolves it. A record texts nobody: it is tried
+    again.
     """
     left = select(message.c.id, message.c.kind, message.c.attempted_at).where(
-        message.c.state == MessageState.DISPATCHING,
-        or_(message.c.lease_until.is_(None), message.c.lease_until <= now),
+        message.c.state == MessageState.DISPATCHING, LEASE.is_free(now)
     )
     unknown: list[Moved] = []
     for row in connection.execute(left.order_by(message.c.id).with_for_update(skip_locked=True)).all():
         this = message.c.id == row.id
         if row.kind == MessageKind.RECORD:
-            reason = "vanished: the worker that was recording this vanished; it is recorded again"
             move(
                 connection,
                 MessageState.DISPATCHING,
                 MessageState.QUEUED,
                 this,
-                reason=reason,
+                ground=Ground.LOST,
+                reason="vanished: the worker that was recording this vanished; it is recorded again",
                 actor=actor,
                 now=now,
                 due_at=now,
@@ -119,6 +120,7 @@ def expire_leases(connection: Connection, now: datetime, actor: str = "sweeper")
                 MessageState.DISPATCHING,
                 MessageState.UNKNOWN,
                 this,
+                ground=Ground.LOST,
                 reason=vanished_reason(row.id, row.attempted_at),
                 actor=actor,
                 now=now,
@@ -138,22 +140,15 @@ def _due(
         message.c.kind == kind,
         message.c.state == MessageState.QUEUED,
         message.c.due_at <= now,
-        or_(message.c.lease_until.is_(None), message.c.lease_until <= now),
+        LEASE.is_free(now),
     )
     return due if message_ids is None else due.where(any_of(connection, message.c.id, message_ids))
 
 
-def _lease(connection: Connection, due: Select[tuple[str]], now: datetime, lease_seconds: float) -> Claim:
-    owner, until = new_lease_owner(), now + timedelta(seconds=lease_seconds)
-    # As a CTE, since PostgreSQL may run a plain subquery with FOR UPDATE LIMIT more than once.
-    chosen = due.with_for_update(skip_locked=True).cte("chosen")
-    rows = connection.execute(
-        update(message)
-        .where(message.c.id.in_(select(chosen.c.id)))
-        .values(lease_owner=owner, lease_until=until)
-        .returning(message.c.id, message.c.to_number, message.c.due_at)
-    ).all()
+def _claim(connection: Connection, due: Select[tuple[str]], now: datetime, lease_seconds: float) -> MessageClaim:
+    lease = new_lease(now, lease_seconds)
+    rows = LEASE.take_due(connection, due, lease, message.c.id, message.c.to_number, message.c.due_at)
     conversations: dict[str, list[str]] = {}
     for row in sorted(rows, key=lambda row: (row.due_at, row.id)):
         conversations.setdefault(row.to_number, []).append(row.id)
-    return Claim(owner, until, tuple(map(tuple, conversations.values())))
+    return MessageClaim(lease, tuple(map(tuple, conversations.values())))

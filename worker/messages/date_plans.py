@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 from config.models import Settings
 from worker.messages.outbox import insert_planned
 from worker.messages.people import lost_its_phone, owner_number, place
-from worker.policy.locations import places_of
+from worker.policy.locations import locations_of
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
 from worker.store.sql import insert_many
@@ -66,7 +66,7 @@ def next_due(rule: Rule, record: PlannedRecord, settings: Settings, now: datetim
         return None
     connection = settings.connections[record.connection]
     account = settings.accounts[connection.account]
-    places = places_of(record.phone, [place(settings, record.connection, record.properties)], account.time_zone)
+    places = locations_of(record.phone, [place(settings, record.connection, record.properties)], account.time_zone)
     return dates.due(when, rule.dates, places.zones, now)
 
 

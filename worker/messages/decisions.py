@@ -1,29 +1,31 @@
-"""What people decide about messages: approve, cancel, resolve, retry. Each is conditional and kept with its actor."""
+"""Decisions of people about messages: approve, cancel, resolve, retry. Each is conditional and names its actor."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, case, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, case, or_, select
 
 from worker.core.states import MessageState
-from worker.messages.opt_outs import add_opt_out
+from worker.messages.holds import not_before
+from worker.messages.opt_outs import add_opt_out, end_review
+from worker.messages.states import Ground
 from worker.messages.transitions import Moved, has_reason, move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.sql import any_of
-from worker.store.tables import message, number_review
+from worker.store.tables import message
 
 
 class NothingChosen(ValueError):
-    """Neither a batch, messages nor a trigger was named: that would decide about everything."""
+    """No batch, message or trigger was named, which would decide about everything."""
 
 
 class WrongState(ValueError):
-    """The message is not in a state in which this may be decided."""
+    """The message is not in a state that allows this decision."""
 
 
 def approve(
@@ -34,10 +36,10 @@ def approve(
     trigger: str | None = None,
     actor: str,
 ) -> int:
-    """Let held texts go: those that wait for approval now, of a large sync or of a trigger that was stopped.
+    """Release held texts that wait for approval, from a large sync or a trigger that was stopped. Returns how many.
 
-    Later ones of the same batch or trigger are not approved with them. The policy is asked again before each is sent:
-    all but the blast guard and the breaker. Returns how many were released.
+    Later texts of the same batch or trigger are not approved with them. Before each text is sent, all rules of the
+    policy apply again but for the blast guard and the breaker.
     """
     now = utcnow()
     with writing(runtime.engine) as connection:
@@ -49,10 +51,11 @@ def approve(
             MessageState.QUEUED,
             *chosen,
             or_(has_reason("approval"), has_reason("breaker")),
+            ground=Ground.PERSON,
             reason=reason,
             actor=actor,
             now=now,
-            due_at=_not_before(now),
+            due_at=not_before(now),
             approved_at=now,
         )
     return len(released)
@@ -66,19 +69,27 @@ def cancel(
     trigger: str | None = None,
     actor: str,
 ) -> int:
-    """Drop what has not been started. Returns how many messages that were."""
+    """Cancel messages that were not started. Returns how many."""
     now = utcnow()
     cancelled: list[Moved] = []
     with writing(runtime.engine) as connection:
         chosen = _chosen(connection, batch_id, message_ids, trigger)
         for before in (MessageState.HELD, MessageState.QUEUED):
-            reason = reason_text("cancelled", f"by {actor}")
-            cancelled += move(connection, before, MessageState.CANCELLED, *chosen, reason=reason, actor=actor, now=now)
+            cancelled += move(
+                connection,
+                before,
+                MessageState.CANCELLED,
+                *chosen,
+                ground=Ground.PERSON,
+                reason=reason_text("cancelled", f"by {actor}"),
+                actor=actor,
+                now=now,
+            )
     return len(cancelled)
 
 
 def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend", "drop"], actor: str) -> None:
-    """Settle an unknown message after a look at the conversation: it was sent, or it is to be sent again, or dropped.
+    """Resolve an unknown message after a look at the conversation: it was sent, or send it again, or drop it.
 
     Raises WrongState when it is not unknown (any more), LookupError when there is no such message.
     """
@@ -91,14 +102,22 @@ def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"
             reason = reason_text("resolved", f"{actor} found it in the conversation")
         elif verdict == "drop":
             after = MessageState.CANCELLED
-            reason = reason_text(
-                "dropped", f"{actor} did not find it in the conversation and does not want it any more"
-            )
+            reason = reason_text("dropped", f"{actor} did not find it in the conversation and no longer wants it")
         else:
             after, values = MessageState.QUEUED, _due_again(runtime, now)
             reason = reason_text("resend", f"{actor} asked to send it again")
-        moved = move(connection, MessageState.UNKNOWN, after, this, reason=reason, actor=actor, now=now, **values)
-        # Read afterwards: whoever settled it first was waited for.
+        moved = move(
+            connection,
+            MessageState.UNKNOWN,
+            after,
+            this,
+            ground=Ground.PERSON,
+            reason=reason,
+            actor=actor,
+            now=now,
+            **values,
+        )
+        # Read afterwards, because the move waits for a transaction that resolves the same message.
         state = connection.scalar(select(message.c.state).where(this))
     if state is None:
         raise LookupError(f"there is no message {message_id}; `vtsync messages` lists them")
@@ -107,15 +126,15 @@ def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"
 
 
 def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
-    """Try rejected and failed messages again. Returns how many; others are left as they are.
+    """Try rejected and failed messages again. Returns how many; all others stay as they are.
 
-    So are those whose words were pruned: there is nothing to send.
+    Messages whose text was pruned stay, too, because there is nothing to send.
     """
     now = utcnow()
     again: list[Moved] = []
     with writing(runtime.engine) as connection:
         chosen = any_of(connection, message.c.id, message_ids)
-        says_something = or_(message.c.text != "", message.c.media != "[]")
+        not_pruned = or_(message.c.text != "", message.c.media != "[]")
         for before in (MessageState.REJECTED, MessageState.FAILED):
             reason = reason_text("retry", f"{actor} asked to try it again")
             values = _due_again(runtime, now)
@@ -124,7 +143,8 @@ def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
                 before,
                 MessageState.QUEUED,
                 chosen,
-                says_something,
+                not_pruned,
+                ground=Ground.PERSON,
                 reason=reason,
                 actor=actor,
                 now=now,
@@ -133,95 +153,36 @@ def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
     return len(again)
 
 
-def settle_review(
+def decide_review(
     runtime: Runtime, phone: str, verdict: Literal["continue", "opt_out"], actor: str, *, source: str = "cli"
 ) -> int:
-    """Say what somebody's own words meant: go on texting them, or never again. Returns how many texts that releases.
+    """Decide what a person's reply meant: texts go on, or never again. Returns how many texts are released.
 
-    Also after ``opt_out`` they are released: the policy then suppresses each with its reason. ``source`` is kept with
-    the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).
+    They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``source`` is kept
+    with the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).
     """
     now = utcnow()
-    words = "go on texting" if verdict == "continue" else "opted out"
+    meaning = "go on texting" if verdict == "continue" else "opted out"
     with writing(runtime.engine) as connection:
-        ended = end_review(
-            connection, phone, words=f"{actor} read what the person wrote: {words}", actor=actor, now=now
-        )
+        ended = end_review(connection, phone, why=f"{actor} read the reply: {meaning}", actor=actor, now=now)
         if ended is None:
-            raise LookupError(f"{phone} is not under review")
-        excerpt, released = ended
+            raise LookupError(f"{phone} is not under review; `vtsync review` lists the numbers that are")
         if verdict == "opt_out":
-            detail = f'read as an opt-out: "{excerpt}"' if excerpt else "read as an opt-out"
+            detail = f'read as an opt-out: "{ended.excerpt}"' if ended.excerpt else "read as an opt-out"
             add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
-    return released
-
-
-def end_review(connection: Connection, phone: str, *, words: str, actor: str, now: datetime) -> tuple[str, int] | None:
-    """Nobody has to read what ``phone`` wrote any more; its texts are asked about again.
-
-    Returns what the person wrote and how many texts that releases; None when the number was not under review.
-    """
-    this = number_review.c.phone == phone
-    review = connection.execute(delete(number_review).where(this).returning(number_review.c.excerpt)).first()
-    if review is None:
-        return None
-    held, reason = message.c.to_number == phone, reason_text("reviewed", words)
-    return review.excerpt, release_holds(connection, "review", held, reason=reason, actor=actor, now=now)
+    return ended.released
 
 
 def opt_out_number(runtime: Runtime, phone: str, *, source: str, detail: str, actor: str) -> bool:
-    """Text ``phone`` (E.164) no more, on a person's word; this also settles its review. False: known already."""
+    """Stop texting ``phone`` (E.164) because a person says so; this also ends its review. False: it had opted out."""
     now = utcnow()
     with writing(runtime.engine) as connection:
-        end_review(connection, phone, words=f"{actor} opted the number out", actor=actor, now=now)
+        end_review(connection, phone, why=f"{actor} opted the number out", actor=actor, now=now)
         return add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
 
 
-def release_holds(
-    connection: Connection, code: str, *where: ColumnElement[bool], reason: str, actor: str, now: datetime
-) -> int:
-    """Put the texts that are held with this code back into the queue, for the policy to ask about again."""
-    released = move(
-        connection,
-        MessageState.HELD,
-        MessageState.QUEUED,
-        has_reason(code),
-        *where,
-        reason=reason,
-        actor=actor,
-        now=now,
-        due_at=_not_before(now),
-    )
-    return len(released)
-
-
-RECONSIDER_EVERY = timedelta(hours=1)
-_reconsidered: dict[str, datetime] = {}
-
-
-def reconsider(runtime: Runtime) -> int:
-    """Ask again about texts whose time zone was not known. Returns how many.
-
-    The configuration may say more when a process starts, and the CRM from time to time; so this does something once a
-    process, then once an hour, and is cheap to call at every tick.
-    """
-    now, store = utcnow(), runtime.settings.database_url()
-    if store in _reconsidered and now - _reconsidered[store] < RECONSIDER_EVERY:
-        return 0
-    with writing(runtime.engine) as connection:
-        reason = reason_text("reconsidered", "its time zone is looked for again")
-        released = release_holds(connection, "time_zone", reason=reason, actor="sweeper", now=now)
-    _reconsidered[store] = now
-    return released
-
-
-def _not_before(now: datetime) -> ColumnElement[datetime]:
-    """Due now, unless it was not to go yet anyway."""
-    return case((message.c.due_at > now, message.c.due_at), else_=now)
-
-
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
-    """Due now; one that has expired meanwhile gets new time, since a person wants it now."""
+    """Return the columns of a message that a person wants now: due now, and with new time if it has expired."""
     late = now + runtime.settings.policy.expires_after
     expires_at = case((message.c.expires_at <= now, late), else_=message.c.expires_at)
     return {"due_at": now, "expires_at": expires_at, "approved_at": now}
@@ -230,7 +191,7 @@ def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
 def _chosen(
     connection: Connection, batch_id: str | None, message_ids: Collection[str] | None, trigger: str | None
 ) -> list[ColumnElement[bool]]:
-    """All that are given must hold."""
+    """Return the conditions, of which all must hold."""
     chosen: list[ColumnElement[bool]] = []
     if batch_id is not None:
         chosen.append(message.c.batch_id == batch_id)

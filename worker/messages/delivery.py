@@ -1,33 +1,35 @@
-"""Sending what is due. Nothing here can record, and nothing is sent twice without a person's word."""
+"""Send the texts that are due. Nothing here can record, and no text is sent twice unless a person asks for it."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
-from worker.core.states import MessageState
-from worker.messages import dispatch
-from worker.messages.claims import Claim, claim_sends, expire_leases, owned
-from worker.messages.dispatch import Attempt
+from worker.core.states import MessageKind, MessageState
+from worker.messages.attempts import Attempt
+from worker.messages.claims import MessageClaim, claim_sends, expire_leases, owned
+from worker.messages.dispatch import dispatch_due
 from worker.messages.expiry import expire_messages
-from worker.messages.policy_facts import fresh_view, lock_recipient, state_after
-from worker.messages.results import send_result
+from worker.messages.policy_facts import load_facts, lock_recipient, state_after
+from worker.messages.results import AttemptResult, send_result
+from worker.messages.states import Ground
 from worker.messages.transitions import move
 from worker.policy.decide import Go, decide
 from worker.runtime import Runtime
-from worker.store.db import writing
-from worker.store.models import utcnow
+from worker.store.leases import Lease
+from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt
+
+if TYPE_CHECKING:
+    from worker.virtualtext.client import VirtualTextClient
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """What one call of ``deliver_due`` came to, in messages. ``waiting``: why an account was left, by account."""
+    """What one call of ``deliver_due`` did, in messages. ``waiting``: (account, why it was left early)."""
 
     accepted: int = 0
     rejected: int = 0
@@ -46,86 +48,67 @@ def deliver_due(
     message_ids: Collection[str] | None = None,
     limit: int | None = None,
 ) -> DeliveryReport:
-    """Send what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is asked for.
+    """Send what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is requested.
 
     May run in any number of processes at once: each message is sent by one of them, once.
     """
-    reached: Counter[MessageState] = Counter()
-    waiting = []
-
-    def claim(connection: Connection, now: datetime, seconds: float, most: int, *, account: str) -> Claim:
-        expire_leases(connection, now)
-        reached[MessageState.EXPIRED] += expire_messages(connection, now)
-        return claim_sends(connection, now, seconds, most, account=account, message_ids=message_ids)
-
-    for name in [account] if account is not None else list(runtime.settings.accounts):
-        left = None if limit is None else limit - (reached.total() - reached[MessageState.EXPIRED])
-        states, reason = dispatch.work_off(
-            runtime,
-            name,
-            partial(claim, account=name),
-            partial(_deliver, runtime, name),
-            left,
-        )
-        reached += states
-        if reason:
-            waiting.append((name, reason))
+    accounts = list(runtime.settings.accounts) if account is None else [account]
+    sends = [SendStrategy(runtime, name, message_ids) for name in accounts]
+    done = dispatch_due(runtime, sends, limit)
     return DeliveryReport(
-        accepted=reached[MessageState.ACCEPTED],
-        rejected=reached[MessageState.REJECTED],
-        unknown=reached[MessageState.UNKNOWN],
-        requeued=reached[MessageState.QUEUED],
-        suppressed=reached[MessageState.SUPPRESSED],
-        expired=reached[MessageState.EXPIRED],
-        held=reached[MessageState.HELD],
-        waiting=tuple(waiting),
+        accepted=done.states[MessageState.ACCEPTED],
+        rejected=done.states[MessageState.REJECTED],
+        unknown=done.states[MessageState.UNKNOWN],
+        requeued=done.states[MessageState.QUEUED],
+        suppressed=done.states[MessageState.SUPPRESSED],
+        expired=done.states[MessageState.EXPIRED] + sum(one.expired for one in sends),
+        held=done.states[MessageState.HELD],
+        waiting=done.waiting,
     )
 
 
-def _deliver(runtime: Runtime, account: str, claim: Claim, message_id: str) -> MessageState | None:
-    """Where the message went; None when it was left as it was."""
-    client = runtime.client(account)
-    begun = _begin(runtime, account, claim, message_id)
-    if not isinstance(begun, Attempt):
-        return begun
-    outcome = dispatch.request(begun, client.send_message)
-    result = send_result(
-        outcome,
-        message_id=message_id,
-        attempt=begun.number,
-        expires_at=begun.expires_at,
-        now=utcnow(),
-        jitter=random.random(),
-    )
-    dispatch.keep(runtime, begun, result)
-    return result.state
+@dataclass
+class SendStrategy:
+    """The sends of one account. The policy decides again before each request."""
 
+    runtime: Runtime
+    account: str
+    message_ids: Collection[str] | None = None
+    expired: int = 0
+    kind: ClassVar[MessageKind] = MessageKind.SEND
 
-def _begin(runtime: Runtime, account: str, claim: Claim, message_id: str) -> Attempt | MessageState | None:
-    """Ask the policy again, with fresh data, and commit that the request is being made.
+    def claim(self, connection: Connection, now: datetime, lease_seconds: float, limit: int) -> MessageClaim:
+        """Claim sends that are due, once those that are too late have expired."""
+        expire_leases(connection, now)
+        self.expired += expire_messages(connection, now)
+        return claim_sends(connection, now, lease_seconds, limit, account=self.account, message_ids=self.message_ids)
 
-    The state instead when the policy says otherwise; None when the message is left as it was.
-    """
-    with writing(runtime.engine) as connection:
-        row = dispatch.claimed_row(connection, claim.owner, message_id)
-        if row is None:
-            return None
-        lock_recipient(connection, account, row.to_number, runtime.settings.policy)
-        now = utcnow()  # read with the locks held, which may have been waited for
-        if not dispatch.in_time(runtime, account, claim, now):
-            return None
-        decision = decide(fresh_view(connection, row._asdict(), runtime.settings, now), now)
+    def lock(self, connection: Connection, row: Row[Any]) -> None:
+        """Let one worker at a time decide about texts to the recipient."""
+        lock_recipient(connection, self.account, row.to_number, self.runtime.settings.policy)
+
+    def refuse(self, connection: Connection, lease: Lease, row: Row[Any], now: datetime) -> MessageState | None:
+        """Ask the policy with fresh data, and move a text that may not go now."""
+        decision = decide(load_facts(connection, row._asdict(), self.runtime.settings, now), now)
         if isinstance(decision, Go):
-            return dispatch.begin(connection, account, claim, row, now)
+            return None
         after = state_after(decision, row.due_at)
         state: MessageState = after.pop("state")
-        move(
-            connection,
-            MessageState.QUEUED,
-            state,
-            owned(claim.owner, message_id),
-            actor="policy",
-            now=now,
-            **after,
-        )
+        mine = owned(lease.owner, row.id)
+        move(connection, MessageState.QUEUED, state, mine, ground=Ground.POLICY, actor="policy", now=now, **after)
         return state
+
+    def request(self, client: VirtualTextClient, body: MessageBody) -> Outcome[Receipt]:
+        """Send the text."""
+        return client.send_message(body)
+
+    def result(self, attempt: Attempt, outcome: Outcome[Receipt], now: datetime, jitter: float) -> AttemptResult:
+        """Return what the outcome means for the send."""
+        return send_result(
+            outcome,
+            message_id=attempt.message_id,
+            attempt=attempt.number,
+            expires_at=attempt.expires_at,
+            now=now,
+            jitter=jitter,
+        )

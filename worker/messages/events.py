@@ -1,12 +1,12 @@
-"""What CRMs and other services may want to hear of: written in the same transaction as the thing itself.
+"""Publish events for CRMs and other services, in the same transaction as the change they report.
 
-``worker.deliveries`` hands each announcement on to everybody who wants it, and then forgets it here.
+``worker.deliveries`` hands each event to everybody who wants it and then deletes its row.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -21,26 +21,26 @@ from worker.store.tables import message, public_event
 
 
 class EventType(StrEnum):
-    """The public names of what can happen; stable once released."""
+    """The public names of events. They are stable once released."""
 
     MESSAGE_RECEIVED = "message.received"
     MESSAGE_SENT = "message.sent"
-    """VirtualText took it, or showed it in its conversation."""
+    """VirtualText accepted the text, or showed it in its conversation."""
     MESSAGE_RECORDED = "message.recorded"
-    """A text that another system sent is in the conversation now."""
+    """A text that another system sent is now in the conversation."""
     MESSAGE_DELIVERED = "message.delivered"
     MESSAGE_FAILED = "message.failed"
-    """Refused, or reported as not delivered."""
+    """The text was refused, or reported as not delivered."""
     MESSAGE_SUPPRESSED = "message.suppressed"
     """The policy ended it: opted out, no consent, a duplicate."""
     MESSAGE_EXPIRED = "message.expired"
     MESSAGE_UNKNOWN = "message.unknown"
-    """It may or may not have gone out; a person or its echo settles it."""
+    """It may or may not have been sent. A person or its echo resolves it."""
     CONTACT_OPTED_OUT = "contact.opted_out"
     CONTACT_OPTED_IN = "contact.opted_in"
 
 
-def announce(
+def publish(
     connection: Connection,
     type_: EventType,
     *,
@@ -49,11 +49,25 @@ def announce(
     now: datetime,
     data: Mapping[str, Any],
     message_id: str | None = None,
-) -> str:
-    """Put one announcement beside what it tells of. ``phone`` is the customer's number. Returns the event's id."""
-    event_id = new_message_id()
-    row = {
-        "id": event_id,
+) -> None:
+    """Publish one event. ``phone`` is the customer's number."""
+    connection.execute(insert(public_event), _row(type_, account, phone, now, data, message_id))
+
+
+def publish_each(
+    connection: Connection, type_: EventType, *, account: str, now: datetime, data: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Publish the same event for several numbers with one statement. ``data``: the data of each, by number."""
+    rows = [_row(type_, account, phone, now, one, None) for phone, one in data.items()]
+    if rows:
+        connection.execute(insert(public_event), rows)
+
+
+def _row(
+    type_: EventType, account: str, phone: str, now: datetime, data: Mapping[str, Any], message_id: str | None
+) -> dict[str, Any]:
+    return {
+        "id": new_message_id(),
         "type": type_,
         "at": now,
         "account": account,
@@ -61,8 +75,6 @@ def announce(
         "message_id": message_id,
         "payload": orjson.dumps(dict(data)).decode(),
     }
-    connection.execute(insert(public_event), row)
-    return event_id
 
 
 _EVENTS = {
@@ -78,55 +90,54 @@ _EVENTS = {
 
 
 def event_of(before: MessageState | None, after: MessageState) -> EventType | None:
-    """What others hear when a message goes from ``before`` to ``after``; None: nothing. Pure."""
+    """Return the event to publish when a message goes from ``before`` to ``after``; None for no event. Pure."""
     if (before, after) == (MessageState.ACCEPTED, MessageState.CONFIRMED):
-        return None  # they have heard that it was sent
+        return None  # MESSAGE_SENT was published already
     return _EVENTS.get(after)
 
 
-def announce_messages(
+def publish_messages(
     connection: Connection,
-    ids: Sequence[str],
+    ids: Collection[str],
     type_: EventType,
     reason: str,
     now: datetime,
     rows: Sequence[Row[Any]] | None = None,
 ) -> None:
-    """Announce the same of several messages, each once: its event's id is made of the message and the type.
+    """Publish one event for each message. Publishing the same event of a message again changes nothing.
 
-    ``rows`` are those of ``message`` where the caller has them: sending a text waits for this.
+    ``rows`` are the rows of ``message`` where the caller has them, which saves a query before a text is sent.
     """
     if rows is None:
-        rows = connection.execute(select(message).where(any_of(connection, message.c.id, list(ids)))).all()
-    events = []
-    for row in rows:
-        recorded = row.kind == MessageKind.RECORD
-        named = EventType.MESSAGE_RECORDED if recorded and type_ is EventType.MESSAGE_SENT else type_
-        data = {
-            "id": row.id,
-            "kind": row.kind,
-            "state": row.state,
-            "reason": reason,
-            "from": row.from_number,
-            "to": row.to_number,
-            "text": row.text,
-            "media": orjson.loads(row.media),
-            "source": row.source,
-            "trigger": row.trigger,
-            "record": None if row.connection is None else {"connection": row.connection, "id": row.external_id},
-            "virtualtext_message_id": row.virtualtext_message_id,
-            "sent_at": (row.sent_at or row.attempted_at or now).isoformat(),
-        }
-        events.append(
-            {
-                # A text that is sent again is announced again.
-                "id": hashlib.blake2b(f"{row.id}:{named}:{row.attempts}".encode(), digest_size=16).hexdigest(),
-                "type": named,
-                "at": now,
-                "account": row.account,
-                "phone": row.to_number,
-                "message_id": row.id,
-                "payload": orjson.dumps(data).decode(),
-            }
-        )
-    insert_many(connection, public_event, events, unique=["id"])
+        rows = connection.execute(select(message).where(any_of(connection, message.c.id, ids))).all()
+    insert_many(connection, public_event, [_message_row(row, type_, reason, now) for row in rows], unique=["id"])
+
+
+def _message_row(row: Row[Any], type_: EventType, reason: str, now: datetime) -> dict[str, Any]:
+    if row.kind == MessageKind.RECORD and type_ is EventType.MESSAGE_SENT:
+        type_ = EventType.MESSAGE_RECORDED
+    data = {
+        "id": row.id,
+        "kind": row.kind,
+        "state": row.state,
+        "reason": reason,
+        "from": row.from_number,
+        "to": row.to_number,
+        "text": row.text,
+        "media": orjson.loads(row.media),
+        "source": row.source,
+        "trigger": row.trigger,
+        "record": None if row.connection is None else {"connection": row.connection, "id": row.external_id},
+        "virtualtext_message_id": row.virtualtext_message_id,
+        "sent_at": (row.sent_at or row.attempted_at or now).isoformat(),
+    }
+    return {
+        # The id depends on the attempt: a text that is sent again is published again.
+        "id": hashlib.blake2b(f"{row.id}:{type_}:{row.attempts}".encode(), digest_size=16).hexdigest(),
+        "type": type_,
+        "at": now,
+        "account": row.account,
+        "phone": row.to_number,
+        "message_id": row.id,
+        "payload": orjson.dumps(data).decode(),
+    }

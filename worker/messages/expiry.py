@@ -1,4 +1,4 @@
-"""Texts that come too late are not sent at all."""
+"""Expire texts that are too late: they are not sent at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, select
 
 from worker.core.states import MessageState
+from worker.messages.states import Ground
 from worker.messages.transitions import move, reason_text
 from worker.store.tables import message
 
@@ -18,11 +19,11 @@ _ANY_LATE = (
 
 
 def expire_messages(connection: Connection, now: datetime, actor: str = "sweeper") -> int:
-    """End what waits, queued or held, and has passed its ``expires_at``. Returns how many messages that were."""
-    if connection.execute(_ANY_LATE, {"now": now}).first() is None:  # nearly always: and asked before each claim
+    """Expire queued and held messages that have passed their ``expires_at``. Returns how many."""
+    if connection.execute(_ANY_LATE, {"now": now}).first() is None:  # the usual case; this runs before each claim
         return 0
     late = message.c.expires_at <= now
-    words = {
+    reasons = {
         MessageState.HELD: "nobody approved it before it expired",
         MessageState.QUEUED: "it could not be sent before it expired",
     }
@@ -33,10 +34,11 @@ def expire_messages(connection: Connection, now: datetime, actor: str = "sweeper
                 before,
                 MessageState.EXPIRED,
                 late,
+                ground=Ground.POLICY,
                 reason=reason_text("expired", why),
                 actor=actor,
                 now=now,
             )
         )
-        for before, why in words.items()
+        for before, why in reasons.items()
     )

@@ -14,7 +14,7 @@ from config.models import Settings
 from worker.core.states import MessageKind, MessageState, PushState
 from worker.messages.opt_outs import opted_out
 from worker.messages.people import Person, person_with
-from worker.messages.policy_facts import fresh_view, quiet_hours, texts_since, where
+from worker.messages.policy_facts import load_facts, locations_for, quiet_hours_for, texts_since
 from worker.policy.decide import CAP_WINDOW, RELEASED_BY, Expire, Go, Hold, OptedOut, Suppress, decide
 from worker.policy.locations import zone_info
 from worker.policy.quiet_hours import next_open
@@ -230,9 +230,9 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
 def _standing(
     connection: Connection, settings: Settings, account: str, phone: str, person: Person, now: datetime
 ) -> Standing:
-    quiet = quiet_hours(settings, account, phone, person)
-    places = where(settings, account, phone, person) if quiet is None else quiet.places
-    opens_at = now if quiet is None else next_open(quiet.places, quiet.rules, now)
+    quiet = quiet_hours_for(settings, account, phone, person)
+    places = locations_for(settings, account, phone, person) if quiet is None else quiet.locations
+    opens_at = now if quiet is None else next_open(quiet.locations, quiet.rules, now)
     consent = person.no_consent(settings, None)
     return Standing(
         account=account,
@@ -258,7 +258,7 @@ def _verdict(connection: Connection, settings: Settings, account: str, phone: st
     """In words for a person, of a text about no record that nobody has sent before."""
     expires_at = now + settings.policy.expires_after
     row = {"id": new_message_id(), "account": account, "to_number": phone, "text": "", "media": "[]"}
-    view = fresh_view(connection, row | {"due_at": now, "expires_at": expires_at}, settings, now)
+    view = load_facts(connection, row | {"due_at": now, "expires_at": expires_at}, settings, now)
     match decide(view, now):
         case Go():
             return "a text goes at once"

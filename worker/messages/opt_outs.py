@@ -1,18 +1,28 @@
-"""Numbers that must not be texted, whichever account asks, and the proof of who said so when."""
+"""Opt-outs and reviews: which numbers must not be texted, and the proof of who said so and when.
+
+This module is the only writer of ``opt_out``, ``opt_out_event`` and ``number_review`` (retention and migrations aside).
+So each change of an opt-out has its proof and publishes its event, and each review that ends releases what it held.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Row, delete, select
 from sqlalchemy import insert as plain_insert
 
-from worker.messages.events import EventType, announce
+from worker.messages.events import EventType, publish_each
+from worker.messages.holds import release_holds
+from worker.messages.transitions import reason_text
 from worker.policy.decide import OptedOut
 from worker.store.sql import any_of, insert
-from worker.store.tables import number_review, opt_out, opt_out_event
+from worker.store.tables import message, number_review, opt_out, opt_out_event
+
+NUMBER_CHANGED = "number_changed"
+"""The source of an opt-out that follows a CRM record to its new number."""
 
 
 def add_opt_out(
@@ -25,15 +35,11 @@ def add_opt_out(
     actor: str = "worker",
     account: str = "",
 ) -> bool:
-    """Text ``phone`` (E.164) no more; what waits for it is suppressed in its turn. False: known already.
+    """Stop texting ``phone`` (E.164). Waiting texts are suppressed when they are due. False: it had opted out before.
 
-    ``account`` is the one through which it became known, "" where that is none.
+    ``account``: the account through which this became known; "" for none.
     """
-    statement = insert(connection, opt_out).values(phone=phone, since=now, source=source, detail=detail)
-    added = connection.execute(statement.on_conflict_do_nothing().returning(opt_out.c.phone)).first() is not None
-    if added:
-        _keep(connection, phone, True, source=source, detail=detail, now=now, actor=actor, account=account)
-    return added
+    return bool(_add(connection, {phone: detail}, source=source, now=now, actor=actor, account=account))
 
 
 def remove_opt_out(
@@ -46,28 +52,28 @@ def remove_opt_out(
     actor: str = "worker",
     account: str = "",
 ) -> bool:
-    """``phone`` may be texted again. What was suppressed stays so. False: it had not opted out."""
+    """Allow texts to ``phone`` again. Texts that were suppressed stay so. False: it had not opted out."""
     removed = connection.execute(delete(opt_out).where(opt_out.c.phone == phone)).rowcount == 1
     if removed:
-        _keep(connection, phone, False, source=source, detail=detail, now=now, actor=actor, account=account)
+        _prove(connection, {phone: detail}, False, source=source, now=now, actor=actor, account=account)
     return removed
 
 
 def opted_out(connection: Connection, phones: Collection[str]) -> dict[str, OptedOut]:
-    """Those of ``phones`` that have opted out."""
+    """Return those of ``phones`` that have opted out."""
     rows = connection.execute(select(opt_out).where(any_of(connection, opt_out.c.phone, phones)))
     return {row.phone: OptedOut(row.since, row.source, row.detail) for row in rows}
 
 
 def newest_opt_outs(connection: Connection, limit: int) -> list[tuple[str, OptedOut]]:
-    """The numbers that opted out last, with when and how."""
+    """Return the newest opt-outs with their numbers."""
     rows = connection.execute(select(opt_out).order_by(opt_out.c.since.desc(), opt_out.c.phone).limit(limit))
     return [(row.phone, OptedOut(row.since, row.source, row.detail)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A number whose owner may have asked to be left alone. ``excerpt`` is what they wrote."""
+    """A number whose owner may have asked not to be texted any more. ``excerpt``: what they wrote."""
 
     phone: str
     since: datetime
@@ -75,28 +81,115 @@ class Review:
 
 
 def open_reviews(connection: Connection) -> list[Review]:
-    """The numbers that wait for a person's decision, oldest first."""
+    """Return the numbers that wait for a person's decision, oldest first."""
     rows = connection.execute(select(number_review).order_by(number_review.c.since, number_review.c.phone))
     return [Review(row.phone, row.since, row.excerpt) for row in rows]
 
 
-def _keep(
-    connection: Connection, phone: str, out: bool, *, source: str, detail: str, now: datetime, actor: str, account: str
+def open_review(connection: Connection, phone: str, *, excerpt: str, inbound_id: str | None, since: datetime) -> None:
+    """Hold all texts to ``phone`` until a person has read what its owner wrote. A review that is open already stays."""
+    row = {"phone": phone, "since": since, "inbound_id": inbound_id, "excerpt": excerpt}
+    connection.execute(insert(connection, number_review).values(row).on_conflict_do_nothing())
+
+
+class EndedReview(NamedTuple):
+    """A review that ended: what the person had written, and how many texts were released."""
+
+    excerpt: str
+    released: int
+
+
+def end_review(connection: Connection, phone: str, *, why: str, actor: str, now: datetime) -> EndedReview | None:
+    """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no review."""
+    this = number_review.c.phone == phone
+    review = connection.execute(delete(number_review).where(this).returning(number_review.c.excerpt)).first()
+    if review is None:
+        return None
+    held, reason = message.c.to_number == phone, reason_text("reviewed", why)
+    return EndedReview(review.excerpt, release_holds(connection, "review", held, reason=reason, actor=actor, now=now))
+
+
+class NumberChange(NamedTuple):
+    """A CRM record (``record``: "crm 17") whose number ``old`` was replaced by ``new``."""
+
+    old: str
+    new: str
+    record: str
+
+
+def follow_numbers(connection: Connection, changes: Collection[NumberChange], account: str, now: datetime) -> None:
+    """Carry opt-outs and reviews along when CRM records of ``account`` get new numbers; the old numbers keep theirs.
+
+    Somebody who opted out, or who may have, is not texted under a new number either. A page of changes takes two
+    queries, and a few more where there is something to carry. ``changes`` are in the order in which they were made.
+    """
+    if not changes:
+        return
+    phones = {phone for change in changes for phone in (change.old, change.new)}
+    details = _carried_opt_outs(changes, set(opted_out(connection, phones)))
+    if details:
+        _add(connection, details, source=NUMBER_CHANGED, now=now, actor="sync", account=account)
+    under_review = select(number_review).where(any_of(connection, number_review.c.phone, phones))
+    reviews = _carried_reviews(changes, connection.execute(under_review))
+    if reviews:
+        connection.execute(insert(connection, number_review).on_conflict_do_nothing(), reviews)
+
+
+def _carried_opt_outs(changes: Collection[NumberChange], out: set[str]) -> dict[str, str]:
+    """Return the numbers that must opt out, each with the detail for a person. ``out``: those that have already."""
+    details: dict[str, str] = {}
+    for change in changes:
+        if change.old in out and change.new not in out:
+            out.add(change.new)  # the record may change its number again within one page
+            details[change.new] = (
+                f"follows the opt-out of {change.old}: the CRM record {change.record} has a new number;"
+                f' `vtsync opt-in {change.new} --why "..."` lifts it'
+            )
+    return details
+
+
+def _carried_reviews(changes: Collection[NumberChange], under_review: Iterable[Row[Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the reviews that follow. ``under_review``: the reviews that are open."""
+    rows: dict[str, dict[str, Any]] = {row.phone: dict(row._mapping) for row in under_review}
+    carried = []
+    for change in changes:
+        if change.old in rows and change.new not in rows:
+            excerpt = f"{rows[change.old]['excerpt']} (written from {change.old}, {change.record}'s number before)"
+            rows[change.new] = rows[change.old] | {"phone": change.new, "excerpt": excerpt}
+            carried.append(rows[change.new])
+    return sorted(carried, key=lambda row: str(row["phone"]))  # in one order, so that two transactions do not deadlock
+
+
+def _add(
+    connection: Connection, details: Mapping[str, str], *, source: str, now: datetime, actor: str, account: str
+) -> list[str]:
+    """Add the opt-outs of several numbers (``details``: number -> detail). Return the numbers that are new."""
+    # In one order, so that two transactions that add the same numbers wait and do not deadlock.
+    rows = [{"phone": phone, "since": now, "source": source, "detail": details[phone]} for phone in sorted(details)]
+    added = insert(connection, opt_out).on_conflict_do_nothing().returning(opt_out.c.phone)
+    new = list(connection.execute(added, rows).scalars())
+    if new:
+        kept = {phone: details[phone] for phone in new}
+        _prove(connection, kept, True, source=source, now=now, actor=actor, account=account)
+    return new
+
+
+def _prove(
+    connection: Connection,
+    details: Mapping[str, str],
+    out: bool,
+    *,
+    source: str,
+    now: datetime,
+    actor: str,
+    account: str,
 ) -> None:
-    row = {
-        "phone": phone,
-        "at": now,
-        "opted_out": out,
-        "source": source,
-        "detail": detail,
-        "actor": actor[:80],
-    }
-    connection.execute(plain_insert(opt_out_event), row)
-    announce(
-        connection,
-        EventType.CONTACT_OPTED_OUT if out else EventType.CONTACT_OPTED_IN,
-        account=account,
-        phone=phone,
-        now=now,
-        data={"source": source, "detail": detail},
-    )
+    """Store the proof of each change and publish its event."""
+    rows = [
+        {"phone": phone, "at": now, "opted_out": out, "source": source, "detail": detail, "actor": actor[:80]}
+        for phone, detail in details.items()
+    ]
+    connection.execute(plain_insert(opt_out_event), rows)
+    event = EventType.CONTACT_OPTED_OUT if out else EventType.CONTACT_OPTED_IN
+    data = {phone: {"source": source, "detail": detail} for phone, detail in details.items()}
+    publish_each(connection, event, account=account, now=now, data=data)

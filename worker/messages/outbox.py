@@ -21,7 +21,7 @@ from worker.core.states import MessageKind, MessageState
 from worker.messages import breaker
 from worker.messages.decisions import approve, cancel, resolve, retry
 from worker.messages.opt_outs import opted_out
-from worker.messages.policy_facts import fresh_view, state_after
+from worker.messages.policy_facts import load_facts, state_after
 from worker.messages.requests import (
     IdempotencyConflict,
     InvalidRequest,
@@ -29,8 +29,9 @@ from worker.messages.requests import (
     SendRequest,
     validate,
 )
-from worker.messages.transitions import Moved, add_events, has_reason, move, reason_text
-from worker.policy.decide import Decision, MessageView, OptedOut, Suppress, decide
+from worker.messages.states import Ground
+from worker.messages.transitions import Moved, add_first_events, has_reason, move, reason_text
+from worker.policy.decide import OptedOut, PolicyDecision, PolicyFacts, Suppress, decide
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.ids import new_message_id
@@ -97,7 +98,7 @@ def enqueue_send(runtime: Runtime, request: SendRequest, *, source: str, actor: 
     row["payload_hash"] = _digest(*_contents(row), request.send_at, request.expires_at, *urgent)
     with writing(runtime.engine) as connection:
         row |= {"expires_at": expires_at, "due_at": due_at, "urgent": request.urgent}
-        row |= state_after(decide(fresh_view(connection, row, runtime.settings, now), now), due_at)
+        row |= state_after(decide(load_facts(connection, row, runtime.settings, now), now), due_at)
         return _insert_once(connection, row, actor)
 
 
@@ -161,7 +162,7 @@ def insert_intents(
             for row in new
             if (row["state"], row["reason"]) == (state, reason)
         ]
-        add_events(connection, made, None, state, reason=reason, actor="sync", now=now)
+        add_first_events(connection, made, state, reason=reason, actor="sync", now=now)
     return len(new)
 
 
@@ -193,9 +194,9 @@ def foresee(connection: Connection, account: str, intents: Sequence[TextIntent])
     ]
 
 
-def _first_view(intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None) -> MessageView:
+def _first_view(intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None) -> PolicyFacts:
     """What is known of a text in mid-sync: what its own record and the opt-outs say. The rest is asked as it goes."""
-    return MessageView(
+    return PolicyFacts(
         kind=MessageKind.SEND,
         expires_at=expires_at,
         opted_out=refused.get(intent.phone),
@@ -265,7 +266,7 @@ def insert_planned(
         sender = settings.accounts[account].from_number
         row = _intent_row(account, sender, None, intent, settings.policy, {}, now)
         if not intent.problem:
-            row |= state_after(decide(fresh_view(connection, row, settings, now), now), row["due_at"])
+            row |= state_after(decide(load_facts(connection, row, settings, now), now), row["due_at"])
         rows.append(row)
     going = [row for row in rows if row["state"] == MessageState.QUEUED]
     limit = settings.policy.blast_limit
@@ -330,18 +331,28 @@ def settle_batch(
         for trigger, reason in _broken(connection, policy, now, *waiting):
             _still_held(connection, decide(_waits(breaker=reason), now), now, *waiting, message.c.trigger == trigger)
     # What was just told to wait for something else carries another reason now.
-    released = move(connection, MessageState.HELD, MessageState.QUEUED, *waiting, reason="", actor="sync", now=now)
+    released = move(
+        connection,
+        MessageState.HELD,
+        MessageState.QUEUED,
+        *waiting,
+        ground=Ground.POLICY,
+        reason="",
+        actor="sync",
+        now=now,
+    )
     held = select(func.count()).where(in_batch, message.c.state == MessageState.HELD)
     return BatchVerdict(len(released), connection.execute(held).scalar_one(), total)
 
 
-def _waits(**why: Any) -> MessageView:
-    return MessageView(kind=MessageKind.SEND, expires_at=None, opted_out=None, **why)
+def _waits(**why: Any) -> PolicyFacts:
+    return PolicyFacts(kind=MessageKind.SEND, expires_at=None, opted_out=None, **why)
 
 
-def _still_held(connection: Connection, decision: Decision, now: datetime, *where: ColumnElement[bool]) -> None:
+def _still_held(connection: Connection, decision: PolicyDecision, now: datetime, *where: ColumnElement[bool]) -> None:
     reason = state_after(decision, now)["reason"]
-    move(connection, MessageState.HELD, MessageState.HELD, *where, reason=reason, actor="sync", now=now)
+    held = MessageState.HELD
+    move(connection, held, held, *where, ground=Ground.POLICY, reason=reason, actor="sync", now=now)
 
 
 def _broken(
@@ -386,7 +397,7 @@ def _insert(connection: Connection, row: dict[str, Any], actor: str) -> bool:
     if connection.execute(statement).first() is None:
         return False
     made, now = [Moved(row["id"], 0, row["account"], row["kind"])], row["created_at"]
-    add_events(connection, made, None, row["state"], reason=row["reason"], actor=actor, now=now)
+    add_first_events(connection, made, row["state"], reason=row["reason"], actor=actor, now=now)
     return True
 
 

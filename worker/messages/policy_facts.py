@@ -1,4 +1,4 @@
-"""What the policy is shown of a message, read fresh, and how its decision is written down."""
+"""Load the facts that the policy needs about a message, and turn its decision into columns of the message."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ from config.policy import Policy
 from worker.core.phones import mask
 from worker.core.states import MessageKind, MessageState
 from worker.messages.opt_outs import opted_out
-from worker.messages.people import Person, lost_its_phone, person_with
-from worker.messages.revalidate import still_unwanted
+from worker.messages.people import Person, person_with
+from worker.messages.record_facts import load_record_facts
 from worker.messages.transitions import has_reason, reason_text
-from worker.policy.decide import CAP_WINDOW, Decision, Expire, FullCap, Go, Hold, MessageView, QuietHours, Suppress
-from worker.policy.locations import Places, places_of
+from worker.policy.decide import (
+    CAP_WINDOW,
+    Expire,
+    FullCap,
+    Go,
+    Hold,
+    PolicyDecision,
+    PolicyFacts,
+    QuietHours,
+    Suppress,
+)
+from worker.policy.locations import Locations, locations_of
 from worker.policy.quiet_hours import rules_for
 from worker.store.sql import lock_account
-from worker.store.tables import contact, contact_mapping, message, number_review
+from worker.store.tables import message, number_review
 
 MAY_HAVE_GONE_OUT = (
     MessageState.DISPATCHING,
@@ -30,27 +40,27 @@ MAY_HAVE_GONE_OUT = (
     MessageState.UNKNOWN,
     MessageState.FAILED,
 )
-"""The states of a text that somebody may have got."""
+"""The states of a text that somebody may have received."""
 
 
-def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Settings, now: datetime) -> MessageView:
-    """A send (``row``: its columns) as things are in this transaction.
+def load_facts(connection: Connection, row: Mapping[str, Any], settings: Settings, now: datetime) -> PolicyFacts:
+    """Load the facts for a send (``row``: its columns), as they are in this transaction.
 
-    Whether the account may be called is decided by ``begin``, which also takes the probe of a stopped one.
+    The account's own state is not among them: it is checked where the request begins (``worker.messages.attempts``).
     """
     policy, phone = settings.policy, row["to_number"]
     person = person_with(connection, settings, phone)
-    phone_changed, contact_deleted = _record_changes(connection, row)
+    record = load_record_facts(connection, row, settings)
     about = None if row.get("connection") is None else (row["connection"], row["external_id"])
-    return MessageView(
+    return PolicyFacts(
         kind=MessageKind.SEND,
         expires_at=row["expires_at"],
         opted_out=opted_out(connection, [phone]).get(phone),
-        batch_verdict="none" if row.get("batch_id") is None else "approved",  # a queued one was released
+        batch_verdict="none" if row.get("batch_id") is None else "approved",  # a queued text was released
         due_at=row["due_at"],
-        phone_changed=phone_changed,
-        contact_deleted=contact_deleted,
-        unwanted=None if contact_deleted else still_unwanted(connection, row, settings),
+        phone_changed=record.phone_changed,
+        contact_deleted=record.contact_deleted,
+        unwanted=record.unwanted,
         to_number=phone,
         approved=row.get("approved_at") is not None,
         urgent=bool(row.get("urgent")),
@@ -58,40 +68,40 @@ def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Setting
         no_consent=person.no_consent(settings, about),
         duplicate_of=_duplicate(connection, row, policy, now),
         review_since=connection.execute(_REVIEW, {"phone": phone}).scalar_one_or_none(),
-        quiet_hours=quiet_hours(settings, row["account"], phone, person),
+        quiet_hours=quiet_hours_for(settings, row["account"], phone, person),
         behind=_behind(connection, row, now),
         full_caps=_full_caps(connection, row, policy, now),
     )
 
 
-def quiet_hours(settings: Settings, account: str, phone: str, person: Person) -> QuietHours | None:
-    """The hours that hold for ``phone``; None when texts go at any hour."""
+def quiet_hours_for(settings: Settings, account: str, phone: str, person: Person) -> QuietHours | None:
+    """Return the quiet hours for ``phone``; None when texts go at any hour."""
     if settings.policy.quiet_hours == "none":
         return None
-    places = where(settings, account, phone, person)
-    rules = rules_for(settings.policy, places.states)
-    return None if rules is None else QuietHours(rules, places, settings.policy.release_jitter)
+    locations = locations_for(settings, account, phone, person)
+    rules = rules_for(settings.policy, locations.states)
+    return None if rules is None else QuietHours(rules, locations, settings.policy.release_jitter)
 
 
-def where(settings: Settings, account: str, phone: str, person: Person) -> Places:
-    """Where the person may be, as far as the CRM, the number and the account tell."""
+def locations_for(settings: Settings, account: str, phone: str, person: Person) -> Locations:
+    """Return where the person may be, from the CRM, the number and the account."""
     found = settings.accounts.get(account)
-    return places_of(phone, person.places, None if found is None else found.time_zone)
+    return locations_of(phone, person.places, None if found is None else found.time_zone)
 
 
 def lock_recipient(connection: Connection, account: str, phone: str, policy: Policy) -> None:
-    """Let one text to ``phone`` at a time be decided on, and with a cap for the account one of the account.
+    """Let one transaction at a time decide about texts to ``phone``; with an account cap, about texts of the account.
 
-    Two workers would otherwise both see the last free place under a cap, or no text that says the same. Taken before
-    anything is read, held until the transaction ends.
+    Without the lock two workers could both use the last text that a cap allows, or both send the same text. Take it
+    before anything is read; it is held until the transaction ends.
     """
     lock_account(connection, f"to:{phone}")
     if policy.max_per_account is not None:
         lock_account(connection, f"sends:{account}")
 
 
-def state_after(decision: Decision, due_at: datetime) -> dict[str, Any]:
-    """The columns that say so. A hold until a known time is a message that is due then."""
+def state_after(decision: PolicyDecision, due_at: datetime) -> dict[str, Any]:
+    """Return the message columns for a decision. A hold until a known time is a queued message that is due then."""
     match decision:
         case Go():
             return {"state": MessageState.QUEUED, "reason": "", "due_at": due_at}
@@ -115,12 +125,12 @@ def state_after(decision: Decision, due_at: datetime) -> dict[str, Any]:
 
 
 def texts_since(connection: Connection, phone: str, since: datetime) -> int:
-    """How many texts to ``phone`` may have gone out after ``since``, of all accounts."""
+    """Count the texts to ``phone`` that may have gone out after ``since``, from all accounts."""
     counted = select(func.count()).where(message.c.to_number == phone, *_WENT_OUT)
     return connection.execute(counted, {"since": since}).scalar_one()
 
 
-# Asked of every text, twice: built once, since building a statement costs as much as carrying it out.
+# Used twice for every text. Built once, because building a statement takes as long as running it.
 _WENT_OUT = (
     message.c.kind == MessageKind.SEND,
     message.c.attempted_at > bindparam("since"),
@@ -143,9 +153,9 @@ _BEHIND = select(func.max(message.c.due_at)).where(
     message.c.to_number == bindparam("to_number"),
     message.c.account == bindparam("account"),
     message.c.kind == MessageKind.SEND,
-    # Not the column alone: SQLite would walk everybody's texts that wait for the morning, for each of them.
+    # With coalesce, SQLite does not use the index on the state, which would visit all texts that wait for the morning.
     func.coalesce(message.c.state, "") == MessageState.QUEUED,
-    message.c.id < bindparam("id"),  # ids are in the order of time
+    message.c.id < bindparam("id"),  # ids are ordered by time
     message.c.due_at > bindparam("now"),
     has_reason("quiet_hours"),
 )
@@ -174,7 +184,7 @@ def _full_caps(connection: Connection, row: Mapping[str, Any], policy: Policy, n
         limit = getattr(policy, setting)
         if limit is None:
             continue
-        # The limit-th newest: when it is a day old, there is room for one more.
+        # The limit-th newest text within the window decides: once it is a day old, one more text is allowed.
         values = _of(row, "to_number", "account", "id") | {"since": now - CAP_WINDOW, "before": limit - 1}
         decisive = connection.execute(nth_newest, values).scalar_one_or_none()
         if decisive is not None:
@@ -183,7 +193,7 @@ def _full_caps(connection: Connection, row: Mapping[str, Any], policy: Policy, n
 
 
 def _duplicate(connection: Connection, row: Mapping[str, Any], policy: Policy, now: datetime) -> str:
-    """The newest message that said the same to the same number; "" when there is none."""
+    """Return the id of the newest message with the same text to the same number; "" when there is none."""
     if not policy.duplicate_window:
         return ""
     values = _of(row, "to_number", "text", "media", "id") | {"since": now - policy.duplicate_window}
@@ -191,7 +201,7 @@ def _duplicate(connection: Connection, row: Mapping[str, Any], policy: Policy, n
 
 
 def _behind(connection: Connection, row: Mapping[str, Any], now: datetime) -> datetime | None:
-    """Until when earlier texts of this conversation wait for quiet hours; a new one would overtake them."""
+    """Return until when earlier texts of this conversation wait for quiet hours; a new text must not overtake them."""
     until: datetime | None = connection.execute(
         _BEHIND, _of(row, "to_number", "account", "id") | {"now": now}
     ).scalar_one()
@@ -200,17 +210,3 @@ def _behind(connection: Connection, row: Mapping[str, Any], now: datetime) -> da
 
 def _of(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: row[name] for name in names}
-
-
-def _record_changes(connection: Connection, row: Mapping[str, Any]) -> tuple[bool, bool]:
-    """(its person has another number by now or none, its CRM record is gone); False for a text about no record."""
-    if row.get("connection") is None or row.get("external_id") is None:
-        return False, False
-    record = connection.execute(
-        select(contact_mapping.c.deleted_at, contact.c.phone, lost_its_phone().label("lost_its_phone"))
-        .select_from(contact_mapping.outerjoin(contact, contact.c.id == contact_mapping.c.contact_id))
-        .where(contact_mapping.c.connection == row["connection"], contact_mapping.c.external_id == row["external_id"])
-    ).one_or_none()
-    if record is None:
-        return False, True
-    return record.lost_its_phone or record.phone != row["to_number"], record.deleted_at is not None

@@ -1,30 +1,34 @@
-"""Recording texts that another system sent, in the order in which they were sent. Nothing here can send.
+"""Record texts that another system sent, in the order in which they were sent. Nothing here can send.
 
-The platform has no field for the time: a recorded text takes its place in the conversation when it is stored. So
-within a conversation one record at a time, the oldest first, and a failing one is waited for.
+VirtualText has no field for the time of a text: a recorded text takes its position in the conversation when it is
+stored. So each conversation records one text at a time, the oldest first, and waits for one that fails.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import partial
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from worker.core.states import MessageState
-from worker.messages import dispatch
-from worker.messages.claims import Claim, claim_records, expire_leases
-from worker.messages.dispatch import Attempt
-from worker.messages.results import record_result
+from sqlalchemy import Connection, Row
+
+from worker.core.states import MessageKind, MessageState
+from worker.messages.attempts import Attempt
+from worker.messages.claims import MessageClaim, claim_records, expire_leases
+from worker.messages.dispatch import dispatch_due
+from worker.messages.results import AttemptResult, record_result
 from worker.runtime import Runtime
-from worker.store.db import writing
-from worker.store.models import utcnow
+from worker.store.leases import Lease
+from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt
+
+if TYPE_CHECKING:
+    from worker.virtualtext.client import VirtualTextClient
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingReport:
-    """What one call of ``record_due`` came to, in messages. ``waiting``: why an account was left, by account."""
+    """What one call of ``record_due`` did, in messages. ``waiting``: (account, why it was left early)."""
 
     recorded: int = 0
     rejected: int = 0
@@ -40,47 +44,42 @@ def record_due(
     message_ids: Collection[str] | None = None,
     limit: int | None = None,
 ) -> RecordingReport:
-    """Record what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is asked for."""
-    with writing(runtime.engine) as connection:
-        expire_leases(connection, utcnow())
-    reached: Counter[MessageState] = Counter()
-    waiting = []
-    for name in [account] if account is not None else list(runtime.settings.accounts):
-        left = None if limit is None else limit - reached.total()
-        states, reason = dispatch.work_off(
-            runtime,
-            name,
-            partial(claim_records, account=name, message_ids=message_ids),
-            partial(_record, runtime, name),
-            left,
-        )
-        reached += states
-        if reason:
-            waiting.append((name, reason))
+    """Record what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is requested."""
+    accounts = list(runtime.settings.accounts) if account is None else [account]
+    done = dispatch_due(runtime, [RecordStrategy(name, message_ids) for name in accounts], limit)
     return RecordingReport(
-        recorded=reached[MessageState.ACCEPTED],
-        rejected=reached[MessageState.REJECTED],
-        unknown=reached[MessageState.UNKNOWN],
-        requeued=reached[MessageState.QUEUED],
-        waiting=tuple(waiting),
+        recorded=done.states[MessageState.ACCEPTED],
+        rejected=done.states[MessageState.REJECTED],
+        unknown=done.states[MessageState.UNKNOWN],
+        requeued=done.states[MessageState.QUEUED],
+        waiting=done.waiting,
     )
 
 
-def _record(runtime: Runtime, account: str, claim: Claim, message_id: str) -> MessageState | None:
-    client = runtime.client(account)
-    begun = _begin(runtime, account, claim, message_id)
-    if begun is None:
+@dataclass(frozen=True)
+class RecordStrategy:
+    """The records of one account. No policy applies: their texts were sent elsewhere."""
+
+    account: str
+    message_ids: Collection[str] | None = None
+    kind: ClassVar[MessageKind] = MessageKind.RECORD
+
+    def claim(self, connection: Connection, now: datetime, lease_seconds: float, limit: int) -> MessageClaim:
+        """Claim the first record of each conversation."""
+        expire_leases(connection, now)
+        return claim_records(connection, now, lease_seconds, limit, account=self.account, message_ids=self.message_ids)
+
+    def lock(self, connection: Connection, row: Row[Any]) -> None:
+        """Take no lock: nothing is decided."""
+
+    def refuse(self, connection: Connection, lease: Lease, row: Row[Any], now: datetime) -> MessageState | None:  # noqa: ARG002
+        """Refuse nothing."""
         return None
-    outcome = dispatch.request(begun, client.record_message)
-    result = record_result(outcome, attempt=begun.number, now=utcnow(), jitter=random.random())
-    dispatch.keep(runtime, begun, result)
-    return result.state
 
+    def request(self, client: VirtualTextClient, body: MessageBody) -> Outcome[Receipt]:
+        """Store the text in the conversation. Nobody is texted."""
+        return client.record_message(body)
 
-def _begin(runtime: Runtime, account: str, claim: Claim, message_id: str) -> Attempt | None:
-    with writing(runtime.engine) as connection:
-        now = utcnow()  # read with the write lock held, which may have been waited for
-        row = dispatch.claimed_row(connection, claim.owner, message_id)
-        if row is None or not dispatch.in_time(runtime, account, claim, now):
-            return None
-        return dispatch.begin(connection, account, claim, row, now)
+    def result(self, attempt: Attempt, outcome: Outcome[Receipt], now: datetime, jitter: float) -> AttemptResult:
+        """Return what the outcome means for the record."""
+        return record_result(outcome, attempt=attempt.number, now=now, jitter=jitter)

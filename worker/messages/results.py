@@ -1,33 +1,35 @@
-"""What the outcome of a request means for its message. Pure."""
+"""Translate the outcome of a request into the next state of its message. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from worker.core.backoff import Backoff
 from worker.core.states import MessageState
+from worker.messages.states import Ground
 from worker.messages.transitions import reason_text
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 DEFAULT_RATE_LIMIT_SECONDS = 30.0
-BACKOFF_FIRST_SECONDS = 30.0
-BACKOFF_LONGEST_SECONDS = 1800.0
+RETRIES = Backoff(first=30.0, longest=1800.0)
 SEND_ATTEMPTS = 10
 RECORD_ATTEMPTS = 50  # about a day: a record is never late enough to be dropped sooner
 RECORD_UNKNOWN_ATTEMPTS = 5  # each of them may leave one more copy in the conversation
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """The next state of a message, and what its outcome says about the account and the number.
+class AttemptResult:
+    """The next state of a message, and what the outcome says about its account and its number.
 
-    ``due_at``: when to try again, for ``queued``. ``stop``: why the account must be stopped. ``pause_until``:
-    the platform asked the account to wait. ``opted_out``: the platform refuses this number. ``proves_access``:
-    the credential was good enough for an answer about the message itself. ``failed``: the platform did not serve, in
-    ``words``.
+    ``due_at``: the time of the next attempt, for ``queued``. ``stop``: why the account must be stopped.
+    ``pause_until``: VirtualText asked the account to wait. ``opted_out``: VirtualText refuses this number.
+    ``proves_access``: the credential was accepted, because the answer is about the message itself. ``failed``:
+    VirtualText did not serve the request. ``outcome``: what it answered, for a person.
     """
 
     state: MessageState
+    ground: Ground
     reason: str
     due_at: datetime | None = None
     stop: str = ""
@@ -35,20 +37,14 @@ class Result:
     opted_out: bool = False
     proves_access: bool = False
     failed: bool = False
-    words: str = ""
+    outcome: str = ""
     virtualtext_message_id: str | None = None
     reference_code: str = ""
 
     @property
     def definite(self) -> bool:
-        """Whether this says for certain that the text was sent, or that it was not."""
-        return self.state is not MessageState.UNKNOWN
-
-
-def backoff(attempt: int, jitter: float) -> timedelta:
-    """How long to wait after attempt ``attempt`` (from 1); ``jitter`` (0 to 1) takes off up to half."""
-    seconds = min(BACKOFF_FIRST_SECONDS * 2 ** min(attempt - 1, 20), BACKOFF_LONGEST_SECONDS)
-    return timedelta(seconds=seconds * (1 - jitter / 2))
+        """True when it is certain that the text was sent, or that it was not."""
+        return self.ground is not Ground.LOST
 
 
 def send_result(
@@ -59,52 +55,58 @@ def send_result(
     expires_at: datetime | None,
     now: datetime,
     jitter: float,
-) -> Result:
-    """What becomes of a send. Only what provably was not sent is ever tried again."""
+) -> AttemptResult:
+    """Return the result of a send. It is tried again only if it was provably not sent."""
     if outcome.status is Status.UNKNOWN:
-        words = f"it may or may not have been sent ({_said(outcome)}); {settle_advice(message_id)}"
-        return _unknown(outcome, words)
+        return _unknown(outcome, f"it may or may not have been sent ({_said(outcome)}); {resolve_advice(message_id)}")
     if outcome.cause is Cause.UNREACHABLE:
-        due_at = now + backoff(attempt, jitter)
+        due_at = now + RETRIES.wait(attempt, jitter)
         if expires_at is not None and due_at >= expires_at:
             return _unreachable(outcome, "before it expired")
-        if attempt % SEND_ATTEMPTS == 0:  # the number only grows; `vtsync retry` gives another ten
+        if attempt % SEND_ATTEMPTS == 0:  # attempts only count up; after `vtsync retry` it gets ten more
             return _unreachable(outcome, f"in {SEND_ATTEMPTS} attempts")
         return _again(outcome, due_at)
     return _common(outcome, now)
 
 
-def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jitter: float) -> Result:
-    """What becomes of a record. It texts nobody, so a lost answer may be tried again, a few times."""
+def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jitter: float) -> AttemptResult:
+    """Return the result of a record. It texts nobody, so it is also tried again a few times after a lost answer."""
     if outcome.status is Status.UNKNOWN:
         if attempt % RECORD_UNKNOWN_ATTEMPTS == 0:
-            words = (
+            return _unknown(
+                outcome,
                 f"it may or may not be in the conversation ({_said(outcome)}, {RECORD_UNKNOWN_ATTEMPTS} attempts);"
-                " look at the conversation in VirtualText"
+                " look at the conversation in VirtualText",
             )
-            return _unknown(outcome, words)
-        return replace(_again(outcome, now + backoff(attempt, jitter)), failed=outcome.failed, words=_said(outcome))
+        again = _again(outcome, now + RETRIES.wait(attempt, jitter))
+        return replace(again, ground=Ground.LOST, failed=outcome.failed, outcome=_said(outcome))
     if outcome.cause is Cause.UNREACHABLE:
         if attempt % RECORD_ATTEMPTS == 0:
             return _unreachable(outcome, f"in {RECORD_ATTEMPTS} attempts")
-        return _again(outcome, now + backoff(attempt, jitter))
+        return _again(outcome, now + RETRIES.wait(attempt, jitter))
     result = _common(outcome, now)
-    if result.state is MessageState.SUPPRESSED:  # the text itself went out elsewhere: nothing was kept from anybody
+    if result.state is MessageState.SUPPRESSED:  # a record is not suppressed: its text was sent elsewhere
         return replace(_rejected(outcome), opted_out=True)
     return result
 
 
-def _unknown(outcome: Outcome[Receipt], words: str) -> Result:
-    reason = reason_text(_code(outcome), words)
-    return Result(
-        MessageState.UNKNOWN, reason, reference_code=outcome.reference_code, failed=outcome.failed, words=_said(outcome)
+def _unknown(outcome: Outcome[Receipt], explanation: str) -> AttemptResult:
+    return AttemptResult(
+        MessageState.UNKNOWN,
+        Ground.LOST,
+        reason_text(_code(outcome), explanation),
+        reference_code=outcome.reference_code,
+        failed=outcome.failed,
+        outcome=_said(outcome),
     )
 
 
-def _common(outcome: Outcome[Receipt], now: datetime) -> Result:
+def _common(outcome: Outcome[Receipt], now: datetime) -> AttemptResult:
     if outcome.status is Status.DONE:
         message_id = outcome.value.message_id if outcome.value is not None else ""
-        return Result(MessageState.ACCEPTED, "", proves_access=True, virtualtext_message_id=message_id or None)
+        return AttemptResult(
+            MessageState.ACCEPTED, Ground.ANSWER, "", proves_access=True, virtualtext_message_id=message_id or None
+        )
     match outcome.cause:
         case Cause.CREDENTIALS:
             return _stopped(outcome, f"VirtualText refused the credential ({_said(outcome)})", now)
@@ -115,10 +117,11 @@ def _common(outcome: Outcome[Receipt], now: datetime) -> Result:
             until = now + timedelta(seconds=max(seconds, 0))
             return _again(outcome, until, pause_until=until)
         case Cause.OPTED_OUT:
-            words = f"VirtualText says that this number has opted out ({_said(outcome)})"
-            return Result(
+            explanation = f"VirtualText says that this number has opted out ({_said(outcome)})"
+            return AttemptResult(
                 MessageState.SUPPRESSED,
-                reason_text("opted_out", words),
+                Ground.ANSWER,
+                reason_text("opted_out", explanation),
                 opted_out=True,
                 proves_access=True,
                 reference_code=outcome.reference_code,
@@ -127,41 +130,42 @@ def _common(outcome: Outcome[Receipt], now: datetime) -> Result:
             return _rejected(outcome)
 
 
-def _again(outcome: Outcome[Receipt], due_at: datetime, pause_until: datetime | None = None) -> Result:
-    words = f"not done ({_said(outcome)}); tried again at {due_at:%H:%M:%S} UTC"
-    return Result(
+def _again(outcome: Outcome[Receipt], due_at: datetime, pause_until: datetime | None = None) -> AttemptResult:
+    return AttemptResult(
         MessageState.QUEUED,
-        reason_text(_code(outcome), words),
+        Ground.NOT_SENT,
+        reason_text(_code(outcome), f"not done ({_said(outcome)}); tried again at {due_at:%H:%M:%S} UTC"),
         due_at=due_at,
         pause_until=pause_until,
         reference_code=outcome.reference_code,
     )
 
 
-def _stopped(outcome: Outcome[Receipt], why: str, now: datetime) -> Result:
-    words = f"waits until the account works again: {why}"
-    return Result(
+def _stopped(outcome: Outcome[Receipt], why: str, now: datetime) -> AttemptResult:
+    return AttemptResult(
         MessageState.QUEUED,
-        reason_text(_code(outcome), words),
+        Ground.NOT_SENT,
+        reason_text(_code(outcome), f"waits until the account works again: {why}"),
         due_at=now,
         stop=why,
         reference_code=outcome.reference_code,
     )
 
 
-def _rejected(outcome: Outcome[Receipt]) -> Result:
-    words = f"VirtualText refused it ({_said(outcome)}); correct it and run `vtsync retry`, or leave it"
-    return Result(
+def _rejected(outcome: Outcome[Receipt]) -> AttemptResult:
+    explanation = f"VirtualText refused it ({_said(outcome)}); correct the cause and run `vtsync retry`, or leave it"
+    return AttemptResult(
         MessageState.REJECTED,
-        reason_text(_code(outcome), words),
+        Ground.ANSWER,
+        reason_text(_code(outcome), explanation),
         proves_access=True,
         reference_code=outcome.reference_code,
     )
 
 
-def _unreachable(outcome: Outcome[Receipt], how_long: str) -> Result:
-    words = f"could not reach VirtualText {how_long} ({_said(outcome)}); `vtsync retry` tries again"
-    return Result(MessageState.REJECTED, reason_text(_code(outcome), words))
+def _unreachable(outcome: Outcome[Receipt], how_long: str) -> AttemptResult:
+    explanation = f"could not reach VirtualText {how_long} ({_said(outcome)}); `vtsync retry` tries again"
+    return AttemptResult(MessageState.REJECTED, Ground.NOT_SENT, reason_text(_code(outcome), explanation))
 
 
 def _code(outcome: Outcome[Receipt]) -> str:
@@ -169,7 +173,7 @@ def _code(outcome: Outcome[Receipt]) -> str:
 
 
 def _said(outcome: Outcome[Receipt]) -> str:
-    """The platform's words, the HTTP status and the code that its support asks for."""
+    """Return VirtualText's own message, the HTTP status and the code that its support asks for."""
     parts = [outcome.detail or _code(outcome)]
     if outcome.http_status is not None and str(outcome.http_status) not in outcome.detail:
         parts.append(f"HTTP {outcome.http_status}")
@@ -179,17 +183,17 @@ def _said(outcome: Outcome[Receipt]) -> str:
 
 
 def vanished_reason(message_id: str, attempted_at: datetime) -> str:
-    """What a person should know and do about a send whose worker vanished."""
+    """Return the reason of a send whose worker vanished, with what a person can do."""
     return reason_text(
         "vanished",
         f"the worker that began to send this at {attempted_at:%H:%M:%S} UTC vanished; it may or may not have been"
-        f" sent; {settle_advice(message_id)}",
+        f" sent; {resolve_advice(message_id)}",
     )
 
 
-def settle_advice(message_id: str) -> str:
-    """How a person settles an unknown send."""
+def resolve_advice(message_id: str) -> str:
+    """Return how a person resolves an unknown send."""
     return (
-        f"look at the conversation in VirtualText, then `vtsync resolve {message_id} --sent`"
+        f"look at the conversation in VirtualText, then run `vtsync resolve {message_id} --sent`"
         f" or `vtsync resolve {message_id} --resend` (or `--drop`)"
     )

@@ -1,13 +1,15 @@
-"""The state machine of a message: every move that is allowed, and what must be so for it. Everything else is refused.
+"""The state machine of a message: every allowed move, for which kinds of message and on what grounds.
 
     queued -> dispatching -> accepted -> confirmed -> delivered | failed
        |           |-> rejected | suppressed          (a definite answer)
        |           |-> queued                         (provably not sent)
-       |           '-> unknown -> confirmed | queued | cancelled  (an echo settles it, or a person)
-       '-> held -> queued;  queued, held -> suppressed | expired | cancelled
+       |           '-> unknown -> confirmed | queued | cancelled  (resolved by an echo or a person)
+       |-> suppressed | expired | cancelled
+       '-> held -> queued | expired | cancelled
 
-A send that may have gone out never goes back to ``queued`` by itself. A record texts nobody, so it is tried again,
-a bounded number of times, although a lost answer may have stored it: the price is one more copy in the conversation.
+``worker.messages.transitions`` makes the moves and enforces this table. A send that may have gone out never goes back
+to ``queued`` by itself. A record texts nobody, so it is tried again a limited number of times, even though a lost
+answer may have stored it; the price is one more copy in the conversation.
 """
 
 from __future__ import annotations
@@ -19,22 +21,22 @@ from worker.core.states import MessageKind, MessageState
 
 
 class Ground(StrEnum):
-    """What must be so for a move to be made."""
+    """The grounds on which a message may be moved."""
 
     POLICY = "policy"
-    """``worker.policy.decide`` decided it, or the end of a sync run did."""
+    """``worker.policy.decide`` decided it, or what the message waited for has ended and the policy decides again."""
     ATTEMPT = "attempt"
     """A worker with a valid lease is about to make the request."""
     ANSWER = "answer"
     """VirtualText gave a definite answer to this very attempt."""
     NOT_SENT = "not_sent"
-    """Provably nothing was sent by this very attempt: never connected, 429, the account was refused."""
+    """This very attempt provably sent nothing: no connection, 429, or the account was refused."""
     LOST = "lost"
     """The answer was lost, or the worker that made the request vanished."""
     ECHO = "echo"
     """VirtualText reported the text itself, or a receipt for it."""
     PERSON = "person"
-    """Somebody decided it; the event names them."""
+    """A person decided it; the event names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Edge:
 
 
 class IllegalMove(ValueError):
-    """A move that is not in the table: a defect of the caller, never of the message."""
+    """A move that is not in the table. A defect of the caller, never of the message."""
 
 
 _SEND = frozenset({MessageKind.SEND})
@@ -66,62 +68,61 @@ INITIAL: dict[MessageKind, frozenset[MessageState]] = {
     MessageKind.SEND: frozenset({_S.QUEUED, _S.HELD, _S.SUPPRESSED, _S.EXPIRED}),
     MessageKind.RECORD: frozenset({_S.QUEUED}),
 }
-"""Where a new message starts. A record is never held or suppressed: what it tells of has happened."""
+"""The states in which a new message may start. A record is never held or suppressed: its text has been sent already."""
 
 EDGES: tuple[Edge, ...] = (
-    # The policy is asked when a text is due and again at each release; its words are the reason.
-    _edge(_S.QUEUED, _S.HELD, _G.POLICY, kinds=_SEND),
-    _edge(_S.QUEUED, _S.QUEUED, _G.POLICY, kinds=_SEND),  # until a known time: it is due then
+    # The policy decides when a text is due, and again at each release; its reason is kept. A person holds everything
+    # after the store was restored from a backup.
+    _edge(_S.QUEUED, _S.HELD, _G.POLICY, _G.PERSON, kinds=_SEND),
+    _edge(_S.QUEUED, _S.QUEUED, _G.POLICY, kinds=_SEND),  # held until a known time: it is due then
     _edge(_S.QUEUED, _S.SUPPRESSED, _G.POLICY, kinds=_SEND),
     _edge(_S.QUEUED, _S.EXPIRED, _G.POLICY, kinds=_SEND),
-    # Dropped by a person before anything was started.
+    # Cancelled by a person before anything was started.
     _edge(_S.QUEUED, _S.CANCELLED, _G.PERSON),
     # Committed before the request, with its number and body hash.
     _edge(_S.QUEUED, _S.DISPATCHING, _G.ATTEMPT),
-    # A person asked to send an unknown text again (or a record waits for its next attempt), and before that began
-    # the first attempt's answer or echo came in after all: it was sent, so the next attempt must not happen.
+    # A person asked to send an unknown text again (or a record waits for its next attempt), and then the answer or the
+    # echo of the first attempt came in after all. It was sent, so the next attempt must not happen.
     _edge(_S.QUEUED, _S.ACCEPTED, _G.ANSWER),
     _edge(_S.QUEUED, _S.CONFIRMED, _G.ECHO),
-    # Still held, for another reason: the run that it waited for ended over the limit.
-    _edge(_S.HELD, _S.HELD, _G.POLICY, kinds=_SEND),
-    # Its run ended within the limit, or a person approved it.
+    # Still held, for another reason: its run ended over the limit, or the store was restored from a backup.
+    _edge(_S.HELD, _S.HELD, _G.POLICY, _G.PERSON, kinds=_SEND),
+    # Its run ended within the limit, its review ended, or a person approved it.
     _edge(_S.HELD, _S.QUEUED, _G.POLICY, _G.PERSON, kinds=_SEND),
-    # While it was held: the number opted out, the record was deleted, the time ran out, a person dropped it.
-    _edge(_S.HELD, _S.SUPPRESSED, _G.POLICY, kinds=_SEND),
+    # It expired or was cancelled while it was held.
     _edge(_S.HELD, _S.EXPIRED, _G.POLICY, kinds=_SEND),
     _edge(_S.HELD, _S.CANCELLED, _G.PERSON, kinds=_SEND),
-    # VirtualText took it.
+    # VirtualText accepted it.
     _edge(_S.DISPATCHING, _S.ACCEPTED, _G.ANSWER),
-    # VirtualText refused it, or could not be reached as often as is reasonable.
+    # VirtualText refused it, or could not be reached after all attempts.
     _edge(_S.DISPATCHING, _S.REJECTED, _G.ANSWER, _G.NOT_SENT),
     # 451: the recipient has opted out.
     _edge(_S.DISPATCHING, _S.SUPPRESSED, _G.ANSWER, kinds=_SEND),
     # Provably not sent: it waits for its next attempt.
     _edge(_S.DISPATCHING, _S.QUEUED, _G.NOT_SENT),
-    # A record's lost answer is tried again, a few times: it texts nobody.
+    # The answer to a record was lost. It texts nobody, so it is tried again a few times.
     _edge(_S.DISPATCHING, _S.QUEUED, _G.LOST, kinds=_RECORD),
-    # It may have been sent. For a record: its attempts with lost answers are used up.
+    # It may have been sent. For a record: all its attempts ended with a lost answer.
     _edge(_S.DISPATCHING, _S.UNKNOWN, _G.LOST),
-    # The echo overtook the answer.
+    # The echo arrived before the answer.
     _edge(_S.DISPATCHING, _S.CONFIRMED, _G.ECHO),
     # An echo matched it, or a person found it in the conversation.
     _edge(_S.UNKNOWN, _S.CONFIRMED, _G.ECHO, _G.PERSON),
-    # A person asked to send it again; or the answer of a worker that was given up for lost came late and proves that
-    # nothing was sent.
+    # A person asked to send it again, or a late answer to the attempt proves that nothing was sent.
     _edge(_S.UNKNOWN, _S.QUEUED, _G.PERSON, _G.NOT_SENT),
-    # A person did not find it in the conversation, and does not want it any more.
+    # A person did not find it in the conversation and no longer wants it.
     _edge(_S.UNKNOWN, _S.CANCELLED, _G.PERSON),
-    # The same late answer, with another content.
+    # A late answer to the attempt, with another content.
     _edge(_S.UNKNOWN, _S.ACCEPTED, _G.ANSWER),
     _edge(_S.UNKNOWN, _S.REJECTED, _G.ANSWER, _G.NOT_SENT),
     _edge(_S.UNKNOWN, _S.SUPPRESSED, _G.ANSWER, kinds=_SEND),
-    # The echo attaches the message id; receipts may come in any order after it, or without it.
+    # The echo brings the message id. Receipts may come in any order after it, or without it.
     _edge(_S.ACCEPTED, _S.CONFIRMED, _G.ECHO),
     _edge(_S.ACCEPTED, _S.DELIVERED, _G.ECHO, kinds=_SEND),
     _edge(_S.ACCEPTED, _S.FAILED, _G.ECHO, kinds=_SEND),
     _edge(_S.CONFIRMED, _S.DELIVERED, _G.ECHO, kinds=_SEND),
     _edge(_S.CONFIRMED, _S.FAILED, _G.ECHO, kinds=_SEND),
-    # A person saw the reason, put it right and wants it sent.
+    # A person corrected the cause and wants it sent.
     _edge(_S.REJECTED, _S.QUEUED, _G.PERSON),
     _edge(_S.FAILED, _S.QUEUED, _G.PERSON, kinds=_SEND),
 )
@@ -129,37 +130,35 @@ EDGES: tuple[Edge, ...] = (
 TERMINAL: frozenset[MessageState] = frozenset(
     state for state in _S if all(edge.grounds == {_G.PERSON} for edge in EDGES if edge.before is state)
 )
-"""States in which nothing more happens by itself; at most a person's retry leaves them."""
+"""The states that a message leaves only when a person retries it, if at all."""
 
-
-def allowed(
-    before: MessageState,
-    after: MessageState,
-    *,
-    kind: MessageKind | None = None,
-    ground: Ground | None = None,
-) -> bool:
-    """Whether the table has this move; for any kind and on any ground unless they are given."""
-    return any(
-        edge.before == before
-        and edge.after == after
-        and (kind is None or kind in edge.kinds)
-        and (ground is None or ground in edge.grounds)
-        for edge in EDGES
+_KINDS: dict[tuple[MessageState, MessageState, Ground], frozenset[MessageKind]] = {
+    (before, after, ground): frozenset[MessageKind]().union(
+        *(edge.kinds for edge in EDGES if (edge.before, edge.after) == (before, after) and ground in edge.grounds)
     )
+    for before, after in {(edge.before, edge.after) for edge in EDGES}
+    for ground in Ground
+}
 
 
-def check(
-    before: MessageState,
-    after: MessageState,
-    *,
-    kind: MessageKind | None = None,
-    ground: Ground | None = None,
-) -> None:
-    """Raise IllegalMove unless ``allowed``."""
-    if not allowed(before, after, kind=kind, ground=ground):
-        exits = sorted({str(edge.after) for edge in EDGES if edge.before == before})
-        where = ", ".join(exits) or "nowhere"
-        what = "message" if kind is None else str(kind)
-        on = "" if ground is None else f" on the ground of {ground}"
-        raise IllegalMove(f"a {what} cannot go from {before} to {after}{on}; from {before} it can go to: {where}")
+def kinds_that_may(before: MessageState, after: MessageState, ground: Ground) -> frozenset[MessageKind]:
+    """Return the kinds of message that may make this move on ``ground``. Raises IllegalMove if none may."""
+    kinds = _KINDS.get((before, after, ground))
+    if not kinds:
+        raise IllegalMove(
+            f"a message cannot go from {before} to {after} on the ground of {ground};"
+            f" from {before} it can go to: {_exits(before)}"
+        )
+    return kinds
+
+
+def check_initial(kind: MessageKind, state: MessageState) -> None:
+    """Raise IllegalMove unless a new message of this kind may start in ``state``."""
+    if state not in INITIAL[kind]:
+        starts = ", ".join(sorted(INITIAL[kind]))
+        raise IllegalMove(f"a new {kind} cannot start as {state}; it can start as: {starts}")
+
+
+def _exits(before: MessageState) -> str:
+    exits = {f"{edge.after} ({', '.join(sorted(edge.grounds))})" for edge in EDGES if edge.before == before}
+    return ", ".join(sorted(exits)) or "nowhere"

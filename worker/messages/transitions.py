@@ -1,9 +1,9 @@
-"""Moving messages from state to state: conditional on the state before, and with an event for each move."""
+"""Move messages from state to state, by the table in ``states`` only, and write one event for each move."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,15 +13,18 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from worker.core.metrics import messages_moved
 from worker.core.states import MessageKind, MessageState
-from worker.messages.events import announce_messages, event_of
-from worker.messages.states import check
+from worker.messages.events import event_of, publish_messages
+from worker.messages.states import Ground, check_initial, kinds_that_may
 from worker.store.db import after_commit
+from worker.store.leases import LeaseColumns
 from worker.store.tables import message, message_event
+
+LEASE = LeaseColumns(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One message that was moved."""
+    """A message that was moved, or created."""
 
     id: str
     attempt: int
@@ -32,14 +35,14 @@ class Moved:
 _NEEDED = (message.c.id, message.c.attempts, message.c.account, message.c.kind)
 
 
-def reason_text(code: str, words: str) -> str:
-    """As kept in ``Message.reason``: a code that can be searched for, then words for a person."""
-    return f"{code}: {words}" if words else code
+def reason_text(code: str, explanation: str) -> str:
+    """Return a reason as ``Message.reason`` stores it: a stable code, then an explanation for a person."""
+    return f"{code}: {explanation}" if explanation else code
 
 
-def has_reason(code: str) -> ColumnElement[bool]:
-    """Messages whose reason carries ``code``."""
-    return message.c.reason.startswith(f"{code}:", autoescape=True) | (message.c.reason == code)
+def has_reason(code: str, reason: ColumnElement[str] = message.c.reason) -> ColumnElement[bool]:
+    """Return the condition for rows whose ``reason`` has this code."""
+    return reason.startswith(f"{code}:", autoescape=True) | (reason == code)
 
 
 def move(
@@ -47,20 +50,24 @@ def move(
     before: MessageState,
     after: MessageState,
     *where: ColumnElement[bool],
+    ground: Ground,
     reason: str,
     actor: str,
     now: datetime,
     keep_lease: bool = False,
     **values: Any,
 ) -> list[Moved]:
-    """Move all messages in state ``before`` that ``where`` holds for, and say which those were.
+    """Move all messages in state ``before`` for which ``where`` holds, and return them.
 
-    The lease ends with the move unless ``keep_lease``. ``values`` are further columns to set.
+    Messages of a kind that may not make this move on this ``ground`` stay as they are. The lease ends with the move
+    unless ``keep_lease``. ``values`` are further columns to set. Raises IllegalMove.
     """
-    check(before, after)
+    kinds = kinds_that_may(before, after, ground)
+    if len(kinds) < len(MessageKind):
+        where = (*where, message.c.kind.in_(sorted(kinds)))
     if not keep_lease:
-        values |= {"lease_owner": None, "lease_until": None}
-    # Locked in the order of their ids, so that two movers of the same messages wait instead of dead-locking.
+        values |= LEASE.released
+    # Locked in the order of their ids, so that two transactions that move the same messages wait and do not deadlock.
     chosen = (
         select(message.c.id)
         .where(message.c.state == before, *where)
@@ -68,21 +75,30 @@ def move(
         .with_for_update()
         .cte("chosen")
     )
-    told = event_of(before, after) is not None
+    published = event_of(before, after) is not None
     rows = connection.execute(
         update(message)
         .where(message.c.id.in_(select(chosen.c.id)), message.c.state == before)
         .values(state=after, reason=reason, **values)
-        .returning(*(message.c if told else _NEEDED))
+        .returning(*(message.c if published else _NEEDED))
     ).all()
     moved = sorted((Moved(row.id, row.attempts, row.account, row.kind) for row in rows), key=lambda one: one.id)
-    add_events(connection, moved, before, after, reason=reason, actor=actor, now=now, rows=rows if told else None)
+    _add_events(connection, moved, before, after, reason=reason, actor=actor, now=now, rows=rows if published else None)
     return moved
 
 
-def add_events(
+def add_first_events(
+    connection: Connection, created: Sequence[Moved], state: MessageState, *, reason: str, actor: str, now: datetime
+) -> None:
+    """Begin the history of new messages that start in ``state``. Raises IllegalMove."""
+    for kind in {one.kind for one in created}:
+        check_initial(kind, state)
+    _add_events(connection, created, None, state, reason=reason, actor=actor, now=now)
+
+
+def _add_events(
     connection: Connection,
-    moved: Iterable[Moved],
+    moved: Sequence[Moved],
     before: MessageState | None,
     after: MessageState,
     *,
@@ -91,11 +107,9 @@ def add_events(
     now: datetime,
     rows: Sequence[Row[Any]] | None = None,
 ) -> None:
-    """The history of these messages goes on, and others may hear of it. ``before`` is None for their creation.
-
-    ``rows`` are the messages' own, where the caller has them.
-    """
-    moved = list(moved)
+    """Write the history, count the moves, publish events. ``rows``: the messages' rows, where the caller has them."""
+    if not moved:
+        return
     events = [
         {
             "message_id": one.id,
@@ -108,11 +122,9 @@ def add_events(
         }
         for one in moved
     ]
-    if not events:
-        return
     connection.execute(insert(message_event), events)
     for (account, kind), count in Counter((one.account, one.kind) for one in moved).items():
         after_commit(connection, partial(messages_moved, account, kind, before, after, count))
-    what = event_of(before, after)
-    if what is not None:
-        announce_messages(connection, [one.id for one in moved], what, reason, now, rows)
+    event = event_of(before, after)
+    if event is not None:
+        publish_messages(connection, [one.id for one in moved], event, reason, now, rows)

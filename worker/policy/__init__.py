@@ -1,1 +1,1 @@
-"""Whether a text may be sent, and when. Pure: reads no database."""
+"""The rules that decide if and when a text may be sent. Pure: nothing here reads the database."""

@@ -1,9 +1,9 @@
-"""Where a number's owner may be: the time zones and US states that count. Never a guess at one of several.
+"""Find out where the owner of a number may be: all time zones and US states that are possible. Never guess one of them.
 
-What is known best comes first: the CRM's time zone, the CRM's state or ZIP code, the number itself, and the account's
-zone for numbers that may be anywhere. Where these disagree, or a state or an area code has two zones, all of them
-count, and the text goes only when it may in each. The state of a US area code always counts:
-several states take it that whoever has such a number is theirs (Fla. Stat. 501.059(8)(d), for one).
+The sources, best first: the CRM's time zone, the CRM's state or ZIP code, the number itself, and the account's zone for
+numbers that may be anywhere. Where these disagree, or a state or an area code has two zones, all of them count, and a
+text goes only when it may in each. The state of a US area code always counts, because several states presume that the
+owner of such a number lives there (Fla. Stat. 501.059(8)(d), for example).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-# A number that could be in more zones than this says nothing of its owner's place: toll-free ones give 42.
+# A number with more possible zones than this says nothing about its owner: toll-free numbers have 42.
 MOST_ZONES = 20
 
 _AMERICAN_ZONES = {
@@ -35,7 +35,7 @@ _SHORT_ZONES = {"et": "eastern", "ct": "central", "mt": "mountain", "pt": "pacif
     for letter, name in (("e", "eastern"), ("c", "central"), ("m", "mountain"), ("p", "pacific"), ("ak", "alaska"))
     for kind in "sd"
 }
-# All of it must be known: "Central European Time" is not Central Time, nor "Mountain Standard Time (Mexico)" Mountain.
+# The whole text must match: "Central European Time" is not Central, "Mountain Standard Time (Mexico)" not Mountain.
 _WRITTEN_ZONE = re.compile(
     r"(?:\((?:gmt|utc)[^)]*\)_?)?(?P<name>[a-z]+)(?:_(?:standard|daylight))?(?:_time)?(?:_zone)?(?:_\(us(?:_&_canada)?\))?"
 )
@@ -43,7 +43,7 @@ _WRITTEN_ZONE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """What one CRM record says of its person's place, as it is written there; "" where it says nothing."""
+    """The location fields of one CRM record, as written there; "" where a field is missing."""
 
     time_zone: str = ""
     state: str = ""
@@ -51,10 +51,10 @@ class RecordPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """IANA ``zones`` and two-letter ``states`` that count. ``source`` says how they are known, in words.
+class Locations:
+    """The IANA ``zones`` and two-letter ``states`` that count. ``source`` says where they come from, for a person.
 
-    No zones: nothing is known, so no hour is known to be a good one.
+    Without zones nothing is known, so no hour is known to be allowed.
     """
 
     zones: tuple[str, ...]
@@ -71,8 +71,8 @@ class UsState:
     zones: tuple[str, ...]
 
 
-def places_of(phone: str, records: Iterable[RecordPlace] = (), account_zone: str | None = None) -> Places:
-    """The zones and states that ``phone`` (E.164) may be in, from the CRM records that have this number."""
+def locations_of(phone: str, records: Iterable[RecordPlace] = (), account_zone: str | None = None) -> Locations:
+    """Return the zones and states that ``phone`` (E.164) may be in. ``records``: the CRM records with this number."""
     zones: set[str] = set()
     states: set[str] = set()
     sources = set()
@@ -84,23 +84,23 @@ def places_of(phone: str, records: Iterable[RecordPlace] = (), account_zone: str
         if zone is not None:
             zones.add(zone)
             sources.add("the CRM's time zone")
-        if known and zone not in of_states:  # a zone of one of the states says which of its zones it is
+        if known and zone not in of_states:  # a zone that belongs to the state picks one of the state's zones
             zones |= of_states
             sources.add("the CRM's state or ZIP code")
-            if not phone.startswith("+1"):  # the state's letters may be those of another country's
+            if not phone.startswith("+1"):  # the letters may name a state of another country
                 zones |= set(number_zones(phone))
     if not zones:
         found, source = _zones_of_number(phone, account_zone)
         zones, sources = set(found), {source}
     states |= set(area_code_states(phone))
-    return Places(tuple(sorted(zones)), tuple(sorted(states)), " and ".join(sorted(sources)))
+    return Locations(tuple(sorted(zones)), tuple(sorted(states)), " and ".join(sorted(sources)))
 
 
 def zone_named(text: str, *, american: bool = True) -> str | None:
-    """The IANA zone that a CRM means by ``text``; None for anything uncertain.
+    """Return the IANA zone that a CRM means by ``text``; None for anything uncertain.
 
-    ``US/Eastern``, ``america_slash_new_york`` and, for ``american`` numbers, ``Eastern Time (US & Canada)`` or ``EST``,
-    which people write in summer, too. UTC is what systems put where nobody chose: it is no place.
+    Understands ``US/Eastern``, ``america_slash_new_york`` and, for ``american`` numbers, ``Eastern Time (US & Canada)``
+    or ``EST``, which people also write in summer. UTC is the default of many systems and names no location.
     """
     cleaned = text.strip().replace("_slash_", "/").replace(" ", "_").casefold()
     if "/" in cleaned:
@@ -112,17 +112,20 @@ def zone_named(text: str, *, american: bool = True) -> str | None:
 
 
 def state_named(text: str) -> str | None:
-    """The code of the US state that ``text`` names: ``FL``, ``fl.``, ``US-FL``, ``Florida``; None for anything else."""
+    """Return the code of a US state written as ``FL``, ``fl.``, ``US-FL`` or ``Florida``; None for anything else."""
     cleaned = text.strip().rstrip(".").upper().removeprefix("US-")
     return cleaned if cleaned in us_states() else _state_names().get(cleaned.casefold())
 
 
 def zip_states(postal_code: str) -> tuple[str, ...]:
-    """The states that a ZIP code (``33101``, ``33101-1234``) is in; a few prefixes are shared. Empty: no ZIP code."""
+    """Return the states of a ZIP code (``33101``, ``33101-1234``). Empty: it is no ZIP code.
+
+    A few prefixes belong to more than one state.
+    """
     digits, _, more = postal_code.strip().partition("-")
-    if len(digits) == 9 and not more:  # written without the dash
+    if len(digits) == 9 and not more:  # ZIP+4 without the dash
         digits = digits[:5]
-    if len(digits) == 4:  # a spreadsheet took the leading zero away
+    if len(digits) == 4:  # a spreadsheet removed the leading zero
         digits = f"0{digits}"
     if len(digits) != 5 or not digits.isascii() or not digits.isdigit():
         return ()
@@ -130,16 +133,16 @@ def zip_states(postal_code: str) -> tuple[str, ...]:
 
 
 def area_code_states(phone: str) -> tuple[str, ...]:
-    """The US state of a number's area code; empty for other countries' and toll-free numbers."""
+    """Return the US states of the number's area code. Empty for toll-free numbers and other countries."""
     return _tables().area_codes.get(phone[2:5], ()) if phone.startswith("+1") else ()
 
 
 @lru_cache(maxsize=65_536)
 def number_zones(phone: str) -> tuple[str, ...]:
-    """All zones that numbers like ``phone`` are used in, most often one. Empty: not known.
+    """Return all zones in which numbers like ``phone`` are used, most often one. Empty: not known.
 
-    Of US numbers the whole area code counts: people keep their number when they move, and where the library does not
-    know the next three digits, it names one of the area code's zones, not always the right one (219, 689).
+    For US numbers the whole area code counts. People keep their number when they move, and where the library does not
+    know the next three digits, it picks one of the area code's zones, sometimes the wrong one (219, 689).
     """
     if (known := _tables().area_zones.get(phone[2:5])) is not None and phone.startswith("+1"):
         return known
@@ -148,7 +151,7 @@ def number_zones(phone: str) -> tuple[str, ...]:
 
     try:
         found = time_zones_for_number(phonenumbers.parse(phone))
-    except phonenumbers.NumberParseException:  # a country code that nobody has
+    except phonenumbers.NumberParseException:  # the country code does not exist
         return ()
     return tuple(zone for zone in found if zone.casefold() in _zone_names())
 
@@ -161,9 +164,9 @@ def _zones_of_number(phone: str, account_zone: str | None) -> tuple[Sequence[str
 
 
 def _states_of(record: RecordPlace, phone: str) -> set[str]:
-    """Both what the state and what the ZIP code say: where they disagree, both count."""
+    """Return the states of the state field and of the ZIP code. Where they disagree, both count."""
     states = {state_named(record.state)} - {None} if record.state else set()
-    # Five digits are a postal code in many countries.
+    # Many countries have postal codes of five digits.
     zips = zip_states(record.postal_code) if record.postal_code and phone.startswith("+1") else ()
     if len(zips) > 1 and states & set(zips):
         zips = ()
@@ -171,7 +174,7 @@ def _states_of(record: RecordPlace, phone: str) -> set[str]:
 
 
 def us_states() -> dict[str, UsState]:
-    """The states and territories by their two letters."""
+    """Return the states and territories by their two-letter codes."""
     return _tables().states
 
 
@@ -185,7 +188,7 @@ class _Tables:
 
 @cache
 def _tables() -> _Tables:
-    data = tomllib.loads(files("worker.policy").joinpath("data/us_places.toml").read_text("utf-8"))
+    data = tomllib.loads(files("worker.policy").joinpath("data/us_locations.toml").read_text("utf-8"))
     states = {code: UsState(code, row["name"], tuple(row["zones"])) for code, row in data.items() if code.isupper()}
     area_codes: dict[str, tuple[str, ...]] = {}
     area_zones: dict[str, tuple[str, ...]] = {}
@@ -202,7 +205,7 @@ def _tables() -> _Tables:
 
 
 def _area_zones(state: Mapping[str, Any], area: int) -> tuple[str, ...]:
-    """All of the state's, unless the table says in which of them the area code lies."""
+    """Return all zones of the state, unless the table names the one of this area code."""
     other = [zone for zone, areas in state.get("other_zones", {}).items() if area in areas]
     usual = state.get("usual_zone")
     if usual is None or area in state.get("split_codes", ()):
@@ -217,7 +220,7 @@ def _state_names() -> dict[str, str]:
 
 @cache
 def _zone_names() -> dict[str, str]:
-    """Names of zones that people live in, by their small letters. ``Etc/...`` and the like are no places."""
+    """Return the zones that name a location, by lower-case name. ``Etc/...`` and the like do not."""
     return {
         name.casefold(): name
         for name in available_timezones()
@@ -227,5 +230,5 @@ def _zone_names() -> dict[str, str]:
 
 @cache
 def zone_info(name: str) -> ZoneInfo:
-    """The zone's rules. ``name`` is one that this module gave, or the configuration checked."""
+    """Return the zone. ``name`` comes from this module or from the checked configuration."""
     return ZoneInfo(name)

@@ -1,7 +1,7 @@
-"""When people may be texted: hours by the recipient's own clock, and the next time that all of them are open.
+"""Quiet hours: when people may be texted by their own clock, and when the next allowed time begins.
 
-The state rules come from the dated file ``data/us_quiet_hours.toml``. They, the federal rule and the configuration can
-only narrow each other. A text goes only when it may in every zone and state that its number could be in.
+The state rules come from the dated file ``data/us_quiet_hours.toml``. State rules, the federal rule and the
+configuration can only narrow each other. A text goes only when every zone and state of its number allows it.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 
 from config.policy import Policy
-from worker.policy.locations import Places, zone_info
+from worker.policy.locations import Locations, zone_info
 
-# A week has every kind of day; two more, since days begin at different times around the world.
+# A week has every kind of day. Two more, because days begin at different times around the world.
 _DAYS_AHEAD = 9
 _SATURDAY, _SUNDAY = 5, 6
 _NEVER = (time(12), time(12))
 
 Span: TypeAlias = tuple[datetime, datetime]
-"""From the first moment on, until just before the second. UTC."""
+"""Start (included) and end (excluded), in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Open from ``opens`` until just before ``closes``, wall time."""
+    """The allowed hours of a day, in local time: from ``opens`` until just before ``closes``."""
 
     opens: time
     closes: time
 
     def narrowed(self, other: Hours) -> Hours:
-        """Open when both are."""
+        """Return the hours that both allow."""
         return Hours(max(self.opens, other.opens), min(self.closes, other.closes))
 
     def __str__(self) -> str:
@@ -43,8 +43,8 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """The hours of Monday to Friday, of Saturdays and of Sundays, and what they were made of, in words."""
+class QuietHoursRules:
+    """The allowed hours of weekdays, Saturdays and Sundays. ``sources``: the rules behind them, for a person."""
 
     weekday: Hours
     saturday: Hours
@@ -52,12 +52,12 @@ class Rules:
     sources: tuple[str, ...] = ()
 
     def on(self, day: date) -> Hours:
-        """The hours of that day."""
+        """Return the hours of that day."""
         return {_SATURDAY: self.saturday, _SUNDAY: self.sunday}.get(day.weekday(), self.weekday)
 
-    def narrowed(self, other: Rules) -> Rules:
-        """Open when both are."""
-        return Rules(
+    def narrowed(self, other: QuietHoursRules) -> QuietHoursRules:
+        """Return the rules that allow what both allow."""
+        return QuietHoursRules(
             self.weekday.narrowed(other.weekday),
             self.saturday.narrowed(other.saturday),
             self.sunday.narrowed(other.sunday),
@@ -70,26 +70,26 @@ class Rules:
         return "".join([week, *(f", on {day} {hours}" for day, hours in days if hours != week)])
 
 
-def rules_for(policy: Policy, states: Iterable[str]) -> Rules | None:
-    """The hours that hold in all of ``states`` under ``policy``. None: texts go at any hour."""
+def rules_for(policy: Policy, states: Iterable[str]) -> QuietHoursRules | None:
+    """Return the hours that ``policy`` and all ``states`` allow. None: texts go at any hour."""
     if policy.quiet_hours == "none":
         return None
     return _rules(policy.text_from, policy.text_until, policy.sunday_from, tuple(sorted(set(states))))
 
 
-def next_open(places: Places, rules: Rules, now: datetime) -> datetime | None:
-    """``now`` if it is open everywhere in ``places``, else when it next is. None: never, or the zone is not known."""
-    window = next_window(places, rules, now)
+def next_open(locations: Locations, rules: QuietHoursRules, now: datetime) -> datetime | None:
+    """Return ``now`` if texts are allowed in all ``locations``, else the next such time. None: never or not known."""
+    window = next_window(locations, rules, now)
     return None if window is None else window[0]
 
 
-def next_window(places: Places, rules: Rules, now: datetime) -> Span | None:
-    """The rest of the window that is open everywhere at ``now``, else the next such window."""
-    if not places.zones:
+def next_window(locations: Locations, rules: QuietHoursRules, now: datetime) -> Span | None:
+    """Return the rest of the window that is open in all ``locations`` at ``now``, else the next such window."""
+    if not locations.zones:
         return None
-    for days in (2, _DAYS_AHEAD):  # nearly always tomorrow is enough
-        common = _spans(places.zones[0], rules, now, days)
-        for zone in places.zones[1:]:
+    for days in (2, _DAYS_AHEAD):  # two days are nearly always enough
+        common = _spans(locations.zones[0], rules, now, days)
+        for zone in locations.zones[1:]:
             common = _both(common, _spans(zone, rules, now, days))
         for start, end in common:
             if end > now:
@@ -98,9 +98,9 @@ def next_window(places: Places, rules: Rules, now: datetime) -> Span | None:
 
 
 def release_time(key: str, window: Span, spread: timedelta, expires_at: datetime | None) -> datetime:
-    """When in ``window`` a text that waited for it goes: within ``spread`` of its start, always the same for ``key``.
+    """Return when in ``window`` a waiting text goes: within ``spread`` of the start, always the same for ``key``.
 
-    So the texts that waited overnight do not all go in the same second. Never at or after the window's end, and before
+    This spreads the texts that waited overnight. The time is never at or after the end of the window, and lies before
     ``expires_at`` where that is in the window.
     """
     start, end = window
@@ -112,9 +112,9 @@ def release_time(key: str, window: Span, spread: timedelta, expires_at: datetime
 
 
 @lru_cache(maxsize=512)
-def _rules(opens: time, closes: time, sunday: time, states: tuple[str, ...]) -> Rules:
+def _rules(opens: time, closes: time, sunday: time, states: tuple[str, ...]) -> QuietHoursRules:
     table = _table()
-    own = Rules(Hours(opens, closes), Hours(opens, closes), Hours(max(opens, sunday), closes), ("policy",))
+    own = QuietHoursRules(Hours(opens, closes), Hours(opens, closes), Hours(max(opens, sunday), closes), ("policy",))
     rules = table["federal"].narrowed(own)
     for state in states:
         if state in table:
@@ -123,14 +123,14 @@ def _rules(opens: time, closes: time, sunday: time, states: tuple[str, ...]) -> 
 
 
 @cache
-def _table() -> dict[str, Rules]:
-    """``federal`` and each state with rules of its own."""
+def _table() -> dict[str, QuietHoursRules]:
+    """Return the rules of ``federal`` and of each state that has its own."""
     data = tomllib.loads(files("worker.policy").joinpath("data/us_quiet_hours.toml").read_text("utf-8"))
     federal = data["federal"]
     return {"federal": _rule(federal, federal)} | {state: _rule(row, federal) for state, row in data["states"].items()}
 
 
-def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> Rules:
+def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> QuietHoursRules:
     def hours(day: str, opens: time, closes: time) -> Hours:
         named = (row.get(f"{day}from"), row.get(f"{day}until"))
         return Hours(
@@ -140,18 +140,18 @@ def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> Rules:
     week = hours("", time.fromisoformat(otherwise["from"]), time.fromisoformat(otherwise["until"]))
     saturday = hours("saturday_", week.opens, week.closes)
     sunday = Hours(*_NEVER) if row.get("no_sundays") else hours("sunday_", week.opens, week.closes)
-    return Rules(week, saturday, sunday, (row["source"],))
+    return QuietHoursRules(week, saturday, sunday, (row["source"],))
 
 
-def _spans(zone: str, rules: Rules, now: datetime, days: int) -> list[Span]:
-    """The open times of a zone from its today on, in order."""
+def _spans(zone: str, rules: QuietHoursRules, now: datetime, days: int) -> list[Span]:
+    """Return the open times of a zone for ``days`` days from its today on, in order."""
     today = now.astimezone(zone_info(zone)).date()
     return [span for offset in range(days) if (span := _span(zone, rules, today + timedelta(days=offset))) is not None]
 
 
 @lru_cache(maxsize=4096)
-def _span(zone: str, rules: Rules, day: date) -> Span | None:
-    """When it is open on that day of that zone. A wall time that comes twice opens late and closes early."""
+def _span(zone: str, rules: QuietHoursRules, day: date) -> Span | None:
+    """Return the open time of that day in that zone. A local time that occurs twice opens late and closes early."""
     hours = rules.on(day)
     if hours.opens >= hours.closes:
         return None
@@ -160,13 +160,13 @@ def _span(zone: str, rules: Rules, day: date) -> Span | None:
 
 
 def _instants(zone: str, day: date, wall: time) -> tuple[datetime, datetime]:
-    """The moment or the two moments at which a wall time comes; where clocks skip it, the moment of the skip."""
+    """Return the one or two moments of a local time; where clocks skip it, the moment of the skip."""
     tz = zone_info(zone)
     local = datetime.combine(day, wall, tz)
     first, second = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     if first <= second:
         return first, second
-    # Skipped: the offset changes somewhere between the two.
+    # The time is skipped: search for the change of the offset between the two.
     before, after = second, first
     offset = before.astimezone(tz).utcoffset()
     while after - before > timedelta(seconds=1):
@@ -180,7 +180,7 @@ def _instants(zone: str, day: date, wall: time) -> tuple[datetime, datetime]:
 
 
 def _both(one: list[Span], other: list[Span]) -> list[Span]:
-    """What is in both lists of spans, each in order."""
+    """Return the overlaps of two ordered lists of spans."""
     return list(_common(one, other))
 
 

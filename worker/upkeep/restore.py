@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, func, select, update
 
 from worker.core.states import MessageKind, MessageState, PushState
+from worker.messages.states import Ground
 from worker.messages.transitions import move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -100,6 +101,7 @@ def _hold(connection: Connection, known_until: datetime | None, actor: str, now:
             before,
             MessageState.HELD,
             *sends,
+            ground=Ground.PERSON,
             reason=reason,
             actor=actor,
             now=now,

@@ -1,0 +1,190 @@
+"""Opt-outs and reviews: one writer, a proof for each change, and a changed number in the CRM loses neither."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+
+import worker
+from tests.messages.conftest import Outbox, number
+from worker.core.states import MessageState
+from worker.messages.decisions import decide_review
+from worker.messages.delivery import deliver_due
+from worker.messages.explain import explain
+from worker.messages.opt_outs import (
+    NumberChange,
+    add_opt_out,
+    follow_numbers,
+    open_review,
+    open_reviews,
+    opted_out,
+    remove_opt_out,
+)
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import opt_out_event, public_event
+
+OLD, NEW, NEWER = number(0), number(1), number(2)
+
+
+def opts_out(box: Outbox, phone: str) -> None:
+    with writing(box.engine) as connection:
+        add_opt_out(connection, phone, source="relay", detail='wrote "STOP"', now=utcnow(), actor="relay")
+
+
+def may_opt_out(box: Outbox, phone: str, excerpt: str = "please leave me alone") -> None:
+    with writing(box.engine) as connection:
+        open_review(connection, phone, excerpt=excerpt, inbound_id="i1", since=utcnow())
+
+
+def follow(box: Outbox, *changes: tuple[str, str]) -> list[str]:
+    """Returns the statements that it took."""
+    statements: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement.split(" ", 1)[0])
+
+    with writing(box.engine) as connection:
+        event.listen(box.engine, "before_cursor_execute", note)
+        follow_numbers(connection, [NumberChange(*change, "crm 17") for change in changes], "main", utcnow())
+        event.remove(box.engine, "before_cursor_execute", note)
+    return statements
+
+
+def out(box: Outbox) -> dict[str, str]:
+    with reading(box.engine) as connection:
+        return {phone: one.source for phone, one in opted_out(connection, [OLD, NEW, NEWER]).items()}
+
+
+def proofs(box: Outbox) -> list[tuple[str, bool, str, str]]:
+    rows = select(opt_out_event).order_by(opt_out_event.c.id)
+    with reading(box.engine) as connection:
+        return [(row.phone, row.opted_out, row.source, row.actor) for row in connection.execute(rows)]
+
+
+def published(box: Outbox) -> list[tuple[str, str, str]]:
+    rows = select(public_event).where(public_event.c.type.startswith("contact.")).order_by(public_event.c.id)
+    with reading(box.engine) as connection:
+        return [(row.type, row.phone, row.account) for row in connection.execute(rows)]
+
+
+def reviews(box: Outbox) -> dict[str, str]:
+    with reading(box.engine) as connection:
+        return {one.phone: one.excerpt for one in open_reviews(connection)}
+
+
+def test_an_opt_out_follows_a_changed_number_with_its_proof_and_its_event(box: Outbox) -> None:
+    opts_out(box, OLD)
+    follow(box, (OLD, NEW))
+    assert out(box) == {OLD: "relay", NEW: "number_changed"}
+    assert proofs(box)[1:] == [(NEW, True, "number_changed", "sync")]
+    assert published(box)[1:] == [("contact.opted_out", NEW, "main")]
+    with reading(box.engine) as connection:
+        detail = opted_out(connection, [NEW])[NEW].detail
+    assert detail.startswith(f"follows the opt-out of {OLD}: the CRM record crm 17 has a new number")
+    assert f"vtsync opt-in {NEW} --why" in detail
+    text = box.send(NEW)
+    deliver_due(box.runtime)
+    assert box.state(text) is MessageState.SUPPRESSED
+    assert "vtsync opt-in NUMBER --why" in explain(box.runtime, NEW).standings[0].verdict
+
+
+def test_a_review_follows_a_changed_number_with_what_was_written(box: Outbox) -> None:
+    may_opt_out(box, OLD)
+    follow(box, (OLD, NEW))
+    assert reviews(box) == {
+        OLD: "please leave me alone",
+        NEW: f"please leave me alone (written from {OLD}, crm 17's number before)",
+    }
+    text = box.send(NEW)
+    deliver_due(box.runtime)
+    assert (box.state(text), box.row(text).reason.split(":")[0]) == (MessageState.HELD, "review")
+    assert decide_review(box.runtime, NEW, "continue", "ann") == 1
+    deliver_due(box.runtime)
+    assert box.state(text) is MessageState.ACCEPTED
+    assert set(reviews(box)) == {OLD}, "each number is decided for itself"
+
+
+@pytest.mark.parametrize("begin", [opts_out, may_opt_out])
+def test_a_number_that_changes_twice_in_one_page_is_followed_to_its_end(box: Outbox, begin: Any) -> None:
+    begin(box, OLD)
+    follow(box, (OLD, NEW), (NEW, NEWER))
+    assert set(out(box) or reviews(box)) == {OLD, NEW, NEWER}
+
+
+def test_two_records_that_swap_their_numbers_are_both_out(box: Outbox) -> None:
+    opts_out(box, OLD)
+    follow(box, (OLD, NEW), (NEW, OLD))
+    assert out(box) == {OLD: "relay", NEW: "number_changed"}
+
+
+def test_what_the_new_number_has_already_stays_as_it_is(box: Outbox) -> None:
+    for phone in (OLD, NEW):
+        opts_out(box, phone)
+        may_opt_out(box, phone, f"from {phone}")
+    follow(box, (OLD, NEW))
+    assert out(box) == {OLD: "relay", NEW: "relay"}
+    assert reviews(box) == {OLD: f"from {OLD}", NEW: f"from {NEW}"}
+    assert len(proofs(box)) == 2
+
+
+def test_a_lifted_opt_out_stays_lifted_until_the_number_changes_again(box: Outbox) -> None:
+    opts_out(box, OLD)
+    follow(box, (OLD, NEW))
+    with writing(box.engine) as connection:
+        assert remove_opt_out(connection, NEW, source="cli", detail="asked in person", now=utcnow(), actor="ann")
+    follow(box, (NEW, NEWER))
+    assert out(box) == {OLD: "relay"}
+
+
+def test_a_page_costs_two_queries_where_there_is_nothing_to_carry_and_none_where_no_number_changed(box: Outbox) -> None:
+    assert follow(box) == []
+    assert follow(box, *((number(n), number(n + 500)) for n in range(400))) == ["SELECT", "SELECT"]
+
+
+def test_a_page_of_opt_outs_is_carried_in_bulk(box: Outbox) -> None:
+    for n in range(50):
+        opts_out(box, number(n))
+        may_opt_out(box, number(n))
+    assert len(follow(box, *((number(n), number(n + 500)) for n in range(50)))) <= 6
+    assert len(proofs(box)) == len(published(box)) == 100
+    assert len(reviews(box)) == 100
+
+
+WRITERS = {"messages/opt_outs.py", "upkeep/retention.py", "store/models.py", "store/tables.py"}
+OURS = {"opt_out", "opt_out_event", "number_review", "OptOut", "OptOutEvent", "NumberReview"}
+WRITES = {"insert", "plain_insert", "insert_many", "update", "delete"}
+IN_SQL = re.compile(r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(opt_out|opt_out_event|number_review)\b", re.IGNORECASE)
+
+
+def writes(tree: ast.AST) -> list[int]:
+    """The lines that write one of the three tables, with SQLAlchemy or in SQL."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and IN_SQL.search(node.value):
+            found.append(node.lineno)
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        about = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
+        names = {getattr(one, "id", getattr(one, "attr", "")) for one in about}
+        if (called in WRITES and names & OURS) or called in {"OptOut", "OptOutEvent", "NumberReview"}:
+            found.append(node.lineno)
+    return found
+
+
+def test_nothing_but_this_module_writes_opt_outs_their_proofs_and_reviews() -> None:
+    root = Path(worker.__file__).parent
+    lines = {
+        f"{path.relative_to(root)}:{line}"
+        for path in root.rglob("*.py")
+        if str(path.relative_to(root)) not in WRITERS and "migrations" not in path.parts
+        for line in writes(ast.parse(path.read_text("utf-8")))
+    }
+    assert lines == set()
+    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 6, "the test sees writes"

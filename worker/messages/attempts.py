@@ -1,0 +1,225 @@
+"""One attempt at one message: commit that the request is being made, make it, store its result."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import OperationalError
+
+from worker.core.phones import mask
+from worker.core.states import MessageState
+from worker.limits.account_gate import (
+    begin_probe,
+    clear_stop,
+    close_breaker,
+    may_call,
+    open_breaker,
+    pause_account,
+    slow_down,
+    stop_account,
+)
+from worker.messages.claims import owned
+from worker.messages.opt_outs import add_opt_out
+from worker.messages.results import AttemptResult
+from worker.messages.states import Ground
+from worker.messages.transitions import LEASE, Moved, move
+from worker.runtime import Runtime
+from worker.store.db import writing
+from worker.store.leases import Lease
+from worker.store.models import utcnow
+from worker.store.tables import message
+from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, Status
+
+# Storing a result is worth waiting for a busy store: without it, a text with a known result becomes unknown.
+WRITE_ATTEMPTS = 5
+WRITE_WAIT_SECONDS = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request that is committed as being made."""
+
+    message_id: str
+    account: str
+    owner: str
+    number: int
+    body: MessageBody
+    body_hash: str
+    began_at: datetime
+    expires_at: datetime | None
+    probe: bool
+
+
+def begin_attempt(connection: Connection, account: str, lease: Lease, row: Row[Any], now: datetime) -> Attempt | None:
+    """Store that this request is being made. The caller commits before it makes the request.
+
+    None: the account may not be called now, or the lease no longer holds the message.
+    """
+    permit = may_call(connection, account, now)
+    if not permit:
+        return None
+    if permit.probe and not begin_probe(connection, account, now, (lease.until - now).total_seconds()):
+        return None
+    body = MessageBody(row.to_number, row.from_number, row.text, tuple(orjson.loads(row.media)))
+    digest = body_hash(body)
+    moved = move(
+        connection,
+        MessageState.QUEUED,
+        MessageState.DISPATCHING,
+        owned(lease.owner, row.id),
+        ground=Ground.ATTEMPT,
+        reason="",
+        actor="worker",
+        now=now,
+        keep_lease=True,
+        attempts=message.c.attempts + 1,
+        attempted_at=now,
+        body_hash=digest,
+    )
+    if not moved:
+        return None
+    return Attempt(row.id, account, lease.owner, moved[0].attempt, body, digest, now, row.expires_at, permit.probe)
+
+
+def body_hash(body: MessageBody) -> str:
+    """Return the hash of what goes on the wire."""
+    content = orjson.dumps([body.to, body.from_number, body.text, body.media])
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def make_request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -> Outcome[Receipt]:
+    """Make the request. An error in the worker itself is an unknown outcome, because the text may be on its way."""
+    try:
+        return call(attempt.body)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the text may be on its way
+        # Log neither the error's own text nor local values: they may hold the text, the number or the credential.
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        kind = type(error).__name__
+        log.error("request failed in the worker", message=attempt.message_id, error=kind, trace=trace)  # noqa: TRY400
+        detail = f"the worker failed with {kind} during the request"
+        return Outcome(Status.UNKNOWN, cause=Cause.CONNECTION_LOST, detail=detail)
+
+
+def store_result(runtime: Runtime, attempt: Attempt, result: AttemptResult) -> None:
+    """Store the result in a transaction of its own. Tries again while the store is busy or away."""
+    rate = None if result.pause_until is None else runtime.limiter.seen(attempt.account)
+    served = result.failed or result.proves_access
+    breaks = served and runtime.tally(attempt.account).add(failed=result.failed)
+    for number in range(1, WRITE_ATTEMPTS + 1):
+        try:
+            with writing(runtime.engine) as connection:
+                finish_attempt(connection, attempt, result, utcnow(), rate=rate, breaks=breaks)
+        except OperationalError:
+            if number == WRITE_ATTEMPTS:
+                raise
+            log.warning("the store is away; the result of a request is stored later", message=attempt.message_id)
+            time.sleep(WRITE_WAIT_SECONDS * 4**number)
+        else:
+            return
+
+
+def finish_attempt(
+    connection: Connection,
+    attempt: Attempt,
+    result: AttemptResult,
+    now: datetime,
+    *,
+    rate: float | None = None,
+    breaks: bool = False,
+) -> None:
+    """Store the result of a request, unless the message was resolved in another way meanwhile.
+
+    ``rate``: the fleet's requests a second when VirtualText asked for fewer. ``breaks``: requests keep failing.
+    """
+    _update_account(connection, attempt, result, now, rate=rate, breaks=breaks)
+    if result.opted_out:
+        add_opt_out(
+            connection,
+            attempt.body.to,
+            source="virtualtext",
+            detail=result.reason,
+            now=now,
+            account=attempt.account,
+        )
+    moved = _move_from(connection, MessageState.DISPATCHING, attempt, result, now, LEASE.is_held_by(attempt.owner))
+    if not moved and result.definite:
+        moved = _move_late(connection, attempt, result, now)
+    log.info(
+        "message attempted",
+        message=attempt.message_id,
+        to=mask(attempt.body.to),
+        attempt=attempt.number,
+        state=str(result.state),
+        reason=result.reason,
+        kept=bool(moved),
+    )
+
+
+def _update_account(
+    connection: Connection,
+    attempt: Attempt,
+    result: AttemptResult,
+    now: datetime,
+    *,
+    rate: float | None,
+    breaks: bool,
+) -> None:
+    """Stop, pause, slow down or clear the account, as the result asks for."""
+    if result.stop:
+        stop_account(connection, attempt.account, result.stop, now)
+    if result.pause_until is not None:
+        pause_account(connection, attempt.account, result.pause_until, "VirtualText asked to wait")
+    if rate is not None:
+        slow_down(connection, attempt.account, rate, now)
+    if breaks or (attempt.probe and result.failed):
+        open_breaker(connection, attempt.account, now, result.outcome, probe=attempt.probe)
+    if attempt.probe and result.proves_access:
+        close_breaker(connection, attempt.account)
+        clear_stop(connection, attempt.account, attempt.began_at)
+
+
+def _move_from(
+    connection: Connection, before: MessageState, attempt: Attempt, result: AttemptResult, now: datetime, *where: Any
+) -> list[Moved]:
+    values: dict[str, Any] = {"reference_code": result.reference_code}
+    if result.due_at is not None:
+        values["due_at"] = result.due_at
+    if result.virtualtext_message_id is not None:
+        values["virtualtext_message_id"] = result.virtualtext_message_id
+    return move(
+        connection,
+        before,
+        result.state,
+        message.c.id == attempt.message_id,
+        # This request and no other: a later attempt has another number.
+        message.c.attempts == attempt.number,
+        message.c.body_hash == attempt.body_hash,
+        *where,
+        ground=result.ground,
+        reason=result.reason,
+        actor="worker",
+        now=now,
+        **values,
+    )
+
+
+def _move_late(connection: Connection, attempt: Attempt, result: AttemptResult, now: datetime) -> list[Moved]:
+    """Store a definite result although the claim was lost during the request: it is better than unknown.
+
+    A text that was sent after all also ends a resend that a person asked for and that has not begun.
+    """
+    moved = _move_from(connection, MessageState.UNKNOWN, attempt, result, now)
+    if not moved and result.state is MessageState.ACCEPTED:
+        moved = _move_from(connection, MessageState.QUEUED, attempt, result, now)
+    return moved

@@ -1,0 +1,94 @@
+"""Check right before a text is sent that its CRM record still calls for it: the number, the date, the condition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, select
+
+from config.models import Settings, Trigger
+from worker.messages.people import lost_its_phone
+from worker.store.tables import contact, contact_mapping
+from worker.triggers.values import property_named
+
+_m = contact_mapping.c
+_RECORD = (
+    select(
+        _m.deleted_at,
+        _m.properties,
+        contact.c.phone,
+        contact.c.full_name,
+        contact.c.email,
+        lost_its_phone().label("lost_its_phone"),
+    )
+    .select_from(contact_mapping.outerjoin(contact, contact.c.id == _m.contact_id))
+    .where(_m.connection == bindparam("connection"), _m.external_id == bindparam("external_id"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFacts:
+    """What has changed about the CRM record of a text since the text was made. Fields as in ``PolicyFacts``."""
+
+    phone_changed: bool = False
+    contact_deleted: bool = False
+    unwanted: tuple[str, str] | None = None
+
+
+def load_record_facts(connection: Connection, row: Mapping[str, Any], settings: Settings) -> RecordFacts:
+    """Load the facts for a text (``row``: its columns). A text about no record has nothing that could change."""
+    if row.get("connection") is None or row.get("external_id") is None:
+        return RecordFacts(unwanted=_trigger_off(row, settings))
+    about = {"connection": row["connection"], "external_id": row["external_id"]}
+    record = connection.execute(_RECORD, about).one_or_none()
+    if record is None or record.deleted_at is not None:
+        return RecordFacts(contact_deleted=True)
+    return RecordFacts(
+        phone_changed=record.lost_its_phone or record.phone != row["to_number"],
+        unwanted=_trigger_off(row, settings) or _reason_gone(row, record, settings),
+    )
+
+
+def _trigger_off(row: Mapping[str, Any], settings: Settings) -> tuple[str, str] | None:
+    name = row.get("trigger")
+    if name is None:
+        return None
+    trigger = settings.triggers.get(name)
+    if trigger is None or not trigger.enabled:
+        return "trigger_off", f'the trigger "{name}" was switched off before the text was sent'
+    return None
+
+
+def _reason_gone(row: Mapping[str, Any], record: Row[Any], settings: Settings) -> tuple[str, str] | None:
+    """Return why the record no longer calls for its trigger's text, as (code, text); None: it does."""
+    trigger = settings.triggers.get(row.get("trigger") or "")
+    if trigger is None or (trigger.only_if is None and trigger.on != "date"):
+        return None
+    properties = orjson.loads(record.properties)
+    if trigger.on == "date" and not _same_date(trigger, properties, str(row["idempotency_key"])):
+        return "moved", f'the field "{trigger.field}" now has another date; a text for that date is planned separately'
+    person = {"phone": record.phone or "", "full_name": record.full_name or "", "email": record.email or ""}
+    if trigger.only_if is not None and not _holds(trigger.only_if, properties, person):
+        return "stop_condition", f"its condition no longer holds: {trigger.only_if}"
+    return None
+
+
+def _holds(condition: str, properties: Mapping[str, Any], person: Mapping[str, str]) -> bool:
+    from worker.triggers.conditions import holds  # loads the template engine
+
+    return holds(condition, properties, person)
+
+
+def _same_date(trigger: Trigger, properties: Mapping[str, Any], key: str) -> bool:
+    """Return whether the record still has the date of the text. The text's key ends with that occurrence."""
+    from worker.triggers.dates import DateRule, occurrences_of, parse_when
+
+    name = property_named(trigger.field or "", properties)
+    when = parse_when(properties[name]) if name is not None else None
+    if when is None:
+        return False
+    occurrence = occurrences_of(when, DateRule(every_year=trigger.every_year))
+    return f":{occurrence}" in key if trigger.every_year else key.endswith(f":{occurrence}")
