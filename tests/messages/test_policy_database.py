@@ -14,6 +14,7 @@ from config.models import Connection, Policy, Trigger
 from tests.messages.conftest import Outbox, crm_record_of, number
 from worker.core.states import MessageState
 from worker.messages import decisions
+from worker.messages.batches import release_or_hold_batch
 from worker.messages.decisions import (
     WrongState,
     approve,
@@ -26,8 +27,8 @@ from worker.messages.decisions import (
     settle_review,
 )
 from worker.messages.delivery import deliver_due
+from worker.messages.intents import insert_intents
 from worker.messages.opt_outs import opted_out
-from worker.messages.outbox import insert_intents, settle_batch
 from worker.messages.policy_facts import fresh_view
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
@@ -167,7 +168,7 @@ def fire(box: Outbox, people: range, batch: str) -> tuple[int, int]:
     ]
     with writing(box.engine) as connection:
         insert_intents(connection, "main", "+14155550100", batch, intents, policy, now)
-        verdict = settle_batch(connection, batch, policy.blast_limit, now, policy)
+        verdict = release_or_hold_batch(connection, batch, policy.blast_limit, now, policy)
     return verdict.released, verdict.held
 
 

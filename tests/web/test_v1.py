@@ -353,7 +353,7 @@ def test_a_misspelt_parameter_brings_no_unfiltered_answer(site: Site, path: str)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid_request")
     (error,) = answer.json()["errors"]
     assert error["pointer"] in ("stat", "limit", "Limit")
-    assert error["detail"].startswith("there is no such parameter; there are: ")
+    assert error["detail"].startswith(f'"{error["pointer"]}" is unknown; ')
 
 
 def test_a_store_that_is_away_is_503_and_nothing_is_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
