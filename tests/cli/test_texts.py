@@ -61,6 +61,15 @@ def test_wrong_use_is_said_and_exits_with_2(shell: Shell, command: tuple[str, ..
     assert words in shell(*command, code=2).stderr
 
 
+def test_all_that_is_wrong_with_a_text_is_said_at_once_in_the_words_of_the_api(shell: Shell) -> None:
+    wrong = shell("send", "--to", "415", "-m", "x", "--media", "ftp://x", "--at", "tomorrow", code=2).stderr
+    assert wrong.splitlines() == [
+        'to must be a phone number in E.164, such as "+14155552671", not "415"',
+        'media must be public http or https URLs, not "ftp://x"',
+        'send_at must be an ISO 8601 time with a time zone, such as "2026-03-01T14:30:00Z", not "tomorrow"',
+    ]
+
+
 def test_a_lost_answer_waits_for_a_person_and_is_settled_by_one(shell: Shell) -> None:
     shell.sandbox.add_fault(endpoint="send", action="drop", when="after", calls=1)
     unknown = shell.json("send", "--to", ANNA, "-m", "hello", code=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -82,6 +82,16 @@ def test_the_same_key_is_the_same_message(box: Outbox) -> None:
     assert error.value.message_id == first.message_id
     assert list(box.states()) == [first.message_id]
     assert box.steps(first.message_id) == [(None, "queued")]
+
+
+def test_what_a_key_stands_for_is_known_to_later_versions(box: Outbox) -> None:
+    sent = box.send(idempotency_key="k", send_at=datetime(2099, 3, 1, 10, tzinfo=UTC))
+    urgent = box.send(idempotency_key="u", media=("https://x.example/y.png",), urgent=True)
+    assert box.row(sent).payload_hash == "6b6ee597a79a0a5859b8171000051b38"
+    assert box.row(urgent).payload_hash == "4763f910d357a6672bd26d60cddbe24a"
+    assert box.row(box.record("SM1")).payload_hash == "2f28a1cb6069d339f23fd37efc42a525"
+    with pytest.raises(IdempotencyConflict):
+        box.send(idempotency_key="u", media=("https://x.example/y.png",))
 
 
 def test_without_a_key_every_request_is_a_text_of_its_own(box: Outbox) -> None:

@@ -39,6 +39,7 @@ _SAME_NAME = frozenset(message.columns.keys()) - {"media"}
 _HASHED_ALWAYS = frozenset(
     ("account", "to", "from_number", "message", "media", "send_at", "expires_at", "idempotency_key")
 )
+_DEFAULTS = {name: field.default for name, field in SendRequest.model_fields.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,5 +165,5 @@ def _further_fields(request: SendRequest) -> list[object]:
     return [
         name if value is True else [name, value]
         for name, value in request
-        if name not in _HASHED_ALWAYS and value != SendRequest.model_fields[name].default
+        if name not in _HASHED_ALWAYS and value != _DEFAULTS[name]
     ]

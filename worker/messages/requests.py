@@ -141,8 +141,9 @@ class JobRequest(_Model):
             if name in values:
                 problems.append(RequestProblem((name,), f"{name} was given twice", malformed=True))
             values.setdefault(name, value)
-        unknown = [name for name in values if name not in cls.model_fields]
-        problems += [RequestProblem((name,), unknown_name(name, cls.model_fields), malformed=True) for name in unknown]
+        known = cls.model_fields  # looked up once: Pydantic computes it
+        unknown = [name for name in values if name not in known]
+        problems += [RequestProblem((name,), unknown_name(name, known), malformed=True) for name in unknown]
         given = {name: value for name, value in values.items() if value is not None and name not in unknown}
         if isinstance(media := given.get("media"), str):
             given["media"] = [media]
