@@ -135,6 +135,18 @@ def test_a_refused_text_can_be_tried_again(shell: Shell) -> None:
     shell("retry", "nothing", code=1)
 
 
+def test_scripts_find_each_message_under_the_same_names(shell: Shell) -> None:
+    shell("send", "--to", ANNA, "-m", "hello")
+    names = "id account kind state reason to_number from_number text segments source trigger batch_id created_at due_at"
+    listed = {*names.split(), "attempts", "virtualtext_message_id", "reference_code"}
+    assert set(shell.json("messages")[0]) == listed
+    (explained,) = shell.json("explain", ANNA)["messages"]
+    assert set(explained) == listed | {
+        *("media", "expires_at", "sent_at", "carrier", "carrier_message_id", "about", "steps")
+    }
+    assert set(explained["steps"][0]) == {"at", "before", "after", "reason", "actor", "attempt"}
+
+
 def test_messages_are_shown_as_a_table_with_whole_ids(shell: Shell) -> None:
     sent = shell.json("send", "--to", ANNA, "-m", "[bold]not markup[/bold]")
     shown = shell("messages").stdout

@@ -72,7 +72,7 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
     except ConfigError as error:
         fail(str(error), USAGE)
     if ensure_store:
-        check_store(runtime)
+        require_usable_store(runtime)
     return runtime
 
 
@@ -86,7 +86,7 @@ def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
         fail(str(error), USAGE)
 
 
-def check_store(runtime: Runtime) -> None:
+def require_usable_store(runtime: Runtime) -> None:
     """End the command when the store cannot be used, and say what to do."""
     from sqlalchemy.exc import DBAPIError
 

@@ -65,6 +65,14 @@ class InvalidRequest(ValueError):
         return any(problem.malformed for problem in self.problems)
 
 
+class FieldProblem(ValueError):
+    """A failed check of several fields. ``field`` is the one to correct; ``predicate`` completes the sentence."""
+
+    def __init__(self, field: str, predicate: str) -> None:
+        super().__init__(predicate)
+        self.field = field
+
+
 class IdempotencyConflict(ValueError):
     """The same idempotency key came with another payload. ``message_id`` is the first message's."""
 
@@ -113,8 +121,8 @@ def _read_error(error: Mapping[str, Any], known: Sequence[str]) -> RequestProble
     if kind == "extra_forbidden":
         *parents, name = map(str, path)
         return RequestProblem((*parents, printable(name[:100])), unknown_name(name, known), malformed)
-    if kind == "value_error" and "field" in getattr(error["ctx"]["error"], "__dict__", {}):
-        path = (error["ctx"]["error"].field,)  # the check of several fields names the one that it is about
+    if kind == "value_error" and isinstance(cause := error["ctx"]["error"], FieldProblem):
+        path = (cause.field,)
     name = str(path[0]) if path else "the body"
     return RequestProblem(path, f"{name} {_predicate(kind, error)}", malformed)
 
@@ -138,11 +146,3 @@ def _predicate(kind: str, error: Mapping[str, Any]) -> str:
         return _BY_PATTERN[context["pattern"]]
     # "Input should be a valid integer", "String should have at least 1 character" ...
     return re.sub(r"^\w+ should ", "must ", str(error["msg"]))
-
-
-class FieldProblem(ValueError):
-    """A check of several fields failed. ``field`` is the one to correct; the text goes on from its name."""
-
-    def __init__(self, field: str, predicate: str) -> None:
-        super().__init__(predicate)
-        self.field = field

@@ -18,7 +18,7 @@ from worker.web.heartbeat import WebHeart
 from worker.web.limits import RequestLimits
 from worker.web.notifier import Telling
 from worker.web.openapi import openapi
-from worker.web.problems import install
+from worker.web.problems import install_error_handlers
 
 VERSION = "1"
 DESCRIPTION = """\
@@ -62,7 +62,7 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # the method name in generated clients
     )
-    install(app)
+    install_error_handlers(app)
     relay.install(app, context)  # first, because it has the most requests
     for routes in (v1.routes, carriers.routes, health.routes, metrics.routes):
         app.include_router(routes(context))

@@ -61,15 +61,15 @@ TAKEN: dict[int | str, dict[str, Any]] = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the problems that a route can answer, including those of every route."""
     always = (401, 403, 408, 413, 422, 429, 500, 503)
     return {status: _problem(status) for status in sorted({*always, *statuses})}
 
 
-def taking_a_body(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def problem_answers_to_a_body(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the problems of a route that takes a JSON body."""
-    return problems(400, 415, *statuses)
+    return problem_answers(400, 415, *statuses)
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class UnexpectedErrors:
             await Problem(500, "internal_error", detail).response()(scope, receive, send)
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` a problem that shows nothing of the inside."""
     app.add_middleware(UnexpectedErrors)
 

@@ -21,20 +21,20 @@ from worker.messages.request_problems import (
 )
 from worker.messages.requests import AccountName, PhoneNumber, RecordContent, SendContent
 
-LONGEST_KEY = 150
+LONGEST_KEY_HEADER = 150
 """Shorter than the outbox allows, which stores the caller's id before the key."""
 
 OptionalAccount = Annotated[
     AccountName | None, Field(description="Default: the only account that there is.", examples=["main"])
 ]
-Phone = Annotated[str, Path(pattern=E164_PATTERN, description="E.164.", examples=["+14155552671"])]
-MessageId = Annotated[str, Path(pattern=MESSAGE_ID_PATTERN, examples=["01931f6ac2d97b6aa1f2b3c4d5e6f708"])]
+PhonePath = Annotated[str, Path(pattern=E164_PATTERN, description="E.164.", examples=["+14155552671"])]
+MessageIdPath = Annotated[str, Path(pattern=MESSAGE_ID_PATTERN, examples=["01931f6ac2d97b6aa1f2b3c4d5e6f708"])]
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=LONGEST_KEY,
+        max_length=LONGEST_KEY_HEADER,
         pattern=PRINTABLE_PATTERN,
         description="Repeating a request with the same key does nothing twice. Without a key, each request is a new"
         " text.",

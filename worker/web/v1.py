@@ -31,19 +31,19 @@ from worker.store.models import utcnow
 from worker.web.auth import Guard, account_of
 from worker.web.context import WebContext
 from worker.web.keys import Key
-from worker.web.openapi import TAKEN, problems, taking_a_body
+from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
 from worker.web.problems import Problem, invalid_request
 from worker.web.schemas import (
     ContactOut,
     IdempotencyKeyHeader,
     MessageDetail,
-    MessageId,
+    MessageIdPath,
     MessageList,
     MessageOut,
     OptOutBody,
     OptOutOut,
     PersonOut,
-    Phone,
+    PhonePath,
     RecordBody,
     RecordOut,
     ReplyOut,
@@ -89,7 +89,13 @@ _JSON = [Depends(only_json)]
 def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer = Depends(guard.needs("messages:write"))
 
-    @router.post("/messages", status_code=202, tags=["messages"], responses=TAKEN | taking_a_body(), dependencies=_JSON)
+    @router.post(
+        "/messages",
+        status_code=202,
+        tags=["messages"],
+        responses=TAKEN | problem_answers_to_a_body(),
+        dependencies=_JSON,
+    )
     def send_message(
         body: SendBody, response: Response, idempotency_key: IdempotencyKeyHeader = None, key: Key = writer
     ) -> Taken:
@@ -107,7 +113,7 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
 def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("messages:write")), Depends(guard.needs("messages:read"))
 
-    @router.get("/messages", tags=["messages"], responses=problems())
+    @router.get("/messages", tags=["messages"], responses=problem_answers())
     def list_messages(
         state: Annotated[MessageState | None, Query(description="Only messages in this state.")] = None,
         to: Annotated[
@@ -129,16 +135,16 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
         following = found[-1].id if len(found) == limit else None
         return MessageList(messages=[message_out(one) for one in found], next=following)
 
-    @router.get("/messages/{message_id}", tags=["messages"], responses=problems(404))
-    def get_message(message_id: MessageId, key: Key = reader) -> MessageDetail:
+    @router.get("/messages/{message_id}", tags=["messages"], responses=problem_answers(404))
+    def get_message(message_id: MessageIdPath, key: Key = reader) -> MessageDetail:
         """Return one message with its history."""
         details = message_details(context.runtime, message_id, key.accounts)
         if details is None:
             raise _no_message()
         return message_detail(details)
 
-    @router.post("/messages/{message_id}/cancel", tags=["messages"], responses=problems(404, 409))
-    def cancel_message(message_id: MessageId, key: Key = writer) -> MessageOut:
+    @router.post("/messages/{message_id}/cancel", tags=["messages"], responses=problem_answers(404, 409))
+    def cancel_message(message_id: MessageIdPath, key: Key = writer) -> MessageOut:
         """Cancel a message that waits. Cancelling twice does no harm; 409: it is too late."""
         runtime = context.runtime
         before = _find_one(runtime, key, message_id)
@@ -154,7 +160,9 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
 def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer = Depends(guard.needs("records:write"))
 
-    @router.post("/records", status_code=202, tags=["records"], responses=TAKEN | taking_a_body(), dependencies=_JSON)
+    @router.post(
+        "/records", status_code=202, tags=["records"], responses=TAKEN | problem_answers_to_a_body(), dependencies=_JSON
+    )
     def record_message(
         body: RecordBody,
         response: Response,
@@ -175,21 +183,21 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
 def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("opt-outs:write")), Depends(guard.needs("contacts:read"))
 
-    @router.post("/opt-outs", tags=["opt-outs"], responses=taking_a_body(), dependencies=_JSON)
+    @router.post("/opt-outs", tags=["opt-outs"], responses=problem_answers_to_a_body(), dependencies=_JSON)
     def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
         """Stop texting a number, from every account. Texts that wait for it are not sent."""
         runtime = context.runtime
         opt_out_number(runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}")
         return _opt_out_of(runtime, body.phone)
 
-    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problems(), dependencies=[reader])
-    def get_opt_out(phone: Phone) -> OptOutOut:
+    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(), dependencies=[reader])
+    def get_opt_out(phone: PhonePath) -> OptOutOut:
         """Return a number's opt-out."""
         return _opt_out_of(context.runtime, phone)
 
-    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problems())
+    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers())
     def opt_in(
-        phone: Phone,
+        phone: PhonePath,
         reason: Annotated[
             str, Query(pattern=NOT_BLANK_PATTERN, max_length=500, description="How the person agreed; the proof.")
         ],
@@ -205,8 +213,8 @@ def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
 def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
     reader = Depends(guard.needs("contacts:read"))
 
-    @router.get("/contacts/{phone}", tags=["contacts"], responses=problems())
-    def get_contact(phone: Phone, key: Key = reader) -> PersonOut:
+    @router.get("/contacts/{phone}", tags=["contacts"], responses=problem_answers())
+    def get_contact(phone: PhonePath, key: Key = reader) -> PersonOut:
         """Return what is known about a number: contacts, CRM records, its newest texts and replies."""
         runtime = context.runtime
         with reading(runtime.engine) as connection:
