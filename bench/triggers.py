@@ -41,8 +41,9 @@ from config.policy import Policy
 from tests.faults.crowd import number
 from tests.faults.servers import own_schema
 from worker.core.states import MessageState
+from worker.messages.batches import release_or_hold_batch
 from worker.messages.delivery import deliver_due
-from worker.messages.outbox import insert_intents, settle_batch
+from worker.messages.intents import insert_intents
 from worker.runtime import Runtime
 from worker.sandbox import Sandbox
 from worker.store.db import open_engine, reading, writing
@@ -154,7 +155,7 @@ def run(url: str, events: int, sends: int, kills: int, seed: int) -> int:
         settings = _settings(url, sandbox)
         for batch in {f"run-{seed + started}" for started in range(killed + 2)}:
             with writing(engine) as connection:
-                settle_batch(connection, batch, events, utcnow(), POLICY)
+                release_or_hold_batch(connection, batch, events, utcnow(), POLICY)
         with writing(engine) as connection:
             rest = select(message.c.id).order_by(message.c.payload_hash).offset(sends)
             connection.execute(

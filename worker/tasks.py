@@ -8,11 +8,11 @@ work". Losing one costs a tick; getting one twice does nothing twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, astuple
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -21,13 +21,21 @@ from worker.broker.settings import threads
 from worker.core.logs import working_on
 from worker.fleet.concurrency import once_at_a_time, place
 from worker.fleet.wake import hint
-from worker.messages.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
+from worker.messages.requests import (
+    IdempotencyConflict,
+    InvalidRequest,
+    JobRequest,
+    RecordRequest,
+    SendRequest,
+    SyncRequest,
+)
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
 
 if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
     from worker.contacts.push import PushReport
+    from worker.messages.outbox import Enqueued
 
 HINT_EVERY_SECONDS = 2.0
 EVENTS_A_TASK = 5000
@@ -43,6 +51,10 @@ KEPT_FREE = 2
 LONGEST_STORE_WAIT_SECONDS = 60
 
 Done = TypeVar("Done")
+Job = TypeVar("Job", bound=JobRequest)
+SendOrRecord = TypeVar("SendOrRecord", SendRequest, RecordRequest)
+Answer: TypeAlias = dict[str, Any]
+"""The result of a public task."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,43 +65,38 @@ _public = {"bind": True, "ignore_result": False, "acks_late": True, "reject_on_w
 @app.task(name="vtsync.send_message", **_public)  # type: ignore[untyped-decorator]
 def send_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
     """Commit a text to be sent, and hint its delivery."""
-    from worker.messages.outbox import SendRequest, enqueue_send
+    from worker.messages.outbox import enqueue_send
 
-    def enqueue(runtime: Runtime, values: dict[str, Any]) -> Answer:
-        return _enqueued(enqueue_send(runtime, SendRequest(**values), source="task", actor="task"), values["account"])
-
-    return _intake(self, SEND, args, kwargs, enqueue, "vtsync.deliver_messages")
+    return _intake(self, SendRequest, args, kwargs, enqueue_send, "vtsync.deliver_messages")
 
 
 @app.task(name="vtsync.record_message", **_public)  # type: ignore[untyped-decorator]
 def record_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
     """Commit the record of a text that was sent elsewhere, and hint its recording."""
-    from worker.messages.outbox import RecordRequest, enqueue_record
+    from worker.messages.outbox import enqueue_record
 
-    def enqueue(runtime: Runtime, values: dict[str, Any]) -> Answer:
-        request = RecordRequest(**values)
-        return _enqueued(enqueue_record(runtime, request, source="task", actor="task"), values["account"])
-
-    return _intake(self, RECORD, args, kwargs, enqueue, "vtsync.record_messages")
+    return _intake(self, RecordRequest, args, kwargs, enqueue_record, "vtsync.record_messages")
 
 
 @app.task(name="vtsync.sync_connection", **_public)  # type: ignore[untyped-decorator]
 def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
-    """Read a connection now; the result is its report."""
-    values, problems = read_arguments(SYNC, args, kwargs)
-    if problems:
-        return failure("invalid_arguments", "the arguments of vtsync.sync_connection are wrong", problems)
+    """Read a connection now. The result is its report."""
+    request = _read_request(self, SyncRequest, args, kwargs)
+    if isinstance(request, dict):
+        return request
     runtime = open_runtime()
-    name = values["connection"]
+    name = request.connection
     if name not in runtime.settings.connections:
         known = ", ".join(runtime.settings.connections) or "none"
-        return failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
+        return _failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
     with _room(runtime, "sync") as free:
         if not free:
             raise self.retry(countdown=ROOM_AGAIN_SECONDS)
-        report = _when_the_store_answers(self, lambda: _sync(runtime, seconds=CALLED_SYNC_SECONDS, **values))
+        report = _when_the_store_answers(
+            self, lambda: _sync(runtime, name, request.accept_removals, seconds=CALLED_SYNC_SECONDS)
+        )
     if report.state in ("failed", "refused"):
-        return failure(report.state, report.error) | asdict(report)
+        return _failure(report.state, report.error) | asdict(report)
     return {"ok": True} | asdict(report)
 
 
@@ -246,30 +253,49 @@ def tick() -> None:
 
 def _intake(
     task: Any,
-    specification: tuple[Argument, ...],
+    model: type[SendOrRecord],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    enqueue: Callable[[Runtime, dict[str, Any]], Answer],
+    enqueue: Callable[..., Enqueued],
     delivery: str,
 ) -> Answer:
-    """Check, commit, hint. The task's own id is the key of a job without one: delivered twice, it is one message."""
-    from worker.messages.outbox import IdempotencyConflict, InvalidRequest
-
-    values, problems = read_arguments(specification, args, kwargs)
-    if problems:
-        return failure("invalid_arguments", f"the arguments of {task.name} are wrong", problems)
-    # A record is keyed on the carrier's id where it has one; only what has no key of its own takes the task's.
-    if "carrier_message_id" not in values:
-        values.setdefault("idempotency_key", f"task:{task.request.id}")
+    """Validate, commit, hint. The task's id is the key of a job without one: delivered twice, it is one message."""
+    request = _read_request(task, model, args, kwargs, idempotency_key=f"task:{task.request.id}")
+    if isinstance(request, dict):
+        return request
     try:
-        with working_on(account=values["account"]):
-            answer = _when_the_store_answers(task, lambda: enqueue(open_runtime(), values))
+        with working_on(account=request.account):
+            enqueued = _when_the_store_answers(
+                task, lambda: enqueue(open_runtime(), request, source="task", actor="task")
+            )
     except InvalidRequest as error:
-        return failure("invalid_request", "the job cannot be done as it stands", error.problems)
+        return _invalid(task, error)
     except IdempotencyConflict as error:
-        return failure("idempotency_conflict", str(error)) | {"message_id": error.message_id}
-    hint(delivery, values["account"])
-    return answer
+        return _failure("idempotency_conflict", str(error)) | {"message_id": error.message_id}
+    hint(delivery, request.account)
+    return _enqueued(enqueued, request.account)
+
+
+def _read_request(
+    task: Any, model: type[Job], args: tuple[Any, ...], kwargs: dict[str, Any], **defaults: object
+) -> Job | Answer:
+    """Return the request that a task's arguments make, or the answer that says what is wrong with them."""
+    try:
+        return model.from_call(args, kwargs, **defaults)
+    except InvalidRequest as error:
+        return _invalid(task, error)
+
+
+def _invalid(task: Any, error: InvalidRequest) -> Answer:
+    problems = [problem.sentence for problem in error.problems]
+    if error.malformed:
+        return _failure("invalid_arguments", f"the arguments of {task.name} are wrong", problems)
+    return _failure("invalid_request", "the job cannot be done as it stands", problems)
+
+
+def _failure(code: str, message: str, problems: Sequence[str] = ()) -> Answer:
+    """Return the result of a job that cannot be done: its caller can read it, and nothing is raised in the worker."""
+    return {"ok": False, "error": {"code": code, "message": message, "problems": list(problems)}}
 
 
 def _when_the_store_answers(task: Any, work: Callable[[], Done]) -> Done:
@@ -282,7 +308,7 @@ def _when_the_store_answers(task: Any, work: Callable[[], Done]) -> Done:
         raise task.retry(countdown=wait) from None
 
 
-def _enqueued(enqueued: Any, account: str) -> Answer:
+def _enqueued(enqueued: Enqueued, account: str) -> Answer:
     return {
         "ok": True,
         "account": account,

@@ -50,7 +50,7 @@ def under_review(shell: Shell) -> str:
     assert (sent["state"], sent["reason"][:7]) == ("held", "review:")
     assert shell.json("review")[0]["excerpt"] == "not now please"
     assert "not now please" in shell("review").stdout
-    assert "a person has to read what it wrote" in shell("explain", ANNA).stdout
+    assert "a person must read its reply" in shell("explain", ANNA).stdout
     return str(sent["message_id"])
 
 
@@ -87,7 +87,7 @@ def test_urgent_texts_go_at_any_hour_and_others_wait(shell: Shell) -> None:
 
 def test_explain_says_what_becomes_of_a_text_now(shell: Shell) -> None:
     shell("send", "--to", ANNA, "-m", "hello")
-    assert "a text goes at once" in shell("explain", ANNA).stdout
+    assert "a text is sent at once" in shell("explain", ANNA).stdout
     shell("opt-out", ANNA)
     assert "a text is not sent: +1415•••0101 opted out" in shell("explain", ANNA).stdout
     assert shell.json("explain", ANNA)["messages"][0]["steps"][0]["actor"]

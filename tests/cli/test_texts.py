@@ -40,22 +40,34 @@ def test_a_record_texts_nobody_and_is_kept_once(shell: Shell) -> None:
         (("send", "--to", "415", "-m", "hello"), "E.164"),
         (("send", "--to", ANNA, "-m", ""), "message is empty"),
         (("send", "--to", ANNA, "-m", "x", "--account", "nobody"), 'no account "nobody"'),
-        (("record", "--to", ANNA, "-m", "x", "--sent-at", "yesterday"), "no time with a zone"),
-        (("record", "--to", ANNA, "-m", "x", "--sent-at", "2026-03-01T10:00:00"), "no time with a zone"),
+        (("record", "--to", ANNA, "-m", "x", "--sent-at", "yesterday"), "must be an ISO 8601 time with a time zone"),
+        (
+            ("record", "--to", ANNA, "-m", "x", "--sent-at", "2026-03-01T10:00:00"),
+            "must be an ISO 8601 time with a time zone",
+        ),
         (("messages", "--state", "lost"), 'no state "lost"'),
         (("messages", "--number", "hello"), "phone number"),
-        (("send", "--to", ANNA, "-m", "x", "--at", "tomorrow"), "no time with a zone"),
+        (("send", "--to", ANNA, "-m", "x", "--at", "tomorrow"), "must be an ISO 8601 time with a time zone"),
         (("explain", "hello"), "phone number"),
-        (("approve",), "name a batch"),
-        (("resolve", "x"), "say one"),
-        (("resolve", "x", "--sent", "--resend"), "say one"),
-        (("retry",), "name message ids"),
+        (("approve",), "give a batch"),
+        (("resolve", "x"), "give exactly one"),
+        (("resolve", "x", "--sent", "--resend"), "give exactly one"),
+        (("retry",), "give message ids"),
         (("sync", "nothing"), 'no connection "nothing"'),
         (("plan",), "no enabled connection"),
     ],
 )
 def test_wrong_use_is_said_and_exits_with_2(shell: Shell, command: tuple[str, ...], words: str) -> None:
     assert words in shell(*command, code=2).stderr
+
+
+def test_all_that_is_wrong_with_a_text_is_said_at_once_in_the_words_of_the_api(shell: Shell) -> None:
+    wrong = shell("send", "--to", "415", "-m", "x", "--media", "ftp://x", "--at", "tomorrow", code=2).stderr
+    assert wrong.splitlines() == [
+        'to must be a phone number in E.164, such as "+14155552671", not "415"',
+        'media must be public http or https URLs, not "ftp://x"',
+        'send_at must be an ISO 8601 time with a time zone, such as "2026-03-01T14:30:00Z", not "tomorrow"',
+    ]
 
 
 def test_a_lost_answer_waits_for_a_person_and_is_settled_by_one(shell: Shell) -> None:
@@ -121,6 +133,18 @@ def test_a_refused_text_can_be_tried_again(shell: Shell) -> None:
     assert shell.json("messages")[0]["state"] == "queued"
     assert shell.json("cancel", refused["message_id"])["count"] == 1
     shell("retry", "nothing", code=1)
+
+
+def test_scripts_find_each_message_under_the_same_names(shell: Shell) -> None:
+    shell("send", "--to", ANNA, "-m", "hello")
+    names = "id account kind state reason to_number from_number text segments source trigger batch_id created_at due_at"
+    listed = {*names.split(), "attempts", "virtualtext_message_id", "reference_code"}
+    assert set(shell.json("messages")[0]) == listed
+    (explained,) = shell.json("explain", ANNA)["messages"]
+    assert set(explained) == listed | {
+        *("media", "expires_at", "sent_at", "carrier", "carrier_message_id", "about", "steps")
+    }
+    assert set(explained["steps"][0]) == {"at", "before", "after", "reason", "actor", "attempt"}
 
 
 def test_messages_are_shown_as_a_table_with_whole_ids(shell: Shell) -> None:

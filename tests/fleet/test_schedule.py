@@ -18,7 +18,8 @@ from tests.fakes import FakeVirtualText
 from worker.contacts import lease
 from worker.fleet.schedule import Slot, abandoned, claim_due, next_run, put_back_slot, start_slot
 from worker.fleet.tick import Hint, tick
-from worker.messages.outbox import SendRequest, enqueue_send
+from worker.messages.outbox import enqueue_send
+from worker.messages.requests import SendRequest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import chore, connection_state, message
@@ -179,7 +180,7 @@ def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) 
     (hint,) = tick(runtime)
     assert (hint.task, hint.arguments[0]) == ("vtsync.run_sync", "crm")
     assert tick(runtime) == []
-    enqueue_send(runtime, SendRequest("main", "+14155550101", "hello"), source="cli", actor="test")
+    enqueue_send(runtime, SendRequest(account="main", to="+14155550101", message="hello"), source="cli", actor="test")
     assert tick(runtime) == [Hint("vtsync.deliver_messages", ("main",))]
     with writing(engine) as db:
         db.execute(update(message).values(due_at=utcnow() + timedelta(hours=1)))

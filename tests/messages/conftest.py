@@ -13,7 +13,8 @@ from sqlalchemy import Engine, Row, insert, select, update
 
 from config.models import Account, Policy, Settings
 from worker.core.states import MessageState
-from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
+from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send
+from worker.messages.requests import RecordRequest, SendRequest
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -94,10 +95,12 @@ class Outbox:
         return self.enqueue(to, text, **more).message_id
 
     def enqueue(self, to: str = number(0), text: str = "hello", **more: Any) -> Enqueued:
-        return enqueue_send(self.runtime, SendRequest("main", to, text, **more), source="cli", actor="test")
+        request = SendRequest.parse({"account": "main", "to": to, "message": text} | more)
+        return enqueue_send(self.runtime, request, source="cli", actor="test")
 
     def record(self, sid: str, to: str = number(0), text: str = "sent elsewhere", **more: Any) -> str:
-        request = RecordRequest("main", to, text, carrier="twilio", carrier_message_id=sid, **more)
+        values = {"account": "main", "to": to, "message": text, "carrier": "twilio", "carrier_message_id": sid}
+        request = RecordRequest.parse(values | more)
         return enqueue_record(self.runtime, request, source="http", actor="test").message_id
 
     def row(self, message_id: str) -> Row[Any]:

@@ -15,9 +15,9 @@ from worker.core.states import MessageState
 from worker.limits.account_gate import may_call, stop_account
 from worker.messages import attempts, dispatch
 from worker.messages.claims import expire_leases
+from worker.messages.decisions import cancel, resolve
 from worker.messages.delivery import DeliveryReport, deliver_due
 from worker.messages.opt_outs import add_opt_out, opted_out
-from worker.messages.outbox import cancel, resolve
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import account_state, contact, contact_mapping, message

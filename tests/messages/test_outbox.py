@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,35 +12,25 @@ import pytest
 from config.models import Policy
 from tests.messages.conftest import Outbox, number
 from worker.core.states import MessageState
+from worker.messages.batches import release_or_hold_batch
 from worker.messages.claims import claim_sends
-from worker.messages.decisions import NothingChosen, WrongState
+from worker.messages.decisions import NothingChosen, WrongState, approve, cancel, resolve, retry
 from worker.messages.expiry import expire_messages
+from worker.messages.intents import insert_intents
 from worker.messages.opt_outs import add_opt_out, remove_opt_out
-from worker.messages.outbox import (
-    IdempotencyConflict,
-    InvalidRequest,
-    RecordRequest,
-    SendRequest,
-    approve,
-    cancel,
-    enqueue_record,
-    enqueue_send,
-    insert_intents,
-    resolve,
-    retry,
-    settle_batch,
-)
+from worker.messages.outbox import enqueue_record, enqueue_send
+from worker.messages.requests import IdempotencyConflict, InvalidRequest, RecordRequest, SendRequest
 from worker.store.db import writing
 from worker.store.ids import new_message_id
 from worker.store.models import utcnow
 from worker.triggers.evaluate import TextIntent
 
-GOOD_SEND = SendRequest("main", number(0), "hello")
-GOOD_RECORD = RecordRequest("main", number(0), "hello", carrier="twilio", carrier_message_id="SM1")
+GOOD_SEND = {"account": "main", "to": number(0), "message": "hello"}
+GOOD_RECORD = GOOD_SEND | {"carrier": "twilio", "carrier_message_id": "SM1"}
 
 
 @pytest.mark.parametrize(
-    ("request_", "changes", "problem"),
+    ("good", "changes", "problem"),
     [
         (GOOD_SEND, {"account": "other"}, 'the account "other" is not configured (configured: main)'),
         (GOOD_SEND, {"to": "415 555 2671"}, "to must be a phone number in E.164"),
@@ -56,18 +45,25 @@ GOOD_RECORD = RecordRequest("main", number(0), "hello", carrier="twilio", carrie
         (GOOD_SEND, {"media": ("https://a.example/b.png",) * 11}, "at most 10"),
         (GOOD_SEND, {"idempotency_key": " "}, "idempotency_key must be"),
         (GOOD_SEND, {"idempotency_key": "trigger:welcome:1:created"}, "must not begin with"),
-        (GOOD_SEND, {"send_at": datetime(2026, 1, 1)}, "send_at needs a time zone"),  # noqa: DTZ001
-        (GOOD_RECORD, {"sent_at": datetime(2026, 1, 1)}, "sent_at needs a time zone"),  # noqa: DTZ001
+        (GOOD_SEND, {"send_at": datetime(2026, 1, 1)}, "send_at must be an ISO 8601 time with a time zone"),  # noqa: DTZ001
+        (GOOD_RECORD, {"sent_at": datetime(2026, 1, 1)}, "sent_at must be an ISO 8601 time with a time zone"),  # noqa: DTZ001
         (GOOD_RECORD, {"carrier": None}, "belong together"),
         (GOOD_RECORD, {"carrier": None, "carrier_message_id": None}, "recorded once"),
         (GOOD_RECORD, {"message": ""}, "message is empty"),
     ],
 )
-def test_an_invalid_request_says_what_to_correct(box: Outbox, request_: Any, changes: dict, problem: str) -> None:
-    enqueue = enqueue_send if isinstance(request_, SendRequest) else enqueue_record
+def test_an_invalid_request_says_what_to_correct(
+    box: Outbox, good: dict[str, Any], changes: dict[str, Any], problem: str
+) -> None:
+    def ask() -> None:
+        if good is GOOD_SEND:
+            enqueue_send(box.runtime, SendRequest.parse(good | changes), source="http", actor="test")
+        else:
+            enqueue_record(box.runtime, RecordRequest.parse(good | changes), source="http", actor="test")
+
     with pytest.raises(InvalidRequest) as error:
-        enqueue(box.runtime, dataclasses.replace(request_, **changes), source="http", actor="test")
-    assert any(problem in one for one in error.value.problems)
+        ask()
+    assert any(problem in one.sentence for one in error.value.problems)
     assert box.states() == {}
 
 
@@ -86,6 +82,16 @@ def test_the_same_key_is_the_same_message(box: Outbox) -> None:
     assert error.value.message_id == first.message_id
     assert list(box.states()) == [first.message_id]
     assert box.steps(first.message_id) == [(None, "queued")]
+
+
+def test_what_a_key_stands_for_is_known_to_later_versions(box: Outbox) -> None:
+    sent = box.send(idempotency_key="k", send_at=datetime(2099, 3, 1, 10, tzinfo=UTC))
+    urgent = box.send(idempotency_key="u", media=("https://x.example/y.png",), urgent=True)
+    assert box.row(sent).payload_hash == "6b6ee597a79a0a5859b8171000051b38"
+    assert box.row(urgent).payload_hash == "4763f910d357a6672bd26d60cddbe24a"
+    assert box.row(box.record("SM1")).payload_hash == "2f28a1cb6069d339f23fd37efc42a525"
+    with pytest.raises(IdempotencyConflict):
+        box.send(idempotency_key="u", media=("https://x.example/y.png",))
 
 
 def test_without_a_key_every_request_is_a_text_of_its_own(box: Outbox) -> None:
@@ -170,7 +176,7 @@ def test_two_that_replay_the_same_page_do_not_wait_in_a_circle(box: Outbox) -> N
 
 def settle(box: Outbox, limit: int = 25, batch: str = "b1") -> tuple[int, int, int]:
     with writing(box.engine) as connection:
-        verdict = settle_batch(connection, batch, limit, utcnow())
+        verdict = release_or_hold_batch(connection, batch, limit, utcnow())
     return verdict.released, verdict.held, verdict.total
 
 

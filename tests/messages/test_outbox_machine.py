@@ -18,10 +18,10 @@ from sqlmodel import SQLModel
 from tests.messages.conftest import PAST, FakeClient, FakeRuntime, Outbox, number
 from worker.core.states import MessageState
 from worker.messages.claims import claim_sends, expire_leases
-from worker.messages.decisions import WrongState
+from worker.messages.decisions import WrongState, cancel, resolve, retry
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import add_opt_out
-from worker.messages.outbox import IdempotencyConflict, cancel, resolve, retry
+from worker.messages.requests import IdempotencyConflict
 from worker.store.db import open_engine, reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import message, message_event

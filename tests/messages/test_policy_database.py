@@ -14,6 +14,7 @@ from config.models import Connection, Policy, Trigger
 from tests.messages.conftest import Outbox, crm_record_of, number
 from worker.core.states import MessageState
 from worker.messages import holds
+from worker.messages.batches import release_or_hold_batch
 from worker.messages.decisions import (
     WrongState,
     approve,
@@ -25,8 +26,8 @@ from worker.messages.decisions import (
 )
 from worker.messages.delivery import deliver_due
 from worker.messages.holds import reconsider
+from worker.messages.intents import insert_intents
 from worker.messages.opt_outs import end_review, open_review, opted_out
-from worker.messages.outbox import insert_intents, settle_batch
 from worker.messages.policy_facts import load_facts
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
@@ -166,7 +167,7 @@ def fire(box: Outbox, people: range, batch: str) -> tuple[int, int]:
     ]
     with writing(box.engine) as connection:
         insert_intents(connection, "main", "+14155550100", batch, intents, policy, now)
-        verdict = settle_batch(connection, batch, policy.blast_limit, now, policy)
+        verdict = release_or_hold_batch(connection, batch, policy.blast_limit, now, policy)
     return verdict.released, verdict.held
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from tests.messages.conftest import Outbox, number
 from worker.core.states import MessageState
 from worker.messages.claims import expire_leases
+from worker.messages.decisions import retry
 from worker.messages.opt_outs import opted_out
-from worker.messages.outbox import retry
 from worker.messages.recording import RecordingReport, record_due
 from worker.store.db import reading, writing
 from worker.store.models import utcnow

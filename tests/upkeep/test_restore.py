@@ -13,8 +13,10 @@ from sqlmodel import SQLModel
 from config.models import Policy, Trigger
 from tests.contacts.conftest import World
 from worker.messages.date_plans import fire_due_dates
+from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
-from worker.messages.outbox import SendRequest, approve, enqueue_send
+from worker.messages.outbox import enqueue_send
+from worker.messages.requests import SendRequest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import date_plan, heartbeat, message
@@ -41,7 +43,12 @@ def backup(world: World) -> Callable[[], None]:
 
 
 def send(world: World, to: str, **more: Any) -> None:
-    enqueue_send(world.runtime(), SendRequest("main", to, "hello", **more), source="task", actor="test")
+    enqueue_send(
+        world.runtime(),
+        SendRequest.parse({"account": "main", "to": to, "message": "hello"} | more),
+        source="task",
+        actor="test",
+    )
 
 
 def deliver(world: World) -> None:

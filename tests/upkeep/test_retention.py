@@ -15,10 +15,11 @@ from config.models import Policy, Settings
 from config.retention import Retention
 from tests.messages.conftest import PAST, Outbox, crm_record_of, number
 from worker.core.states import MessageState
+from worker.messages.decisions import retry
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import add_opt_out
-from worker.messages.outbox import IdempotencyConflict, retry
 from worker.messages.recording import record_due
+from worker.messages.requests import IdempotencyConflict
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import (

@@ -16,8 +16,10 @@ from tests.fakes import FakeVirtualText
 from tests.services import redis_url
 from worker import tasks
 from worker.doctor.fleet import check_past
+from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
-from worker.messages.outbox import SendRequest, approve, enqueue_send
+from worker.messages.outbox import enqueue_send
+from worker.messages.requests import SendRequest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import chore, heartbeat, message
@@ -78,7 +80,7 @@ def test_ticks_go_on_as_long_as_the_store_knows_of_them(runtime: FakeRuntime) ->
 
 def test_a_restored_store_sends_nothing_before_a_person_has_looked(runtime: FakeRuntime) -> None:
     tasks.tick()
-    enqueue_send(runtime, SendRequest("main", "+14155550101", "hello"), source="task", actor="test")
+    enqueue_send(runtime, SendRequest(account="main", to="+14155550101", message="hello"), source="task", actor="test")
     restore_to(runtime, timedelta(hours=9))
     before = last_tick(runtime)
     (finding,) = check_past(runtime)

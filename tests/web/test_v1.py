@@ -17,6 +17,7 @@ from worker.core.logs import set_up_logging
 from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import open_reviews, opted_out
+from worker.messages.requests import InvalidRequest, RecordRequest, SendRequest
 from worker.store.db import reading, writing
 from worker.store.tables import api_key, inbound_message, message, number_review
 from worker.web.keys import SCOPES
@@ -297,6 +298,36 @@ def test_what_is_wrong_is_pointed_at(site: Site, change: dict[str, Any], pointer
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"to": "4155552671"},
+        {"to": 5},
+        {"message": ""},
+        {"message": "x" * 1601},
+        {"media": ["ftp://x"]},
+        {"media": [5]},
+        {"urgent": "yes"},
+        {"send_at": "tomorrow"},
+        {"expires_at": "2099-01-01T10:00:00"},
+        {"mesage": "x"},
+        {"to": "415", "media": ["ftp://x"], "zzz": 1, "urgent": 1},
+    ],
+)
+def test_a_mistake_has_the_same_text_here_as_in_a_task(site: Site, change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as told:
+        SendRequest.from_call((), TEXT | change)
+    errors = site.http.post("/v1/messages", json=TEXT | change).json()["errors"]
+    here = {one["detail"].partition("; the known names")[0] for one in errors}
+    assert here == {problem.sentence.partition("; the known names")[0] for problem in told.value.problems}
+
+
+def test_a_field_of_a_job_is_a_field_here_without_further_ado(site: Site) -> None:
+    schemas = site.http.get("/openapi.json").json()["components"]["schemas"]
+    for name, model in (("SendBody", SendRequest), ("RecordBody", RecordRequest)):
+        assert set(schemas[name]["properties"]) == set(model.model_fields) - {"idempotency_key"}  # which is a header
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("PUT", "/v1/messages", 405), ("GET", f"/v1/messages/{'0' * 32}", 404)],
 )
@@ -353,7 +384,7 @@ def test_a_misspelt_parameter_brings_no_unfiltered_answer(site: Site, path: str)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid_request")
     (error,) = answer.json()["errors"]
     assert error["pointer"] in ("stat", "limit", "Limit")
-    assert error["detail"].startswith("there is no such parameter; there are: ")
+    assert error["detail"].startswith(f'"{error["pointer"]}" is unknown; ')
 
 
 def test_a_store_that_is_away_is_503_and_nothing_is_taken(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

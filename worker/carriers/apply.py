@@ -19,8 +19,9 @@ from worker.inbox.echo import AHEAD, WINDOW, same_words
 from worker.inbox.events import Apply, Claimed, Handled
 from worker.inbox.process import ATTEMPTS, wait_before
 from worker.inbox.relay_shapes import Text, parse
-from worker.messages.outbox import IdempotencyConflict, InvalidRequest, RecordRequest, insert_record
+from worker.messages.outbox import insert_record
 from worker.messages.policy_facts import MAY_HAVE_GONE_OUT
+from worker.messages.requests import IdempotencyConflict, InvalidRequest, RecordRequest
 from worker.runtime import Runtime
 from worker.store.tables import inbox_event, message
 
@@ -115,17 +116,18 @@ def _record(
         return Handled(InboxState.NEW, "waits a moment for VirtualText's own echo", again_at=again)
     if _echoed(connection, config.account, to.e164, sender.e164, text, event.received_at):
         return Handled(InboxState.IGNORED, "a text that VirtualText sent itself, such as one typed in the app")
-    request = RecordRequest(
-        account=config.account,
-        to=to.e164,
-        message=text.text or "",
-        media=text.media,
-        from_number=sender.e164,
-        carrier=config.carrier,
-        carrier_message_id=text.id,
-        sent_at=sent_at,
-    )
+    values = {
+        "account": config.account,
+        "to": to.e164,
+        "message": text.text or "",
+        "media": text.media,
+        "from_number": sender.e164,
+        "carrier": config.carrier,
+        "carrier_message_id": text.id,
+        "sent_at": sent_at,
+    }
     try:
+        request = RecordRequest.parse(values)
         recorded = insert_record(connection, runtime, request, source="carrier", actor=f"carrier {event.name}", now=now)
     except InvalidRequest as error:
         return Handled(InboxState.FAILED, f"{config.carrier} {text.id}: {error}")

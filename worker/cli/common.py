@@ -1,6 +1,6 @@
-"""What every command shares: the application, the options, how results and errors are shown, the exit codes.
+"""Shared by all commands: the application, common options, output of results and errors, exit codes.
 
-Exit codes: 0 done, 1 something failed, 2 bad usage or configuration.
+Exit codes: 0 done, 1 something failed, 2 wrong usage or configuration.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ def options(
         typer.Option("--config", "-c", help="The configuration file (default: VTSYNC_CONFIG, else ./vtsync.toml)."),
     ] = None,
 ) -> None:
-    """Taken before the command's name."""
+    """Options before the command's name."""
     if config is not None:
         # Worker processes that a command starts read the same file.
         os.environ["VTSYNC_CONFIG"] = str(config.absolute())
 
 
 def run(application: typer.Typer) -> None:
-    """Run the command line; what goes wrong ends as a message and an exit code, never as a traceback of ours."""
+    """Run the command line. Errors end as a message and an exit code, not as a traceback."""
     try:
         application()
     except KeyboardInterrupt:
-        fail("interrupted; nothing is lost, the same command goes on from here", FAILED)
+        fail("interrupted; nothing is lost, run the same command again to continue", FAILED)
 
 
 def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Runtime:
-    """The configured runtime with a store that fits this version, or the end of the command with the reasons."""
+    """Return the configured runtime with an up-to-date store, or end the command with the reasons."""
     from config.errors import ConfigError
     from worker.core.logs import set_up_logging
     from worker.runtime import open_runtime
@@ -72,12 +72,12 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
     except ConfigError as error:
         fail(str(error), USAGE)
     if ensure_store:
-        check_store(runtime)
+        require_usable_store(runtime)
     return runtime
 
 
 def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
-    """Start traces and error reports where they are wanted, or end the command with the reason."""
+    """Start traces and error reports if configured, or end the command with the reason."""
     from worker.monitoring.extras import Unusable, start_extras
 
     try:
@@ -86,8 +86,8 @@ def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
         fail(str(error), USAGE)
 
 
-def check_store(runtime: Runtime) -> None:
-    """End the command when the store cannot be used, saying what to do."""
+def require_usable_store(runtime: Runtime) -> None:
+    """End the command when the store cannot be used, and say what to do."""
     from sqlalchemy.exc import DBAPIError
 
     from worker.store.migrate import StoreOutdated, ensure_current
@@ -104,17 +104,17 @@ def check_store(runtime: Runtime) -> None:
 
 @cache
 def console() -> Console:
-    """Where text for people goes."""
+    """Return the console for people's output."""
     from rich.console import Console
 
-    # Without a terminal Rich assumes 80 columns and folds every id.
+    # Without a terminal, Rich assumes 80 columns and would wrap every id.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
     return Console(highlight=False, soft_wrap=False, width=width)
 
 
 @cache
 def error_console() -> Console:
-    """Where complaints and progress go, so that standard output stays clean for scripts."""
+    """Return the console for errors and progress, so that standard output stays clean for scripts."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -127,12 +127,12 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def complain(message: str) -> None:
-    """Say on standard error why something did not happen; the command goes on."""
+    """Print on standard error why something did not happen. The command continues."""
     error_console().print(message, markup=False)
 
 
 def usage(message: str) -> NoReturn:
-    """End the command because it was called wrongly."""
+    """End the command with a message because it was called incorrectly."""
     fail(message, USAGE)
 
 
@@ -142,7 +142,7 @@ def show_json(value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, times and tuples as JSON has them."""
+    """Convert dataclasses, times and tuples to JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
         return {key: plain(item) for key, item in asdict(value).items()}
     if isinstance(value, dict):
@@ -159,12 +159,12 @@ def plain(value: Any) -> Any:
 
 
 def say(text: str = "", style: str | None = None) -> None:
-    """Print a line for a person. The text is never read as markup: it may come from a CRM."""
+    """Print a line for a person. It is never interpreted as markup, because it may come from a CRM."""
     console().print(text, style=style, markup=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table; nothing when there are no rows."""
+    """Print a table. Print nothing when there are no rows."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -183,7 +183,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
 
 
 def ago(moment: datetime | None) -> str:
-    """A time as a person says it."""
+    """Return a time relative to now, such as "5 min ago"."""
     if moment is None:
         return "never"
     seconds = (datetime.now(UTC) - moment).total_seconds()
@@ -196,7 +196,7 @@ def ago(moment: datetime | None) -> str:
 
 
 def actor() -> str:
-    """Who is at the keyboard, for the audit trail."""
+    """Return the name of the user, for the audit trail."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -204,7 +204,7 @@ def actor() -> str:
 
 
 def phone_number(text: str) -> str:
-    """A number as a person writes it, with its country code, as E.164."""
+    """Return a number that a person wrote with its country code as E.164, or end the command."""
     from worker.core.phones import PhoneProblem, parse_phone
 
     parsed = parse_phone(text, None)
@@ -214,7 +214,7 @@ def phone_number(text: str) -> str:
 
 
 def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[str]:
-    """The connections a command is about: those named, else all that are enabled."""
+    """Return the connections that a command is for: those named, or all enabled ones."""
     known = runtime.settings.connections
     for name in names or ():
         if name not in known:
@@ -226,7 +226,7 @@ def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[st
 
 
 def chosen_account(runtime: Runtime, name: str | None) -> str:
-    """The account a command is about: the one named, else the only one there is."""
+    """Return the account that a command is for: the one named, or the only one."""
     known = runtime.settings.accounts
     if name is None and len(known) == 1:
         return next(iter(known))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,53 +24,59 @@ from worker.cli.common import (
     table,
     usage,
 )
+from worker.cli.explanation import is_pruned, shortened, show_explanation
 
 if TYPE_CHECKING:
-    from worker.messages.explain import Explanation, MessageHistory
-    from worker.messages.listing import ListedMessage
     from worker.messages.outbox import Enqueued
+    from worker.messages.read_models import MessageSummary
     from worker.runtime import Runtime
 
-To = Annotated[str, typer.Option("--to", help="The recipient, E.164: +14155552671.")]
-Text = Annotated[str, typer.Option("--message", "-m", help="The text.")]
-AccountName = Annotated[str | None, typer.Option("--account", help="Needed when several are configured.")]
-From = Annotated[str | None, typer.Option("--from", help="The VirtualText number (default: the account's).")]
-Media = Annotated[list[str] | None, typer.Option("--media", help="Public URL of a picture; may be repeated.")]
-Key = Annotated[
-    str | None, typer.Option("--key", help="Idempotency key: the same key again does not text a second time.")
+ToOption = Annotated[str, typer.Option("--to", help="The recipient, E.164: +14155552671.")]
+TextOption = Annotated[str, typer.Option("--message", "-m", help="The text.")]
+AccountOption = Annotated[str | None, typer.Option("--account", help="Needed when several are configured.")]
+FromOption = Annotated[str | None, typer.Option("--from", help="The VirtualText number (default: the account's).")]
+MediaOption = Annotated[
+    list[str] | None, typer.Option("--media", help="Public URL of a picture. Repeat it for several pictures.")
 ]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help="Idempotency key: repeating the command with it sends no second text.")
+]
+QueueOption = Annotated[bool, typer.Option("--queue", help="Leave it to the running workers.")]
 MessageIds = Annotated[list[str] | None, typer.Argument(metavar="[MESSAGE_ID]...")]
 
 
 @app.command()
 def send(
-    to: To,
-    message: Text,
-    account: AccountName = None,
-    from_number: From = None,
-    media: Media = None,
-    key: Key = None,
-    urgent: Annotated[bool, typer.Option("--urgent", help="Also in quiet hours.")] = False,
-    at: Annotated[str | None, typer.Option(help="Not before this time, ISO 8601 with a zone.")] = None,
-    queue: Annotated[bool, typer.Option("--queue", help="Leave it to the running workers.")] = False,
+    to: ToOption,
+    message: TextOption,
+    account: AccountOption = None,
+    from_number: FromOption = None,
+    media: MediaOption = None,
+    key: KeyOption = None,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Send it in quiet hours, too.")] = False,
+    at: Annotated[str | None, typer.Option(help="The earliest time to send it, ISO 8601 with a time zone.")] = None,
+    queue: QueueOption = False,
     json: Json = False,
 ) -> None:
     """Send one text: now, at a later time, or when the recipient's quiet hours end."""
     from worker.messages.delivery import deliver_due
-    from worker.messages.outbox import SendRequest, enqueue_send
+    from worker.messages.outbox import enqueue_send
+    from worker.messages.requests import SendRequest
 
     runtime = open_store_runtime()
-    request = SendRequest(
-        chosen_account(runtime, account),
-        to,
-        message,
-        tuple(media or ()),
-        from_number,
-        idempotency_key=key,
-        send_at=_moment(at),
-        urgent=urgent,
-    )
-    enqueued = _enqueue(lambda: enqueue_send(runtime, request, source="cli", actor=actor()))
+    values = {
+        "account": chosen_account(runtime, account),
+        "to": to,
+        "message": message,
+        "media": media or (),
+        "from_number": from_number,
+        "idempotency_key": key,
+        "send_at": at,
+        "urgent": urgent,
+    }
+    with _refusals():
+        request = SendRequest.parse(values)
+        enqueued = enqueue_send(runtime, request, source="cli", actor=actor())
     if not queue:
         deliver_due(runtime, account=request.account, message_ids=[enqueued.message_id])
     _show_outcome(runtime, enqueued, json)
@@ -78,35 +84,40 @@ def send(
 
 @app.command()
 def record(
-    to: To,
-    message: Text,
-    account: AccountName = None,
-    from_number: From = None,
-    media: Media = None,
+    to: ToOption,
+    message: TextOption,
+    account: AccountOption = None,
+    from_number: FromOption = None,
+    media: MediaOption = None,
     carrier: Annotated[str | None, typer.Option(help="Who sent it, such as twilio.")] = None,
     carrier_message_id: Annotated[
-        str | None, typer.Option(help="The carrier's id; a second record of it does nothing.")
+        str | None, typer.Option(help="The carrier's id. Recording it a second time does nothing.")
     ] = None,
-    sent_at: Annotated[str | None, typer.Option(help="When it was sent, ISO 8601 with a zone (default: now).")] = None,
-    queue: Annotated[bool, typer.Option("--queue", help="Leave it to the running workers.")] = False,
+    sent_at: Annotated[
+        str | None, typer.Option(help="When it was sent, ISO 8601 with a time zone (default: now).")
+    ] = None,
+    queue: QueueOption = False,
     json: Json = False,
 ) -> None:
-    """Record a text that another system has sent already. Texts nobody."""
-    from worker.messages.outbox import RecordRequest, enqueue_record
+    """Record a text that another system has already sent. Nobody is texted."""
+    from worker.messages.outbox import enqueue_record
     from worker.messages.recording import record_due
+    from worker.messages.requests import RecordRequest
 
     runtime = open_store_runtime()
-    request = RecordRequest(
-        chosen_account(runtime, account),
-        to,
-        message,
-        tuple(media or ()),
-        from_number,
-        carrier=carrier,
-        carrier_message_id=carrier_message_id,
-        sent_at=_moment(sent_at),
-    )
-    enqueued = _enqueue(lambda: enqueue_record(runtime, request, source="cli", actor=actor()))
+    values = {
+        "account": chosen_account(runtime, account),
+        "to": to,
+        "message": message,
+        "media": media or (),
+        "from_number": from_number,
+        "carrier": carrier,
+        "carrier_message_id": carrier_message_id,
+        "sent_at": sent_at,
+    }
+    with _refusals():
+        request = RecordRequest.parse(values)
+        enqueued = enqueue_record(runtime, request, source="cli", actor=actor())
     if not queue:
         record_due(runtime, account=request.account, message_ids=[enqueued.message_id])
     _show_outcome(runtime, enqueued, json)
@@ -114,16 +125,18 @@ def record(
 
 @app.command()
 def messages(
-    state: Annotated[str | None, typer.Option(help="Only these: queued, held, unknown, accepted, ...")] = None,
-    trigger: Annotated[str | None, typer.Option(help="Only those of this trigger.")] = None,
-    number: Annotated[str | None, typer.Option(help="Only those to this number.")] = None,
-    batch: Annotated[str | None, typer.Option(help="Only those of this batch.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    state: Annotated[
+        str | None, typer.Option(help="Only messages in this state: queued, held, unknown, accepted, ...")
+    ] = None,
+    trigger: Annotated[str | None, typer.Option(help="Only messages of this trigger.")] = None,
+    number: Annotated[str | None, typer.Option(help="Only messages to this number.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Only messages of this batch.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many messages to show, newest first.")] = 50,
     json: Json = False,
 ) -> None:
     """List texts and records, newest first, with the reason for their state."""
     from worker.core.states import MessageState
-    from worker.messages.listing import find_messages
+    from worker.messages.read_models import find_messages
 
     if state is not None and state not in set(MessageState):
         usage(f'there is no state "{state}"; there are: {", ".join(MessageState)}')
@@ -136,8 +149,8 @@ def messages(
     table(
         ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
         (
-            (m.id, m.state, m.to_number, _asked_by(m), ago(m.created_at), _said(m.text, m.segments), m.reason)
-            for m in found
+            (one.id, one.state, one.to_number, _asked_by(one), ago(one.created_at), shortened(one), one.reason)
+            for one in found
         ),
     )
     if not found:
@@ -148,7 +161,7 @@ def messages(
 def explain(
     number: Annotated[str, typer.Argument(help="A phone number, E.164: +14155552671.")], json: Json = False
 ) -> None:
-    """Everything about one number: why this person got, or did not get, which text."""
+    """Show everything about one number: why this person did, or did not, get each text."""
     from worker.messages.explain import explain as find
 
     phone = phone_number(number)
@@ -157,7 +170,7 @@ def explain(
     if json:
         show_json(found)
     else:
-        _show_explanation(found)
+        show_explanation(found)
     if not found.known:
         raise typer.Exit(FAILED)
 
@@ -165,11 +178,11 @@ def explain(
 @app.command()
 def approve(
     what: Annotated[list[str] | None, typer.Argument(metavar="[BATCH|MESSAGE_ID]...")] = None,
-    trigger: Annotated[str | None, typer.Option(help="All that wait of this trigger.")] = None,
+    trigger: Annotated[str | None, typer.Option(help="All waiting texts of this trigger.")] = None,
     json: Json = False,
 ) -> None:
-    """Let texts go that wait for approval."""
-    from worker.messages.outbox import approve as decide
+    """Release texts that wait for approval."""
+    from worker.messages.decisions import approve as decide
 
     _decide(decide, what, trigger, json, "released; the workers send them, or `vtsync sync`")
 
@@ -177,11 +190,11 @@ def approve(
 @app.command()
 def cancel(
     what: Annotated[list[str] | None, typer.Argument(metavar="[BATCH|MESSAGE_ID]...")] = None,
-    trigger: Annotated[str | None, typer.Option(help="All that wait of this trigger.")] = None,
+    trigger: Annotated[str | None, typer.Option(help="All waiting texts of this trigger.")] = None,
     json: Json = False,
 ) -> None:
-    """Drop texts that were not started yet."""
-    from worker.messages.outbox import cancel as decide
+    """Cancel texts that are not being sent yet."""
+    from worker.messages.decisions import cancel as decide
 
     _decide(decide, what, trigger, json, "cancelled")
 
@@ -189,17 +202,17 @@ def cancel(
 @app.command()
 def retry(
     message_ids: MessageIds = None,
-    contacts: Annotated[bool, typer.Option("--contacts", help="Contacts that VirtualText refused.")] = False,
-    number: Annotated[str | None, typer.Option(help="With --contacts: only this one.")] = None,
-    account: AccountName = None,
+    contacts: Annotated[bool, typer.Option("--contacts", help="Retry the contacts that VirtualText refused.")] = False,
+    number: Annotated[str | None, typer.Option(help="With --contacts: only the contact with this number.")] = None,
+    account: AccountOption = None,
     json: Json = False,
 ) -> None:
-    """Try again what was refused: messages by id, or contacts. Never repeats what may have been sent."""
+    """Retry what VirtualText refused: messages by id, or contacts. Never repeats a text that may have been sent."""
     from worker.contacts.resolve import retry_contacts
-    from worker.messages.outbox import retry as retry_messages
+    from worker.messages.decisions import retry as retry_messages
 
     if bool(message_ids) == contacts:
-        usage("name message ids, or say --contacts")
+        usage("give message ids or --contacts")
     runtime = open_store_runtime()
     if contacts:
         count, what = retry_contacts(runtime, account=account, phone=number), "contacts are due again"
@@ -213,21 +226,21 @@ def retry(
 @app.command()
 def resolve(
     what: Annotated[str, typer.Argument(metavar="MESSAGE_ID|NUMBER")],
-    sent: Annotated[bool, typer.Option("--sent", help="The text is in the conversation: leave it.")] = False,
+    sent: Annotated[bool, typer.Option("--sent", help="The text is in the conversation: keep it as sent.")] = False,
     resend: Annotated[bool, typer.Option("--resend", help="The text is not there: send it again.")] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="The text is not there, and is not wanted any more.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="The text is not there and is no longer wanted.")] = False,
     found_as: Annotated[str | None, typer.Option("--id", help="The contact is in VirtualText, under this id.")] = None,
     create: Annotated[bool, typer.Option("--create", help="The contact is not in VirtualText: create it.")] = False,
-    account: AccountName = None,
+    account: AccountOption = None,
     json: Json = False,
 ) -> None:
-    """Settle an outcome that nobody knows, after a look at VirtualText: of a text, or of a contact's creation."""
+    """Say how a text or a new contact with an unknown outcome ended, after looking it up in VirtualText."""
     if [sent, resend, drop, found_as is not None, create].count(True) != 1:
-        usage("say one: --sent, --resend or --drop for a text; --id ID or --create for a contact")
+        usage("give exactly one of --sent, --resend, --drop (for a text) or --id ID, --create (for a contact)")
     runtime = open_store_runtime()
     try:
         if sent or resend or drop:
-            from worker.messages.outbox import resolve as resolve_message
+            from worker.messages.decisions import resolve as resolve_message
 
             resolve_message(runtime, what, "sent" if sent else "resend" if resend else "drop", actor=actor())
         else:
@@ -240,44 +253,34 @@ def resolve(
     if json:
         show_json({"resolved": what})
     else:
-        say(f"{what} is settled")
+        say(f"{what} is resolved")
 
 
-def _enqueue(call: Any) -> Enqueued:
-    from worker.messages.outbox import IdempotencyConflict, InvalidRequest
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """End the command when the request is invalid or its key was used for another one."""
+    from worker.messages.requests import IdempotencyConflict, InvalidRequest
 
     try:
-        return call()  # type: ignore[no-any-return]
+        yield
     except InvalidRequest as error:
-        usage("\n".join(error.problems))
+        usage("\n".join(problem.sentence for problem in error.problems))
     except IdempotencyConflict as error:
         fail(str(error), FAILED)
 
 
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        _bad_moment(text)
-    if moment.tzinfo is None:
-        _bad_moment(text)
-    return moment
-
-
-def _bad_moment(text: str) -> NoReturn:
-    usage(f'"{text}" is no time with a zone; write it like 2026-03-01T14:30:00+00:00')
-
-
 def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
-    from worker.messages.listing import find_messages
+    from worker.messages.read_models import find_messages
 
     (now,) = find_messages(runtime, message_id=enqueued.message_id, limit=1)
     if json:
         show_json({"message_id": now.id, "state": now.state, "reason": now.reason, "duplicate": enqueued.duplicate})
     else:
-        again = " (this request was made before; nothing was done twice)" if enqueued.duplicate else ""
+        again = (
+            " (the same request was made before; this is its message, and nothing was sent twice)"
+            if enqueued.duplicate
+            else ""
+        )
         say(f"{now.id} {now.state}{again}")
         if now.reason:
             say(f"  {now.reason}")
@@ -286,10 +289,10 @@ def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
 
 
 def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool, done: str) -> None:
-    from worker.messages.listing import is_message_id
+    from worker.messages.read_models import is_message_id
 
     if not what and trigger is None:
-        usage("name a batch, message ids or --trigger; `vtsync status` shows what waits")
+        usage("give a batch, message ids or --trigger; `vtsync status` shows what waits")
     runtime = open_store_runtime()
     count = 0
     ids = [one for one in what or () if is_message_id(runtime, one)]
@@ -306,24 +309,24 @@ def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool
 
 
 def _say_why_nothing(runtime: Runtime, what: Sequence[str], trigger: str | None = None) -> None:
-    """On standard error, for each message, batch or trigger that was named: where it stands, or that there is none."""
-    from worker.messages.listing import find_messages
+    """Print on standard error why each message, batch or trigger was left alone."""
+    from worker.messages.read_models import find_messages
 
     if trigger is not None and not what:
         if trigger in runtime.settings.triggers or find_messages(runtime, trigger=trigger, limit=1):
-            complain(f"no text of trigger {trigger} waits for this; `vtsync messages --trigger {trigger}` lists them")
+            complain(f"trigger {trigger} has no text that waits; `vtsync messages --trigger {trigger}` lists its texts")
         else:
             complain(f"there is no trigger {trigger}; there are: {', '.join(runtime.settings.triggers) or 'none'}")
     for one in what:
         found = find_messages(runtime, message_id=one, limit=1) or find_messages(runtime, batch_id=one, limit=1)
         if not found:
-            complain(f"there is no message or batch {one}; `vtsync messages` lists them")
+            complain(f"there is no message or batch {one}; `vtsync messages` lists all messages")
         elif found[0].id == one:
             complain(f"message {one} is {found[0].state}{': ' + found[0].reason if found[0].reason else ''}")
-            if _is_pruned(found[0].text, found[0].segments):
-                complain("its words were pruned (retention.texts): send a new text with `vtsync send`")
+            if is_pruned(found[0]):
+                complain("its text was pruned (retention.texts); send a new one with `vtsync send`")
         else:
-            complain(f"no text of batch {one} waits for this; `vtsync messages --batch {one}` lists them")
+            complain(f"batch {one} has no text that waits; `vtsync messages --batch {one}` lists its texts")
 
 
 def _show_count(count: int, what: str, json: bool) -> None:
@@ -335,84 +338,6 @@ def _show_count(count: int, what: str, json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _asked_by(message: ListedMessage) -> str:
+def _asked_by(message: MessageSummary) -> str:
     record = " (record)" if message.kind == "record" else ""
     return f"{message.trigger or message.source}{record}"
-
-
-def _is_pruned(text: str, segments: int) -> bool:
-    return not text and segments > 0
-
-
-def _said(text: str, segments: int, limit: int = 60) -> str:
-    if _is_pruned(text, segments):
-        return "(pruned, see retention.texts)"
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _show_explanation(found: Explanation) -> None:
-    say(found.phone, "bold")
-    if not found.known:
-        say("  nothing is known about this number")
-    if found.opted_out:
-        say(f"  opted out since {_time(found.opted_out.since)} ({found.opted_out.source}): nobody texts it", "yellow")
-    for change in found.opt_out_history:
-        what = "opted out" if change.opted_out else "opted in again"
-        say(f"    {_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
-    _show_standing(found)
-    for contact in found.contacts:
-        say(f"  account {contact.account}: {contact.full_name or 'no name'} {contact.email}".rstrip())
-        told = f", last told {_time(contact.pushed_at)}" if contact.pushed_at else ""
-        say(f"    in VirtualText as {contact.virtualtext_id or 'nothing yet'} ({contact.push_state}{told})")
-        if contact.last_error:
-            say(f"    {contact.last_error}", "yellow")
-        for record in contact.records:
-            gone = f", deleted {_time(record.deleted_at)}" if record.deleted_at else ""
-            say(f"    CRM record {record.connection} {record.external_id} since {_time(record.first_seen_at)}{gone}")
-        for at, kind, detail in contact.events:
-            say(f"    {_time(at)}  {kind.replace('_', ' ')}: {detail}")
-    for rejection in found.rejections:
-        say(f"  rejected: {rejection.connection} {rejection.key} ({rejection.where}): {rejection.reason}", "yellow")
-    for message in found.messages:
-        _show_history(message)
-    for plan in found.planned:
-        about = f"CRM record {plan.connection} {plan.external_id}"
-        say(f"  at {_time(plan.at)} the trigger {plan.trigger} makes a text about {about}")
-
-
-def _show_standing(found: Explanation) -> None:
-    """What the policy makes of the number at this moment."""
-    if found.review_since:
-        say(f"  since {_time(found.review_since)} a person has to read what it wrote; its texts wait", "yellow")
-    cap = f" of at most {found.max_texts}" if found.max_texts else ""
-    say(f"  texts in the last 24 hours: {found.texts_last_24h}{cap}")
-    for standing in found.standings:
-        say(f"  as the account {standing.account} texts it:")
-        say(f"    {standing.verdict}", None if standing.verdict.endswith("at once") else "yellow")
-        if standing.hours is None:
-            say("    at any hour (policy.quiet_hours is none)")
-            continue
-        clocks = ", ".join(f"{clock} in {zone}" for zone, clock in standing.clocks)
-        states = f", state {' or '.join(standing.states)}" if standing.states else ""
-        say(f"    {clocks or 'time zone not known'}{f' (from {standing.source})' if clocks else ''}{states}")
-        opens = (
-            f"{standing.opens_at.astimezone():%Y-%m-%d %H:%M %Z}"
-            if standing.opens_at
-            else "never, until its time zone is known"
-        )
-        now = "it is not one of their quiet hours" if standing.open_now else f"quiet hours; next open: {opens}"
-        say(f"    texts go from {standing.hours}; {now}")
-
-
-def _show_history(message: MessageHistory) -> None:
-    asked = f"trigger {message.trigger}" if message.trigger else message.source
-    say(f"  {message.kind} {message.id} ({asked}, from {message.from_number}): {message.state}", "bold")
-    say(f"    “{_said(message.text, message.segments, 200)}”")
-    for url in message.media:
-        say(f"    with {url}")
-    for step in message.steps:
-        say(f"    {_time(step.at)}  {step.after}{': ' + step.reason if step.reason else ''} ({step.actor})")
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

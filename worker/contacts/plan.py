@@ -23,7 +23,7 @@ from worker.contacts.removals import refusal
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.phones import PhoneProblem, parse_phone
 from worker.core.states import PushState
-from worker.messages.outbox import foresee
+from worker.messages.intents import foresee
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.models import utcnow

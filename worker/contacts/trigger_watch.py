@@ -11,9 +11,11 @@ from sqlalchemy import Connection, select, update
 
 from config.models import Settings
 from worker.contacts.decide import Decision, RecordChange
+from worker.messages.batches import BatchVerdict, release_or_hold_batch
 from worker.messages.date_plans import PlannedRecord, date_rules, plan_records
-from worker.messages.outbox import BatchVerdict, allowed_again, insert_intents, settle_batch
+from worker.messages.intents import insert_intents
 from worker.messages.people import Record, owner_number
+from worker.messages.reentry import allowed_again
 from worker.store.sql import insert
 from worker.store.tables import trigger_state
 from worker.triggers.evaluate import RecordEvent, Rule, TextIntent, compile_rules, evaluate
@@ -120,7 +122,7 @@ class TriggerWatch:
 
     def settle(self, db: Connection, batch_id: str, now: datetime) -> BatchVerdict:
         """At the end of a run: release its texts, or hold them all for approval when there are too many."""
-        return settle_batch(db, batch_id, self.settings.policy.blast_limit, now, self.settings.policy)
+        return release_or_hold_batch(db, batch_id, self.settings.policy.blast_limit, now, self.settings.policy)
 
     def complete(self, db: Connection, now: datetime) -> None:
         """A complete pull has ended: what it read is the baseline of every rule that was waiting for one."""

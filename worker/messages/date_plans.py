@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from config.models import Settings
-from worker.messages.outbox import insert_planned
+from worker.messages.intents import insert_planned
 from worker.messages.people import lost_its_phone, owner_number, place
 from worker.policy.locations import locations_of
 from worker.runtime import Runtime

@@ -1,143 +1,277 @@
-"""What callers may ask of the outbox, and what is wrong with a request when something is."""
+"""The requests that callers can make: one model for each job, for Celery, HTTP and the command line alike.
+
+A new field of a send job is declared here, in ``SendContent``. It is stored when the message table has a column of the
+same name, and the Celery task and ``POST /v1/messages`` accept it without further changes.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from worker.core.phones import is_e164
-from worker.runtime import Runtime
+from worker.messages.request_problems import (
+    E164_PATTERN,
+    NO_NUL_PATTERN,
+    UNSENDABLE,
+    FieldProblem,
+    IdempotencyConflict,
+    InvalidRequest,
+    RequestProblem,
+    not_e164,
+    quoted,
+    read_errors,
+    unknown_name,
+)
 from worker.triggers.segments import LONGEST_TEXT
+
+if TYPE_CHECKING:
+    from config.models import Settings
+
+__all__ = [
+    "IdempotencyConflict",
+    "InvalidRequest",
+    "RecordContent",
+    "RecordRequest",
+    "SendContent",
+    "SendRequest",
+    "SyncRequest",
+    "account_problems",
+    "plausible",
+]
 
 MOST_MEDIA = 10
 LONGEST_KEY = 200
-# What the outbox itself names messages by; a caller's key must not meet them.
+LONGEST_URL = 2000
 RESERVED_KEYS = ("trigger:", "auto:")
+"""The outbox itself uses keys with these prefixes, so a caller's key must not have one."""
 
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
-class InvalidRequest(ValueError):
-    """A job that cannot be done as it stands. ``problems`` are full sentences, all of them."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = tuple(problems)
-
-
-class IdempotencyConflict(ValueError):
-    """The same idempotency key came with another payload. ``message_id`` is the first one's."""
-
-    def __init__(self, key: str, message_id: str) -> None:
-        super().__init__(
-            f'the idempotency key "{key}" was used before, for message {message_id} with other contents; nothing was'
-            " enqueued. Use a new key for a new message, or repeat the first request unchanged"
-        )
-        self.message_id = message_id
-
-
-@dataclass(frozen=True, slots=True)
-class SendRequest:
-    """A text to send. ``to`` and ``from_number`` are E.164 (default: the account's number), ``media`` public URLs.
-
-    ``idempotency_key`` makes repeating the request harmless; without one every request is a new text.
-    ``send_at`` is the earliest time, ``expires_at`` the latest (default: the policy's ``expires_after``).
-    ``urgent``: also in quiet hours; only for what the person is waiting for right now.
-    """
-
-    account: str
-    to: str
-    message: str
-    media: tuple[str, ...] = ()
-    from_number: str | None = None
-    idempotency_key: str | None = None
-    expires_at: datetime | None = None
-    send_at: datetime | None = None
-    urgent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRequest:
-    """A text that another system sent already. ``sent_at`` is its place in the conversation (default: now).
-
-    The same carrier's message is recorded once, whoever asks and how often.
-    """
-
-    account: str
-    to: str
-    message: str
-    media: tuple[str, ...] = ()
-    from_number: str | None = None
-    idempotency_key: str | None = None
-    carrier: str | None = None
-    carrier_message_id: str | None = None
-    sent_at: datetime | None = None
-
-
-def validate(runtime: Runtime, request: SendRequest | RecordRequest) -> list[str]:
-    """What is wrong with a request, as sentences for the caller. Empty: nothing."""
-    if request.account not in runtime.settings.accounts:
-        known = ", ".join(sorted(runtime.settings.accounts)) or "none"
-        return [f'the account "{request.account}" is not configured (configured: {known})']
-    problems = [
-        f'{name} must be a phone number in E.164, such as "+14155552671", not "{value}"'
-        for name, value in (("to", request.to), ("from_number", request.from_number))
-        if value is not None and not is_e164(value)
-    ]
-    if request.to == (request.from_number or runtime.settings.accounts[request.account].from_number):
-        problems.append("to and from_number are the same number")
-    problems += _content_problems(request.message, request.media) + _key_problems(request.idempotency_key)
-    times = (
-        {"expires_at": request.expires_at, "send_at": request.send_at}
-        if isinstance(request, SendRequest)
-        else {"sent_at": request.sent_at}
-    )
-    problems += [problem for name, at in times.items() if at is not None and (problem := _time_problem(name, at))]
-    return problems + (_record_problems(request) if isinstance(request, RecordRequest) else [])
-
-
 def plausible(at: datetime) -> bool:
-    """Whether a text can be of that time; also, whether there are times a little before and after it."""
+    """Tell if a text can be of that time. Then there are also times a little before and after it."""
     return 2000 <= at.year < 2100
 
 
-def _time_problem(name: str, at: datetime) -> str:
-    if at.tzinfo is None:
-        return f"{name} needs a time zone, such as 2026-05-01T09:30:00Z"
-    return "" if plausible(at) else f"{name} must be in this century, not in the year {at.year}"
+def _e164(value: str) -> str:
+    if not is_e164(value):
+        raise ValueError(not_e164(value))
+    return value
 
 
-def _content_problems(text: str, media: tuple[str, ...]) -> list[str]:
-    problems = []
-    if not text.strip() and not media:
-        problems.append("message is empty and there is no media; give at least one of them")
-    if len(text) > LONGEST_TEXT:
-        problems.append(f"message has {len(text)} characters, at most {LONGEST_TEXT} are allowed; shorten it")
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        problems.append("message holds characters that cannot be sent (NUL or half of a surrogate pair); remove them")
-    if len(media) > MOST_MEDIA:
-        problems.append(f"media lists {len(media)} URLs, at most {MOST_MEDIA} are allowed")
-    return problems + [
-        f'media must be public http or https URLs, not "{url}"' for url in media if not _URL.fullmatch(url)
-    ]
+def _moment(value: object) -> datetime:
+    """Read an ISO 8601 time. Numbers, and times without a zone, could mean several moments and are refused."""
+    moment = value if isinstance(value, datetime) else None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(value.upper())
+    if moment is None or moment.tzinfo is None:
+        given = f", not {quoted(value)}" if isinstance(value, str) else ""
+        wanted = f'must be an ISO 8601 time with a time zone, such as "2026-03-01T14:30:00Z"{given}'
+        raise PydanticCustomError("time_with_zone", "{wanted}", {"wanted": wanted})
+    if not plausible(moment):
+        raise ValueError(f"must be in this century, not in the year {moment.year}")
+    return moment
 
 
-def _key_problems(key: str | None) -> list[str]:
-    if key is None:
-        return []
+def _sendable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError(UNSENDABLE)
+    return text
+
+
+def _key(key: str) -> str:
     if not key.strip() or len(key) > LONGEST_KEY or not key.isprintable():
-        return [f"idempotency_key must be 1 to {LONGEST_KEY} printable characters"]
+        raise ValueError(f"must be 1 to {LONGEST_KEY} printable characters")
     if key.startswith(RESERVED_KEYS):
-        return [f"idempotency_key must not begin with {' or '.join(RESERVED_KEYS)}; this worker uses those itself"]
-    return []
+        raise ValueError(f"must not begin with {' or '.join(RESERVED_KEYS)}; this worker uses those itself")
+    return key
 
 
-def _record_problems(request: RecordRequest) -> list[str]:
-    named = bool(request.carrier) and bool(request.carrier_message_id)
-    if not named and (request.carrier or request.carrier_message_id):
-        return ["carrier and carrier_message_id belong together; give both or neither"]
-    if not named and request.idempotency_key is None:
-        return ["give carrier and carrier_message_id, or an idempotency_key, so that the text is recorded once"]
+PhoneNumber = Annotated[str, Field(pattern=E164_PATTERN), AfterValidator(_e164)]
+# A maximal length makes Pydantic refuse the halves of surrogate pairs, too: no answer could repeat them.
+AccountName = Annotated[str, Field(max_length=100, description="The account to send from.", examples=["main"])]
+Url = Annotated[str, Field(max_length=LONGEST_URL)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+IdempotencyKey = Annotated[str, AfterValidator(_key)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class JobRequest(_Model):
+    """A job that another service can ask for. ``POSITIONAL`` names the arguments that a task takes by position."""
+
+    POSITIONAL: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> Self:
+        """Build the request from values of any type. Raises InvalidRequest with everything that is wrong."""
+        return cls._parse(values, [])
+
+    @classmethod
+    def from_call(cls, positional: Sequence[object], named: Mapping[str, object], **defaults: object) -> Self:
+        """Build the request from the arguments of a Celery task, which can be any JSON. Raises InvalidRequest.
+
+        None means left out, and one string counts as a list of one URL. ``defaults`` replace what was left out.
+        """
+        values, problems = dict(named), []
+        if len(positional) > len(cls.POSITIONAL):
+            text = f"at most {len(cls.POSITIONAL)} positional arguments are allowed, {len(positional)} were given"
+            problems.append(RequestProblem((), f"{text}; name them", malformed=True))
+        for name, value in zip(cls.POSITIONAL, positional, strict=False):
+            if name in values:
+                problems.append(RequestProblem((name,), f"{name} was given twice", malformed=True))
+            values.setdefault(name, value)
+        known = cls.model_fields  # looked up once: Pydantic computes it
+        unknown = [name for name in values if name not in known]
+        problems += [RequestProblem((name,), unknown_name(name, known), malformed=True) for name in unknown]
+        given = {name: value for name, value in values.items() if value is not None and name not in unknown}
+        if isinstance(media := given.get("media"), str):
+            given["media"] = [media]
+        return cls._parse(defaults | given, problems)
+
+    @classmethod
+    def _parse(cls, values: Mapping[str, object], problems: list[RequestProblem]) -> Self:
+        try:
+            request = cls.model_validate(values)
+        except ValidationError as error:
+            problems += read_errors(error.errors(include_url=False), cls.model_fields)
+        if problems:
+            raise InvalidRequest(problems)
+        return request
+
+
+class _Text(_Model):
+    """What every text has."""
+
+    to: PhoneNumber = Field(examples=["+14155552671"])
+    message: Annotated[str, AfterValidator(_sendable)] = Field(
+        "",
+        max_length=LONGEST_TEXT,
+        description="May be empty when there is media.",
+        examples=["Your table is ready."],
+    )
+    media: tuple[Url, ...] = Field(
+        (),
+        max_length=MOST_MEDIA,
+        validate_default=True,
+        description="Public URLs.",
+        examples=[["https://example.com/menu.png"]],
+    )
+    from_number: PhoneNumber | None = Field(None, description="The sender. Default: the account's number.")
+
+    @field_validator("media")
+    @classmethod
+    def _has_content(cls, media: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for url in media:
+            if not _URL.fullmatch(url):
+                raise ValueError(f"must be public http or https URLs, not {quoted(url, 100)}")
+        if not media and not info.data.get("message", "invalid").strip():
+            raise FieldProblem("message", "is empty and there is no media; give at least one of them")
+        return media
+
+
+class SendContent(_Text):
+    """A text to send, now or later, without the account and the key."""
+
+    send_at: Moment | None = Field(
+        None, description="The earliest time to send it, with a time zone.", examples=["2027-03-01T14:30:00Z"]
+    )
+    expires_at: Moment | None = Field(
+        None, description="The latest time to send it. Default: `policy.expires_after` after it is due."
+    )
+    urgent: StrictBool = Field(
+        False, description="Send it in quiet hours, too. Only for what the person is waiting for right now."
+    )
+
+
+class SendRequest(SendContent, JobRequest):
+    """A text to send. With an ``idempotency_key``, repeating the request is harmless; without, it is a new text."""
+
+    POSITIONAL = ("account", "to", "message", "media", "from_number", "idempotency_key", "send_at", "expires_at",
+                  "urgent")  # fmt: skip
+
+    account: AccountName
+    idempotency_key: IdempotencyKey | None = None
+
+
+class RecordContent(_Text):
+    """A text that another system has sent already, without the account and the key."""
+
+    carrier: str | None = Field(None, max_length=40, pattern=NO_NUL_PATTERN, examples=["twilio"])
+    carrier_message_id: str | None = Field(
+        None,
+        max_length=200,
+        pattern=NO_NUL_PATTERN,
+        validate_default=True,
+        description="The carrier's id of the text. With `carrier`, the text is recorded once.",
+        examples=["SM0123456789abcdef"],
+    )
+    sent_at: Moment | None = Field(
+        None, description="When it was sent, with a time zone: its place in the conversation. Default: now."
+    )
+
+    @field_validator("carrier_message_id")
+    @classmethod
+    def _is_paired(cls, carrier_message_id: str | None, info: ValidationInfo) -> str | None:
+        if "carrier" in info.data and bool(info.data["carrier"]) != bool(carrier_message_id):
+            raise FieldProblem("carrier", "and carrier_message_id belong together; give both or neither")
+        return carrier_message_id
+
+
+class RecordRequest(RecordContent, JobRequest):
+    """A text that another system has sent already. One carrier's message is recorded once, whoever reports it."""
+
+    POSITIONAL = ("account", "to", "message", "media", "from_number", "carrier", "carrier_message_id", "sent_at",
+                  "idempotency_key")  # fmt: skip
+
+    account: AccountName
+    idempotency_key: IdempotencyKey | None = Field(None, validate_default=True)
+
+    @field_validator("idempotency_key")
+    @classmethod
+    def _is_identified(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if key is None and not info.data.get("carrier_message_id", "invalid"):
+            raise FieldProblem("carrier", "and carrier_message_id, or an idempotency_key, must be given, so that the"
+                               " text is recorded once")  # fmt: skip
+        return key
+
+
+class SyncRequest(JobRequest):
+    """A connection to read now. ``accept_removals`` applies removals that are too many to be trusted."""
+
+    POSITIONAL = ("connection", "accept_removals")
+
+    connection: str
+    accept_removals: StrictBool = False
+
+
+def account_problems(settings: Settings, request: SendRequest | RecordRequest) -> list[RequestProblem]:
+    """Check a request against the configured accounts."""
+    account = settings.accounts.get(request.account)
+    if account is None:
+        known = ", ".join(sorted(settings.accounts)) or "none"
+        sentence = f"the account {quoted(request.account)} is not configured (configured: {known})"
+        return [RequestProblem(("account",), sentence)]
+    if request.to == (request.from_number or account.from_number):
+        return [RequestProblem(("to",), "to and from_number are the same number")]
     return []

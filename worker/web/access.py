@@ -1,5 +1,7 @@
-"""Each request has an id, which is in every line of its log and in its answer; is counted, and has a line of its own:
-which route, never which secret, number or id.
+"""Request ids and the access log.
+
+Each request has an id, which is in its answer and in all its log lines. Each request is counted and logged with its
+route, never with a secret, phone number or id from its path.
 """
 
 from __future__ import annotations
@@ -16,29 +18,29 @@ from worker.core.logs import start_context
 from worker.core.metrics import http_answered
 
 REQUEST_ID = "X-Request-ID"
-_SANE = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
-"""What tracing systems make; nothing that could be a phone number, or break a line."""
+_ACCEPTABLE_ID = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
+"""Ids as tracing systems make them. Excludes what could be a phone number or break a log line."""
 _QUIET = ("/health/", "/metrics", "/relay/", "/carriers/")
-"""Asked often, or in storms; each event is kept in the inbox anyway."""
+"""Requested often. Successful requests are not logged: each event is in the inbox anyway."""
 
 log = structlog.get_logger("vtsync.web")
 
 
 class AccessLog:
-    """An ASGI middleware. Health checks, scrapes and events that were taken are not worth a line."""
+    """An ASGI middleware that logs requests, except successful health checks, scrapes and events."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and say what became of it."""
+        """Pass the request on and log its outcome."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         began, status = time.monotonic(), 0
         request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        start_context(request=request_id)  # this request's own: it runs in an asyncio task of its own
+        start_context(request=request_id)  # for this request only: it runs in an asyncio task of its own
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -58,19 +60,19 @@ class AccessLog:
                     "request",
                     method=scope["method"],
                     route=route,
-                    status=status or "none: the caller has gone",
+                    status=status or "none: the caller disconnected",
                     milliseconds=round(1000 * seconds, 1),
                     key=scope["state"].get("key"),
                 )
 
 
 def request_id_of(scope: Scope) -> str:
-    """The caller's own X-Request-ID where it is a sane one, else a new one."""
+    """Return the caller's X-Request-ID if it is acceptable, else a new one."""
     given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    return given if _SANE.fullmatch(given) else uuid.uuid4().hex
+    return given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _route(scope: Scope) -> str:
-    """The path with {phone}, {secret} in it, not their values; a plain route's function."""
+    """Return the path with placeholders such as {phone}, not their values; for a plain route, its function."""
     path = getattr(scope.get("route"), "path", None)
     return str(path or getattr(scope.get("endpoint"), "__name__", "none"))

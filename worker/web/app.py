@@ -1,4 +1,4 @@
-"""The HTTP side as one ASGI application."""
+"""The HTTP API as one ASGI application."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from worker.web import carriers, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
 from worker.web.heartbeat import WebHeart
-from worker.web.limits import Limits
+from worker.web.limits import RequestLimits
 from worker.web.notifier import Telling
 from worker.web.openapi import openapi
-from worker.web.problems import install
+from worker.web.problems import install_error_handlers
 
 VERSION = "1"
 DESCRIPTION = """\
-Texts, records of texts that were sent elsewhere, opt-outs. A 2xx answer means that it is committed.
+Texts, records of texts that were sent elsewhere, opt-outs. A 2xx answer means that the change is committed.
 
-Every request carries a key as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one.
+Every request needs a key, sent as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one.
 Errors are `application/problem+json` (RFC 9457).
 """
 
 
 def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -> FastAPI:
-    """The application over one store. Its inbox is open while it runs.
+    """Create the application for one store. It accepts events for the inbox while it runs.
 
-    ``current`` says which runtime a request works with; left out: always ``runtime``.
+    ``current`` returns the runtime for a request; the default is always ``runtime``.
     """
     intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
     telling = Telling(lambda *what: hint(*what))
@@ -44,7 +44,9 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
         await heart.start()
         await intake.start()
         telling.start()
-        telling.tell("vtsync.process_inbox")  # what the last process left behind; and the broker's connection is open
+        telling.tell(
+            "vtsync.process_inbox"
+        )  # for events that the last process left; also opens the broker's connection
         yield
         await intake.stop()
         await asyncio.to_thread(telling.stop)
@@ -55,17 +57,17 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
         version=VERSION,
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # theirs are fetched from somebody else's servers
+        docs_url=None,  # FastAPI's pages load scripts from other servers
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,  # what generated clients call it
+        generate_unique_id_function=lambda route: route.name,  # the method name in generated clients
     )
-    install(app)
-    relay.install(app, context)  # first, since it is asked most
+    install_error_handlers(app)
+    relay.install(app, context)  # first, because it has the most requests
     for routes in (v1.routes, carriers.routes, health.routes, metrics.routes):
         app.include_router(routes(context))
     web = runtime.settings.web
-    app.add_middleware(Limits, max_body=web.max_body, seconds=web.body_timeout)
+    app.add_middleware(RequestLimits, max_body=web.max_body, seconds=web.body_timeout)
     app.add_middleware(AccessLog)
     app.openapi = lambda: openapi(app, web.public_url)  # type: ignore[method-assign]
 

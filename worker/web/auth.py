@@ -1,4 +1,4 @@
-"""Who calls: a bearer key with the scope that the route asks for, not too often."""
+"""Authentication: every request needs a bearer key with the scope of its route, and has a rate limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.web.keys import USED_EVERY, Key, Scope, find_key, note_use
 from worker.web.problems import Problem
 
 CACHE_SECONDS = 2.0
-"""A revoked key works at most this much longer."""
+"""How long a key is cached. A revoked key works at most this much longer."""
 MOST_CACHED = 10_000
 
 bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key made by `vtsync keys create`.")
@@ -26,24 +26,24 @@ Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
 
 
 class Guard:
-    """Checks keys against the store, each at most every two seconds."""
+    """Checks keys against the store, each key at most every two seconds."""
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
         self._known: dict[str, tuple[float, Key | None]] = {}
 
     def needs(self, scope: Scope) -> Callable[[Given, Request], Key]:
-        """A dependency: the caller's key, which has ``scope``."""
+        """Return a dependency that finds the caller's key and requires ``scope``."""
 
         def key(given: Given, request: Request) -> Key:
             found = self._find(given.credentials if given is not None else "")
             if found is None:
-                words = "send a valid key as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one"
-                raise Problem(401, "unauthorized", words, headers={"WWW-Authenticate": "Bearer"})
+                detail = "send a valid key as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one"
+                raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
             request.state.key = found.id  # for the log
-            self._not_too_often(found)
+            self._limit_rate(found)
             if scope not in found.scopes:
-                raise Problem(403, "forbidden", f'this key has no scope "{scope}"; make one that has')
+                raise Problem(403, "forbidden", f'this key does not have the scope "{scope}"; create one that has')
             return found
 
         return key
@@ -62,28 +62,28 @@ class Guard:
                 note_use(connection, key, utcnow())
         if len(self._known) >= MOST_CACHED:
             self._known.clear()
-        if key is not None:  # wrong keys are not worth memory
+        if key is not None:  # wrong keys are not cached
             self._known[given] = (now + CACHE_SECONDS, key)
         return key
 
-    def _not_too_often(self, key: Key) -> None:
+    def _limit_rate(self, key: Key) -> None:
         runtime = self._context.runtime
         most = runtime.settings.web.requests_per_minute
         wait = runtime.limiter.admit(f"key:{key.id}", most)
         if wait:
-            words = f"this key may make {most} requests a minute (web.requests_per_minute)"
-            raise Problem(429, "too_many_requests", words, headers={"Retry-After": str(math.ceil(wait))})
+            detail = f"this key may make {most} requests a minute (web.requests_per_minute)"
+            raise Problem(429, "too_many_requests", detail, headers={"Retry-After": str(math.ceil(wait))})
 
 
 def account_of(key: Key, account: str | None, runtime: Runtime) -> str:
-    """The account that a request is for: the one it names, or the only one that there is."""
+    """Return the account of a request: the one it names, or the only one that the key may use."""
     configured = [name for name in runtime.settings.accounts if key.may_use(name)]
     if account is None and len(configured) == 1:
         return configured[0]
     if account is None:
-        words = f"name one of: {', '.join(configured) or 'none'}"
-        raise Problem(422, "invalid_request", "the request names no account", errors=[("/account", words)])
+        detail = f"account is missing; give one of: {', '.join(configured) or 'none'}"
+        raise Problem(422, "invalid_request", "the request names no account", errors=[("/account", detail)])
     if not key.may_use(account) or account not in runtime.settings.accounts:
-        words = f'this key cannot use the account "{account}"; it can use: {", ".join(configured) or "none"}'
-        raise Problem(403, "forbidden", words)
+        detail = f'this key cannot use the account "{account}"; it can use: {", ".join(configured) or "none"}'
+        raise Problem(403, "forbidden", detail)
     return account

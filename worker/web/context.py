@@ -1,4 +1,4 @@
-"""What the routes work with."""
+"""What all routes need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """One web process: its runtime now, the way into the inbox, the way to tell workers (a task and its arguments)."""
+    """One web process: its current runtime, its inbox, and ``tell``, which hints a task to the workers."""
 
     current: Callable[[], Runtime]
     intake: Intake
@@ -21,5 +21,5 @@ class WebContext:
 
     @property
     def runtime(self) -> Runtime:
-        """To be asked for anew in each request: the configuration may have changed since the last."""
+        """Return the current runtime. Ask in each request: the configuration may have changed since the last one."""
         return self.current()

@@ -1,4 +1,4 @@
-"""API keys: ``vtk_<id>_<secret>``. Only the secret's hash is kept; a key is shown once, when it is made."""
+"""API keys: ``vtk_<id>_<secret>``. Only a hash of the secret is stored; a key is shown once, when it is created."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEY = re.compile(r"vtk_([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its secret. ``accounts``: those that it may name; empty: all."""
+    """A key without its secret. ``accounts``: the accounts that it may use; empty means all."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class Key:
     last_used_at: datetime | None
 
     def may_use(self, account: str) -> bool:
-        """Whether it may text or read for ``account``."""
+        """Tell if the key may text or read for ``account``."""
         return not self.accounts or account in self.accounts
 
 
@@ -52,11 +52,11 @@ def create_key(
     created_by: str,
     now: datetime,
 ) -> str:
-    """Make a key and return it, whole, for the only time. Raises ValueError on an unknown scope."""
+    """Create a key and return it: the only time that its secret is known. Raises ValueError for unknown scopes."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
         raise ValueError(f'there is no scope "{unknown[0]}"; there are: {", ".join(SCOPES)}')
-    # The secret has 256 bits of its own: a plain hash cannot be searched.
+    # The secret has 256 random bits, so a plain hash of it cannot be reversed by trying.
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = {
         "id": key_id,
@@ -72,7 +72,7 @@ def create_key(
 
 
 def find_key(connection: Connection, given: str) -> Key | None:
-    """The key, if it is one of ours and was not revoked. As slow for a wrong secret as for a right one."""
+    """Return the key if it exists and is not revoked. Takes the same time for a wrong secret as for a right one."""
     match = _KEY.fullmatch(given)
     if match is None:
         return None
@@ -82,19 +82,19 @@ def find_key(connection: Connection, given: str) -> Key | None:
 
 
 def note_use(connection: Connection, key: Key, now: datetime) -> None:
-    """Remember that it was used, at most once a minute."""
+    """Store that the key was used, at most once a minute."""
     if key.last_used_at is None or now - key.last_used_at >= USED_EVERY:
         connection.execute(update(api_key).where(api_key.c.id == key.id).values(last_used_at=now))
 
 
 def revoke_key(connection: Connection, key_id: str, now: datetime) -> bool:
-    """End a key. False: there is no such key that was not ended before."""
+    """Revoke a key. Return False when there is no such key, or it was revoked before."""
     mine = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
     return connection.execute(update(api_key).where(mine).values(revoked_at=now)).rowcount == 1
 
 
 def all_keys(connection: Connection) -> list[Key]:
-    """Every key, the newest first."""
+    """Return all keys, newest first."""
     return [_key(row) for row in connection.execute(select(api_key).order_by(api_key.c.created_at.desc()))]
 
 

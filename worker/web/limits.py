@@ -1,4 +1,4 @@
-"""What no request may exceed: its size, the time to send it. Reads the body before anybody else sees the request."""
+"""Limits of every request: its size, and the time to send it. The body is read before the application is called."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HEADERS = {
 }
 
 
-class Limits:
-    """An ASGI middleware. ``max_body`` in bytes, ``seconds`` for the whole body."""
+class RequestLimits:
+    """An ASGI middleware. ``max_body`` is in bytes, ``seconds`` is the time for the whole body."""
 
     def __init__(self, app: ASGIApp, max_body: int, seconds: float) -> None:
         self._app, self._max_body, self._seconds = app, max_body, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer why not."""
+        """Pass the request on with its whole body, or answer with the reason why not."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -34,13 +34,13 @@ class Limits:
         try:
             body = await asyncio.wait_for(self._body(receive), self._seconds)
         except TimeoutError:
-            words = f"the body did not arrive within {self._seconds:g} seconds (web.body_timeout)"
-            problem = Problem(408, "request_timeout", words, headers={"Connection": "close"})
+            detail = f"the body did not arrive within {self._seconds:g} seconds (web.body_timeout)"
+            problem = Problem(408, "request_timeout", detail, headers={"Connection": "close"})
             await problem.response()(scope, receive, send)
         except Problem as too_large:
             await too_large.response()(scope, receive, send)
         else:
-            if body is not None:  # None: the caller has gone
+            if body is not None:  # None: the caller has disconnected
                 await self._app(scope, _replay(body, receive), send)
 
     async def _body(self, receive: Receive) -> bytes | None:
@@ -58,8 +58,8 @@ class Limits:
                 return b"".join(pieces)
 
     def _too_large(self) -> Problem:
-        words = f"the body is longer than {self._max_body:,} bytes (web.max_body)"
-        return Problem(413, "too_large", words, headers={"Connection": "close"})
+        detail = f"the body is larger than {self._max_body:,} bytes (web.max_body)"
+        return Problem(413, "too_large", detail, headers={"Connection": "close"})
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

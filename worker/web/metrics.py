@@ -9,7 +9,7 @@ from worker.monitoring.state import StateCache
 from worker.web.auth import Guard
 from worker.web.context import WebContext
 from worker.web.fleet import FleetOut, fleet_health
-from worker.web.openapi import problems
+from worker.web.openapi import problem_answers
 
 
 def routes(context: WebContext) -> APIRouter:
@@ -26,7 +26,7 @@ def routes(context: WebContext) -> APIRouter:
 
     @router.get(
         "/health/fleet",
-        responses=problems() | {503: {"model": FleetOut, "description": "The fleet does not do its work."}},
+        responses=problem_answers() | {503: {"model": FleetOut, "description": "The fleet does not do its work."}},
         dependencies=[reader],
     )
     def fleet(response: Response) -> FleetOut:

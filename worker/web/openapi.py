@@ -1,4 +1,4 @@
-"""What the OpenAPI description says beyond what the routes say by themselves: problems, headers, names."""
+"""The OpenAPI description: adds problems, headers and names to what FastAPI reads from the routes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from fastapi.openapi.utils import get_openapi
 
 from worker.web.problems import MEDIA_TYPE, ProblemBody
 
-_WORDS = {
+_DESCRIPTIONS = {
     400: "Not JSON.",
     401: "No valid key.",
     403: "The key lacks the scope, or may not use the account.",
-    404: "There is no such thing.",
-    408: "The body came too slowly.",
-    409: "It cannot be done in the present state.",
-    413: "The body is too long.",
+    404: "It does not exist.",
+    408: "The body arrived too slowly.",
+    409: "It cannot be done in the current state.",
+    413: "The body is too large.",
     415: "The body is not `application/json`.",
     422: "Something in the request is wrong; `errors` says what.",
-    429: "Too many requests; `Retry-After` says when to come again.",
-    500: "Our fault; it is in our log.",
-    503: "The store is away. Send it again with the same `Idempotency-Key`: it may have been kept.",
+    429: "Too many requests; `Retry-After` says when to try again.",
+    500: "An error of this service; its log has the details.",
+    503: "The store cannot be reached. Send it again with the same `Idempotency-Key`: it may have been stored.",
 }
 _CODES = {
     400: "not_json",
@@ -39,21 +39,21 @@ _CODES = {
     503: "unavailable",
 }
 _TAGS = [
-    {"name": "messages", "description": "Texts to send, now or later, and how they stand."},
+    {"name": "messages", "description": "Texts to send, now or later, and their states."},
     {"name": "records", "description": "Texts that were sent elsewhere, put into their conversations."},
     {"name": "opt-outs", "description": "Who must not be texted, from any account."},
-    {"name": "contacts", "description": "What is known of a number."},
-    {"name": "health", "description": "For orchestrators; without a key."},
+    {"name": "contacts", "description": "What is known about a number."},
+    {"name": "health", "description": "For orchestrators; no key needed."},
 ]
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 
 TAKEN: dict[int | str, dict[str, Any]] = {
     202: {
-        "description": "It is committed.",
+        "description": "Committed to the store.",
         "headers": {
             "Location": {"description": "The message's address.", "schema": {"type": "string"}},
             "Idempotent-Replayed": {
-                "description": "`true`: an earlier request made it.",
+                "description": "`true`: an earlier request created it.",
                 "schema": {"type": "string", "enum": ["true"]},
             },
         },
@@ -61,26 +61,29 @@ TAKEN: dict[int | str, dict[str, Any]] = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route may answer, with those that every route may."""
+def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the problems that a route can answer, including those of every route."""
     always = (401, 403, 408, 413, 422, 429, 500, 503)
     return {status: _problem(status) for status in sorted({*always, *statuses})}
 
 
-def taking_a_body(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The same for a route that takes a JSON body."""
-    return problems(400, 415, *statuses)
+def problem_answers_to_a_body(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the problems of a route that takes a JSON body."""
+    return problem_answers(400, 415, *statuses)
 
 
 def _problem(status: int) -> dict[str, Any]:
     example = {"type": f"/problems/{_CODES[status]}", "title": HTTPStatus(status).phrase, "status": status}
-    schema = {"schema": {"$ref": "#/components/schemas/ProblemBody"}, "example": example | {"detail": _WORDS[status]}}
-    described: dict[str, Any] = {"description": _WORDS[status], "content": {MEDIA_TYPE: schema}}
+    schema = {
+        "schema": {"$ref": "#/components/schemas/ProblemBody"},
+        "example": example | {"detail": _DESCRIPTIONS[status]},
+    }
+    described: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": {MEDIA_TYPE: schema}}
     return described | ({"headers": _RETRY_AFTER} if status in (429, 503) else {})
 
 
 def openapi(app: FastAPI, public_url: str | None) -> dict[str, Any]:
-    """The description, made once."""
+    """Return the description, which is made once."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title,
@@ -93,7 +96,7 @@ def openapi(app: FastAPI, public_url: str | None) -> dict[str, Any]:
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         body = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= body.pop("$defs", {}) | {"ProblemBody": body}
-        for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own, which never leave
+        for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own answers, which are never sent
             schemas.pop(name, None)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 has them: ``application/problem+json``, with a type that the documentation explains."""
+"""Errors as RFC 9457 problems: ``application/problem+json``, with types that the documentation explains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.inbox.intake import Overloaded
-from worker.messages.requests import IdempotencyConflict, InvalidRequest
+from worker.messages.request_problems import IdempotencyConflict, InvalidRequest, printable, read_errors
 from worker.store.db import STORE_AWAY
 
 MEDIA_TYPE = "application/problem+json"
@@ -25,14 +25,14 @@ log = structlog.get_logger(__name__)
 
 
 class ProblemDetail(BaseModel):
-    """One thing that is wrong with a request. ``pointer`` is a JSON pointer into its body, or a parameter's name."""
+    """One thing that is wrong with a request. ``pointer``: a JSON pointer into its body, or the name of a parameter."""
 
     pointer: str = Field(examples=["/to"])
-    detail: str = Field(examples=['must be a phone number in E.164, such as "+14155552671"'])
+    detail: str = Field(examples=['to must be a phone number in E.164, such as "+14155552671", not "415"'])
 
 
 class ProblemBody(BaseModel):
-    """RFC 9457."""
+    """A problem as RFC 9457 defines it."""
 
     type: str = Field(examples=["/problems/invalid_request"])
     title: str = Field(examples=["Unprocessable Entity"])
@@ -42,7 +42,7 @@ class ProblemBody(BaseModel):
 
 
 class Problem(Exception):
-    """Ends a request with a problem. ``code`` names it for programs, ``detail`` says it to a person."""
+    """An error answer to a request. ``code`` is for programs, ``detail`` for people."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Problem(Exception):
 
     @property
     def title(self) -> str:
-        """The status in words."""
+        """Return the name of the status."""
         return HTTPStatus(self.status).phrase
 
     def response(self) -> Response:
-        """As it goes on the wire."""
+        """Return the answer."""
         body: dict[str, Any] = {
             "type": f"/problems/{self.code}",
             "title": self.title,
@@ -76,14 +76,14 @@ class Problem(Exception):
         return Response(orjson.dumps(body), self.status, headers, MEDIA_TYPE)
 
 
-class Defects:
-    """An ASGI middleware. What nobody foresaw ends as a problem, too, and once in the log."""
+class UnexpectedErrors:
+    """An ASGI middleware that turns unexpected exceptions into problems and logs each once."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on. Raises only where an answer has begun that cannot be ended well."""
+        """Pass the request on. Raise only when an answer was begun that cannot be completed."""
         began = False
 
         async def sending(message: Message) -> None:
@@ -97,74 +97,84 @@ class Defects:
             if scope["type"] != "http" or began:
                 raise
             log.exception("a request failed", error=type(error).__name__)
-            words = "this is our fault; it is in the log of `vtsync web`, with this answer's X-Request-ID"
-            await Problem(500, "internal_error", words).response()(scope, receive, send)
+            detail = "this is our fault; the log of `vtsync web` has the error, with this answer's X-Request-ID"
+            await Problem(500, "internal_error", detail).response()(scope, receive, send)
 
 
-def install(app: FastAPI) -> None:
-    """Have every error of ``app`` end as a problem; none shows what is inside."""
-    app.add_middleware(Defects)
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every error of ``app`` a problem that shows nothing of the inside."""
+    app.add_middleware(UnexpectedErrors)
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> Response:
         return error.response()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        # Never the value that was given: it may be a phone number or what somebody wrote.
-        errors = [(_pointer(one["loc"]), str(one["msg"])) for one in error.errors()]
-        unreadable = any(one["type"] == "json_invalid" for one in error.errors())
-        if unreadable:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()
+        if any(one["type"] == "json_invalid" for one in found):
             return Problem(400, "not_json", "the body is not JSON").response()
-        return Problem(422, "invalid_request", "the request cannot be done as it stands", errors=errors).response()
+        return invalid_request(_field_problems(request, found)).response()
 
     @app.exception_handler(InvalidRequest)
     async def refused(_: Request, error: InvalidRequest) -> Response:
-        errors = [(f"/{_field(one)}", one) for one in error.problems]
-        return Problem(422, "invalid_request", "the request cannot be done as it stands", errors=errors).response()
+        return invalid_request((_body_pointer(one.path), one.sentence) for one in error.problems).response()
 
     @app.exception_handler(IdempotencyConflict)
     async def conflict(_: Request, error: IdempotencyConflict) -> Response:
-        words = (
+        detail = (
             f"this Idempotency-Key was used before, for message {error.message_id} with other contents; nothing was"
             " enqueued. Use a new key for a new message, or repeat the first request unchanged"
         )
-        return Problem(422, "idempotency_conflict", words).response()
+        return Problem(422, "idempotency_conflict", detail).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         codes = {400: "not_json", 404: "not_found", 405: "method_not_allowed"}
-        words = {
+        details = {
             400: "The body is not JSON.",  # too deep, or not UTF-8
-            404: "There is nothing here.",
-            405: "This address does not take that method.",
+            404: "There is nothing at this address.",
+            405: "This address does not support this method.",
         }
-        code, detail = codes.get(error.status_code, "http_error"), words.get(error.status_code, str(error.detail))
+        code, detail = codes.get(error.status_code, "http_error"), details.get(error.status_code, str(error.detail))
         headers = dict(error.headers or {})
         described = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and described:
-            headers["Allow"] = ", ".join(method.upper() for method in described)  # Starlette names one route's alone
+            headers["Allow"] = ", ".join(
+                method.upper() for method in described
+            )  # Starlette knows those of one route only
         return Problem(error.status_code, code, detail, headers=headers).response()
 
     async def away(_: Request, error: Exception) -> Response:
-        log.warning("the store or the inbox cannot take a request", error=type(error).__name__)
-        words = (
-            "the store cannot be reached just now; send the request again, with the same Idempotency-Key: in rare cases"
-            " it was kept all the same"
+        log.warning("a request was refused: the store or the inbox is not available", error=type(error).__name__)
+        detail = (
+            "the store cannot be reached now; send the request again, with the same Idempotency-Key: in rare cases"
+            " this request was stored"
         )
         headers = {"Retry-After": str(COME_AGAIN_SECONDS)}
-        return Problem(503, "unavailable", words, headers=headers).response()
+        return Problem(503, "unavailable", detail, headers=headers).response()
 
     for kind in (*STORE_AWAY, Overloaded):
         app.add_exception_handler(kind, away)
 
 
-def _pointer(location: Sequence[Any]) -> str:
-    where, *path = location
-    return "/" + "/".join(map(str, path)) if where == "body" else ".".join(map(str, path)) or str(where)
+def invalid_request(errors: Iterable[tuple[str, str]]) -> Problem:
+    """Return the problem for a request that is wrong at these (pointer, detail)."""
+    return Problem(422, "invalid_request", "the request cannot be done as it stands", errors=list(errors))
 
 
-def _field(sentence: str) -> str:
-    """The field that a sentence of ours begins with."""
-    word = sentence.split(" ", 1)[0]
-    return {"idempotency_key": "Idempotency-Key", "the": "account"}.get(word, word)
+def _field_problems(request: Request, errors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Translate FastAPI's errors, whose locations begin with the part of the request."""
+    bodies = request.scope["route"].dependant.body_params
+    known = bodies[0].field_info.annotation.model_fields if bodies else ()
+    problems = read_errors(({**one, "loc": one["loc"][1:]} for one in errors), known)
+    return [
+        (_body_pointer(problem.path) if part == "body" else ".".join(map(str, problem.path)), problem.sentence)
+        for part, problem in zip((one["loc"][0] for one in errors), problems, strict=True)
+    ]
+
+
+def _body_pointer(path: Sequence[str | int]) -> str:
+    if path == ("idempotency_key",):
+        return "/Idempotency-Key"  # the field is a header here
+    return printable("/" + "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in path))

@@ -1,4 +1,4 @@
-"""``/v1``: what services ask for. A 2xx answer means that it is committed."""
+"""``/v1``: the routes for other services. A 2xx answer means that the change is committed."""
 
 from __future__ import annotations
 
@@ -6,36 +6,44 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from worker.core.phones import is_e164
 from worker.core.states import MessageState
 from worker.messages.decisions import cancel, opt_out_number
-from worker.messages.explain import explain
-from worker.messages.history import replies, story
-from worker.messages.listing import ListedMessage, find_messages
+from worker.messages.explain import contact_histories
 from worker.messages.opt_outs import opted_out, remove_opt_out
-from worker.messages.outbox import Enqueued, RecordRequest, SendRequest, enqueue_record, enqueue_send
+from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send
+from worker.messages.read_models import (
+    MessageSummary,
+    find_messages,
+    message_details,
+    newest_replies,
+)
+from worker.messages.request_problems import (
+    E164_PATTERN,
+    MESSAGE_ID_PATTERN,
+    NO_NUL_PATTERN,
+    NOT_BLANK_PATTERN,
+    unknown_name,
+)
+from worker.messages.requests import RecordRequest, SendRequest
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.web.auth import Guard, account_of
 from worker.web.context import WebContext
 from worker.web.keys import Key
-from worker.web.openapi import TAKEN, problems, taking_a_body
-from worker.web.problems import Problem
+from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
+from worker.web.problems import Problem, invalid_request
 from worker.web.schemas import (
-    E164,
-    NO_NUL,
-    WORDS,
     ContactOut,
-    IdempotencyKey,
+    IdempotencyKeyHeader,
     MessageDetail,
-    MessageId,
+    MessageIdPath,
     MessageList,
     MessageOut,
     OptOutBody,
     OptOutOut,
     PersonOut,
-    Phone,
+    PhonePath,
     RecordBody,
     RecordOut,
     ReplyOut,
@@ -49,7 +57,7 @@ NEWEST = 20
 
 
 def routes(context: WebContext) -> APIRouter:
-    """All routes below ``/v1``."""
+    """Return all routes below ``/v1``."""
     router = APIRouter(prefix="/v1", dependencies=[Depends(only_known_parameters)])
     guard = Guard(context)
     _send(router, context, guard)
@@ -61,17 +69,15 @@ def routes(context: WebContext) -> APIRouter:
 
 
 def only_known_parameters(request: Request) -> None:
-    """A dependency of every route: a filter with a typing error must not bring everything."""
+    """Refuse unknown query parameters: a misspelt filter must not return everything. A dependency of every route."""
     known = [field.alias for field in request.scope["route"].dependant.query_params]
     unknown = sorted(set(request.query_params) - set(known))
     if unknown:
-        words = f"there is no such parameter; there are: {', '.join(known) or 'none'}"
-        detail = "the request cannot be done as it stands"
-        raise Problem(422, "invalid_request", detail, errors=[(name[:100], words) for name in unknown[:20]])
+        raise invalid_request([(name[:100], unknown_name(name, known)) for name in unknown[:20]])
 
 
 def only_json(request: Request) -> None:
-    """A dependency of what takes a body."""
+    """Refuse bodies that are not JSON. A dependency of every route that takes a body."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise Problem(415, "unsupported_media_type", "send the body as `Content-Type: application/json`")
@@ -83,81 +89,84 @@ _JSON = [Depends(only_json)]
 def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer = Depends(guard.needs("messages:write"))
 
-    @router.post("/messages", status_code=202, tags=["messages"], responses=TAKEN | taking_a_body(), dependencies=_JSON)
+    @router.post(
+        "/messages",
+        status_code=202,
+        tags=["messages"],
+        responses=TAKEN | problem_answers_to_a_body(),
+        dependencies=_JSON,
+    )
     def send_message(
-        body: SendBody, response: Response, idempotency_key: IdempotencyKey = None, key: Key = writer
+        body: SendBody, response: Response, idempotency_key: IdempotencyKeyHeader = None, key: Key = writer
     ) -> Taken:
         """Send a text, now or later.
 
-        202: it is kept, and goes out as soon as the policy allows. `state` and `reason` say how it stands.
+        202: the text is stored, and is sent as soon as the policy allows. `state` and `reason` say where it stands.
         """
         runtime = context.runtime
-        account = account_of(key, body.account, runtime)
-        request = SendRequest(
-            account=account,
-            to=body.to,
-            message=body.message,
-            media=tuple(body.media),
-            from_number=body.from_number,
-            idempotency_key=_own(key, idempotency_key),
-            send_at=body.send_at,
-            expires_at=body.expires_at,
-            urgent=body.urgent,
-        )
+        request = SendRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
         taken = enqueue_send(runtime, request, source="http", actor=f"key {key.name}")
-        context.tell("vtsync.deliver_messages", account)
+        context.tell("vtsync.deliver_messages", request.account)
         return _taken(taken, response)
 
 
 def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("messages:write")), Depends(guard.needs("messages:read"))
 
-    @router.get("/messages", tags=["messages"], responses=problems())
+    @router.get("/messages", tags=["messages"], responses=problem_answers())
     def list_messages(
-        state: Annotated[MessageState | None, Query(description="Only those in this state.")] = None,
-        to: Annotated[str | None, Query(pattern=E164, description="Only those to this number, E.164.")] = None,
+        state: Annotated[MessageState | None, Query(description="Only messages in this state.")] = None,
+        to: Annotated[
+            str | None, Query(pattern=E164_PATTERN, description="Only messages to this number, E.164.")
+        ] = None,
         trigger: Annotated[
-            str | None, Query(max_length=200, pattern=NO_NUL, description="Only those of this trigger.")
+            str | None, Query(max_length=200, pattern=NO_NUL_PATTERN, description="Only messages of this trigger.")
         ] = None,
         before: Annotated[
-            str | None, Query(pattern=r"^[0-9a-f]{32}$", description="`next` of the page before.")
+            str | None, Query(pattern=MESSAGE_ID_PATTERN, description="`next` of the previous page.")
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=200, description="How many.")] = 50,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many messages to return.")] = 50,
         key: Key = reader,
     ) -> MessageList:
-        """Messages, the newest first."""
+        """List messages, newest first."""
         found = find_messages(
             context.runtime, state=state, number=to, trigger=trigger, accounts=key.accounts, before=before, limit=limit
         )
         following = found[-1].id if len(found) == limit else None
         return MessageList(messages=[message_out(one) for one in found], next=following)
 
-    @router.get("/messages/{message_id}", tags=["messages"], responses=problems(404))
-    def get_message(message_id: MessageId, key: Key = reader) -> MessageDetail:
-        """One message as it stands, and how it came there."""
-        return message_detail(_one(context.runtime, key, message_id), story(context.runtime, message_id))
+    @router.get("/messages/{message_id}", tags=["messages"], responses=problem_answers(404))
+    def get_message(message_id: MessageIdPath, key: Key = reader) -> MessageDetail:
+        """Return one message with its history."""
+        details = message_details(context.runtime, message_id, key.accounts)
+        if details is None:
+            raise _no_message()
+        return message_detail(details)
 
-    @router.post("/messages/{message_id}/cancel", tags=["messages"], responses=problems(404, 409))
-    def cancel_message(message_id: MessageId, key: Key = writer) -> MessageOut:
-        """Do not send what waits. Cancelling twice does no harm; 409: it is too late."""
+    @router.post("/messages/{message_id}/cancel", tags=["messages"], responses=problem_answers(404, 409))
+    def cancel_message(message_id: MessageIdPath, key: Key = writer) -> MessageOut:
+        """Cancel a message that waits. Cancelling twice does no harm; 409: it is too late."""
         runtime = context.runtime
-        before = _one(runtime, key, message_id)
+        before = _find_one(runtime, key, message_id)
         if before.state != MessageState.CANCELLED and not cancel(
             runtime, message_ids=[message_id], actor=f"key {key.name}"
         ):
-            found = _one(runtime, key, message_id)
-            raise Problem(409, "too_late", f"the message is {found.state}; only what waits can be cancelled")
-        return message_out(_one(runtime, key, message_id))
+            found = _find_one(runtime, key, message_id)
+            detail = f"the message is {found.state}; only a message that waits can be cancelled"
+            raise Problem(409, "too_late", detail)
+        return message_out(_find_one(runtime, key, message_id))
 
 
 def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer = Depends(guard.needs("records:write"))
 
-    @router.post("/records", status_code=202, tags=["records"], responses=TAKEN | taking_a_body(), dependencies=_JSON)
+    @router.post(
+        "/records", status_code=202, tags=["records"], responses=TAKEN | problem_answers_to_a_body(), dependencies=_JSON
+    )
     def record_message(
         body: RecordBody,
         response: Response,
-        idempotency_key: IdempotencyKey = None,
+        idempotency_key: IdempotencyKeyHeader = None,
         key: Key = writer,
     ) -> Taken:
         """Put a text that was sent through a carrier into its conversation. Nobody is texted.
@@ -165,87 +174,79 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
         Give `carrier` and `carrier_message_id`, or an `Idempotency-Key`, so that it is recorded once.
         """
         runtime = context.runtime
-        account = account_of(key, body.account, runtime)
-        request = RecordRequest(
-            account=account,
-            to=body.to,
-            message=body.message,
-            media=tuple(body.media),
-            from_number=body.from_number,
-            idempotency_key=_own(key, idempotency_key),
-            carrier=body.carrier,
-            carrier_message_id=body.carrier_message_id,
-            sent_at=body.sent_at,
-        )
+        request = RecordRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
         taken = enqueue_record(runtime, request, source="http", actor=f"key {key.name}")
-        context.tell("vtsync.record_messages", account)
+        context.tell("vtsync.record_messages", request.account)
         return _taken(taken, response)
 
 
 def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("opt-outs:write")), Depends(guard.needs("contacts:read"))
 
-    @router.post("/opt-outs", tags=["opt-outs"], responses=taking_a_body(), dependencies=_JSON)
+    @router.post("/opt-outs", tags=["opt-outs"], responses=problem_answers_to_a_body(), dependencies=_JSON)
     def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
-        """Text a number no more, from any account; what waits for it is not sent."""
-        _real(body.phone)
+        """Stop texting a number, from every account. Texts that wait for it are not sent."""
         runtime = context.runtime
         opt_out_number(runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}")
-        return _standing(runtime, body.phone)
+        return _opt_out_of(runtime, body.phone)
 
-    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problems(), dependencies=[reader])
-    def get_opt_out(phone: Phone) -> OptOutOut:
-        """Whether a number may be texted."""
-        return _standing(context.runtime, phone)
+    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(), dependencies=[reader])
+    def get_opt_out(phone: PhonePath) -> OptOutOut:
+        """Return a number's opt-out."""
+        return _opt_out_of(context.runtime, phone)
 
-    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problems())
+    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers())
     def opt_in(
-        phone: Phone,
-        reason: Annotated[str, Query(pattern=WORDS, max_length=500, description="How the person agreed; the proof.")],
+        phone: PhonePath,
+        reason: Annotated[
+            str, Query(pattern=NOT_BLANK_PATTERN, max_length=500, description="How the person agreed; the proof.")
+        ],
         key: Key = writer,
     ) -> OptOutOut:
-        """A number may be texted again, because its owner said so. What was not sent meanwhile stays unsent."""
+        """Text a number again because its owner agreed. Texts that were not sent meanwhile stay unsent."""
         runtime = context.runtime
         with writing(runtime.engine) as connection:
             remove_opt_out(connection, phone, source="http", detail=reason, now=utcnow(), actor=f"key {key.name}")
-        return _standing(runtime, phone)
+        return _opt_out_of(runtime, phone)
 
 
 def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
     reader = Depends(guard.needs("contacts:read"))
 
-    @router.get("/contacts/{phone}", tags=["contacts"], responses=problems())
-    def get_contact(phone: Phone, key: Key = reader) -> PersonOut:
-        """All that is known of a number: contacts, CRM records, its newest texts and replies."""
+    @router.get("/contacts/{phone}", tags=["contacts"], responses=problem_answers())
+    def get_contact(phone: PhonePath, key: Key = reader) -> PersonOut:
+        """Return what is known about a number: contacts, CRM records, its newest texts and replies."""
         runtime = context.runtime
-        found = explain(runtime, phone)
-        contacts = [
-            ContactOut(
-                account=one.account,
-                virtualtext_id=one.virtualtext_id,
-                full_name=one.full_name,
-                email=one.email,
-                records=[RecordOut(connection=r.connection, external_id=r.external_id) for r in one.records],
-            )
-            for one in found.contacts
-            if key.may_use(one.account)
-        ]
+        with reading(runtime.engine) as connection:
+            has_opted_out = phone in opted_out(connection, [phone])
+            contacts = [one for one in contact_histories(connection, phone) if key.may_use(one.account)]
         newest = find_messages(runtime, number=phone, accounts=key.accounts, limit=NEWEST)
+        replies = newest_replies(runtime, phone, accounts=key.accounts, limit=NEWEST)
         return PersonOut(
             phone=phone,
-            opted_out=found.opted_out is not None,
-            contacts=contacts,
+            opted_out=has_opted_out,
+            contacts=[
+                ContactOut(
+                    account=one.account,
+                    virtualtext_id=one.virtualtext_id,
+                    full_name=one.full_name,
+                    email=one.email,
+                    records=[RecordOut(connection=r.connection, external_id=r.external_id) for r in one.records],
+                )
+                for one in contacts
+            ],
             messages=[message_out(one) for one in newest],
             replies=[
                 ReplyOut(account=one.account, message=one.text, keyword=one.keyword, received_at=one.received_at)
-                for one in replies(runtime, phone, accounts=key.accounts, limit=NEWEST)
+                for one in replies
             ],
         )
 
 
-def _own(key: Key, given: str | None) -> str | None:
-    """Keys of two callers never meet."""
-    return None if given is None else f"http:{key.id}:{given}"
+def _account_and_key(runtime: Runtime, key: Key, account: str | None, idempotency_key: str | None) -> dict[str, object]:
+    """Return what a request needs beside its body. The keys of two callers never collide."""
+    own_key = None if idempotency_key is None else f"http:{key.id}:{idempotency_key}"
+    return {"account": account_of(key, account, runtime), "idempotency_key": own_key}
 
 
 def _taken(enqueued: Enqueued, response: Response) -> Taken:
@@ -255,22 +256,20 @@ def _taken(enqueued: Enqueued, response: Response) -> Taken:
     return Taken(id=enqueued.message_id, state=enqueued.state, reason=enqueued.reason, duplicate=enqueued.duplicate)
 
 
-def _one(runtime: Runtime, key: Key, message_id: str) -> ListedMessage:
+def _find_one(runtime: Runtime, key: Key, message_id: str) -> MessageSummary:
     found = find_messages(runtime, message_id=message_id, accounts=key.accounts, limit=1)
     if not found:
-        raise Problem(404, "not_found", "there is no message with this id that this key may see")
+        raise _no_message()
     return found[0]
 
 
-def _standing(runtime: Runtime, phone: str) -> OptOutOut:
+def _no_message() -> Problem:
+    return Problem(404, "not_found", "there is no message with this id that this key may see")
+
+
+def _opt_out_of(runtime: Runtime, phone: str) -> OptOutOut:
     with reading(runtime.engine) as connection:
         found = opted_out(connection, [phone]).get(phone)
     if found is None:
         return OptOutOut(phone=phone, opted_out=False)
     return OptOutOut(phone=phone, opted_out=True, since=found.since, source=found.source, detail=found.detail)
-
-
-def _real(phone: str) -> None:
-    if not is_e164(phone):
-        words = "must be the number of a phone that can be texted, in E.164"
-        raise Problem(422, "invalid_request", "the number is not one", errors=[("/phone", words)])

@@ -1,0 +1,166 @@
+"""The texts of triggers: puts them into the outbox, in the transaction of the page or plan that caused them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select
+
+from config.models import Settings
+from config.policy import Policy
+from worker.core.states import MessageKind, MessageState
+from worker.messages import breaker
+from worker.messages.batches import view_of_held
+from worker.messages.opt_outs import opted_out
+from worker.messages.outbox import insert_new, media_json, payload_hash
+from worker.messages.policy_facts import load_facts, state_after
+from worker.messages.reentry import allowed_again, intent_key
+from worker.messages.transitions import Moved, add_first_events, reason_text
+from worker.policy.decide import OptedOut, PolicyFacts, Suppress, decide
+from worker.store.ids import new_message_id
+from worker.store.models import utcnow
+from worker.store.sql import any_of, insert
+from worker.store.tables import message
+from worker.triggers.segments import count
+
+if TYPE_CHECKING:
+    from worker.triggers.evaluate import Rule, TextIntent  # which loads the template engine
+
+
+def insert_intents(
+    connection: Connection,
+    account: str,
+    from_number: str,
+    batch_id: str,
+    intents: Sequence[TextIntent],
+    policy: Policy,
+    now: datetime,
+) -> int:
+    """Put the texts of a sync page into the outbox, in the page's own transaction. Return how many are new.
+
+    They are held until ``release_or_hold_batch``. An intent that was stored before (a replayed page) changes nothing.
+    """
+    if not intents:
+        return 0
+    refused = opted_out(connection, {intent.phone for intent in intents})
+    rows = [_intent_row(account, from_number, batch_id, intent, policy, refused, now) for intent in intents]
+    # In one order, so that two transactions that insert the same ones wait instead of dead-locking.
+    in_order = sorted(rows, key=lambda row: row["idempotency_key"])
+    connection.execute(insert(connection, message).on_conflict_do_nothing(), in_order)
+    mine = {row["id"]: row for row in rows}
+    stored = select(message.c.id).where(any_of(connection, message.c.id, mine))
+    new = [mine[found] for found in connection.execute(stored).scalars()]
+    for state, reason in {(row["state"], row["reason"]) for row in new}:
+        made = [
+            Moved(row["id"], 0, account, MessageKind.SEND)
+            for row in new
+            if (row["state"], row["reason"]) == (state, reason)
+        ]
+        add_first_events(connection, made, state, reason=reason, actor="sync", now=now)
+    return len(new)
+
+
+def insert_planned(
+    connection: Connection, settings: Settings, rule: Rule, intents: Sequence[TextIntent], now: datetime
+) -> int:
+    """Put the texts of a date trigger into the outbox, in the caller's transaction. Return how many are new.
+
+    They belong to no sync run, so the breaker guards against a blast, too: a trigger without enough history is held
+    above ``policy.blast_limit`` texts in 24 hours. An occurrence that was stored before changes nothing.
+    """
+    rows = []
+    for intent in allowed_again(connection, {rule.name: rule}, intents, now):
+        account = settings.connections[intent.connection].account
+        sender = settings.accounts[account].from_number
+        row = _intent_row(account, sender, None, intent, settings.policy, {}, now)
+        if not intent.problem:
+            row |= state_after(decide(load_facts(connection, row, settings, now), now), row["due_at"])
+        rows.append(row)
+    going = [row for row in rows if row["state"] == MessageState.QUEUED]
+    limit = settings.policy.blast_limit
+    reason = breaker.check(connection, rule.name, settings.policy, now, more=len(going), first_limit=limit)
+    if reason is not None:
+        for row in going:
+            row |= state_after(decide(view_of_held(breaker=reason), now), row["due_at"])
+    return sum(insert_new(connection, row, "scheduler") for row in rows)
+
+
+def foresee(connection: Connection, account: str, intents: Sequence[TextIntent]) -> list[tuple[TextIntent, str]]:
+    """For a plan, return the intents that ``insert_intents`` would store.
+
+    Each comes with the reason why it would not be sent, or an empty string.
+    """
+    refused, now = opted_out(connection, {intent.phone for intent in intents}), utcnow()
+    keys = {intent_key(intent): intent for intent in reversed(intents)}
+    known = set(
+        connection.scalars(
+            select(message.c.idempotency_key).where(
+                message.c.account == account,
+                message.c.kind == MessageKind.SEND,
+                any_of(connection, message.c.idempotency_key, list(keys)),
+            )
+        )
+    )
+    new = [intent for intent in intents if intent_key(intent) not in known and keys[intent_key(intent)] is intent]
+    decisions = [decide(_first_view(intent, refused, None), now) for intent in new]
+    return [
+        (intent, intent.problem or (decision.reason if isinstance(decision, Suppress) else ""))
+        for intent, decision in zip(new, decisions, strict=True)
+    ]
+
+
+def _first_view(intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None) -> PolicyFacts:
+    """Return what is known about a text during a sync: its record and the opt-outs. The rest is checked on sending."""
+    return PolicyFacts(
+        kind=MessageKind.SEND,
+        expires_at=expires_at,
+        opted_out=refused.get(intent.phone),
+        batch_verdict="open",
+        to_number=intent.phone,
+        do_not_text=intent.do_not_text,
+        no_consent=intent.no_consent,
+    )
+
+
+def _intent_row(
+    account: str,
+    from_number: str,
+    batch_id: str | None,
+    intent: TextIntent,
+    policy: Policy,
+    refused: dict[str, OptedOut],
+    now: datetime,
+) -> dict[str, Any]:
+    due_at = (intent.called_for_at or now) + (intent.delay or timedelta(0))
+    expires_at = due_at + (intent.expires_after or policy.expires_after)
+    sender, media = intent.from_number or from_number, media_json(intent.media)
+    if intent.problem:
+        reason = reason_text("template", intent.problem)
+        state: dict[str, Any] = {"state": MessageState.SUPPRESSED, "reason": reason, "due_at": due_at}
+    else:
+        state = state_after(decide(_first_view(intent, refused, expires_at), now), due_at)
+    return {
+        "id": new_message_id(),
+        "account": account,
+        "kind": MessageKind.SEND,
+        "to_number": intent.phone,
+        "from_number": sender,
+        "text": intent.text,
+        "media": media,
+        "segments": count(intent.text).segments,
+        "contact_id": intent.contact_id,
+        "source": "trigger",
+        "trigger": intent.trigger,
+        "connection": intent.connection,
+        "external_id": intent.external_id,
+        "batch_id": batch_id,
+        "idempotency_key": intent_key(intent),
+        "payload_hash": payload_hash(intent.phone, sender, intent.text, media),
+        "created_at": now,
+        "expires_at": expires_at,
+        "attempts": 0,
+        "urgent": intent.urgent,
+        **state,
+    }

@@ -1,0 +1,77 @@
+"""What the policy makes of a number now, when an account texts it: local time, quiet hours, obstacles, verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from config.models import Settings
+from worker.messages.people import Person
+from worker.messages.policy_facts import load_facts, locations_for, quiet_hours_for
+from worker.policy.decide import RELEASED_BY, Expire, Go, Hold, Suppress, decide
+from worker.policy.locations import zone_info
+from worker.policy.quiet_hours import next_open
+from worker.store.ids import new_message_id
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStanding:
+    """The policy's verdict on texts from one account to the number.
+
+    ``clocks``: each time zone that counts with its local time; ``source``: where the zones come from. ``hours``: when
+    texts may go, None for any hour. ``opens_at``: now or later; None with ``hours`` set means unknown. ``obstacles``:
+    why a text about no record would never be sent. ``verdict``: what happens to a text that is made now.
+    """
+
+    account: str
+    clocks: tuple[tuple[str, str], ...]
+    states: tuple[str, ...]
+    source: str
+    hours: str | None
+    open_now: bool
+    opens_at: datetime | None
+    obstacles: tuple[str, ...]
+    verdict: str
+
+
+def account_standing(
+    connection: Connection, settings: Settings, account: str, phone: str, person: Person, now: datetime
+) -> AccountStanding:
+    """Return how ``account`` may text ``phone`` now."""
+    quiet = quiet_hours_for(settings, account, phone, person)
+    locations = locations_for(settings, account, phone, person) if quiet is None else quiet.locations
+    opens_at = now if quiet is None else next_open(quiet.locations, quiet.rules, now)
+    consent = person.no_consent(settings, None)
+    obstacles = (
+        person.do_not_text and f"{person.do_not_text} says not to text this person",
+        consent and f"{consent} does not say that this person may be texted",
+    )
+    return AccountStanding(
+        account=account,
+        clocks=tuple((zone, f"{now.astimezone(zone_info(zone)):%a %H:%M}") for zone in locations.zones),
+        states=locations.states,
+        source=locations.source,
+        hours=None if quiet is None else str(quiet.rules),
+        open_now=opens_at is not None and opens_at <= now,
+        opens_at=opens_at,
+        obstacles=tuple(obstacle for obstacle in obstacles if obstacle),
+        verdict=_verdict(connection, settings, account, phone, now),
+    )
+
+
+def _verdict(connection: Connection, settings: Settings, account: str, phone: str, now: datetime) -> str:
+    """Describe what happens to a new text about no record, with contents that nobody has sent before."""
+    expires_at = now + settings.policy.expires_after
+    row = {"id": new_message_id(), "account": account, "to_number": phone, "text": "", "media": "[]"}
+    view = load_facts(connection, row | {"due_at": now, "expires_at": expires_at}, settings, now)
+    match decide(view, now):
+        case Go():
+            return "a text is sent at once"
+        case Hold(until=None, code=code, reason=reason):
+            return f"a text waits for {RELEASED_BY[code]}: {reason}"
+        case Hold(reason=reason):
+            return f"a text waits: {reason}"
+        case Suppress(reason=reason) | Expire(reason=reason):
+            return f"a text is not sent: {reason}"
