@@ -222,9 +222,9 @@ def request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt]]) -
 
 def keep(runtime: Runtime, attempt: Attempt, result: Result) -> None:
     """``finish`` in a transaction of its own, tried again while the store is busy or away."""
-    rate = None if result.pause_until is None else runtime.limiter.seen(attempt.account)
+    rate = None if result.pause_until is None else runtime.limiter.observed_rate(attempt.account)
     served = result.failed or result.proves_access
-    breaks = served and runtime.tally(attempt.account).add(failed=result.failed)
+    breaks = served and runtime.failures(attempt.account).add(failed=result.failed)
     for number in range(1, WRITE_ATTEMPTS + 1):
         try:
             with writing(runtime.engine) as connection:
@@ -270,7 +270,7 @@ def _work_off(
         size = batch if limit is None else min(batch, limit - reached.total())
         if size <= 0:
             break
-        with runtime.places(account, "text") as places:
+        with runtime.in_flight(account, "text") as places:
             if places:
                 with writing(runtime.engine) as connection:
                     most = 1 if permit.probe else size
