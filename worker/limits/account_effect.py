@@ -8,7 +8,7 @@ the answer                                  the account
 credentials refused, redirected             stops: only probes are made until one succeeds
 rate limited                                pauses as long as told, and its rate is lowered
 unreachable                                 pauses for a moment
-5xx, or no whole answer                     the breaker opens if this was the probe or failures add up
+5xx, or no complete answer                  the breaker opens if this was the probe or failures add up
 served: done, rejected, opted out           if this was the probe, the account works again
 unreadable                                  nothing
 ==========================================  ================================================================
