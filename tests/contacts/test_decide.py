@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_adapters.base import ContactChange
-from worker.contacts.decide import ConnectionRules, PageDecision, PageState, decide
+from worker.contacts.decide import ConnectionRules, PageDecision, PageState, decide_page
 from worker.contacts.records import NormalisedRecord, digest_record
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,7 +41,7 @@ def record(
 
 
 def run(state: PageState, *records: NormalisedRecord, rules: ConnectionRules = CRM) -> PageDecision:
-    return decide(records, state, rules, NOW)
+    return decide_page(records, state, rules, NOW)
 
 
 def test_a_new_record_makes_a_contact_and_counts_as_created() -> None:

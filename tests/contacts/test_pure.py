@@ -16,7 +16,7 @@ from worker.contacts.records import (
     normalise,
     rejection_key,
 )
-from worker.contacts.removals import refusal
+from worker.contacts.removals import removal_refusal
 from worker.contacts.seen import SeenRecords
 
 SALT = b"rules"
@@ -122,7 +122,7 @@ def test_an_email_is_taken_or_left_never_guessed(text: str, result: tuple[str, s
     ],
 )
 def test_many_missing_records_are_not_taken_for_deleted(missing: int, stored: int, limit: float, refused: bool) -> None:
-    reason = refusal(missing, stored, limit)
+    reason = removal_refusal(missing, stored, limit)
     assert (reason is not None) is refused
     if reason:
         assert "--accept-removals" in reason

@@ -1,7 +1,7 @@
 """Decides what a page of CRM changes means: which contacts it creates, merges, renumbers and releases.
 
-``decide`` works on drafts in memory and touches nothing else, so that the same decisions drive a sync (which stores the
-drafts) and a plan (which only shows them).
+``decide_page`` works on drafts in memory and touches nothing else, so that the same decisions drive a sync (which
+stores the drafts) and a plan (which only shows them).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class PageState:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class RecordRejection:
     """A record that cannot be used, with the reason and the remedy for a person."""
 
     key: str
@@ -112,7 +112,7 @@ class PageDecision:
     mappings: dict[str, MappingDraft] = field(default_factory=dict)
     contacts: dict[int, ContactDraft] = field(default_factory=dict)
     """By identity, in the order in which they were first changed."""
-    rejections: dict[str, Rejection] = field(default_factory=dict)
+    rejections: dict[str, RecordRejection] = field(default_factory=dict)
     cleared: set[str] = field(default_factory=set)
     events: list[tuple[ContactDraft, str, str]] = field(default_factory=list)
     changes: list[RecordChange] = field(default_factory=list)
@@ -149,7 +149,7 @@ class ConnectionRules:
         return cls(connection, settings.connections[connection].account, precedence)
 
 
-def decide(
+def decide_page(
     records: Iterable[NormalisedRecord], state: PageState, rules: ConnectionRules, now: datetime
 ) -> PageDecision:
     """Decide about changed records in their order. Changes the drafts in ``state``."""
@@ -166,9 +166,9 @@ def decide(
     return decision
 
 
-def reject_unreadable(unreadable: UnreadableRecord) -> Rejection:
+def reject_unreadable(unreadable: UnreadableRecord) -> RecordRejection:
     """Turn an adapter's unreadable record into a rejection."""
-    return Rejection(
+    return RecordRejection(
         rejection_key(unreadable.key), "unreadable", unreadable.reason, unreadable.where, unreadable.excerpt
     )
 
@@ -222,7 +222,7 @@ def _reject(mapping: MappingDraft, record: NormalisedRecord, rules: ConnectionRu
     """Keep the record with its reason. Its contact, if any, stays as it is, without this record."""
     code, reason = record.problem or ("unusable", "it cannot be used")
     where = record.change.where or f"record {record.external_id}"
-    decision.rejections[record.external_id] = Rejection(record.external_id, code, reason, where)
+    decision.rejections[record.external_id] = RecordRejection(record.external_id, code, reason, where)
     decision.cleared.discard(record.external_id)
     if mapping.contact is not None:
         _unbind(mapping, rules, decision)

@@ -18,11 +18,11 @@ from sqlalchemy import func, select
 from crm_adapters.base import Adapter
 from worker.contacts import pull_rows, push_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.decide import ConnectionRules, ContactDraft, PageState, Rejection, decide
+from worker.contacts.decide import ConnectionRules, ContactDraft, PageState, RecordRejection, decide_page
 from worker.contacts.reader import PageReader
 from worker.contacts.records import NormalisedRecord
 from worker.contacts.remote_list import as_stored
-from worker.contacts.removals import refusal
+from worker.contacts.removals import removal_refusal
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.states import PushState
 from worker.messages.outbox import foresee
@@ -48,7 +48,7 @@ class PlannedContact:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedText:
+class PlannedSend:
     """A text that would be queued. ``held``: it would wait for approval. ``problem``: why it would not be sent."""
 
     trigger: str
@@ -70,8 +70,8 @@ class Plan:
     creates: list[PlannedContact] = field(default_factory=list)
     updates: list[PlannedContact] = field(default_factory=list)
     adopts: list[PlannedContact] = field(default_factory=list)
-    texts: list[PlannedText] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    texts: list[PlannedSend] = field(default_factory=list)
+    rejections: list[RecordRejection] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     refused: str = ""
     notes: list[str] = field(default_factory=list)
@@ -145,7 +145,7 @@ class _Planner:
             return
         with reading(self.runtime.engine) as db:
             pull_rows.load_state(db, self.rules, records, self.state)
-        decision = decide(records, self.state, self.rules, self.now)
+        decision = decide_page(records, self.state, self.rules, self.now)
         self.touched |= decision.contacts
         self.result.rejections += decision.rejections.values()
         self.result.removed += [m.external_id for m in decision.mappings.values() if m.deleted]
@@ -154,7 +154,7 @@ class _Planner:
     def _removals(self, reader: PageReader) -> None:
         missing = sum(map(len, reader.missing()))
         share = self.runtime.settings.connections[self.name].max_missing_share
-        self.result.refused = refusal(missing, reader.stored_before, share) or ""
+        self.result.refused = removal_refusal(missing, reader.stored_before, share) or ""
         if not self.result.refused:
             for gone in reader.missing():
                 self._decide(gone)
@@ -210,7 +210,7 @@ class _Planner:
         for intent, problem in foreseen:
             info = count(intent.text)
             self.result.texts.append(
-                PlannedText(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, problem)
+                PlannedSend(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, problem)
             )
 
     def _backlog(self) -> None:

@@ -19,11 +19,11 @@ from sqlalchemy import select, update
 from crm_adapters.base import Adapter, AdapterError, SourceIncomplete
 from worker.contacts import pull_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.decide import ConnectionRules, PageDecision, decide
+from worker.contacts.decide import ConnectionRules, PageDecision, decide_page
 from worker.contacts.lease import CONNECTION_LEASE, ConnectionLease, LeaseLost, claim_connection, kept_alive
 from worker.contacts.reader import PageReader, ReadPage
 from worker.contacts.records import NormalisedRecord
-from worker.contacts.removals import refusal
+from worker.contacts.removals import removal_refusal
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.logs import working_on
 from worker.core.metrics import records_read, run_ended
@@ -194,13 +194,13 @@ class _Run:
         if not records:
             return PageDecision()
         lock_account(db, self.rules.account)
-        return decide(records, pull_rows.load_state(db, self.rules, records), self.rules, now)
+        return decide_page(records, pull_rows.load_state(db, self.rules, records), self.rules, now)
 
     def _remove_missing(self, reader: PageReader) -> SyncReport:
         """End a complete pull. If it lists every record there is, the records that it did not list are removed."""
         share = self.runtime.settings.connections[self.lease.connection].max_missing_share
         count = sum(map(len, reader.missing()))
-        refused = refusal(count, reader.stored_before, share)
+        refused = removal_refusal(count, reader.stored_before, share)
         if refused and not self.accept_removals:
             return self._finish(RunState.REFUSED, refused)
         for gone in reader.missing() if count else ():

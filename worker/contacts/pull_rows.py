@@ -16,7 +16,7 @@ from worker.contacts.decide import (
     PageDecision,
     PageState,
     Precedence,
-    Rejection,
+    RecordRejection,
 )
 from worker.contacts.merge import Contribution
 from worker.contacts.records import NormalisedRecord
@@ -258,7 +258,7 @@ def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingD
     )
 
 
-def store_rejections(connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime) -> None:
+def store_rejections(connection: Connection, name: str, rejections: Iterable[RecordRejection], now: datetime) -> None:
     """Store rejected records. A known one gets the new reason and keeps its ``since``."""
     rows = [
         {

@@ -14,7 +14,7 @@ from config.models import Settings
 from crm_adapters.base import Adapter, ContactChange, Page, Removals, UnreadableRecord
 from worker.contacts import pull_rows
 from worker.contacts.adapters import reading_salt
-from worker.contacts.decide import Rejection, reject_unreadable
+from worker.contacts.decide import RecordRejection, reject_unreadable
 from worker.contacts.records import (
     NormalisedRecord,
     UnusableRecord,
@@ -34,7 +34,7 @@ class ReadPage:
     """The records of a page that need a decision. ``seen`` counts all its records, ``unchanged`` those ended here."""
 
     records: Sequence[NormalisedRecord]
-    rejections: Sequence[Rejection]
+    rejections: Sequence[RecordRejection]
     seen: int
     unchanged: int
 
@@ -129,11 +129,11 @@ class PageReader:
         change = ContactChange(external_id, {}, deleted=True)
         return NormalisedRecord(change, *digest_record(change, self.salt))
 
-    def repeated(self, change: ContactChange) -> Rejection:
+    def repeated(self, change: ContactChange) -> RecordRejection:
         """Reject a record whose id this complete listing has shown before, with other values."""
         external_id = change.external_id
         number = self.repeats[external_id] = self.repeats.get(external_id, 1) + 1
-        return Rejection(
+        return RecordRejection(
             f"{external_id} (repeated, {number})",
             "duplicate_id",
             f'the id "{external_id}" is in this listing more than once, with different values; the first one '
@@ -143,9 +143,9 @@ class PageReader:
 
     def _hash(
         self, changes: Sequence[ContactChange | UnreadableRecord]
-    ) -> tuple[list[Rejection], list[tuple[ContactChange, bytes, bytes]]]:
+    ) -> tuple[list[RecordRejection], list[tuple[ContactChange, bytes, bytes]]]:
         """Return what cannot be used, and the others with their canonical properties and hash."""
-        rejections: list[Rejection] = []
+        rejections: list[RecordRejection] = []
         hashed: list[tuple[ContactChange, bytes, bytes]] = []
         salt = self.salt
         for change in changes:
@@ -156,5 +156,5 @@ class PageReader:
                 hashed.append((change, *digest_record(change, salt)))
             except UnusableRecord as error:
                 key = rejection_key(change.external_id) or change.where or "record without an identifier"
-                rejections.append(Rejection(key, "unreadable", str(error), change.where))
+                rejections.append(RecordRejection(key, "unreadable", str(error), change.where))
         return rejections, hashed

@@ -6,7 +6,7 @@ from __future__ import annotations
 ALWAYS_ALLOWED = 5
 
 
-def refusal(missing: int, stored: int, max_share: float) -> str | None:
+def removal_refusal(missing: int, stored: int, max_share: float) -> str | None:
     """Return why the records may not be treated as deleted, for the operator, or None when they may.
 
     ``stored`` counts the live records before this run, ``missing`` those of them that were not listed.
