@@ -9,12 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_adapters.base import ContactChange
-from worker.contacts.decide import Decision, PageState, Rules, decide
-from worker.contacts.records import NormalisedRecord, hash_record
+from worker.contacts.decide import ConnectionRules, PageDecision, PageState, decide_page
+from worker.contacts.records import NormalisedRecord, digest_record
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANNA, BORIS, CLARA = "+14155550101", "+14155550102", "+14155550103"
-CRM = Rules("crm", 100, False)
+
+
+def rules_of(connection: str, priority: int, clear_empty: bool) -> ConnectionRules:
+    return ConnectionRules(connection, "main", {connection: (priority, clear_empty)})
+
+
+CRM = rules_of("crm", 100, False)
 
 
 def record(
@@ -31,11 +37,11 @@ def record(
     updated = datetime(2026, 1, 1, 0, 0, at, tzinfo=UTC)
     change = ContactChange(external_id, {} if deleted else shown, updated_at=updated, deleted=deleted)
     problem = None if phone or deleted else ("no_phone", "it has no phone number; add one in the CRM")
-    return NormalisedRecord(hash_record(change, b"salt"), phone, problem, name, email)
+    return NormalisedRecord(change, *digest_record(change, b"salt"), phone, problem, name, email)
 
 
-def run(state: PageState, *records: NormalisedRecord, rules: Rules = CRM) -> Decision:
-    return decide(records, state, rules, NOW)
+def run(state: PageState, *records: NormalisedRecord, rules: ConnectionRules = CRM) -> PageDecision:
+    return decide_page(records, state, rules, NOW)
 
 
 def test_a_new_record_makes_a_contact_and_counts_as_created() -> None:
@@ -65,16 +71,16 @@ def test_the_newest_record_wins_and_the_order_of_arrival_does_not_matter() -> No
 
 def test_the_connection_with_the_lowest_priority_value_wins_field_by_field() -> None:
     state = PageState()
-    run(state, record("1", ANNA, "From the CRM", at=9), rules=Rules("crm", 100, False))
+    run(state, record("1", ANNA, "From the CRM", at=9), rules=rules_of("crm", 100, False))
     other = PageState(by_phone=state.by_phone)
-    run(other, record("1", ANNA, "From billing", "", at=1), rules=Rules("billing", 1, False))
+    run(other, record("1", ANNA, "From billing", "", at=1), rules=rules_of("billing", 1, False))
     assert state.by_phone[ANNA].full_name == "From billing"
 
 
 def test_an_emptied_field_keeps_its_value_unless_the_connection_clears() -> None:
     for clear, expected in ((False, "anna@example.org"), (True, "")):
         state = PageState()
-        rules = Rules("crm", 100, clear)
+        rules = rules_of("crm", 100, clear)
         run(state, record("1", ANNA, "Anna", "anna@example.org"), rules=rules)
         run(state, record("1", ANNA, "Anna", ""), rules=rules)
         assert state.by_phone[ANNA].email == expected

@@ -13,9 +13,9 @@ from crm_adapters.base import ContactChange, Removals, SourceIncomplete, SourceU
 from tests.contacts.conftest import World
 from tests.fakes import ListSource, numbers
 from worker.contacts import lease, pull_rows
-from worker.contacts.decide import Decision
+from worker.contacts.decide import PageDecision
+from worker.contacts.pull import sync_connection
 from worker.core.states import MessageState, RunState
-from worker.runtime import StopSignal
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, contact, contact_mapping, opt_out, sync_run
@@ -249,7 +249,7 @@ def test_other_reading_rules_look_at_every_record_again(world: World) -> None:
 
 def test_a_second_sync_of_the_same_connection_is_busy(world: World) -> None:
     fill(world)
-    held = lease.claim(world.engine, "crm", 60)
+    held = lease.claim_connection(world.engine, "crm", 60)
     assert held is not None
     assert world.sync().state == "busy"
     world.leases_run_out()
@@ -271,8 +271,8 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(world: World) -> None:
 
 def test_a_stop_ends_at_a_page_and_the_next_run_completes(world: World) -> None:
     fill(world, 9)
-    stop = StopSignal()
-    report = world.sync(progress=lambda _: stop.set(), stop=stop)
+    runtime = world.runtime()
+    report = sync_connection(runtime, "crm", progress=lambda _: runtime.stop.set())
     assert (report.state, report.added) == (RunState.INTERRUPTED, 3)
     assert world.sync().added == 6
     assert world.rows(connection_state)[0].run_id is None
@@ -300,7 +300,7 @@ def test_the_cursor_never_passes_a_page_that_could_not_be_stored(world: World, m
     start_over(world)
     world.source.put("7", numbers(1, 7)[0], "New name")  # in the third page, after two that are as they were
 
-    def fail(_db: object, _name: str, _account: str, decision: Decision, _now: object) -> None:
+    def fail(_db: object, _name: str, _account: str, decision: PageDecision, _now: object) -> None:
         if decision.mappings:
             raise ZeroDivisionError
 

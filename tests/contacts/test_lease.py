@@ -8,26 +8,26 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.harness import until
-from worker.contacts.lease import LeaseLost, claim, kept_alive
+from worker.contacts.lease import LeaseLost, claim_connection, kept_alive
 from worker.store.db import writing
 
 
 def test_a_run_that_hangs_is_taken_over_and_commits_nothing_more(engine: Engine) -> None:
-    held = claim(engine, "crm", 0.3)
+    held = claim_connection(engine, "crm", 0.3)
     assert held is not None
     with kept_alive(engine, held, 0.3, patience=0.5):
-        until("another to take it over", lambda: claim(engine, "crm", 60))
+        until("another to take it over", lambda: claim_connection(engine, "crm", 60))
         with pytest.raises(LeaseLost), writing(engine) as db:
             held.fence(db, cursor="{}")
 
 
 def test_a_run_that_moves_keeps_its_connection_however_slow_it_is(engine: Engine) -> None:
-    held = claim(engine, "crm", 0.3)
+    held = claim_connection(engine, "crm", 0.3)
     assert held is not None
     with kept_alive(engine, held, 0.3, patience=0.5):
         for _ in range(10):
             time.sleep(0.1)
-            held.moves()
-            assert claim(engine, "crm", 60) is None
+            held.note_progress()
+            assert claim_connection(engine, "crm", 60) is None
         with writing(engine) as db:
             held.fence(db, cursor="{}")

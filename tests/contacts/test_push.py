@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from tests.contacts.conftest import World
 from tests.fakes import not_done, numbers, unknown
 from worker.contacts import push_rows
-from worker.contacts.push import back_off, judge
+from worker.contacts.push_outcome import PUSH_BACKOFF, push_result
 from worker.contacts.push_rows import Push
 from worker.contacts.remote_list import Listing, read_list
 from worker.contacts.resolve import NotUnknown, resolve_contact, retry_contacts
@@ -212,7 +212,7 @@ def test_in_an_outage_nothing_is_taken_for_gone_or_created_again(world: World) -
 def test_a_worker_that_vanished_while_creating_leaves_an_unknown(world: World) -> None:
     one(world)
     with writing(world.engine) as db:
-        claim = push_rows.claim(db, "main", 10, 60, utcnow())
+        claim = push_rows.claim_pushes(db, "main", 10, 60, utcnow())
     assert [push.phone for push in claim.pushes] == [ANNA]
     assert world.push().created == 0  # still leased to the vanished worker
     world.virtualtext.create_contact(_body(ANNA))
@@ -227,7 +227,7 @@ def test_a_worker_that_vanished_while_updating_is_followed_by_another(world: Wor
     world.push()
     one(world, "Anna Maria")
     with writing(world.engine) as db:
-        push_rows.claim(db, "main", 10, 60, utcnow())
+        push_rows.claim_pushes(db, "main", 10, 60, utcnow())
     world.leases_run_out()
     assert world.push().updated == 1
 
@@ -235,11 +235,11 @@ def test_a_worker_that_vanished_while_updating_is_followed_by_another(world: Wor
 def test_a_contact_that_changes_while_it_is_pushed_is_due_again(world: World) -> None:
     one(world)
     with writing(world.engine) as db:
-        claim = push_rows.claim(db, "main", 10, 60, utcnow())
+        claim = push_rows.claim_pushes(db, "main", 10, 60, utcnow())
     one(world, "Changed meanwhile")
-    result = judge(claim.pushes[0], Outcome(Status.DONE, RemoteContact("vt1", ANNA)), utcnow())
+    result = push_result(claim.pushes[0], Outcome(Status.DONE, RemoteContact("vt1", ANNA)), utcnow())
     with writing(world.engine) as db:
-        assert push_rows.write_back(db, claim.owner, [result], utcnow()) == 1
+        assert push_rows.write_back(db, claim.lease.owner, [result], utcnow()) == 1
     row = world.contact(ANNA)
     assert (row.push_state, row.virtualtext_id, row.full_name) == (PushState.DUE, "vt1", "Changed meanwhile")
 
@@ -247,12 +247,12 @@ def test_a_contact_that_changes_while_it_is_pushed_is_due_again(world: World) ->
 def test_results_of_a_lost_claim_are_not_written(world: World) -> None:
     one(world)
     with writing(world.engine) as db:
-        claim = push_rows.claim(db, "main", 10, 60, utcnow())
+        claim = push_rows.claim_pushes(db, "main", 10, 60, utcnow())
     world.leases_run_out()
     with writing(world.engine) as db:
-        assert push_rows.expire_claims(db, "main", utcnow()) == (1, 0)
-        result = judge(claim.pushes[0], Outcome(Status.DONE, RemoteContact("vt1", ANNA)), utcnow())
-        assert push_rows.write_back(db, claim.owner, [result], utcnow()) == 0
+        assert push_rows.expire_push_claims(db, "main", utcnow()) == (1, 0)
+        result = push_result(claim.pushes[0], Outcome(Status.DONE, RemoteContact("vt1", ANNA)), utcnow())
+        assert push_rows.write_back(db, claim.lease.owner, [result], utcnow()) == 0
     assert world.contact(ANNA).push_state == PushState.UNKNOWN
 
 
@@ -275,7 +275,7 @@ def crowd(world: World, monkeypatch: pytest.MonkeyPatch, contacts: int, batch: i
     for index, phone in enumerate(numbers(contacts)):
         world.source.put(f"{index:03d}", phone)
     world.sync()
-    monkeypatch.setattr("worker.contacts.push.batch_size", lambda _: batch)
+    monkeypatch.setattr("worker.contacts.push_batch.batch_size", lambda _: batch)
 
 
 def test_the_next_batch_begins_while_the_last_requests_of_one_are_on_their_way(
@@ -301,15 +301,15 @@ def test_answers_are_kept_where_the_store_is_away_when_the_next_batch_is_claimed
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crowd(world, monkeypatch, 30, batch=10)
-    claim, claims = push_rows.claim, Counter[str]()
+    claim, claims = push_rows.claim_pushes, Counter[str]()
 
-    def away_once(*args: Any) -> push_rows.Claim:
+    def away_once(*args: Any) -> push_rows.PushClaim:
         claims["made"] += 1
         if claims["made"] == 2:
             raise OperationalError("claim", {}, Exception("the server closed the connection"))
         return claim(*args)
 
-    monkeypatch.setattr(push_rows, "claim", away_once)
+    monkeypatch.setattr(push_rows, "claim_pushes", away_once)
     with pytest.raises(OperationalError):
         world.push()
     assert states(world) == {PushState.SYNCED: 10, PushState.DUE: 20}
@@ -352,7 +352,7 @@ def test_only_success_counts_as_pushed_and_an_unknown_create_is_never_due(
     outcome: Outcome[RemoteContact], virtualtext_id: str | None, attempt: int
 ) -> None:
     push = Push(1, ANNA, "Anna", "", b"hash", virtualtext_id, attempt)
-    result = judge(push, outcome, utcnow())
+    result = push_result(push, outcome, utcnow())
     assert (result.pushed_hash is not None) == outcome.done == (result.state is PushState.SYNCED)
     if outcome.unknown and virtualtext_id is None:
         assert result.state is PushState.UNKNOWN
@@ -362,7 +362,7 @@ def test_only_success_counts_as_pushed_and_an_unknown_create_is_never_due(
 
 @given(st.integers(1, 10_000))
 def test_back_off_grows_and_is_bounded(attempt: int) -> None:
-    assert timedelta(seconds=1) <= back_off(attempt) <= timedelta(seconds=4500)
+    assert timedelta(seconds=2) <= PUSH_BACKOFF.wait(attempt) <= timedelta(seconds=3600)
 
 
 def _body(phone: str):  # type: ignore[no-untyped-def]

@@ -8,14 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.limits.adaptive_rate import FAILURES_TO_OPEN, SLOWEST, Tally, ceiling_now, lowered, open_for, rate_at_429
+from worker.limits.adaptive_rate import (
+    BREAKER_BACKOFF,
+    FAILURES_TO_OPEN,
+    SLOWEST,
+    FailureCounter,
+    ceiling_now,
+    lowered_rate,
+    rate_at_429,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("rate", "then"), [(100.0, 70.0), (3.0, 2.1), (1.2, SLOWEST), (1.0, SLOWEST), (0.0, SLOWEST)])
 def test_a_429_lowers_the_rate(rate: float, then: float) -> None:
-    assert lowered(rate) == pytest.approx(then)
+    assert lowered_rate(rate) == pytest.approx(then)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,7 @@ def test_rare_429s_that_are_not_about_the_rate_end_at_a_steady_one() -> None:
     ceiling, now = 70.0, NOON
     for _ in range(200):
         now += timedelta(seconds=20)
-        ceiling = lowered(rate_at_429(100.0, ceiling_now(ceiling, now - timedelta(seconds=20), now), ceiling))
+        ceiling = lowered_rate(rate_at_429(100.0, ceiling_now(ceiling, now - timedelta(seconds=20), now), ceiling))
         assert 60 < ceiling < 100
 
 
@@ -56,7 +64,7 @@ def test_a_clock_that_is_behind_lowers_no_ceiling_further() -> None:
 
 @pytest.mark.parametrize(("trips", "seconds"), [(1, 15), (2, 30), (3, 60), (6, 480), (7, 600), (1000, 600)])
 def test_the_breaker_stays_open_longer_each_time(trips: int, seconds: int) -> None:
-    assert open_for(trips) == timedelta(seconds=seconds)
+    assert BREAKER_BACKOFF.wait(trips) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -69,19 +77,20 @@ def test_the_breaker_stays_open_longer_each_time(trips: int, seconds: int) -> No
         ("FS" * 50, 0),
         ("SSSSSSSF" * 20, 0),
         ("FFS" * 5, 1),
+        ("FFFF--F", 1),  # neither a failure nor a success
     ],
 )
 def test_failures_open_it_unless_successes_outweigh_them(answers: str, opens: int) -> None:
-    tally = Tally()
-    assert sum(tally.add(failed=answer == "F") for answer in answers) == opens
+    counter = FailureCounter()
+    assert sum(counter.add(failed={"F": True, "S": False}.get(answer)) for answer in answers) == opens
 
 
 @given(st.lists(st.booleans(), max_size=200))
 def test_it_opens_only_at_a_failure_and_after_five_of_them(answers: list[bool]) -> None:
-    tally, since = Tally(), 0
+    counter, since = FailureCounter(), 0
     for failed in answers:
         since += failed
-        if tally.add(failed=failed):
+        if counter.add(failed=failed):
             assert failed
             assert since >= FAILURES_TO_OPEN
             since = 0

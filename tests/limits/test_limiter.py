@@ -7,17 +7,22 @@ import time
 import uuid
 from collections.abc import Iterator
 
+import fakeredis
 import pytest
 
 from tests.services import redis_url
-from worker.limits.limiter import SPACING, Limiter, Rate
+from worker.limits.limiter import OBSERVED_SECONDS, SPACING, Limiter, Rate
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
-def fleet(request: pytest.FixtureRequest) -> list[Limiter]:
+@pytest.fixture(params=["memory", "fakeredis", pytest.param("redis", marks=pytest.mark.redis)])
+def fleet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Limiter]:
     """Limiters that share their counts: of one process, or each with connections of its own."""
     if request.param == "memory":
         return [Limiter()] * 3
+    if request.param == "fakeredis":
+        server = fakeredis.FakeServer()
+        monkeypatch.setattr("redis.Redis", lambda connection_pool: fakeredis.FakeRedis(server=server))
+        return [Limiter("redis://nowhere/0") for _ in range(3)]
     return [Limiter(redis_url()) for _ in range(3)]
 
 
@@ -79,32 +84,55 @@ def test_no_second_is_fuller_than_its_rate_however_many_threads_ask(fleet: list[
     assert turns[-1] - turns[0] < 80 * SPACING / 50 + 0.5
 
 
-def places(limiter: Limiter, account: str, most: int) -> int:
-    with limiter.places(account, wanted=4, most=most, seconds=5) as taken:
+def slots(limiter: Limiter, account: str, most: int) -> int:
+    with limiter.in_flight(account, wanted=4, most=most, seconds=5) as taken:
         return taken
 
 
-def test_places_in_flight_are_shared(fleet: list[Limiter], account: str) -> None:
-    with fleet[0].places(account, wanted=4, most=6, seconds=5) as first:
+def test_slots_in_flight_are_shared(fleet: list[Limiter], account: str) -> None:
+    with fleet[0].in_flight(account, wanted=4, most=6, seconds=5) as first:
         assert first == 4
-        with fleet[1].places(account, wanted=4, most=6, seconds=5) as second:
+        with fleet[1].in_flight(account, wanted=4, most=6, seconds=5) as second:
             assert second == 2
-            assert places(fleet[2], account, 6) == 0
-        assert places(fleet[2], account, 6) == 2
-    assert places(fleet[2], account, 6) == 4
+            assert slots(fleet[2], account, 6) == 0
+        assert slots(fleet[2], account, 6) == 2
+    assert slots(fleet[2], account, 6) == 4
 
 
-def test_places_of_a_process_that_vanished_are_free_again(fleet: list[Limiter], account: str) -> None:
-    vanished = fleet[0].places(account, wanted=4, most=4, seconds=0.3)
+def test_slots_of_a_process_that_vanished_are_free_again(fleet: list[Limiter], account: str) -> None:
+    vanished = fleet[0].in_flight(account, wanted=4, most=4, seconds=0.3)
     vanished.__enter__()
-    assert places(fleet[1], account, 4) == 0
+    assert slots(fleet[1], account, 4) == 0
     time.sleep(0.4)
-    assert places(fleet[1], account, 4) == 4
+    assert slots(fleet[1], account, 4) == 4
 
 
-def test_requests_are_seen_by_all(fleet: list[Limiter], account: str) -> None:
+def test_a_limit_a_minute_admits_that_many_at_once_and_then_says_when_to_come_again(
+    fleet: list[Limiter], account: str
+) -> None:
+    assert [fleet[number % 3].admit(account, 6) for number in range(7)] == [0.0] * 6 + [pytest.approx(10.0)]
+    assert fleet[0].admit(f"{account}-other", 6) == 0
+
+
+def test_what_was_admitted_refills_evenly(fleet: list[Limiter], account: str) -> None:
+    admitted = [fleet[0].admit(account, 600) for _ in range(600)]
+    assert admitted == [0.0] * 600
+    time.sleep(0.25)
+    assert 1 <= sum(fleet[1].admit(account, 600) == 0 for _ in range(50)) < 50
+
+
+def test_requests_are_forgotten_after_a_few_seconds(fleet: list[Limiter], account: str) -> None:
     fleet[0].note(account, 40)
-    assert 0 < fleet[1].seen(account) <= 20
+    time.sleep(1.1)
+    fleet[0].note(account, 20)
+    assert 10 <= fleet[2].observed_rate(account) <= 30
+    time.sleep(OBSERVED_SECONDS)
+    assert fleet[1].observed_rate(account) <= 10
+
+
+def test_requests_are_observed_by_all(fleet: list[Limiter], account: str) -> None:
+    fleet[0].note(account, 40)
+    assert 0 < fleet[1].observed_rate(account) <= 20
 
 
 def test_a_redis_that_is_away_stops_nobody() -> None:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.messages.conftest import PAST, FakeRuntime, Outbox, crm_record_of, number
+from worker.core.backoff import Backoff
 from worker.core.states import MessageState
 from worker.limits.account_gate import may_call, stop_account
 from worker.messages import attempts, dispatch
@@ -347,7 +348,7 @@ def test_a_late_answer_never_settles_another_attempt(box: Outbox) -> None:
 def test_a_busy_store_does_not_lose_a_result(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from sqlalchemy.exc import OperationalError
 
-    monkeypatch.setattr(attempts, "WRITE_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(attempts, "WRITE_BACKOFF", Backoff(0, 0))
     tries = []
     finish = attempts.finish_attempt
 

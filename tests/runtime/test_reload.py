@@ -86,7 +86,7 @@ def test_work_that_has_begun_keeps_its_settings_and_what_is_shared(file: Path) -
     assert before.settings.accounts["main"].requests_per_second is None
     assert after.settings.accounts["main"].requests_per_second == 5.0
     assert (after.engine, after.limiter, after.stop) == (before.engine, before.limiter, before.stop)
-    assert after.tally("main") is before.tally("main")
+    assert after.failures("main") is before.failures("main")
 
 
 def test_a_file_with_a_mistake_is_not_used_and_that_is_said_once_and_shown(file: Path) -> None:

@@ -28,7 +28,7 @@ from urllib3.exceptions import (
 
 from worker.core.http import Answer, NoAnswer, TooLarge
 from worker.virtualtext import wire
-from worker.virtualtext.classify import MAX_DETAIL, clean, judge, retry_after_seconds
+from worker.virtualtext.classify import MAX_DETAIL, classify, clean, retry_after_seconds
 from worker.virtualtext.outcomes import Cause, Receipt, RemoteContact, Status
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
@@ -69,7 +69,7 @@ def answer(status: int, body: bytes = b"", trouble: Exception | None = None, **h
     ],
 )
 def test_what_a_status_means(status: int, body: bytes, end: Status, cause: Cause) -> None:
-    outcome = judge(answer(status, body), wire.read_receipt)
+    outcome = classify(answer(status, body), wire.read_receipt)
     assert (outcome.status, outcome.cause, outcome.http_status) == (end, cause, status)
     assert outcome.detail
 
@@ -93,17 +93,17 @@ def test_what_a_status_means(status: int, body: bytes, end: Status, cause: Cause
     ],
 )
 def test_the_words_of_an_error(body: bytes, detail: str, reference_code: str) -> None:
-    outcome = judge(answer(400, body), wire.read_receipt)
+    outcome = classify(answer(400, body), wire.read_receipt)
     assert (outcome.detail, outcome.reference_code) == (detail, reference_code)
 
 
 def test_a_redirect_names_where_it_leads() -> None:
-    assert "https://elsewhere" in judge(answer(302, Location="https://elsewhere"), wire.read_receipt).detail
+    assert "https://elsewhere" in classify(answer(302, Location="https://elsewhere"), wire.read_receipt).detail
 
 
 def test_retry_after_is_kept_for_an_unknown_end_too() -> None:
     for status in (429, 503):
-        assert judge(answer(status, Retry_After="7"), wire.read_receipt).retry_after == 7.0
+        assert classify(answer(status, Retry_After="7"), wire.read_receipt).retry_after == 7.0
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ _REFUSED.__cause__ = ConnectionRefusedError(111, "Connection refused")
     ],
 )
 def test_an_error_before_the_request_left_is_not_done(error: Exception, words: str) -> None:
-    outcome = judge(NoAnswer(error, request_left=False), wire.read_receipt)
+    outcome = classify(NoAnswer(error, request_left=False), wire.read_receipt)
     assert (outcome.status, outcome.cause, outcome.http_status) == (Status.NOT_DONE, Cause.UNREACHABLE, None)
     assert words in outcome.detail
 
@@ -176,7 +176,7 @@ _LOST: list[tuple[Exception, Cause]] = [
 @pytest.mark.parametrize(("error", "cause"), _LOST)
 def test_an_error_after_the_request_left_is_unknown(error: Exception, cause: Cause) -> None:
     for lost in (NoAnswer(error, request_left=True), answer(200, b"", error)):
-        outcome = judge(lost, wire.read_receipt)
+        outcome = classify(lost, wire.read_receipt)
         assert (outcome.status, outcome.cause) == (Status.UNKNOWN, cause)
         assert outcome.detail
 
@@ -209,7 +209,7 @@ def test_an_error_after_the_request_left_is_unknown(error: Exception, cause: Cau
     ],
 )
 def test_what_a_success_must_say(reader: Any, body: bytes, value: object) -> None:
-    outcome = judge(answer(200, body), reader)
+    outcome = classify(answer(200, body), reader)
     if value is None:
         assert (outcome.status, outcome.cause) == (Status.UNKNOWN, Cause.UNREADABLE)
         assert outcome.detail
@@ -219,7 +219,7 @@ def test_what_a_success_must_say(reader: Any, body: bytes, value: object) -> Non
 
 @pytest.mark.parametrize(("body", "done"), [(b"", True), (b"OK", True), (b"{}", True), (b'{"errors":["no"]}', False)])
 def test_a_relay_is_registered_unless_the_answer_is_an_error(body: bytes, done: bool) -> None:
-    assert judge(answer(200, body), wire.read_nothing).done is done
+    assert classify(answer(200, body), wire.read_nothing).done is done
 
 
 @given(st.text(max_size=600), st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=8, max_size=20))
@@ -228,7 +228,7 @@ def test_details_hold_no_secret_and_stay_short(words: str, token: str) -> None:
     bodies = [orjson.dumps({"errors": [said]}), orjson.dumps({"message": said, "referenceCode": said}), said.encode()]
     for status in (200, 400, 500):
         for body in bodies:
-            outcome = judge(answer(status, body), wire.read_receipt, (f"uid:{token}", token))
+            outcome = classify(answer(status, body), wire.read_receipt, (f"uid:{token}", token))
             assert token not in outcome.detail + outcome.reference_code
             assert len(outcome.detail) <= MAX_DETAIL
             assert "\n" not in outcome.detail

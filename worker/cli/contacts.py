@@ -1,4 +1,4 @@
-"""The commands about contacts: plan, sync."""
+"""The commands for contacts: plan and sync."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
     from worker.runtime import Runtime
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[CONNECTION]...", help="Default: all that are enabled.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[CONNECTION]...", help="Default: all enabled connections.")]
 
 
 @app.command()
@@ -59,14 +59,14 @@ def plan(
 def sync(
     connections: Names = None,
     accept_removals: Annotated[
-        bool, typer.Option("--accept-removals", help="Missing records really are gone, however many they are.")
+        bool, typer.Option("--accept-removals", help="Accept that missing records are gone, however many they are.")
     ] = False,
-    push: Annotated[bool, typer.Option("--push/--no-push", help="Also tell VirtualText.")] = True,
-    texts: Annotated[bool, typer.Option("--texts/--no-texts", help="Also send the texts that are due.")] = True,
-    queue: Annotated[bool, typer.Option("--queue", help="Let the running workers do it, and return at once.")] = False,
+    push: Annotated[bool, typer.Option("--push/--no-push", help="Also push contacts to VirtualText.")] = True,
+    texts: Annotated[bool, typer.Option("--texts/--no-texts", help="Also send due texts.")] = True,
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to the running workers and return at once.")] = False,
     json: Json = False,
 ) -> None:
-    """Pull what changed in the CRMs, tell VirtualText, send the texts that are due."""
+    """Pull changes from the CRMs, push them to VirtualText and send due texts."""
     runtime = open_store_runtime()
     names = chosen_connections(runtime, connections)
     if queue:
@@ -89,7 +89,7 @@ def _queue(names: list[str], accept_removals: bool) -> None:
 
     for name in names:
         task = sync_connection.delay(name, accept_removals=accept_removals)
-        say(f"{name}: queued as task {task.id}; `vtsync status` shows how it goes")
+        say(f"{name}: queued as task {task.id}; `vtsync status` shows its progress")
 
 
 def _pull(runtime: Runtime, name: str, accept_removals: bool) -> SyncReport:
@@ -104,7 +104,7 @@ def _pull(runtime: Runtime, name: str, accept_removals: bool) -> SyncReport:
 def _push(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a PushReport; imported late
     from worker.contacts.push import push_account
 
-    with _progress(f"{account}: telling VirtualText") as report:
+    with _progress(f"{account}: pushing to VirtualText") as report:
         return push_account(runtime, account, progress=lambda counts: report(counts.requests_answered))
 
 
@@ -116,7 +116,7 @@ def _deliver(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # 
 
 @contextmanager
 def _progress(label: str) -> Iterator[Callable[[int], None]]:
-    """A counter on standard error while something long runs; only where somebody watches."""
+    """Show a counter on standard error while something long runs, if it is a terminal."""
     if not error_console().is_terminal:
         yield lambda _: None
         return
@@ -133,7 +133,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
         ),
     )
     table(
-        ["Account", "#Created", "#Updated", "#Adopted", "#Refused", "#Unknown", "#Trying again"],
+        ["Account", "#Created", "#Updated", "#Adopted", "#Refused", "#Unknown", "#Retrying"],
         ((p.account, p.created, p.updated, p.adopted, p.rejected, p.unknown, p.retrying) for p in pushes),
     )
     for account, delivery in deliveries.items():
@@ -152,7 +152,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
         if report.rejected:
             say(
                 f"{report.connection}: {counted(report.rejected, 'record was', 'records were')} rejected:"
-                " `vtsync status --rejected` says why",
+                " `vtsync status --rejected` shows why",
                 "yellow",
             )
     for one in pushes:
@@ -160,7 +160,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
             say(f"{one.account}: {one.deferred}", "yellow")
         if one.unknown:
             say(
-                f"{one.account}: {counted(one.unknown, 'create')} without an answer; looked up before any is repeated",
+                f"{one.account}: {counted(one.unknown, 'create')} without an answer; looked up before being repeated",
                 "yellow",
             )
 
@@ -180,7 +180,7 @@ def _show_plan(plan: Plan, limit: int) -> None:
     for title, contacts in (
         ("would be created", plan.creates),
         ("would be updated", plan.updates),
-        ("in VirtualText already would be adopted", plan.adopts),
+        ("already in VirtualText would be adopted", plan.adopts),
     ):
         _show_contacts(title, contacts, limit)
     table(
@@ -197,8 +197,8 @@ def _show_plan(plan: Plan, limit: int) -> None:
         f"{counted(len(plan.rejections), 'record')} would be rejected" if plan.rejections else "",
     )
     if plan.removed:
-        say(f"  gone from the CRM: {counted(len(plan.removed), 'record')}; what is in VirtualText stays there")
-    say("Nothing was changed. `vtsync sync` does it.")
+        say(f"  gone from the CRM: {counted(len(plan.removed), 'record')}; their contacts in VirtualText stay")
+    say("Nothing was changed. Run `vtsync sync` to do it.")
     say()
 
 

@@ -1,4 +1,4 @@
-"""Builds the adapter that a connection names."""
+"""Builds the adapter of a connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from crm_adapters.base import Adapter, SourceInvalid
 
 
 def build_adapter(settings: Settings, connection: str) -> Adapter:
-    """The connection's adapter, ready to pull. Raises SourceInvalid when its options do not fit any more."""
+    """Return the connection's adapter, ready to pull. Raises SourceInvalid when its options do not fit any more."""
     from pydantic import ValidationError
 
     from crm_adapters.registry import adapter_class
@@ -24,7 +24,7 @@ def build_adapter(settings: Settings, connection: str) -> Adapter:
 
 
 def reading_salt(settings: Settings, connection: str) -> bytes:
-    """Stands for the rules by which records are read: when they change, every record is looked at again."""
+    """Return a fingerprint of the rules by which records are read. When it changes, every record is read again."""
     from config.fingerprint import fingerprint
 
     return fingerprint(settings.connections[connection]).encode()

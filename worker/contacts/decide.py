@@ -1,7 +1,7 @@
-"""What a page of CRM changes means: the one place where contacts are matched, merged, moved and let go.
+"""Decides what a page of CRM changes means: which contacts it creates, merges, renumbers and releases.
 
-``decide`` works on drafts in memory and touches nothing else, so the same decisions drive a sync (which stores the
-drafts) and a plan (which only shows them). Read top to bottom.
+``decide_page`` works on drafts in memory and touches nothing else, so that the same decisions drive a sync (which
+stores the drafts) and a plan (which only shows them).
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from crm_adapters.base import UnreadableRecord
-from worker.contacts.merge import Contribution, Wanted, merge, wanted_hash
+from worker.contacts.merge import Contribution, merge, wanted_hash
 from worker.contacts.records import NormalisedRecord, rejection_key
+
+if TYPE_CHECKING:
+    from config.models import Settings
 
 Key = tuple[str, str]
 """(connection, external id)."""
@@ -23,8 +26,9 @@ Key = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class ContactDraft:
-    """A contact as it is about to be. ``id`` is None until it is stored. ``live`` are the records that speak for it;
-    ``connections`` every connection that ever had a record of it.
+    """A contact as it will be stored. ``id`` is None until then.
+
+    ``live`` are the records that contribute to it, ``connections`` all connections that ever had a record of it.
     """
 
     id: int | None
@@ -37,24 +41,23 @@ class ContactDraft:
     stored_hash: bytes | None = None
 
     def remerge(self) -> None:
-        """Take the wanted fields from the live records again."""
-        wanted = merge(self.live.values(), Wanted(self.full_name, self.email))
-        self.full_name, self.email = wanted.full_name, wanted.email
+        """Merge the wanted fields from the live records again."""
+        self.full_name, self.email = merge(self.live.values(), self.full_name, self.email)
 
     @property
     def hash(self) -> bytes:
-        """Of the wanted fields."""
+        """The hash of the wanted fields."""
         return wanted_hash(self.phone, self.full_name, self.email)
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to store."""
+        """The draft differs from what is stored."""
         return self.hash != self.stored_hash
 
 
 @dataclass(slots=True, eq=False)
 class MappingDraft:
-    """A CRM record as it is about to be stored. ``contact`` is None while it never had a usable phone."""
+    """A CRM record as it will be stored. ``contact`` is None as long as it never had a usable phone."""
 
     external_id: str
     id: int | None = None
@@ -72,18 +75,18 @@ class MappingDraft:
 
 @dataclass(slots=True)
 class PageState:
-    """What is stored about the records of a page and the contacts they touch, as drafts."""
+    """Drafts of what is stored about the records of a page and their contacts."""
 
     mappings: dict[str, MappingDraft] = field(default_factory=dict)
     by_phone: dict[str, ContactDraft] = field(default_factory=dict)
     by_id: dict[int, ContactDraft] = field(default_factory=dict)
     rejected: set[str] = field(default_factory=set)
-    """Keys of the page that are rejected so far."""
+    """Keys of the page that are stored as rejected."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A record that cannot be used, and what a person can do about it."""
+class RecordRejection:
+    """A record that cannot be used, with the reason and the remedy for a person."""
 
     key: str
     code: str
@@ -94,7 +97,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """A good record that is new or different: what triggers look at. ``old`` is None for a new one."""
+    """A usable record that is new or changed, for triggers to evaluate. ``old`` is None for a new one."""
 
     mapping: MappingDraft
     contact: ContactDraft
@@ -103,13 +106,13 @@ class RecordChange:
 
 
 @dataclass(slots=True)
-class Decision:
-    """What is to be stored for a page."""
+class PageDecision:
+    """What to store for a page."""
 
     mappings: dict[str, MappingDraft] = field(default_factory=dict)
     contacts: dict[int, ContactDraft] = field(default_factory=dict)
-    """By identity, in the order of first touch."""
-    rejections: dict[str, Rejection] = field(default_factory=dict)
+    """By identity, in the order in which they were first changed."""
+    rejections: dict[str, RecordRejection] = field(default_factory=dict)
     cleared: set[str] = field(default_factory=set)
     events: list[tuple[ContactDraft, str, str]] = field(default_factory=list)
     changes: list[RecordChange] = field(default_factory=list)
@@ -124,21 +127,36 @@ class Decision:
         self.contacts.setdefault(id(contact), contact)
 
 
+Precedence = tuple[int, bool]
+"""(priority, clear_empty) of a connection, see ``Contribution``."""
+
+
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """The connection's settings that decide."""
+class ConnectionRules:
+    """The settings by which the records of ``connection`` are matched and merged.
+
+    ``precedence`` holds those of every connection, because a contact may have records of several.
+    """
 
     connection: str
-    priority: int
-    clear_empty: bool
+    account: str
+    precedence: Mapping[str, Precedence]
+
+    @classmethod
+    def of(cls, settings: Settings, connection: str) -> ConnectionRules:
+        """Read the rules of a connection from the configuration."""
+        precedence = {name: (c.priority, c.clear_empty) for name, c in settings.connections.items()}
+        return cls(connection, settings.connections[connection].account, precedence)
 
 
-def decide(records: Iterable[NormalisedRecord], state: PageState, rules: Rules, now: datetime) -> Decision:
-    """Decide about changed records in their order. The drafts in ``state`` are changed as it goes."""
-    decision = Decision()
+def decide_page(
+    records: Iterable[NormalisedRecord], state: PageState, rules: ConnectionRules, now: datetime
+) -> PageDecision:
+    """Decide about changed records in their order. Changes the drafts in ``state``."""
+    decision = PageDecision()
     for record in records:
         mapping = state.mappings.get(record.external_id)
-        if record.hashed.change.deleted:
+        if record.change.deleted:
             if mapping is not None and not mapping.deleted:
                 _remove(mapping, record, rules, decision)
         else:
@@ -148,15 +166,17 @@ def decide(records: Iterable[NormalisedRecord], state: PageState, rules: Rules, 
     return decision
 
 
-def reject_unreadable(unreadable: UnreadableRecord) -> Rejection:
-    """An adapter's unreadable record as a rejection."""
-    return Rejection(
+def reject_unreadable(unreadable: UnreadableRecord) -> RecordRejection:
+    """Turn an adapter's unreadable record into a rejection."""
+    return RecordRejection(
         rejection_key(unreadable.key), "unreadable", unreadable.reason, unreadable.where, unreadable.excerpt
     )
 
 
-def _keep(mapping: MappingDraft, record: NormalisedRecord, state: PageState, rules: Rules, decision: Decision) -> None:
-    """Store a record's new version; if it is usable, bind it to its contact and merge."""
+def _keep(
+    mapping: MappingDraft, record: NormalisedRecord, state: PageState, rules: ConnectionRules, decision: PageDecision
+) -> None:
+    """Keep a record's new version. If it is usable, bind it to its contact and merge."""
     is_new = mapping.revision == 0
     old = None if is_new else orjson.loads(mapping.properties)
     was_bound = mapping.contact is not None
@@ -180,29 +200,29 @@ def _keep(mapping: MappingDraft, record: NormalisedRecord, state: PageState, rul
     if record.ignored_email:
         decision.events.append((contact, "email_ignored", f'"{record.ignored_email}" is not an email address'))
     if is_new or (old is not None and not was_bound):
-        # A record that only now has a usable phone counts as new; one more record of a known person does not.
+        # A record that only now gets a usable phone counts as new. One more record of a known person does not.
         if first_of_contact:
-            decision.changes.append(RecordChange(mapping, contact, None, record.hashed.change.properties))
+            decision.changes.append(RecordChange(mapping, contact, None, record.change.properties))
     elif old is not None:
-        decision.changes.append(RecordChange(mapping, contact, old, record.hashed.change.properties))
+        decision.changes.append(RecordChange(mapping, contact, old, record.change.properties))
 
 
-def _write_version(mapping: MappingDraft, record: NormalisedRecord, decision: Decision) -> None:
-    mapping.record_hash = record.hashed.hash
-    mapping.properties = record.hashed.json
+def _write_version(mapping: MappingDraft, record: NormalisedRecord, decision: PageDecision) -> None:
+    mapping.record_hash = record.hash
+    mapping.properties = record.canonical.decode()
     mapping.full_name, mapping.email = record.full_name, record.email
-    mapping.updated_at = record.updated_at
+    mapping.updated_at = record.change.updated_at
     mapping.revision += 1
     mapping.deleted = False
     mapping.merged_into = None
     decision.mappings[mapping.external_id] = mapping
 
 
-def _reject(mapping: MappingDraft, record: NormalisedRecord, rules: Rules, decision: Decision) -> None:
-    """Keep the record with its reason. A contact it had stays as it is, and no longer hears from it."""
+def _reject(mapping: MappingDraft, record: NormalisedRecord, rules: ConnectionRules, decision: PageDecision) -> None:
+    """Keep the record with its reason. Its contact, if any, stays as it is, without this record."""
     code, reason = record.problem or ("unusable", "it cannot be used")
-    where = record.hashed.change.where or f"record {record.external_id}"
-    decision.rejections[record.external_id] = Rejection(record.external_id, code, reason, where)
+    where = record.change.where or f"record {record.external_id}"
+    decision.rejections[record.external_id] = RecordRejection(record.external_id, code, reason, where)
     decision.cleared.discard(record.external_id)
     if mapping.contact is not None:
         _unbind(mapping, rules, decision)
@@ -211,11 +231,11 @@ def _reject(mapping: MappingDraft, record: NormalisedRecord, rules: Rules, decis
         )
 
 
-def _remove(mapping: MappingDraft, record: NormalisedRecord, rules: Rules, decision: Decision) -> None:
-    """The record is gone from the CRM: the contact stays in VirtualText (nothing there can be deleted)."""
+def _remove(mapping: MappingDraft, record: NormalisedRecord, rules: ConnectionRules, decision: PageDecision) -> None:
+    """Remove a record that is gone from the CRM. The contact stays: nothing in VirtualText can be deleted."""
     mapping.deleted = True
-    mapping.record_hash = record.hashed.hash
-    mapping.merged_into = record.hashed.change.merged_into
+    mapping.record_hash = record.hash
+    mapping.merged_into = record.change.merged_into
     decision.mappings[mapping.external_id] = mapping
     decision.removed += 1
     decision.rejections.pop(mapping.external_id, None)
@@ -226,7 +246,7 @@ def _remove(mapping: MappingDraft, record: NormalisedRecord, rules: Rules, decis
         decision.events.append((mapping.contact, "record_removed", f"{rules.connection} {mapping.external_id}{into}"))
 
 
-def _unbind(mapping: MappingDraft, rules: Rules, decision: Decision) -> None:
+def _unbind(mapping: MappingDraft, rules: ConnectionRules, decision: PageDecision) -> None:
     contact = mapping.contact
     if contact is None:
         return
@@ -236,8 +256,10 @@ def _unbind(mapping: MappingDraft, rules: Rules, decision: Decision) -> None:
     decision.touch(contact)
 
 
-def _bind(mapping: MappingDraft, phone: str, state: PageState, rules: Rules, decision: Decision) -> ContactDraft:
-    """The contact for this record and phone: by mapping, then by phone, else a new one."""
+def _bind(
+    mapping: MappingDraft, phone: str, state: PageState, rules: ConnectionRules, decision: PageDecision
+) -> ContactDraft:
+    """Return the contact for this record and phone: the one it had, else the one with this phone, else a new one."""
     bound, owner = mapping.contact, state.by_phone.get(phone)
     if bound is not None and bound.phone == phone:
         return bound
@@ -249,7 +271,7 @@ def _bind(mapping: MappingDraft, phone: str, state: PageState, rules: Rules, dec
     others = [key for key in bound.live if key != (rules.connection, mapping.external_id)]
     if owner is None and not others:
         return _renumber(bound, phone, state, rules, mapping, decision)
-    # The number is another contact's already, or others still use the old one: only this record moves.
+    # Another contact has the number already, or other records still use the old one: only this record moves.
     _unbind(mapping, rules, decision)
     contact = owner or _new_contact(phone, state)
     contact.connections.update(bound.connections)
@@ -263,9 +285,9 @@ def _renumber(
     contact: ContactDraft,
     phone: str,
     state: PageState,
-    rules: Rules,
+    rules: ConnectionRules,
     mapping: MappingDraft,
-    decision: Decision,
+    decision: PageDecision,
 ) -> ContactDraft:
     decision.events.append(
         (
@@ -285,13 +307,14 @@ def _new_contact(phone: str, state: PageState) -> ContactDraft:
     return contact
 
 
-def _contribution(mapping: MappingDraft, rules: Rules) -> Contribution:
+def _contribution(mapping: MappingDraft, rules: ConnectionRules) -> Contribution:
+    priority, clear_empty = rules.precedence[rules.connection]
     return Contribution(
         rules.connection,
         mapping.external_id,
         mapping.full_name,
         mapping.email,
         mapping.updated_at,
-        rules.priority,
-        rules.clear_empty,
+        priority,
+        clear_empty,
     )

@@ -1,29 +1,33 @@
-"""The right to read a connection: one worker at a time, taken over when its holder vanished."""
+"""The right to read a connection: one worker at a time. Another one takes over when that worker vanishes."""
 
 from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, Engine, and_, or_, select, update
+from sqlalchemy import Connection, Engine, and_, select, update
 from sqlalchemy.exc import OperationalError
 
 from worker.core.states import RunState
-from worker.store.db import new_lease_owner, writing
+from worker.store.db import writing
+from worker.store.leases import Lease, LeaseColumns, new_lease
 from worker.store.models import SyncRun, utcnow
 from worker.store.sql import insert
 from worker.store.tables import connection_state, sync_run
+
+CONNECTION_LEASE = LeaseColumns(connection_state)
 
 log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
-    """Another worker took the connection over; whatever is not committed is dropped, and replayed by the other."""
+    """Another worker took the connection over. It replays whatever this one has not committed."""
 
 
 @dataclass
@@ -36,65 +40,58 @@ class ConnectionLease:
     batch_id: str
     started_at: datetime
     _done: threading.Event = field(default_factory=threading.Event)
-    _moved_at: float = field(default_factory=time.monotonic)
+    _progress_at: float = field(default_factory=time.monotonic)
 
-    def moves(self) -> None:
-        """The run gets on; to be said with each page."""
-        self._moved_at = time.monotonic()
+    def note_progress(self) -> None:
+        """Record that the run moves on. Call it for each page."""
+        self._progress_at = time.monotonic()
 
-    def stands_still(self, seconds: float) -> bool:
-        """Whether nothing has come from the CRM for longer than that."""
-        return time.monotonic() - self._moved_at > seconds
+    def is_stalled(self, seconds: float) -> bool:
+        """Return whether nothing has come from the CRM for more than ``seconds``."""
+        return time.monotonic() - self._progress_at > seconds
 
     def fence(self, transaction: Connection, **values: object) -> None:
-        """Check inside a transaction that the connection is still ours, storing ``values`` with it.
+        """Check inside a transaction that this worker still holds the connection, and store ``values`` with it.
 
         Raises LeaseLost, which rolls the transaction back.
         """
-        c = connection_state.c
-        held = and_(c.connection == self.connection, c.lease_owner == self.owner)
-        if (
-            transaction.execute(
-                update(connection_state).where(held).values(**values or {"lease_owner": self.owner})
-            ).rowcount
-            != 1
-        ):
+        mine = and_(connection_state.c.connection == self.connection, CONNECTION_LEASE.is_held_by(self.owner))
+        kept = update(connection_state).where(mine).values(**values or {CONNECTION_LEASE.owner.name: self.owner})
+        if transaction.execute(kept).rowcount != 1:
             raise LeaseLost(f"another worker has taken over {self.connection}")
 
 
-def claim(engine: Engine, connection: str, seconds: float) -> ConnectionLease | None:
-    """Take the connection and open a run on it, or None when another worker holds it.
+def claim_connection(engine: Engine, connection: str, seconds: float) -> ConnectionLease | None:
+    """Take the connection and open a run on it. Return None when another worker holds it.
 
-    A run that was open without a living holder becomes ``interrupted``; the new one goes on from its cursor and in
-    its batch, so that the blast guard counts both together.
+    If a run is still open, its worker vanished: that run becomes ``interrupted``. The new run goes on from its cursor
+    and in its batch, so that the blast guard counts both together.
     """
-    now, owner = utcnow(), new_lease_owner()
-    c = connection_state.c
+    now, c = utcnow(), connection_state.c
+    lease, this = new_lease(now, seconds), c.connection == connection
     with writing(engine) as db:
         db.execute(
             insert(db, connection_state).on_conflict_do_nothing(index_elements=["connection"]),
             {"connection": connection},
         )
-        free = and_(c.connection == connection, or_(c.lease_until.is_(None), c.lease_until < now))
-        until = now + timedelta(seconds=seconds)
-        if db.execute(update(connection_state).where(free).values(lease_owner=owner, lease_until=until)).rowcount != 1:
+        if not CONNECTION_LEASE.take(db, lease, now, this):
             return None
-        run_id, batch_id = db.execute(select(c.run_id, c.batch_id).where(c.connection == connection)).one()
+        run_id, batch_id = db.execute(select(c.run_id, c.batch_id).where(this)).one()
         if run_id is not None:
             stale = and_(sync_run.c.id == run_id, sync_run.c.state == RunState.RUNNING)
             db.execute(update(sync_run).where(stale).values(state=RunState.INTERRUPTED, finished_at=now))
-        batch_id = batch_id or new_lease_owner()
+        batch_id = batch_id or uuid.uuid4().hex
         row = SyncRun(connection=connection, batch_id=batch_id, started_at=now).model_dump(exclude={"id"})
         new_run = db.execute(sync_run.insert().values(**row).returning(sync_run.c.id)).scalar_one()
-        db.execute(update(connection_state).where(c.connection == connection).values(run_id=new_run, batch_id=batch_id))
-    return ConnectionLease(connection, owner, new_run, batch_id, now)
+        db.execute(update(connection_state).where(this).values(run_id=new_run, batch_id=batch_id))
+    return ConnectionLease(connection, lease.owner, new_run, batch_id, now)
 
 
 @contextmanager
 def kept_alive(engine: Engine, lease: ConnectionLease, seconds: float, patience: float) -> Iterator[None]:
-    """Renew the lease in the background while the block runs, however slow the CRM is.
+    """Renew the lease in the background during the block, however slow the CRM is.
 
-    Not when its adapter hangs: a run that has not moved for ``patience`` seconds is left to whoever takes it over.
+    A run without progress for ``patience`` seconds is not renewed: its adapter hangs, and another worker takes over.
     """
     thread = threading.Thread(
         target=_renew, args=(engine, lease, seconds, patience), name=f"lease-{lease.connection}", daemon=True
@@ -108,21 +105,20 @@ def kept_alive(engine: Engine, lease: ConnectionLease, seconds: float, patience:
 
 
 def _renew(engine: Engine, lease: ConnectionLease, seconds: float, patience: float) -> None:
-    c = connection_state.c
-    held = and_(c.connection == lease.connection, c.lease_owner == lease.owner)
+    this = connection_state.c.connection == lease.connection
     while not lease._done.wait(seconds / 3):
-        if lease.stands_still(patience):
+        if lease.is_stalled(patience):
             log.error(
                 "nothing came from the CRM for too long; another worker may take over",
                 connection=lease.connection,
                 seconds=round(patience),
-                do="restart this worker: the adapter hangs in it and keeps a thread",
+                do="restart this worker: its adapter hangs and blocks a thread",
             )
             return
         try:
             with writing(engine) as db:
                 until = utcnow() + timedelta(seconds=seconds)
-                if db.execute(update(connection_state).where(held).values(lease_until=until)).rowcount != 1:
-                    return  # the next page commit finds out by its fence
+                if not CONNECTION_LEASE.renew(db, Lease(lease.owner, until), this):
+                    return  # the fence of the next page commit finds out
         except OperationalError:
-            continue  # the store is away for a moment; the fence decides whether the lease survived it
+            continue  # the store is away for a moment; the fence decides whether the lease survived

@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(slots=True)  # not frozen, which would make each of a million dearer
+@dataclass(slots=True)  # not frozen: that would make each of a million more expensive
 class Contribution:
-    """What one live CRM record says. ``priority`` is its connection's; ``updated_at`` the CRM's time of change."""
+    """What one live CRM record says of a contact.
+
+    ``priority`` and ``clear_empty`` are those of its connection, ``updated_at`` is the CRM's own time of change.
+    """
 
     connection: str
     external_id: str
@@ -23,24 +26,18 @@ class Contribution:
     clear_empty: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The fields that VirtualText should hold."""
+def merge(contributions: Collection[Contribution], full_name: str, email: str) -> tuple[str, str]:
+    """Return the name and the email that VirtualText should hold, given those that it should hold so far.
 
-    full_name: str
-    email: str
-
-
-def merge(contributions: Collection[Contribution], current: Wanted) -> Wanted:
-    """Field by field: lowest priority value first, then newest; no record fills it: keep, or clear if asked to.
-
-    The external id settles ties, so that the order in which records arrive never matters.
+    Each field comes from the record with the lowest priority value, then from the newest. A field that no record fills
+    is kept, or cleared where a connection says so. The external id breaks ties, so that the order in which records
+    arrive never matters.
     """
     ranked = sorted(contributions, key=_rank) if len(contributions) > 1 else contributions
     may_clear = any(c.clear_empty for c in ranked)
-    return Wanted(
-        full_name=_pick([c.full_name for c in ranked], current.full_name, may_clear),
-        email=_pick([c.email for c in ranked], current.email, may_clear),
+    return (
+        _pick([c.full_name for c in ranked], full_name, may_clear),
+        _pick([c.email for c in ranked], email, may_clear),
     )
 
 
@@ -56,5 +53,5 @@ def _pick(values: list[str], current: str, may_clear: bool) -> str:
 
 
 def wanted_hash(phone: str, full_name: str, email: str) -> bytes:
-    """Of the three fields that a push sends."""
+    """Hash the three fields that a push sends."""
     return hashlib.blake2b("\x1f".join((phone, full_name, email)).encode(), digest_size=16).digest()

@@ -1,13 +1,15 @@
-"""What a sync would do, exactly, without doing any of it: the same reading and the same decisions, kept in memory.
+"""Shows exactly what a sync would do: the same reading and the same decisions, kept in memory.
 
-Nothing is written, to our store or to VirtualText. VirtualText's contact list is read when it was never read before,
-to tell what would be adopted from what would be created.
+Nothing is written, neither to the store nor to VirtualText. VirtualText's contact list is read if it was never read
+before, to find out which contacts would be adopted and which created.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection as Database
@@ -16,12 +18,12 @@ from sqlalchemy import func, select
 from crm_adapters.base import Adapter
 from worker.contacts import pull_rows, push_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.decide import ContactDraft, Decision, PageState, Rejection, Rules, decide
+from worker.contacts.decide import ConnectionRules, ContactDraft, PageState, RecordRejection, decide_page
 from worker.contacts.reader import PageReader
 from worker.contacts.records import NormalisedRecord
-from worker.contacts.removals import refusal
+from worker.contacts.remote_list import as_stored
+from worker.contacts.removals import removal_refusal
 from worker.contacts.trigger_watch import TriggerWatch
-from worker.core.phones import PhoneProblem, parse_phone
 from worker.core.states import PushState
 from worker.messages.intents import foresee
 from worker.runtime import Runtime
@@ -31,11 +33,12 @@ from worker.store.sql import any_of
 from worker.store.tables import account_state, connection_state, contact
 from worker.triggers.evaluate import TextIntent
 from worker.triggers.segments import count
+from worker.virtualtext.outcomes import RemoteContact
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedContact:
-    """A contact that would be written. ``before`` is empty for a create, else what VirtualText was last told."""
+    """A contact that would be written. ``before`` is what VirtualText has now; empty for a create."""
 
     phone: str
     full_name: str
@@ -45,8 +48,8 @@ class PlannedContact:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedText:
-    """A text that would be queued. ``held``: it would wait for approval. ``problem``: it would not be sent, and why."""
+class PlannedSend:
+    """A text that would be queued. ``held``: it would wait for approval. ``problem``: why it would not be sent."""
 
     trigger: str
     phone: str
@@ -59,7 +62,7 @@ class PlannedText:
 
 @dataclass(slots=True)
 class Plan:
-    """What the next sync of a connection would do. ``refused`` says why removals would be refused, if they would."""
+    """What the next sync of a connection would do. ``refused``: why it would refuse the removals, if so."""
 
     connection: str
     seen: int = 0
@@ -67,8 +70,8 @@ class Plan:
     creates: list[PlannedContact] = field(default_factory=list)
     updates: list[PlannedContact] = field(default_factory=list)
     adopts: list[PlannedContact] = field(default_factory=list)
-    texts: list[PlannedText] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    texts: list[PlannedSend] = field(default_factory=list)
+    rejections: list[RecordRejection] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     refused: str = ""
     notes: list[str] = field(default_factory=list)
@@ -78,11 +81,8 @@ def plan_connection(runtime: Runtime, connection: str, *, progress: Callable[[in
     """Plan the next sync. Raises AdapterError as a sync would report it, KeyError for an unknown connection."""
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
-    adapter = build_adapter(runtime.settings, connection)
-    try:
+    with closing(build_adapter(runtime.settings, connection)) as adapter:
         return _Planner(runtime, connection, adapter).plan(progress or (lambda _: None))
-    finally:
-        adapter.close()
 
 
 @dataclass
@@ -92,10 +92,7 @@ class _Planner:
     adapter: Adapter
 
     def __post_init__(self) -> None:
-        connections = self.runtime.settings.connections
-        self.connection = connections[self.name]
-        self.rules = Rules(self.name, self.connection.priority, self.connection.clear_empty)
-        self.precedence = {name: (c.priority, c.clear_empty) for name, c in connections.items()}
+        self.rules = ConnectionRules.of(self.runtime.settings, self.name)
         self.state = PageState()
         self.result = Plan(self.name)
         self.touched: dict[int, ContactDraft] = {}
@@ -103,7 +100,7 @@ class _Planner:
         self.now = utcnow()
 
     def plan(self, progress: Callable[[int], None]) -> Plan:
-        """Read everything the sync would read, and add up the decisions."""
+        """Read everything that the sync would read, and collect the decisions."""
         cursor = self._open()
         settings = self.runtime.settings
         reader = PageReader(self.runtime.engine, settings, self.name, self.adapter, resumes=cursor is not None)
@@ -135,25 +132,20 @@ class _Planner:
         return None if row is None or row.cursor is None else str(row.cursor)
 
     def _without_repeats(self, reader: PageReader, records: Sequence[NormalisedRecord]) -> Iterator[NormalisedRecord]:
-        """A complete listing's ids that this plan has met before are repeats, as they would be once stored."""
+        """Reject ids that a complete listing shows twice, as the sync would, which has stored them by then."""
         for record in records:
             known = self.state.mappings.get(record.external_id)
             if reader.listing is None or known is None or known.id is not None:
                 yield record
-            elif known.record_hash != record.hashed.hash:
-                self.result.rejections.append(reader.repeated(record.hashed.change))
+            elif known.record_hash != record.hash:
+                self.result.rejections.append(reader.repeated(record.change))
 
     def _decide(self, records: Sequence[NormalisedRecord]) -> None:
         if not records:
             return
-        phones = {record.phone for record in records if record.phone}
-        ids = [record.external_id for record in records]
         with reading(self.runtime.engine) as db:
-            pull_rows.load_state(db, self.name, self.connection.account, ids, phones, self.precedence, self.state)
-        decision = decide(records, self.state, self.rules, self.now)
-        self._take(decision)
-
-    def _take(self, decision: Decision) -> None:
+            pull_rows.load_state(db, self.rules, records, self.state)
+        decision = decide_page(records, self.state, self.rules, self.now)
         self.touched |= decision.contacts
         self.result.rejections += decision.rejections.values()
         self.result.removed += [m.external_id for m in decision.mappings.values() if m.deleted]
@@ -161,34 +153,33 @@ class _Planner:
 
     def _removals(self, reader: PageReader) -> None:
         missing = sum(map(len, reader.missing()))
-        self.result.refused = refusal(missing, reader.stored_before, self.connection.max_missing_share) or ""
+        share = self.runtime.settings.connections[self.name].max_missing_share
+        self.result.refused = removal_refusal(missing, reader.stored_before, share) or ""
         if not self.result.refused:
             for gone in reader.missing():
                 self._decide(gone)
 
     def _contacts(self) -> None:
-        """Sort the touched contacts into creates, adoptions and updates, as the push would."""
+        """Sort the changed contacts into creates, adoptions and updates, as the push would."""
         drafts = [draft for draft in self.touched.values() if draft.changed]
         with reading(self.runtime.engine) as db:
-            stored = _pushed(db, [draft.id for draft in drafts if draft.id is not None])
+            stored = _stored(db, [draft.id for draft in drafts if draft.id is not None])
             fresh = [draft.phone for draft in drafts if draft.id is None or not stored[draft.id].virtualtext_id]
             remote = self._remote(db, fresh)
         for draft in drafts:
             row = stored.get(draft.id) if draft.id is not None else None
             if row is not None and row.virtualtext_id:
                 if row.pushed_hash != draft.hash:
-                    self.result.updates.append(
-                        _planned(draft, row.virtualtext_id, f"{row.full_name} {row.email}".strip())
-                    )
+                    self.result.updates.append(_planned(draft, row.virtualtext_id, row.full_name, row.email))
             elif draft.phone in remote:
-                remote_id, name, email = remote[draft.phone][0]
-                self.result.adopts.append(_planned(draft, remote_id, f"{name} {email}".strip()))
+                there = remote[draft.phone][0]
+                self.result.adopts.append(_planned(draft, there.id, there.full_name, there.email))
             else:
                 self.result.creates.append(_planned(draft))
 
-    def _remote(self, db: Database, phones: Collection[str]) -> Mapping[str, list[tuple[str, str, str]]]:
-        """What VirtualText has for these phones: from the list as stored, else from the list as it is now."""
-        account = self.connection.account
+    def _remote(self, db: Database, phones: Collection[str]) -> Mapping[str, list[RemoteContact]]:
+        """Return what VirtualText has for these phones: from the stored list, else from the list as it is now."""
+        account = self.rules.account
         listed_at = db.scalar(select(account_state.c.listed_at).where(account_state.c.account == account))
         if listed_at is not None or not phones:
             return push_rows.remote_matches(db, account, phones)
@@ -199,17 +190,15 @@ class _Planner:
                 "some creates may turn out to be adoptions."
             )
             return {}
-        found: dict[str, list[tuple[str, str, str]]] = {}
-        for one in outcome.value:
-            parsed = parse_phone(one.phone, None)
-            phone = one.phone if isinstance(parsed, PhoneProblem) else parsed.e164
-            found.setdefault(phone, []).append((one.id, one.full_name, one.email))
+        found: dict[str, list[RemoteContact]] = {}
+        for one in map(as_stored, outcome.value):
+            found.setdefault(one.phone, []).append(one)
         return found
 
     def _texts(self) -> None:
         with reading(self.runtime.engine) as db:
             intents = self.watch.allowed_again(db, self.intents, self.now)
-            foreseen = foresee(db, self.connection.account, intents)
+            foreseen = foresee(db, self.rules.account, intents)
         people = {intent.phone for intent, problem in foreseen if not problem}
         limit = self.runtime.settings.policy.blast_limit
         held = len(people) > limit
@@ -221,31 +210,25 @@ class _Planner:
         for intent, problem in foreseen:
             info = count(intent.text)
             self.result.texts.append(
-                PlannedText(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, problem)
+                PlannedSend(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, problem)
             )
 
     def _backlog(self) -> None:
         c = contact.c
-        waiting = select(func.count()).where(c.account == self.connection.account, c.push_state == PushState.DUE)
+        waiting = select(func.count()).where(c.account == self.rules.account, c.push_state == PushState.DUE)
         with reading(self.runtime.engine) as db:
             due = db.scalar(waiting) or 0
         if due:
-            self.result.notes.append(f"{due} contacts of earlier syncs still wait to be pushed; they come on top.")
+            self.result.notes.append(
+                f"{due} contacts of earlier syncs are still waiting to be pushed, in addition to these."
+            )
 
 
-def _pushed(db: Database, ids: Collection[int]) -> dict[int, _Pushed]:
+def _stored(db: Database, ids: Collection[int]) -> dict[int, Any]:
     c = contact.c
-    rows = db.execute(select(c.id, c.virtualtext_id, c.pushed_hash, c.full_name, c.email).where(any_of(db, c.id, ids)))
-    return {row.id: _Pushed(row.virtualtext_id, row.pushed_hash, row.full_name, row.email) for row in rows}
+    columns = (c.id, c.virtualtext_id, c.pushed_hash, c.full_name, c.email)
+    return {row.id: row for row in db.execute(select(*columns).where(any_of(db, c.id, ids)))}
 
 
-@dataclass(frozen=True, slots=True)
-class _Pushed:
-    virtualtext_id: str | None
-    pushed_hash: bytes | None
-    full_name: str
-    email: str
-
-
-def _planned(draft: ContactDraft, virtualtext_id: str = "", before: str = "") -> PlannedContact:
-    return PlannedContact(draft.phone, draft.full_name, draft.email, virtualtext_id, before)
+def _planned(draft: ContactDraft, virtualtext_id: str = "", name: str = "", email: str = "") -> PlannedContact:
+    return PlannedContact(draft.phone, draft.full_name, draft.email, virtualtext_id, f"{name} {email}".strip())

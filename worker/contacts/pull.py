@@ -1,7 +1,7 @@
-"""Reads one connection: pages of CRM changes become mappings, contacts to push and texts to send.
+"""Pulls one connection: pages of CRM changes become mappings, contacts to push and texts to send.
 
-A page, its rejected records, the messages that its triggers produced and the cursor after it are one transaction,
-fenced by the connection's lease. A crash anywhere replays the page, and the record hashes make the replay harmless.
+One transaction stores a page, its rejected records, the messages that its triggers produced and the cursor after it. It
+is fenced by the connection's lease. A crash at any point replays the page; the record hashes make the replay harmless.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from sqlalchemy import select, update
 from crm_adapters.base import Adapter, AdapterError, SourceIncomplete
 from worker.contacts import pull_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.decide import Decision, Rules, decide
-from worker.contacts.lease import ConnectionLease, LeaseLost, claim, kept_alive
+from worker.contacts.decide import ConnectionRules, PageDecision, decide_page
+from worker.contacts.lease import CONNECTION_LEASE, ConnectionLease, LeaseLost, claim_connection, kept_alive
 from worker.contacts.reader import PageReader, ReadPage
 from worker.contacts.records import NormalisedRecord
-from worker.contacts.removals import refusal
+from worker.contacts.removals import removal_refusal
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.logs import working_on
 from worker.core.metrics import records_read, run_ended
 from worker.core.states import RunState
 from worker.messages.date_plans import plan_existing
-from worker.runtime import Runtime, StopSignal
+from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.sql import analyse, lock_account
 from worker.store.tables import connection_state, sync_run
 
 MANY_ADDED = 10_000
-"""So many new records make the database's own idea of its tables wrong, and its plans with it."""
+"""So many new records outdate the statistics by which the database plans its queries."""
 CURSOR_SECONDS = 5.0
-"""So much reading of unchanged records is repeated after a crash, at most. A commit a page would cost a third more."""
+"""A crash repeats at most this much reading of unchanged records. A commit per page would take a third longer."""
 STOPPED = "stopped at a safe point; the next run goes on from here"
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a run came to. ``state`` is a RunState or "busy": another worker is reading this connection.
+    """The result of a run. ``state`` is a RunState or "busy": another worker is reading this connection.
 
     ``held`` counts texts that wait for approval. ``error`` is for a person and empty when all is well.
     """
@@ -65,7 +65,7 @@ class SyncReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing went wrong (being busy or interrupted is not wrong)."""
+        """Nothing went wrong. Being busy or interrupted is not wrong."""
         return self.state in (RunState.DONE, RunState.INTERRUPTED, "busy")
 
 
@@ -76,25 +76,20 @@ Progress = Callable[[SyncReport], None]
 
 
 def sync_connection(
-    runtime: Runtime,
-    connection: str,
-    *,
-    accept_removals: bool = False,
-    progress: Progress | None = None,
-    stop: StopSignal | None = None,
+    runtime: Runtime, connection: str, *, accept_removals: bool = False, progress: Progress | None = None
 ) -> SyncReport:
     """Pull everything that changed since the last run. Raises KeyError for an unknown connection.
 
-    What the CRM side does wrong ends in the report, not in an exception. Nothing is pushed or sent here.
+    Errors of the CRM end up in the report, not in an exception. Nothing is pushed or sent here.
     """
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
     worker = runtime.settings.worker
     seconds, patience = worker.lease.total_seconds(), worker.time_limit.total_seconds()
-    lease = claim(runtime.engine, connection, seconds)
+    lease = claim_connection(runtime.engine, connection, seconds)
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
-    run = _Run(runtime, lease, accept_removals, progress or (lambda _: None), stop or runtime.stop)
+    run = _Run(runtime, lease, accept_removals, progress or (lambda _: None))
     began, outcome = time.monotonic(), str(RunState.FAILED)
     try:
         with kept_alive(runtime.engine, lease, seconds, patience), working_on(connection=connection, run=lease.run_id):
@@ -113,24 +108,20 @@ class _Run:
     lease: ConnectionLease
     accept_removals: bool
     progress: Progress
-    stop: StopSignal
     counts: SyncReport = field(init=False)
     watch: TriggerWatch | None = None
     lists_everything: bool = False
     waiting_cursor: str | None = None
-    """After pages in which nothing had changed; stored with the next commit."""
+    """The cursor after pages without changes; stored with the next commit."""
     cursor_due: float = 0.0
-    """When it is stored even so, by the monotonic clock."""
+    """When to store the waiting cursor at the latest, by the monotonic clock."""
 
     def __post_init__(self) -> None:
-        connections = self.runtime.settings.connections
-        self.connection = connections[self.lease.connection]
-        self.rules = Rules(self.lease.connection, self.connection.priority, self.connection.clear_empty)
-        self.precedence = {name: (c.priority, c.clear_empty) for name, c in connections.items()}
+        self.rules = ConnectionRules.of(self.runtime.settings, self.lease.connection)
         self.counts = SyncReport(self.lease.connection, RunState.RUNNING, self.lease.run_id, self.lease.batch_id)
 
     def execute(self) -> SyncReport:
-        """Run to one of the ends; every end is committed, whatever it is."""
+        """Run until one of the ends. Every end is committed."""
         adapter: Adapter | None = None
         try:
             adapter = build_adapter(self.runtime.settings, self.lease.connection)
@@ -149,27 +140,23 @@ class _Run:
                 adapter.close()
 
     def _pull(self, adapter: Adapter) -> SyncReport:
+        runtime, stop = self.runtime, self.runtime.stop
         cursor = self._open()
-        reader = PageReader(
-            self.runtime.engine,
-            self.runtime.settings,
-            self.lease.connection,
-            adapter,
-            resumes=cursor is not None,
-        )
+        resumes = cursor is not None
+        reader = PageReader(runtime.engine, runtime.settings, self.lease.connection, adapter, resumes=resumes)
         self.lists_everything = reader.lists_everything
         for page in adapter.pull(None if cursor is None else orjson.loads(cursor)):
-            self.lease.moves()
+            self.lease.note_progress()
             read = reader.read(page)
             self._commit(read, None if page.cursor is None else orjson.dumps(dict(page.cursor)).decode())
             reader.note_stored(read.records)
             self.progress(self.counts)
-            if self.stop.requested:
+            if stop.requested:
                 return self._finish(RunState.INTERRUPTED, STOPPED)
         return self._remove_missing(reader)
 
     def _open(self) -> str | None:
-        """The stored cursor; opens the triggers' watch."""
+        """Open the trigger watch and return the stored cursor."""
         c = connection_state.c
         with writing(self.runtime.engine) as db:
             cursor, baseline_at = db.execute(
@@ -180,20 +167,18 @@ class _Run:
         return None if cursor is None else str(cursor)
 
     def _commit(self, read: ReadPage, cursor: str | None) -> None:
-        """One transaction: mappings, contacts, rejections, messages, counts and the cursor.
+        """Store mappings, contacts, rejections, messages, counts and the cursor in one transaction.
 
-        The cursor alone can wait: after a crash, pages in which nothing had changed are merely read again.
+        A cursor alone can wait: after a crash, pages without changes are only read again.
         """
         cursor = cursor or self.waiting_cursor
         if not read.records and not read.rejections and time.monotonic() < self.cursor_due:
-            self._note(self._counted(read, Decision(), 0))
+            self._note(self._counted(read, PageDecision(), 0))
             self.waiting_cursor = cursor
             return
         now = utcnow()
-        name, account = self.lease.connection, self.connection.account
+        name, account = self.rules.connection, self.rules.account
         with writing(self.runtime.engine) as db:
-            if read.records:
-                lock_account(db, account)
             decision = self._decide(db, read.records, now)
             pull_rows.store_decision(db, name, account, decision, now)
             pull_rows.store_rejections(db, name, read.rejections, now)
@@ -205,23 +190,22 @@ class _Run:
         self._note(counts)
         self.waiting_cursor, self.cursor_due = None, time.monotonic() + CURSOR_SECONDS
 
-    def _decide(self, db: Database, records: Sequence[NormalisedRecord], now: datetime) -> Decision:
+    def _decide(self, db: Database, records: Sequence[NormalisedRecord], now: datetime) -> PageDecision:
         if not records:
-            return Decision()
-        phones = {record.phone for record in records if record.phone}
-        ids = [record.external_id for record in records]
-        state = pull_rows.load_state(db, self.lease.connection, self.connection.account, ids, phones, self.precedence)
-        return decide(records, state, self.rules, now)
+            return PageDecision()
+        lock_account(db, self.rules.account)
+        return decide_page(records, pull_rows.load_state(db, self.rules, records), self.rules, now)
 
     def _remove_missing(self, reader: PageReader) -> SyncReport:
-        """The adapter told everything. Where that was every record there is, the others are gone."""
+        """End a complete pull. If it lists every record there is, the records that it did not list are removed."""
+        share = self.runtime.settings.connections[self.lease.connection].max_missing_share
         count = sum(map(len, reader.missing()))
-        refused = refusal(count, reader.stored_before, self.connection.max_missing_share)
+        refused = removal_refusal(count, reader.stored_before, share)
         if refused and not self.accept_removals:
             return self._finish(RunState.REFUSED, refused)
         for gone in reader.missing() if count else ():
             self._commit(ReadPage(gone, (), 0, 0), None)
-            if self.stop.requested:
+            if self.runtime.stop.requested:
                 return self._finish(RunState.INTERRUPTED, STOPPED)
         if reader.listing is not None:
             with writing(self.runtime.engine) as db:
@@ -230,9 +214,9 @@ class _Run:
         return self._finish(RunState.DONE, "")
 
     def _finish(self, state: RunState, error: str) -> SyncReport:
-        """Close the run: settle its texts unless it will go on, and after a complete pull end the batch."""
+        """Close the run. Release or hold its texts unless the run goes on; end the batch after a complete pull."""
         now = utcnow()
-        values: dict[str, Any] = {"lease_owner": None, "lease_until": None, "run_id": None}
+        values: dict[str, Any] = {**CONNECTION_LEASE.released, "run_id": None}
         if self.waiting_cursor is not None:
             values |= {"cursor": self.waiting_cursor}
         if state is RunState.DONE:
@@ -240,13 +224,13 @@ class _Run:
             if self.lists_everything:
                 values |= {"cursor": None}  # the next listing starts at the top
         elif state is RunState.INTERRUPTED:
-            values |= {"next_run_at": now}  # the next tick goes on with it
+            values |= {"next_run_at": now}  # the next tick continues it
         if state is RunState.DONE and self.watch:
             plan_existing(self.runtime, self.lease.connection, self.watch.unplanned, now)
         try:
             with writing(self.runtime.engine) as db:
                 verdict = None
-                if self.watch and state is not RunState.INTERRUPTED:  # the run that goes on from it settles for both
+                if self.watch and state is not RunState.INTERRUPTED:  # the continuing run decides for both
                     verdict = self.watch.settle(db, self.lease.batch_id, now)
                 counts = replace(self.counts, state=state, error=error, held=verdict.held if verdict else 0)
                 self._store_run(db, counts, state=state, error=error, finished_at=now)
@@ -276,7 +260,7 @@ class _Run:
         stored = {name: getattr(counts, name) for name in _COUNTS}
         db.execute(update(sync_run).where(sync_run.c.id == self.lease.run_id).values(**stored, **values))
 
-    def _counted(self, read: ReadPage, decision: Decision, messages: int) -> SyncReport:
+    def _counted(self, read: ReadPage, decision: PageDecision, messages: int) -> SyncReport:
         counts = self.counts
         return replace(
             counts,

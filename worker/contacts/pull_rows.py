@@ -1,4 +1,4 @@
-"""Reads what is stored about a page of records, and stores what was decided about it. All SQL of a sync's pull."""
+"""The rows of a pull: reads what is stored about a page of records, and stores the decision. All SQL of the pull."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
 
-from worker.contacts.decide import ContactDraft, Decision, MappingDraft, PageState, Rejection
+from worker.contacts.decide import (
+    ConnectionRules,
+    ContactDraft,
+    MappingDraft,
+    PageDecision,
+    PageState,
+    Precedence,
+    RecordRejection,
+)
 from worker.contacts.merge import Contribution
+from worker.contacts.records import NormalisedRecord
 from worker.core.states import PushState
 from worker.messages.opt_outs import NumberChange, follow_numbers
 from worker.store.db import is_postgres
@@ -18,44 +27,38 @@ from worker.store.sql import any_of, insert, insert_many
 from worker.store.tables import contact, contact_event, contact_mapping, rejected_record
 
 _HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
-Precedence = Mapping[str, tuple[int, bool]]
-"""Connection name -> (priority, clear_empty)."""
 
 
 def stored_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> dict[str, tuple[int, bytes]]:
-    """External id -> (mapping id, record hash) of those that are stored.
+    """Return external id -> (mapping id, record hash) of the records that are stored.
 
-    In the driver's own words and rows: every record of every sync is looked up here, and most end here.
+    Uses the driver directly: every record of every sync is looked up here, and most end here.
     """
     if is_postgres(connection):
         found = connection.exec_driver_sql(_HASHES.format("%s", "= ANY(%s::text[])"), (name, list(external_ids)))
     else:
         ids = orjson.dumps(list(external_ids)).decode()
         found = connection.exec_driver_sql(_HASHES.format("?", "IN (SELECT value FROM json_each(?))"), (name, ids))
-    # Fetched at once: iterating would ask the driver for each row, a million times in an unchanged sync of a million.
+    # Fetched at once: iterating would call the driver once per row, a million times in an unchanged sync of a million.
     rows = found.cursor.fetchall() if found.cursor else []
     found.close()
     return {external_id: (mapping_id, record_hash) for external_id, mapping_id, record_hash in rows}
 
 
 def load_state(
-    connection: Connection,
-    name: str,
-    account: str,
-    external_ids: Collection[str],
-    phones: Collection[str],
-    precedence: Precedence,
-    state: PageState | None = None,
+    connection: Connection, rules: ConnectionRules, records: Sequence[NormalisedRecord], state: PageState | None = None
 ) -> PageState:
-    """Drafts of the stored records with these ids and of every contact they or these phones touch.
+    """Return drafts of what is stored about ``records``, and of every contact that they or their phones belong to.
 
-    A ``state`` given is added to, its drafts winning over what is stored: a plan carries one from page to page.
+    Adds to ``state`` if given; its drafts win over what is stored. A plan carries one from page to page.
     """
-    state = state or PageState()
+    state, name = state or PageState(), rules.connection
+    external_ids = [record.external_id for record in records]
+    phones = {record.phone for record in records if record.phone}
     missing = [external_id for external_id in external_ids if external_id not in state.mappings]
     mapping_rows = _mapping_rows(connection, name, missing)
     contact_ids = {row.contact_id for row in mapping_rows if row.contact_id is not None}
-    _load_contacts(connection, account, contact_ids, phones, precedence, state)
+    _load_contacts(connection, rules, contact_ids, phones, state)
     for row in mapping_rows:
         state.mappings[row.external_id] = MappingDraft(
             external_id=row.external_id,
@@ -88,18 +91,13 @@ def _mapping_rows(connection: Connection, name: str, external_ids: Collection[st
 
 
 def _load_contacts(
-    connection: Connection,
-    account: str,
-    ids: Collection[int],
-    phones: Collection[str],
-    precedence: Precedence,
-    state: PageState,
+    connection: Connection, rules: ConnectionRules, ids: Collection[int], phones: Collection[str], state: PageState
 ) -> None:
     c = contact.c
     columns = (c.id, c.phone, c.full_name, c.email, c.wanted_hash)
     rows = [
         *connection.execute(select(*columns).where(any_of(connection, c.id, ids))),
-        *connection.execute(select(*columns).where(c.account == account, any_of(connection, c.phone, phones))),
+        *connection.execute(select(*columns).where(c.account == rules.account, any_of(connection, c.phone, phones))),
     ]
     fresh: dict[int, ContactDraft] = {}
     for row in rows:
@@ -111,11 +109,13 @@ def _load_contacts(
         state.by_id[row.id] = fresh[row.id] = draft
         state.by_phone.setdefault(row.phone, draft)
     if fresh:
-        _load_records_of(connection, fresh, precedence)
+        _load_records_of(connection, fresh, rules.precedence)
 
 
-def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Precedence) -> None:
-    """Every record of these contacts: the live, usable ones contribute, all of them tell which connections knew it."""
+def _load_records_of(
+    connection: Connection, drafts: Mapping[int, ContactDraft], precedence: Mapping[str, Precedence]
+) -> None:
+    """Load the records of these contacts. The live, usable ones contribute; all of them count for ``connections``."""
     m = contact_mapping.c
     unusable = select(rejected_record.c.id).where(
         rejected_record.c.connection == m.connection, rejected_record.c.key == m.external_id
@@ -142,8 +142,8 @@ def _load_records_of(connection: Connection, drafts: Mapping[int, ContactDraft],
             )
 
 
-def store_decision(connection: Connection, name: str, account: str, decision: Decision, now: datetime) -> None:
-    """Write the drafts of a page. Contacts first, since mappings, events and messages point at them."""
+def store_decision(connection: Connection, name: str, account: str, decision: PageDecision, now: datetime) -> None:
+    """Write the drafts of a page: contacts first, since mappings, events and messages refer to them."""
     _store_contacts(connection, account, decision.contacts.values(), now)
     _store_mappings(connection, name, decision.mappings.values(), now)
     store_rejections(connection, name, decision.rejections.values(), now)
@@ -199,17 +199,17 @@ def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now
     c = contact.c
     renumbered = [draft for draft in drafts if draft.phone != draft.stored_phone]
     if renumbered:
-        # Two contacts may swap numbers in one page: park them first, so that the unique pair never collides half-way.
+        # Two contacts may swap numbers in one page. Park both numbers first, so that the unique index never collides.
         connection.execute(
             update(contact).where(c.id == bindparam("contact")).values(phone=bindparam("parked")),
             [{"contact": draft.id, "parked": f"~{draft.id}"} for draft in renumbered],
         )
     if not drafts:
         return
-    # Spelt out, since an IN list cannot be part of a statement that is executed for many rows at once.
-    on_the_wire = or_(*(c.push_state == state for state in (PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN)))
+    # No IN list: it cannot be part of a statement that is executed for many rows at once.
+    on_its_way = or_(*(c.push_state == state for state in (PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN)))
     state = case(
-        (on_the_wire, c.push_state),
+        (on_its_way, c.push_state),
         (c.pushed_hash == bindparam("hash"), PushState.SYNCED),
         else_=PushState.DUE,
     )
@@ -260,8 +260,8 @@ def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingD
     )
 
 
-def store_rejections(connection: Connection, name: str, rejections: Iterable[Rejection], now: datetime) -> None:
-    """Keep rejected records: a known one gets the new reason and keeps its ``since``."""
+def store_rejections(connection: Connection, name: str, rejections: Iterable[RecordRejection], now: datetime) -> None:
+    """Store rejected records. A known one gets the new reason and keeps its ``since``."""
     rows = [
         {
             "connection": name,
@@ -288,21 +288,21 @@ def store_rejections(connection: Connection, name: str, rejections: Iterable[Rej
 
 
 def clear_rejections(connection: Connection, name: str, keys: Collection[str]) -> None:
-    """Forget rejections of records that are good or gone."""
+    """Delete the rejections of records that are usable or gone."""
     if keys:
         r = rejected_record.c
         connection.execute(delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys)))
 
 
 def clear_unseen_rejections(connection: Connection, name: str, since: datetime) -> None:
-    """After a complete listing: forget rejections without a record of their own that it did not meet again."""
+    """After a complete listing, delete the rejections that it did not repeat and that belong to no live record."""
     r, m = rejected_record.c, contact_mapping.c
     own_record = select(m.id).where(m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None))
     connection.execute(delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists()))
 
 
 def forget_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> None:
-    """Let these records be looked at again even if they come back exactly as they were stored."""
+    """Have these records read again even if they come back exactly as they were stored."""
     if external_ids:
         m = contact_mapping.c
         connection.execute(
@@ -313,13 +313,13 @@ def forget_hashes(connection: Connection, name: str, external_ids: Collection[st
 
 
 def live_count(connection: Connection, name: str) -> int:
-    """How many records of this connection are not deleted."""
+    """Count the records of this connection that are not deleted."""
     m = contact_mapping.c
     return connection.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
 
 
 def live_ids(connection: Connection, name: str, after: int, limit: int) -> Sequence[tuple[int, str]]:
-    """The next live records by mapping id: (mapping id, external id)."""
+    """Return the next live records by mapping id: (mapping id, external id)."""
     m = contact_mapping.c
     return connection.execute(
         select(m.id, m.external_id)

@@ -1,6 +1,6 @@
-"""The first half of a run: from an adapter's page to the records of it that need a decision.
+"""The first half of a run: finds the records of an adapter's page that need a decision.
 
-Shared by the sync and the plan. An unchanged record ends here, after a hash and a look-up.
+Shared by the sync and the plan. An unchanged record ends here, after one hash and one look-up.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from config.models import Settings
 from crm_adapters.base import Adapter, ContactChange, Page, Removals, UnreadableRecord
 from worker.contacts import pull_rows
 from worker.contacts.adapters import reading_salt
-from worker.contacts.decide import Rejection, reject_unreadable
+from worker.contacts.decide import RecordRejection, reject_unreadable
 from worker.contacts.records import (
-    HashedRecord,
     NormalisedRecord,
     UnusableRecord,
     digest_record,
-    hash_record,
     normalise,
     rejection_key,
 )
@@ -33,10 +31,10 @@ _UNKNOWN: tuple[None, None] = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """What is left of a page. ``seen`` counts all its records, ``unchanged`` those that ended here."""
+    """The records of a page that need a decision. ``seen`` counts all its records, ``unchanged`` those ended here."""
 
     records: Sequence[NormalisedRecord]
-    rejections: Sequence[Rejection]
+    rejections: Sequence[RecordRejection]
     seen: int
     unchanged: int
 
@@ -50,7 +48,7 @@ class PageReader:
     connection: str
     adapter: Adapter
     resumes: bool = False
-    """Whether the run goes on from a cursor, and so does not see everything."""
+    """The run goes on from a cursor, so it does not see everything."""
     listing: SeenRecords | None = field(init=False, default=None)
     stored_before: int = field(init=False, default=0)
     repeats: dict[str, int] = field(init=False, default_factory=dict)
@@ -65,11 +63,11 @@ class PageReader:
 
     @property
     def lists_everything(self) -> bool:
-        """Whether a record that a whole pull does not show is gone."""
+        """A record that a complete pull does not show is gone."""
         return self.adapter.removals is Removals.ABSENT
 
     def read(self, page: Page) -> ReadPage:
-        """Hash, skip what is stored with that hash, normalise the rest."""
+        """Hash the records, skip those that are stored with that hash, and normalise the others."""
         rejections, hashed = self._hash(page.changes)
         ids = [change.external_id for change, _, _ in hashed] + [rejection.key for rejection in rejections]
         with reading(self.engine) as db:
@@ -79,27 +77,28 @@ class PageReader:
             for rejection in rejections:
                 if rejection.key in stored:
                     listing.add(stored[rejection.key][0], live=False)
-        fresh: list[HashedRecord] = []
+        fresh: list[tuple[ContactChange, bytes, bytes]] = []
         changed: dict[str, bytes] = {}
-        for external_id, (change, canonical, digest) in zip(ids, hashed, strict=False):
+        for external_id, record in zip(ids, hashed, strict=False):
+            change, _, digest = record
             mapping_id, known_hash = stored.get(external_id, _UNKNOWN)
             earlier = changed.get(external_id)
             same = (earlier or known_hash) == digest
             if listing is not None and (
                 earlier is not None or (mapping_id is not None and not listing.add(mapping_id))
             ):
-                # A complete listing shows this id for the second time. Elsewhere the later version simply counts.
+                # A complete listing shows this id for the second time. In any other pull, the later version counts.
                 if not same:
                     rejections.append(self.repeated(change))
             elif not same:
                 changed[external_id] = digest
-                fresh.append(HashedRecord(change, canonical, digest))
-        records = [normalise(record, self.adapter.contact_fields, self.default_region) for record in fresh]
+                fresh.append(record)
+        records = [normalise(*record, self.adapter.contact_fields, self.default_region) for record in fresh]
         unchanged = len(page.changes) - len(fresh) - len(rejections)
         return ReadPage(records, rejections, len(page.changes), unchanged)
 
     def note_stored(self, records: Sequence[NormalisedRecord]) -> None:
-        """Records that this run stored are listed, too. Call it after their commit."""
+        """Mark the records that this run stored as listed. Call it after their commit."""
         if self.listing is None or not records:
             return
         with reading(self.engine) as db:
@@ -109,12 +108,12 @@ class PageReader:
                 self.listing.add(mapping_id)
 
     def missing(self) -> Iterator[list[NormalisedRecord]]:
-        """After a whole pull: the stored records that it did not list, as deletions, in chunks."""
+        """After a complete pull, yield the stored records that it did not list, as deletions, in chunks."""
         if self.listing is None:
             return
         with reading(self.engine) as db:
             if pull_rows.live_count(db, self.connection) == self.listing.live:
-                return  # nearly always: nothing is missing, and nothing needs to be looked through
+                return  # the usual case: nothing is missing, so there is nothing to look through
         after = 0
         while True:
             with reading(self.engine) as db:
@@ -122,31 +121,31 @@ class PageReader:
             if not rows:
                 return
             after = rows[-1][0]
-            gone = [
-                NormalisedRecord(hash_record(ContactChange(external_id, {}, deleted=True), self.salt), None, None)
-                for mapping_id, external_id in rows
-                if mapping_id not in self.listing
-            ]
+            gone = [self._deletion(external_id) for mapping_id, external_id in rows if mapping_id not in self.listing]
             if gone:
                 yield gone
 
-    def repeated(self, change: ContactChange) -> Rejection:
-        """The rejection of a record whose id a complete listing showed before, with other values."""
+    def _deletion(self, external_id: str) -> NormalisedRecord:
+        change = ContactChange(external_id, {}, deleted=True)
+        return NormalisedRecord(change, *digest_record(change, self.salt))
+
+    def repeated(self, change: ContactChange) -> RecordRejection:
+        """Reject a record whose id this complete listing has shown before, with other values."""
         external_id = change.external_id
         number = self.repeats[external_id] = self.repeats.get(external_id, 1) + 1
-        return Rejection(
+        return RecordRejection(
             f"{external_id} (repeated, {number})",
             "duplicate_id",
-            f'the id "{external_id}" stands in this listing more than once with different values; the first one '
-            "counts. Give each record an id of its own",
+            f'the id "{external_id}" is in this listing more than once, with different values; the first one '
+            "counts. Give each record its own id",
             change.where or f"record {external_id}",
         )
 
     def _hash(
         self, changes: Sequence[ContactChange | UnreadableRecord]
-    ) -> tuple[list[Rejection], list[tuple[ContactChange, bytes, bytes]]]:
-        """What cannot be used, and the others with their canonical properties and hash."""
-        rejections: list[Rejection] = []
+    ) -> tuple[list[RecordRejection], list[tuple[ContactChange, bytes, bytes]]]:
+        """Return what cannot be used, and the others with their canonical properties and hash."""
+        rejections: list[RecordRejection] = []
         hashed: list[tuple[ContactChange, bytes, bytes]] = []
         salt = self.salt
         for change in changes:
@@ -157,5 +156,5 @@ class PageReader:
                 hashed.append((change, *digest_record(change, salt)))
             except UnusableRecord as error:
                 key = rejection_key(change.external_id) or change.where or "record without an identifier"
-                rejections.append(Rejection(key, "unreadable", str(error), change.where))
+                rejections.append(RecordRejection(key, "unreadable", str(error), change.where))
         return rejections, hashed

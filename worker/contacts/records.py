@@ -1,4 +1,4 @@
-"""A CRM record made ready to decide about: hashed as it came, then normalised."""
+"""Prepares a CRM record for the decision: hashes it as it came, then normalises its fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 
 import orjson
@@ -16,7 +15,7 @@ from crm_adapters.base import ContactChange, ContactFields, Properties
 from worker.core.phones import PhoneProblem, parse_phone
 
 NAME_LIMIT = 200
-ID_LIMIT = 255  # longer ones do not fit into every database's index
+ID_LIMIT = 255  # longer ones do not fit into the index of every database
 KEY_LIMIT = 300
 EMAIL_LIMIT = 254  # RFC 5321, the longest address that can receive mail
 
@@ -26,33 +25,22 @@ _SPACES = re.compile(r"\s+")
 
 
 class UnusableRecord(Exception):
-    """This record cannot be kept as it is; the text says why, for a person."""
+    """This record cannot be kept as it is. The message says why, for a person."""
 
 
-@dataclass(slots=True)  # not frozen, which would make each of a million dearer
-class HashedRecord:
-    """A record with its hash, before any field of it is looked at. ``canonical`` is the properties, in UTF-8."""
+@dataclass(slots=True)  # not frozen: that would make each of a million more expensive
+class NormalisedRecord:
+    """A changed record ready for matching. ``canonical`` is its properties as JSON in UTF-8.
+
+    Exactly one of ``phone`` and ``problem`` (a code and a reason) is set, and neither for a deletion. ``ignored_email``
+    is an email that is not an address: the contact goes on without it.
+    """
 
     change: ContactChange
     canonical: bytes
     hash: bytes
-
-    @property
-    def json(self) -> str:
-        """The properties as canonical JSON."""
-        return self.canonical.decode()
-
-
-@dataclass(slots=True)  # not frozen for the same reason: a first sync makes one a record
-class NormalisedRecord:
-    """A changed record ready for matching. Exactly one of ``phone`` and ``problem`` is set; not for deletions.
-
-    ``ignored_email`` is an email text that is no address: the contact goes on without it.
-    """
-
-    hashed: HashedRecord
-    phone: str | None
-    problem: tuple[str, str] | None
+    phone: str | None = None
+    problem: tuple[str, str] | None = None
     full_name: str = ""
     email: str = ""
     ignored_email: str = ""
@@ -60,24 +48,14 @@ class NormalisedRecord:
     @property
     def external_id(self) -> str:
         """The CRM's identifier."""
-        return self.hashed.change.external_id
-
-    @property
-    def updated_at(self) -> datetime | None:
-        """The CRM's own time of change."""
-        return self.hashed.change.updated_at
-
-
-def hash_record(change: ContactChange, salt: bytes) -> HashedRecord:
-    """The record with its hash, see ``digest_record``."""
-    return HashedRecord(change, *digest_record(change, salt))
+        return self.change.external_id
 
 
 def digest_record(change: ContactChange, salt: bytes) -> tuple[bytes, bytes]:
-    """(Canonical properties, hash) of the record as the CRM gave it.
+    """Return (canonical properties, hash) of the record as the CRM gave it.
 
-    ``salt`` stands for the reading rules: other rules, other hash. Raises UnusableRecord when the record cannot be
-    stored as text at all.
+    ``salt`` stands for the rules by which records are read: other rules give another hash. Raises UnusableRecord when
+    the record cannot be stored as text.
     """
     external_id, properties, _, deleted, merged_into, _ = change
     if not external_id or "\x00" in external_id:
@@ -88,7 +66,7 @@ def digest_record(change: ContactChange, salt: bytes) -> tuple[bytes, bytes]:
             " name the CRM's own id field as the identifier"
         )
     try:
-        # Passthrough refuses what is not JSON (dates, sets) instead of guessing how to write it.
+        # The passthrough option refuses what is not JSON (dates, sets) instead of guessing a format.
         canonical = orjson.dumps(properties, option=_CANONICAL)
         if not external_id.isascii():
             external_id.encode()
@@ -108,7 +86,7 @@ def _salted(salt: bytes) -> hashlib.blake2b:
 
 
 def rejection_key(text: str) -> str:
-    """What a rejected record is filed under: ``text`` as far as a database can keep it, still one key a record."""
+    """Return the key of a rejected record: ``text`` as far as a database can keep it, different for each record."""
     key = text.replace("\x00", "").encode(errors="replace").decode()
     if len(key) <= KEY_LIMIT:
         return key
@@ -116,23 +94,27 @@ def rejection_key(text: str) -> str:
 
 
 def normalise(
-    hashed: HashedRecord, read: Callable[[Properties], ContactFields], default_region: str | None
+    change: ContactChange,
+    canonical: bytes,
+    digest: bytes,
+    read: Callable[[Properties], ContactFields],
+    default_region: str | None,
 ) -> NormalisedRecord:
-    """Phone to E.164, name and email cleaned. A phone that is not certain is a problem, never a guess."""
-    if hashed.change.deleted:
-        return NormalisedRecord(hashed, None, None)
-    fields = read(hashed.change.properties)
+    """Convert the phone to E.164 and clean name and email. A phone that is not certain is a problem, never a guess."""
+    if change.deleted:
+        return NormalisedRecord(change, canonical, digest)
+    fields = read(change.properties)
     email, ignored = clean_email(fields.email)
     phone, problem = choose_phone(fields.phones, default_region)
-    return NormalisedRecord(hashed, phone, problem, clean_name(fields.full_name), email, ignored)
+    return NormalisedRecord(change, canonical, digest, phone, problem, clean_name(fields.full_name), email, ignored)
 
 
 def choose_phone(
     candidates: tuple[tuple[str, str], ...], default_region: str | None
 ) -> tuple[str | None, tuple[str, str] | None]:
-    """The first candidate decides: (phone, None) or (None, (code, reason)).
+    """Return (phone, None) or (None, (code, reason)). Only the first candidate counts.
 
-    A mistyped mobile number is not replaced by the office number behind it: that would text somebody else.
+    A mistyped mobile number is not replaced by the office number after it: that would text somebody else.
     """
     if not candidates:
         return None, ("no_phone", "it has no phone number; add one in the CRM")
@@ -144,7 +126,7 @@ def choose_phone(
 
 
 def clean_name(text: str) -> str:
-    """One line in composed form without control characters, any script, at most NAME_LIMIT characters."""
+    """Return the name on one line, in composed form, without control characters, cut to NAME_LIMIT characters."""
     if text.isascii() and text.isprintable():
         return _SPACES.sub(" ", text).strip()[:NAME_LIMIT]
     visible = "".join(
@@ -156,7 +138,7 @@ def clean_name(text: str) -> str:
 
 
 def clean_email(text: str) -> tuple[str, str]:
-    """(address, "") when it looks like one address, ("", text) when it is something else, ("", "") when empty."""
+    """Return (address, "") for one address, ("", text) for anything else, and ("", "") for an empty text."""
     stripped = text.strip()
     if not stripped or (_EMAIL.fullmatch(stripped) and len(stripped) <= EMAIL_LIMIT and stripped.isprintable()):
         return stripped, ""

@@ -1,5 +1,7 @@
-"""VirtualText's whole contact list, read in one answer: to adopt contacts at the first link-up and to settle creates
-whose answer was lost. An optimisation: where the platform cannot give it (408 on large accounts), all else goes on.
+"""VirtualText's whole contact list, read in one request.
+
+It lets contacts be adopted instead of created twice, and shows whether a create whose answer was lost was carried out.
+Where the platform cannot give it (408 on large accounts), everything else goes on without it.
 """
 
 from __future__ import annotations
@@ -10,21 +12,14 @@ from enum import StrEnum
 from http import HTTPStatus
 
 import structlog
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, delete, select
 
 from worker.core.phones import PhoneProblem, parse_phone
-from worker.limits.account_gate import (
-    Permit,
-    begin_probe,
-    clear_stop,
-    close_breaker,
-    may_call,
-    open_breaker,
-    pause_account,
-    stop_account,
-)
+from worker.limits.account_effect import account_effect
+from worker.limits.account_gate import Permit, apply_effect, begin_probe, permitted
 from worker.runtime import Runtime
-from worker.store.db import new_lease_owner, reading, writing
+from worker.store.db import reading, writing
+from worker.store.leases import Lease, LeaseColumns, new_lease
 from worker.store.models import utcnow
 from worker.store.sql import insert
 from worker.store.tables import account_state, remote_contact
@@ -32,28 +27,29 @@ from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
 
 ROWS = 1000
 ASK_AGAIN_AFTER = timedelta(days=1)
-"""An account whose list was refused once is asked again after this long: it may have shrunk, or the platform grown."""
+"""Wait this long after a refusal: the account may have shrunk since, or the platform grown."""
 FRESH_FOR = timedelta(hours=1)
 RETRY_AFTER = timedelta(seconds=30)
+LIST_LEASE = LeaseColumns(account_state, "list_")
 
 log = structlog.get_logger(__name__)
 
 
 class Listing(StrEnum):
-    """What came of asking for the list."""
+    """The result of asking for the list."""
 
     READ = "read"
     UNAVAILABLE = "unavailable"
     """The platform cannot give it; go on without."""
     LATER = "later"
-    """Somebody else is reading it, or it failed for now: creating could make duplicates, so wait."""
+    """Another worker is reading it, or it failed for now. A create could make a duplicate, so wait."""
 
 
-def link(runtime: Runtime, account: str) -> Listing:
-    """Before anything is created: make sure that the list was read, and not long ago, or is known to be unavailable.
+def ensure_list(runtime: Runtime, account: str) -> Listing:
+    """Before contacts are created, make sure that the list was read recently or is known to be unavailable.
 
-    People and inbound texts make contacts in VirtualText, too. Without a first reading nothing is created; a later
-    one that fails is done without.
+    People and inbound texts create contacts in VirtualText, too. Before the first reading nothing is created; if a
+    later reading fails, the older list will do.
     """
     now = utcnow()
     with reading(runtime.engine) as db:
@@ -68,7 +64,7 @@ def link(runtime: Runtime, account: str) -> Listing:
 
 
 def is_unavailable(db: Connection, account: str) -> bool:
-    """Whether the platform said lately that it cannot give this account's list."""
+    """Return whether the platform recently refused this account's list."""
     since = db.scalar(select(account_state.c.list_unavailable_at).where(account_state.c.account == account))
     return _known_unavailable(since, utcnow())
 
@@ -78,96 +74,77 @@ def _known_unavailable(since: datetime | None, now: datetime) -> bool:
 
 
 def read_list(runtime: Runtime, account: str) -> Listing:
-    """Read the list into ``remote_contact``. One worker at a time; where one single request may be made, it is that."""
-    owner = new_lease_owner()
-    permit = _take(runtime, account, owner)
-    if not permit:
+    """Read the list into ``remote_contact``, one worker at a time. The request may be the account's probe."""
+    permit = permitted(runtime.engine, account, runtime.stop.wait)
+    lease = new_lease(utcnow(), runtime.lease_seconds(account))
+    if not permit or not _take(runtime, account, lease, permit):
         return Listing.LATER
     began = utcnow()
     outcome = runtime.client(account).list_contacts()
-    values: dict[str, datetime | None] = {"list_lease_until": None}
-    if outcome.done and outcome.value is not None:
-        if not _store(runtime, account, outcome.value, began, owner):
+    values: dict[str, datetime | None] = {}
+    until: datetime | None = None
+    listing = _listing(outcome)
+    if listing is Listing.READ:
+        if not _store(runtime, account, outcome.value or [], began, lease.owner):
             return Listing.LATER
-        values |= {"listed_at": began, "list_unavailable_at": None}
-        listing = Listing.READ
-    elif outcome.http_status == HTTPStatus.REQUEST_TIMEOUT:
+        values = {"listed_at": began, "list_unavailable_at": None}
+    elif listing is Listing.UNAVAILABLE:
         log.warning(
-            "VirtualText cannot list the contacts of this account (408); going on without. Contacts that exist there "
-            "already cannot be adopted, and a create whose answer is lost needs a person",
+            "VirtualText cannot list the contacts of this account (408); going on without the list. Contacts that exist"
+            " there already cannot be adopted, and a create whose answer is lost needs a person",
             account=account,
         )
-        values |= {"list_unavailable_at": began}
-        listing = Listing.UNAVAILABLE
-    elif outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
-        listing = Listing.LATER
-    else:
-        # Not asked again before this, and nothing is created meanwhile: creating blindly could make duplicates.
-        wait = timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER
-        values |= {"list_lease_until": utcnow() + wait}
-        listing = Listing.LATER
-        log.warning(
-            "VirtualText's contact list could not be read; tried again later", account=account, why=outcome.detail
-        )
+        values = {"list_unavailable_at": began}
+    elif outcome.cause not in (Cause.CREDENTIALS, Cause.REDIRECTED):
+        log.warning("VirtualText's contact list could not be read; trying later", account=account, why=outcome.detail)
+        # Holding the lease keeps every worker from asking again before then.
+        until = utcnow() + (timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER)
+    effect = account_effect(outcome, "list", probe=permit.probe)
+    rate = runtime.limiter.observed_rate(account) if effect.lowers_rate else None
     with writing(runtime.engine) as db:
-        _judge_account(db, account, outcome, began, probe=permit.probe)
-        held = _keep(db, account, owner, list_lease_owner=None, **values)
+        apply_effect(db, account, effect, utcnow(), began_at=began, probe=permit.probe, rate=rate)
+        this = account_state.c.account == account
+        if until is not None:
+            held = LIST_LEASE.renew(db, Lease(lease.owner, until), this)
+        else:
+            held = LIST_LEASE.release(db, lease.owner, this, **values) == 1
     return listing if held else Listing.LATER
 
 
-def _keep(db: Connection, account: str, owner: str, **values: object) -> bool:
-    """Store ``values`` with the lease; False when another worker reads the list meanwhile."""
-    held = and_(account_state.c.account == account, account_state.c.list_lease_owner == owner)
-    return db.execute(update(account_state).where(held).values(**values)).rowcount == 1
+def _listing(outcome: Outcome[list[RemoteContact]]) -> Listing:
+    if outcome.done and outcome.value is not None:
+        return Listing.READ
+    return Listing.UNAVAILABLE if outcome.http_status == HTTPStatus.REQUEST_TIMEOUT else Listing.LATER
 
 
-def _judge_account(
-    db: Connection, account: str, outcome: Outcome[list[RemoteContact]], began: datetime, *, probe: bool
-) -> None:
-    """What the answer says of the account; ``probe``: it was the one request that tries whether it works again."""
-    now = utcnow()
-    if outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED):
-        stop_account(db, account, outcome.detail, now)
-    elif outcome.retry_after is not None:
-        pause_account(db, account, now + timedelta(seconds=outcome.retry_after), outcome.detail)
-    elif probe and outcome.done:
-        clear_stop(db, account, began)
-        close_breaker(db, account)
-    elif probe and outcome.failed and outcome.http_status != HTTPStatus.REQUEST_TIMEOUT:
-        open_breaker(db, account, now, outcome.detail, probe=True)
+def _take(runtime: Runtime, account: str, lease: Lease, permit: Permit) -> bool:
+    """Take the list's lease, and the probe if the permit asks for one.
 
-
-def _take(runtime: Runtime, account: str, owner: str) -> Permit:
-    """A refusal: another worker reads it, it failed a moment ago, or the account may not be called."""
-    now = utcnow()
-    a = account_state.c
-    seconds = runtime.lease_seconds(account)
+    Return False when another worker has either, or the list failed a moment ago.
+    """
+    now, this = utcnow(), account_state.c.account == account
     with writing(runtime.engine) as db:
         db.execute(
             insert(db, account_state).on_conflict_do_nothing(index_elements=["account"]),
             {"account": account, "stopped_reason": ""},
         )
-        permit = may_call(db, account, now)
-        free = and_(a.account == account, or_(a.list_lease_until.is_(None), a.list_lease_until < now))
-        values = {"list_lease_owner": owner, "list_lease_until": now + timedelta(seconds=seconds)}
-        if not permit or db.execute(update(account_state).where(free).values(**values)).rowcount != 1:
-            return Permit(False)
-        if permit.probe and not begin_probe(db, account, now, seconds):
-            db.execute(update(account_state).where(a.account == account).values(list_lease_until=None))
-            return Permit(False)
-        return permit
+        if not LIST_LEASE.take(db, lease, now, this):
+            return False
+        if permit.probe and not begin_probe(db, account, now, runtime.lease_seconds(account)):
+            LIST_LEASE.release(db, lease.owner, this)
+            return False
+        return True
 
 
 def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], began: datetime, owner: str) -> bool:
-    """Each part is stored only while the lease is held: of two lists, the older one must not lie over the newer.
+    """Store the list in parts, each only while the lease is held. Return False when another worker took it.
 
-    What is missing in a mixture of both would be created a second time. False: another worker reads it meanwhile.
+    An older list must not be mixed into a newer one: contacts missing in the mixture would be created twice.
     """
-    seconds = runtime.lease_seconds(account)
-    rows = [_row(account, contact, began) for contact in contacts]
+    rows = [_row(account, as_stored(contact), began) for contact in contacts]
     for start in range(0, len(rows), ROWS):
         with writing(runtime.engine) as db:
-            if not _keep(db, account, owner, list_lease_until=utcnow() + timedelta(seconds=seconds)):
+            if not _renew(runtime, db, account, owner):
                 return False
             statement = insert(db, remote_contact)
             db.execute(
@@ -178,23 +155,35 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
                 rows[start : start + ROWS],
             )
     with writing(runtime.engine) as db:
-        r = remote_contact.c
-        if not _keep(db, account, owner, list_lease_until=utcnow() + timedelta(seconds=seconds)):
+        if not _renew(runtime, db, account, owner):
             return False
+        r = remote_contact.c
         db.execute(delete(remote_contact).where(r.account == account, r.listed_at < began))
     return True
 
 
-def _row(account: str, contact: RemoteContact, began: datetime) -> dict[str, object]:
+def _renew(runtime: Runtime, db: Connection, account: str, owner: str) -> bool:
+    until = utcnow() + timedelta(seconds=runtime.lease_seconds(account))
+    return LIST_LEASE.renew(db, Lease(owner, until), account_state.c.account == account)
+
+
+def as_stored(contact: RemoteContact) -> RemoteContact:
+    """Return the contact with its number as E.164, and without a name that is only the number.
+
+    The platform puts the number in place of a name that it was not given (documented).
+    """
     parsed = parse_phone(contact.phone, None)
     phone = contact.phone if isinstance(parsed, PhoneProblem) else parsed.e164
-    # The platform puts the number in place of a name it was not given (documented): that is no name.
     name = "" if contact.full_name in (phone, contact.phone) else contact.full_name
+    return RemoteContact(contact.id, phone, name, contact.email)
+
+
+def _row(account: str, contact: RemoteContact, began: datetime) -> dict[str, object]:
     return {
         "account": account,
         "virtualtext_id": contact.id,
-        "phone": phone,
-        "full_name": name,
+        "phone": contact.phone,
+        "full_name": contact.full_name,
         "email": contact.email,
         "listed_at": began,
     }

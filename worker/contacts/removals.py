@@ -1,13 +1,13 @@
-"""May records that a complete listing did not show be taken for deleted? Pure."""
+"""Decides whether records that a complete listing did not show may be treated as deleted. Pure."""
 
 from __future__ import annotations
 
-# A handful of missing records is everyday work in a small CRM, whatever share of it they are.
+# A few missing records are normal in a small CRM, however large their share is.
 ALWAYS_ALLOWED = 5
 
 
-def refusal(missing: int, stored: int, max_share: float) -> str | None:
-    """Why not, for the operator, or None when they may.
+def removal_refusal(missing: int, stored: int, max_share: float) -> str | None:
+    """Return why the records may not be treated as deleted, for the operator, or None when they may.
 
     ``stored`` counts the live records before this run, ``missing`` those of them that were not listed.
     """
@@ -15,14 +15,14 @@ def refusal(missing: int, stored: int, max_share: float) -> str | None:
         return None
     if missing == stored and stored > 1:
         return (
-            f"all {stored} known records are suddenly missing; a half-written or wrong export looks like this, so none "
-            "was taken for deleted. If they really are gone, run the sync with --accept-removals"
+            f"all {stored} known records are missing; a half-written or wrong export looks like this, so none was "
+            "treated as deleted. If they really are gone, run the sync with --accept-removals"
         )
     share = missing / stored
     if missing <= ALWAYS_ALLOWED or share <= max_share:
         return None
     return (
         f"{missing} of {stored} known records are missing ({share:.0%}, the limit is {max_share:.0%}); a half-written "
-        "export looks like this, so none was taken for deleted. If they really are gone, run the sync with "
+        "export looks like this, so none was treated as deleted. If they really are gone, run the sync with "
         "--accept-removals, or raise max_missing_share"
     )

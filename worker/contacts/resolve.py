@@ -1,4 +1,4 @@
-"""What people decide about contacts: settle a lost create by hand, try refused ones again."""
+"""What people decide about contacts: how a lost create ended, and to try refused contacts again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ c = contact.c
 
 
 class NotUnknown(ValueError):
-    """The contact does not wait to be settled."""
+    """The contact is not a lost create."""
 
 
 def resolve_contact(runtime: Runtime, account: str, phone: str, *, virtualtext_id: str | None, actor: str) -> None:
-    """Settle a lost create after a look at VirtualText: it is there as ``virtualtext_id``, or (None) it is not.
+    """Store how a lost create ended: the contact is in VirtualText as ``virtualtext_id``, or (None) it is not.
 
     Either way the contact is due again: as an update of that id, or as a new create.
-    Raises LookupError for an unknown number, NotUnknown when there is nothing to settle.
+    Raises LookupError for an unknown number, NotUnknown when the contact is not a lost create.
     """
     now = utcnow()
     with writing(runtime.engine) as db:
@@ -42,7 +42,7 @@ def resolve_contact(runtime: Runtime, account: str, phone: str, *, virtualtext_i
 
 
 def retry_contacts(runtime: Runtime, *, account: str | None = None, phone: str | None = None) -> int:
-    """Make refused contacts, and those that wait for their next attempt, due now. Returns how many."""
+    """Make refused contacts, and those that wait for their next attempt, due now. Return how many."""
     waiting = and_(c.push_state == PushState.DUE, c.next_attempt_at > utcnow())
     chosen: list[ColumnElement[bool]] = [(c.push_state == PushState.REJECTED) | waiting]
     if account is not None:

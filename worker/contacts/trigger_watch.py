@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, select, update
 
 from config.models import Settings
-from worker.contacts.decide import Decision, RecordChange
+from worker.contacts.decide import PageDecision, RecordChange
 from worker.messages.batches import BatchVerdict, release_or_hold_batch
 from worker.messages.date_plans import PlannedRecord, date_rules, plan_records
 from worker.messages.intents import insert_intents
@@ -84,7 +84,7 @@ class TriggerWatch:
         """Date rules that are not active yet: the records that did not change in this run are not planned for them."""
         return [rule for rule in self.date_rules if rule.name not in self.active_since]
 
-    def intents(self, decision: Decision, now: datetime) -> list[TextIntent]:
+    def intents(self, decision: PageDecision, now: datetime) -> list[TextIntent]:
         """The texts that a page's changes call for."""
         if not self.active_since:
             return []
@@ -109,7 +109,7 @@ class TriggerWatch:
         """Those whose rule lets the same record be texted again."""
         return allowed_again(db, {rule.name: rule for rule in self.rules}, intents, now)
 
-    def queue(self, db: Connection, decision: Decision, batch_id: str, now: datetime) -> int:
+    def queue(self, db: Connection, decision: PageDecision, batch_id: str, now: datetime) -> int:
         """Commit the intents with the page. They go nowhere before the run ends, see ``settle``."""
         if self.date_rules and decision.mappings:
             plan_records(db, self.settings, self.date_rules, self._planned(decision), now)
@@ -156,7 +156,7 @@ class TriggerWatch:
             at=now,
         )
 
-    def _planned(self, decision: Decision) -> list[PlannedRecord]:
+    def _planned(self, decision: PageDecision) -> list[PlannedRecord]:
         return [
             PlannedRecord(
                 self.connection,

@@ -89,7 +89,7 @@ _forwards = Counter(
     registry=REGISTRY,
 )
 
-PushResult: TypeAlias = Literal["created", "updated", "adopted", "settled", "rejected", "unknown", "retrying"]
+PushCount: TypeAlias = Literal["created", "updated", "adopted", "settled", "rejected", "unknown", "retrying"]
 
 _answered = 0
 
@@ -118,7 +118,7 @@ def messages_moved(account: str, kind: str, before: str | None, after: str, coun
     _messages.labels(account, kind, before or "new", after).inc(count)
 
 
-def contacts_pushed(account: str, result: PushResult, count: int) -> None:
+def contacts_pushed(account: str, result: PushCount, count: int) -> None:
     """What came of a batch."""
     if count:
         _pushes.labels(account, result).inc(count)

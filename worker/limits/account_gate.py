@@ -1,21 +1,28 @@
-"""Whether an account may be called now. Shared by everything that calls VirtualText, in every process.
+"""Whether an account may be called now. Every process asks here before it calls VirtualText.
 
-* **stopped**: the credential or the URL is wrong. Thousands of further requests help no one: after
-  ``PROBE_INTERVAL`` one single request, the probe, tries whether a person has put it right.
-* **paused**: the platform asked to wait (429), could not be reached, or fails again and again; after failures, one
-  single request tries first (``worker.limits.adaptive_rate``).
+* **stopped**: the credential or the URL is wrong. More requests would not help: after ``PROBE_INTERVAL`` one single
+  request, the probe, finds out whether a person has corrected it.
+* **paused**: the platform asked to wait (429), could not be reached, or fails again and again. After failures, a probe
+  goes first (``worker.limits.adaptive_rate``).
 * **slowed down**: a 429 lowers the rate of the whole fleet for a while.
+
+``worker.limits.account_effect`` decides what an answer means for the account; ``apply_effect`` stores it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, RowMapping, func, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, and_, func, or_, select, update
 
-from worker.limits.adaptive_rate import SAME_STORM, ceiling_now, lowered, open_for, rate_at_429
+from worker.limits.account_effect import AccountEffect
+from worker.limits.adaptive_rate import BREAKER_BACKOFF, SAME_STORM, ceiling_now, lowered_rate, rate_at_429
+from worker.limits.limiter import PATIENCE_SECONDS
+from worker.store.db import reading
+from worker.store.models import utcnow
 from worker.store.sql import insert
 from worker.store.tables import account_state
 
@@ -28,8 +35,8 @@ log = structlog.get_logger(__name__)
 class Permit:
     """Truthy when the account may be called. ``probe``: with one single request only, see ``begin_probe``.
 
-    When not: ``reason`` says why, for a person, and ``until`` when to ask again. ``ceiling``: with at most so many
-    requests a second; None: whatever is configured.
+    When falsy: ``reason`` says why, for a person, and ``until`` when to ask again. ``ceiling``: make at most this many
+    requests a second; None: as many as configured.
     """
 
     allowed: bool
@@ -42,12 +49,25 @@ class Permit:
         return self.allowed
 
     def seconds(self, now: datetime) -> float:
-        """How long to wait before asking again."""
+        """Return how long to wait before asking again."""
         return 0.0 if self.until is None else max((self.until - now).total_seconds(), 0.0)
 
 
+def permitted(engine: Engine, account: str, wait: Callable[[float], bool]) -> Permit:
+    """Ask whether the account may be called now, and wait for a pause that ends within ``PATIENCE_SECONDS``.
+
+    ``wait`` sleeps for some seconds and returns whether to go on, such as ``StopSignal.wait``.
+    """
+    while True:
+        with reading(engine) as connection:
+            permit = may_call(connection, account, now := utcnow())
+        seconds = permit.seconds(now)
+        if permit or seconds > PATIENCE_SECONDS or not wait(seconds):
+            return permit
+
+
 def may_call(connection: Connection, account: str, now: datetime) -> Permit:
-    """Whether requests may be made for ``account`` now."""
+    """Return whether requests may be made for ``account`` now."""
     row = _row(connection, account)
     if row is None:
         return Permit(True)
@@ -64,10 +84,10 @@ def may_call(connection: Connection, account: str, now: datetime) -> Permit:
 
 
 def begin_probe(connection: Connection, account: str, now: datetime, seconds: float) -> bool:
-    """Take the one probe of a stopped or failing account; False when another worker took it.
+    """Take the one probe of a stopped or failing account. Return False when another worker took it.
 
-    ``seconds`` is the longest that the probe can take. One that proves nothing, or whose worker vanished, is
-    followed by another then.
+    ``seconds`` is the longest that the probe can take. If it proves nothing, or its worker vanishes, the next probe
+    may follow after that time.
     """
     taken = connection.execute(
         update(account_state)
@@ -79,6 +99,33 @@ def begin_probe(connection: Connection, account: str, now: datetime, seconds: fl
         .values(paused_until=now + timedelta(seconds=seconds))
     )
     return taken.rowcount == 1
+
+
+def apply_effect(
+    connection: Connection,
+    account: str,
+    effect: AccountEffect,
+    now: datetime,
+    *,
+    began_at: datetime,
+    probe: bool = False,
+    rate: float | None = None,
+) -> None:
+    """Store what an answer, or a batch of them, means for the account.
+
+    ``began_at`` is when the request began, ``probe`` whether it was the probe, ``rate`` how many requests a second the
+    fleet made (``Limiter.observed_rate``); only a 429 needs it.
+    """
+    if effect.stop:
+        stop_account(connection, account, effect.stop, now)
+    if effect.pause is not None:
+        pause_account(connection, account, now + effect.pause, effect.pause_reason)
+    if effect.lowers_rate and rate is not None:
+        slow_down(connection, account, rate, now)
+    if effect.opens_breaker:
+        open_breaker(connection, account, now, effect.opens_breaker, probe=probe)
+    elif effect.works_again:
+        clear_stop(connection, account, began_at)
 
 
 def stop_account(connection: Connection, account: str, reason: str, now: datetime) -> None:
@@ -102,13 +149,13 @@ def stop_account(connection: Connection, account: str, reason: str, now: datetim
             "account stopped",
             account=account,
             reason=reason,
-            do=f"correct uid, token and URLs of [accounts.{account}], run `vtsync check`. Nothing is lost:"
-            f" texts and contacts wait; one is tried every {PROBE_INTERVAL.seconds // 60} minutes.",
+            do=f"correct uid, token and URLs of [accounts.{account}], then run `vtsync check`. Nothing is lost:"
+            f" texts and contacts wait; one request is tried every {PROBE_INTERVAL.seconds // 60} minutes.",
         )
 
 
 def pause_account(connection: Connection, account: str, until: datetime, reason: str) -> None:
-    """Make no requests for ``account`` before ``until``; never shortens a pause. ``reason`` is for a person."""
+    """Make no requests for ``account`` before ``until``. Never shortens a pause. ``reason`` is for a person."""
     statement = insert(connection, account_state).values(
         account=account, stopped_reason="", paused_until=until, pause_reason=reason
     )
@@ -125,20 +172,22 @@ def pause_account(connection: Connection, account: str, until: datetime, reason:
 
 
 def slow_down(connection: Connection, account: str, rate: float, now: datetime) -> None:
-    """A 429 came while the fleet made ``rate`` requests a second, or as many as its ceiling allowed: lower that."""
+    """Lower the ceiling after a 429 that came while the fleet made ``rate`` requests a second."""
     row = _row(connection, account)
     if row is not None and row["rate_lowered_at"] is not None:
         if now - row["rate_lowered_at"] < SAME_STORM:
             return
         rate = rate_at_429(rate, ceiling_now(row["rate_ceiling"], row["rate_lowered_at"], now), row["rate_ceiling"])
-    values = {"rate_ceiling": lowered(rate), "rate_lowered_at": now}
+    values = {"rate_ceiling": lowered_rate(rate), "rate_lowered_at": now}
     statement = insert(connection, account_state).values(account=account, stopped_reason="", **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["account"], set_=values))
-    log.warning("VirtualText asked for fewer requests", account=account, requests_per_second=round(lowered(rate), 2))
+    log.warning(
+        "VirtualText asked for fewer requests", account=account, requests_per_second=round(lowered_rate(rate), 2)
+    )
 
 
-def open_breaker(connection: Connection, account: str, now: datetime, words: str, *, probe: bool) -> None:
-    """Ask nothing for a while: VirtualText fails. ``words`` says how; ``probe``: it was the one that tried again."""
+def open_breaker(connection: Connection, account: str, now: datetime, failure: str, *, probe: bool) -> None:
+    """Make no requests for a while, because VirtualText fails. ``failure`` says how; ``probe``: the probe failed."""
     statement = insert(connection, account_state).values(account=account, stopped_reason="")
     # Also locks the row, so that no trip is lost.
     row = connection.execute(
@@ -147,29 +196,32 @@ def open_breaker(connection: Connection, account: str, now: datetime, words: str
         )
     ).one()
     if not probe and row.paused_until is not None and row.paused_until > now:
-        return  # on their way when the breaker opened: known already
-    seconds = open_for(row.trips + 1)
-    reason = f"VirtualText fails again and again ({words}); then one request tries whether it works"
-    values = {"trips": row.trips + 1, "paused_until": now + seconds, "pause_reason": reason}
+        return  # this request was already under way when the breaker opened
+    wait = BREAKER_BACKOFF.wait(row.trips + 1)
+    reason = f"VirtualText fails again and again ({failure}); after the pause, one request tests whether it works"
+    values = {"trips": row.trips + 1, "paused_until": now + wait, "pause_reason": reason}
     connection.execute(update(account_state).where(account_state.c.account == account).values(**values))
-    log.error("VirtualText fails, account pauses", account=account, seconds=seconds.seconds, last=words)
+    log.error("VirtualText fails, account pauses", account=account, seconds=wait.seconds, last=failure)
 
 
 def close_breaker(connection: Connection, account: str) -> None:
-    """The request that tried again was answered."""
+    """End the breaker, because the probe was answered."""
     failing = update(account_state).where(account_state.c.account == account, account_state.c.trips > 0)
     if connection.execute(failing.values(trips=0, paused_until=None, pause_reason="")).rowcount:
         log.info("VirtualText works again", account=account)
 
 
 def clear_stop(connection: Connection, account: str, began_at: datetime | None = None) -> bool:
-    """The account works again. Returns whether it was stopped.
+    """End the stop and the breaker of an account that works again. Return whether there was one.
 
-    ``began_at`` is when the request began that proves it: one that began before the stop proves nothing.
-    None: a person says so.
+    ``began_at`` is when the request began that proves it: it proves nothing about a stop that came later. None: a
+    person says that the account works.
     """
-    stopped = account_state.c.stopped_at.is_not(None)
-    proven = or_(stopped, account_state.c.trips > 0) if began_at is None else account_state.c.stopped_at <= began_at
+    stopped_at = account_state.c.stopped_at
+    if began_at is None:
+        proven = or_(stopped_at.is_not(None), account_state.c.trips > 0)
+    else:
+        proven = or_(stopped_at <= began_at, and_(stopped_at.is_(None), account_state.c.trips > 0))
     cleared = connection.execute(
         update(account_state)
         .where(account_state.c.account == account, proven)

@@ -1,9 +1,9 @@
-"""How an account is slowed down by what VirtualText answers. Pure but for the tally, which a process keeps.
+"""How VirtualText's answers slow an account down. Pure, except for the failure counter that each process keeps.
 
-* An answer 429 lowers the rate of the whole fleet, which then rises again: additive increase, multiplicative
-  decrease, as TCP does it. A 429 provably did nothing, so finding the limit again and again costs little.
-* A row of failures (5xx, no answer) opens the breaker: nothing is asked for a while, then one single request tries.
-  A send that meets a failing platform ends as unknown and costs a person's time, so it is better not made.
+* A 429 lowers the rate of the whole fleet. The rate then rises again: additive increase, multiplicative decrease, as in
+  TCP. A request that got a 429 was not carried out, so probing for the limit again and again does little harm.
+* Repeated failures (5xx, no answer) open the breaker: no requests for a while, then one single request, the probe. A
+  send to a failing platform ends as unknown and needs a person's time, so it is better not made.
 """
 
 from __future__ import annotations
@@ -11,62 +11,61 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 
+from worker.core.backoff import Backoff
+
 LOWERED_TO = 0.7
 SLOWEST = 1.0
 """Requests a second. Where even that is too much, each 429 says how long to wait."""
 RISES_EVERY = timedelta(seconds=1)
 RISES_BY = 0.1
-"""Of the lowered rate: what a 429 took away is back after little more than 4 seconds."""
+"""Share of the lowered rate: a little more than 4 seconds restore what a 429 took away."""
 FORGOTTEN_AT = 16.0
-"""Times the lowered rate: where no rate is configured, there is no ceiling any more 150 seconds after the last 429."""
+"""Times the lowered rate. Where no rate is configured, the ceiling ends 150 seconds after the last 429."""
 SAME_STORM = timedelta(seconds=5)
-"""Answers to requests that were on their way at the first 429, or were not slowed down yet, say nothing new."""
+"""A 429 this soon after the last one is ignored: its request was made before the lower rate took effect."""
 
 FAILURES_TO_OPEN = 5
-SHORTEST_OPEN = timedelta(seconds=15)
-LONGEST_OPEN = timedelta(minutes=10)
+BREAKER_BACKOFF = Backoff(first=15.0, longest=600.0)
+"""How long the breaker stays open, by how often it has opened (from 1) since the last success."""
 
 
-def lowered(rate: float) -> float:
-    """The ceiling, in requests a second, after a 429 that came at ``rate``."""
+def lowered_rate(rate: float) -> float:
+    """Return the ceiling, in requests a second, after a 429 that came at ``rate``."""
     return max(rate * LOWERED_TO, SLOWEST)
 
 
-def rate_at_429(seen: float, ceiling: float | None, lowered_to: float | None) -> float:
-    """What a 429 came at: requests a second that the fleet was ``seen`` to make, or as many as it was allowed.
+def rate_at_429(observed: float, ceiling: float | None, lowered_to: float | None) -> float:
+    """Return the rate at which a 429 came: the ``observed`` requests a second, or as many as the ceiling allowed.
 
-    The ``ceiling`` rises by itself from what it was ``lowered_to``, also where nobody makes use of it.
+    The ``ceiling`` rises by itself from the rate it was ``lowered_to``, even while nobody uses it.
     """
     if ceiling is None or lowered_to is None:
-        return seen
-    return min(ceiling, max(seen, lowered_to))
+        return observed
+    return min(ceiling, max(observed, lowered_to))
 
 
 def ceiling_now(ceiling: float | None, since: datetime | None, now: datetime) -> float | None:
-    """What a ``ceiling`` set at ``since`` has risen to; None: nothing slows the account down any more."""
+    """Return what a ``ceiling`` set at ``since`` has risen to. None: nothing slows the account down any more."""
     if ceiling is None or since is None:
         return None
     factor = 1 + RISES_BY * max((now - since) / RISES_EVERY, 0.0)
     return None if factor >= FORGOTTEN_AT else ceiling * factor
 
 
-def open_for(trips: int) -> timedelta:
-    """How long nothing is asked when the breaker opens for the ``trips``-th time (from 1) without a success between."""
-    return min(SHORTEST_OPEN * (1 << min(trips - 1, 10)), LONGEST_OPEN)
+class FailureCounter:
+    """Failures of one account in this process; each success takes one back. Safe for threads.
 
-
-class Tally:
-    """Failures of one account in this process, each success taking one back. Safe for threads.
-
-    A few failures among many successes are bad luck, not an outage; and whoever fails alone notices it alone.
+    A few failures among many successes are not an outage. Each process counts for itself.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures = 0
 
-    def add(self, *, failed: bool) -> bool:
-        """Count one answer. Returns whether the breaker opens now."""
+    def add(self, *, failed: bool | None) -> bool:
+        """Count one answer; None counts as neither. Return True when the breaker must open now."""
+        if failed is None:
+            return False
         with self._lock:
             self._failures = max(self._failures + (1 if failed else -1), 0)
             if self._failures < FAILURES_TO_OPEN:

@@ -1,7 +1,7 @@
 """How many requests may be made now: rates and requests in flight, counted for the whole fleet.
 
 The counts live in Redis where ``broker.limits_url`` or the broker is one, and in this process's memory otherwise.
-A Redis that is away stops nobody: meanwhile each process counts for itself.
+While Redis is away, each process counts for itself, so that nothing stops.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -19,15 +19,16 @@ import structlog
 from worker.broker.urls import read_broker_url, redis_pool
 
 if TYPE_CHECKING:
-    from limits import RateLimitItem
-    from limits.storage import Storage
     from redis import Redis
 
 PATIENCE_SECONDS = 2.0
-"""Longer waits are left to the next tick: a thread that sleeps does nothing for anybody else."""
+"""Longer waits are left to the next tick: a thread that sleeps blocks other work."""
+IN_FLIGHT_WAIT_SECONDS = 0.2
+"""Wait this long before asking again for a slot for one more request in flight."""
+NO_ROOM = "the account {account} already makes as many requests as its limits allow"
 SPACING = 1.15
-"""With this, requests that take up to a tenth of a second longer than others make no second fuller than its rate."""
-SEEN_SECONDS = 2
+"""Keeps every second within its rate even if some requests take a tenth of a second longer than others."""
+OBSERVED_SECONDS = 2
 REDIS_SECONDS = 2.0
 PREFIX = "vtsync:limits"
 
@@ -38,51 +39,62 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``per_second`` requests for what is called ``name``, such as ``main:text``."""
+    """At most ``per_second`` requests that share ``name``, such as ``main:text``.
+
+    ``spacing`` widens the gap between two requests, because requests that leave evenly arrive unevenly.
+    """
 
     name: str
     per_second: float
+    spacing: float = SPACING
 
     @property
-    def apart(self) -> float:
-        """Seconds between two requests. A little more than the rate says: what is on its way arrives unevenly."""
-        return SPACING / self.per_second
+    def interval(self) -> float:
+        """Seconds between two requests."""
+        return self.spacing / self.per_second
 
 
 class Slots(Protocol):
-    """Places for requests in flight. A place whose process vanished is free again after its time."""
+    """Slots for requests in flight. The slots of a process that vanished are free again after their time."""
 
     def take(self, name: str, wanted: int, most: int, seconds: float, owner: str) -> int:
-        """Take up to ``wanted`` of ``most`` places; returns how many were free."""
+        """Take up to ``wanted`` of ``most`` slots. Return how many were taken."""
 
     def give_back(self, name: str, owner: str) -> None:
-        """Free the places of ``owner``."""
+        """Free the slots of ``owner``."""
 
 
 class Turns(Protocol):
-    """Gives out moments for requests, spaced evenly (the generic cell rate algorithm).
+    """Evenly spaced moments for requests (the generic cell rate algorithm).
 
-    A count a window would let all of a window's requests start at once; those that arrive a little late are then
-    among those of the next window, twice as many as allowed.
+    A counter per window would let all requests of a window start at once. Those that arrive a little late would then
+    fall into the next window, which would see twice as many requests as allowed.
     """
 
     def take(self, rates: Sequence[Rate], patience: float) -> float | None:
         """See ``Limiter.turn``."""
 
 
+class Observed(Protocol):
+    """Counts the requests of the last few seconds."""
+
+    def add(self, name: str, requests: int) -> float:
+        """Count ``requests`` more. Return how many were counted within the last ``OBSERVED_SECONDS``."""
+
+
 class Limiter:
-    """Counts requests against limits. Safe for threads; made anew after a fork."""
+    """Counts requests against limits. Safe for threads; build a new one after a fork."""
 
     def __init__(self, redis_url: str | None = None) -> None:
-        self._local = _Backend.in_memory()
-        self._shared = _Backend.on_redis(redis_url) if redis_url else None
+        self._local = _Backend(LocalSlots(), LocalTurns(), LocalObserved())
+        self._shared = _redis_backend(redis_url) if redis_url else None
         self._away_until = 0.0
 
     @contextmanager
-    def places(self, account: str, *, wanted: int, most: int | None, seconds: float) -> Iterator[int]:
-        """How many requests, up to ``wanted``, may be in flight while the block runs, which takes at most ``seconds``.
+    def in_flight(self, account: str, *, wanted: int, most: int | None, seconds: float) -> Iterator[int]:
+        """Yield how many requests, up to ``wanted``, may be in flight during the block (at most ``seconds`` long).
 
-        ``most``: in the whole fleet; None: no limit.
+        ``most``: the limit of the whole fleet; None: no limit.
         """
         if most is None:
             yield wanted
@@ -96,23 +108,28 @@ class Limiter:
                 self._ask(lambda backend: backend.slots.give_back(name, owner))
 
     def turn(self, rates: Sequence[Rate], patience: float) -> float | None:
-        """The next turn that every rate leaves for one request: in how many seconds it is.
+        """Take the next turn that every rate allows. Return the seconds until then.
 
-        None: it would be later than ``patience`` seconds from now, and was not taken.
+        None: the turn is more than ``patience`` seconds away and was not taken.
         """
         return self._ask(lambda backend: backend.turns.take(rates, patience)) if rates else 0.0
 
-    def note(self, account: str, requests: int) -> None:
-        """Count requests that are about to be made, for ``seen``."""
-        self._ask(lambda backend: backend.note(account, requests))
-
     def admit(self, name: str, per_minute: int) -> float:
-        """Count one request against a limit a minute. Returns 0, or the seconds after which there is room again."""
-        return self._ask(lambda backend: backend.admit(name, per_minute))
+        """Count one request. Return 0 if it is admitted, else the seconds after which to try again.
 
-    def seen(self, account: str) -> float:
-        """Requests a second that the fleet made for ``account`` of late."""
-        return self._ask(lambda backend: backend.seen(account))
+        Up to ``per_minute`` requests may come at once; the allowance then refills evenly over a minute.
+        """
+        rate = Rate(name, per_minute / 60, spacing=1.0)
+        admitted = self.turn([rate], 60 - rate.interval) is not None
+        return 0.0 if admitted else rate.interval
+
+    def note(self, account: str, requests: int) -> None:
+        """Count requests that are about to be made, for ``observed_rate``."""
+        self._ask(lambda backend: backend.observed.add(f"{account}:seen", requests))
+
+    def observed_rate(self, account: str) -> float:
+        """Return the requests a second that the fleet has recently made for ``account``."""
+        return self._ask(lambda backend: backend.observed.add(f"{account}:seen", 0)) / OBSERVED_SECONDS
 
     def _ask(self, question: Callable[[_Backend], T]) -> T:
         from redis.exceptions import RedisError
@@ -123,63 +140,29 @@ class Limiter:
             return question(self._shared)
         except RedisError as error:
             self._away_until = time.monotonic() + REDIS_SECONDS
-            log.warning("the limits' Redis is away; this process counts for itself meanwhile", error=str(error))
+            log.warning("the Redis of the limits is away; this process counts for itself meanwhile", error=str(error))
             return question(self._local)
 
 
+@dataclass(frozen=True, slots=True)
 class _Backend:
-    """The limits over one storage."""
+    """One place that keeps all counts."""
 
-    def __init__(self, storage: Storage, slots: Slots, turns: Turns) -> None:
-        from limits.strategies import SlidingWindowCounterRateLimiter
-
-        self.slots, self.turns = slots, turns
-        self._counts = SlidingWindowCounterRateLimiter(storage)
-
-    @classmethod
-    def in_memory(cls) -> _Backend:
-        from limits.storage import MemoryStorage
-
-        return cls(MemoryStorage(), LocalSlots(), LocalTurns())
-
-    @classmethod
-    def on_redis(cls, url: str) -> _Backend:
-        from limits.storage import RedisStorage
-        from redis import Redis
-
-        quick = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-        pool = redis_pool(read_broker_url(url), quick)
-        redis = Redis(connection_pool=pool)
-        storage = RedisStorage("redis://", connection_pool=pool, key_prefix=PREFIX)
-        return cls(storage, RedisSlots(redis), RedisTurns(redis))
-
-    def admit(self, name: str, per_minute: int) -> float:
-        """See ``Limiter``."""
-        from limits import RateLimitItemPerMinute
-
-        item = RateLimitItemPerMinute(per_minute)
-        if self._counts.hit(item, name):
-            return 0.0
-        return max(self._counts.get_window_stats(item, name).reset_time - time.time(), 1.0)
-
-    def note(self, account: str, requests: int) -> None:
-        """See ``Limiter``."""
-        self._counts.hit(_seen_item(), f"{account}:seen", cost=requests)
-
-    def seen(self, account: str) -> float:
-        """Requests a second, from the count of the last few seconds."""
-        item = _seen_item()
-        return (item.amount - self._counts.get_window_stats(item, f"{account}:seen").remaining) / SEEN_SECONDS
+    slots: Slots
+    turns: Turns
+    observed: Observed
 
 
-def _seen_item() -> RateLimitItem:
-    from limits import RateLimitItemPerSecond
+def _redis_backend(url: str) -> _Backend:
+    from redis import Redis
 
-    return RateLimitItemPerSecond(1 << 40, SEEN_SECONDS)
+    timeouts = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    redis = Redis(connection_pool=redis_pool(read_broker_url(url), timeouts))
+    return _Backend(RedisSlots(redis), RedisTurns(redis), RedisObserved(redis))
 
 
 class LocalSlots:
-    """Places of one process."""
+    """Slots of one process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -190,7 +173,7 @@ class LocalSlots:
         now = time.monotonic()
         with self._lock:
             held = {key: value for key, value in self._taken.get(name, {}).items() if value[1] > now}
-            taken = max(min(wanted, most - sum(places for places, _ in held.values())), 0)
+            taken = max(min(wanted, most - sum(slots for slots, _ in held.values())), 0)
             self._taken[name] = held | {owner: (taken, now + seconds)}
             return taken
 
@@ -214,11 +197,36 @@ class LocalTurns:
             at = max(now, *(self._next.get(rate.name, 0.0) for rate in rates))
             if at - now > patience:
                 return None
-            self._next.update({rate.name: at + rate.apart for rate in rates})
+            self._next.update({rate.name: at + rate.interval for rate in rates})
             return at - now
 
 
-_TURN = """
+class LocalObserved:
+    """Recent requests of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, dict[int, int]] = {}
+
+    def add(self, name: str, requests: int) -> float:
+        """See ``Observed``."""
+        now = time.monotonic()
+        second = int(now)
+        with self._lock:
+            recent = {at: n for at, n in self._counts.get(name, {}).items() if at >= second - OBSERVED_SECONDS}
+            recent[second] = recent.get(second, 0) + requests
+            self._counts[name] = recent
+        return _sum_of_window(recent, now)
+
+
+def _sum_of_window(counts: Mapping[int, int], now: float) -> float:
+    """Add up the last ``OBSERVED_SECONDS`` from counts per second, the oldest second in proportion."""
+    oldest = int(now) - OBSERVED_SECONDS
+    part = 1 - (now - int(now))
+    return sum(count * (part if second == oldest else second > oldest) for second, count in counts.items())
+
+
+_TAKE_TURN = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local at = now
@@ -233,27 +241,27 @@ return at - now
 
 
 class RedisTurns:
-    """Turns of the fleet, by Redis' clock. One script looks and takes, so no two take the same turn."""
+    """Turns of the fleet, by the clock of Redis. One script looks and takes, so no two take the same turn."""
 
     def __init__(self, redis: Redis) -> None:
-        self._take = redis.register_script(_TURN)
+        self._take = redis.register_script(_TAKE_TURN)
 
     def take(self, rates: Sequence[Rate], patience: float) -> float | None:
         """See ``Turns``."""
         keys = [f"{PREFIX}:turn:{rate.name}" for rate in rates]
-        microseconds = [int(seconds * 1e6) for seconds in (patience, *(rate.apart for rate in rates))]
+        microseconds = [int(seconds * 1e6) for seconds in (patience, *(rate.interval for rate in rates))]
         wait = int(self._take(keys=keys, args=microseconds))
         return None if wait < 0 else wait / 1e6
 
 
-_TAKE = """
+_TAKE_SLOTS = """
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local free = tonumber(ARGV[2])
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
-  local places, ends = string.match(held[i + 1], '(%d+):(%d+)')
-  if tonumber(ends) <= ms then redis.call('HDEL', KEYS[1], held[i]) else free = free - tonumber(places) end
+  local slots, ends = string.match(held[i + 1], '(%d+):(%d+)')
+  if tonumber(ends) <= ms then redis.call('HDEL', KEYS[1], held[i]) else free = free - tonumber(slots) end
 end
 local taken = math.max(math.min(free, tonumber(ARGV[1])), 0)
 if taken > 0 then
@@ -265,11 +273,11 @@ return taken
 
 
 class RedisSlots:
-    """Places of the fleet: a hash of owners. One script counts and takes, so no two take the same place."""
+    """Slots of the fleet: a hash of owners. One script counts and takes, so no two take the same slot."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._take = redis.register_script(_TAKE)
+        self._take = redis.register_script(_TAKE_SLOTS)
 
     def take(self, name: str, wanted: int, most: int, seconds: float, owner: str) -> int:
         """See ``Slots``."""
@@ -279,3 +287,32 @@ class RedisSlots:
     def give_back(self, name: str, owner: str) -> None:
         """See ``Slots``."""
         self._redis.hdel(f"{PREFIX}:{name}", owner)
+
+
+_COUNT = """
+local time = redis.call('TIME')
+local oldest = time[1] - tonumber(ARGV[2])
+if tonumber(ARGV[1]) > 0 then
+  redis.call('HINCRBY', KEYS[1], time[1], ARGV[1])
+  redis.call('EXPIRE', KEYS[1], ARGV[2] + 2)
+end
+local counts = redis.call('HGETALL', KEYS[1])
+for i = 1, #counts, 2 do
+  if tonumber(counts[i]) < oldest then redis.call('HDEL', KEYS[1], counts[i]) end
+end
+return {time[1], time[2], counts}
+"""
+
+
+class RedisObserved:
+    """Recent requests of the fleet: a hash of counts per second, by the clock of Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._count = redis.register_script(_COUNT)
+
+    def add(self, name: str, requests: int) -> float:
+        """See ``Observed``."""
+        seconds, microseconds, flat = self._count(keys=[f"{PREFIX}:{name}"], args=[requests, OBSERVED_SECONDS])
+        numbers = [int(value) for value in flat]
+        counts = dict(zip(numbers[::2], numbers[1::2], strict=True))
+        return _sum_of_window(counts, int(seconds) + int(microseconds) / 1e6)

@@ -15,18 +15,11 @@ import structlog
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
+from worker.core.backoff import Backoff
 from worker.core.phones import mask
 from worker.core.states import MessageState
-from worker.limits.account_gate import (
-    begin_probe,
-    clear_stop,
-    close_breaker,
-    may_call,
-    open_breaker,
-    pause_account,
-    slow_down,
-    stop_account,
-)
+from worker.limits.account_effect import AccountEffect, account_effect, counts_as_failure
+from worker.limits.account_gate import apply_effect, begin_probe, may_call
 from worker.messages.claims import owned
 from worker.messages.opt_outs import add_opt_out
 from worker.messages.results import AttemptResult
@@ -41,7 +34,7 @@ from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, St
 
 # Storing a result is worth waiting for a busy store: without it, a text with a known result becomes unknown.
 WRITE_ATTEMPTS = 5
-WRITE_WAIT_SECONDS = 0.1
+WRITE_BACKOFF = Backoff(first=0.4, longest=30, factor=4)
 
 log = structlog.get_logger(__name__)
 
@@ -111,20 +104,23 @@ def make_request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt
         return Outcome(Status.UNKNOWN, cause=Cause.CONNECTION_LOST, detail=detail)
 
 
-def store_result(runtime: Runtime, attempt: Attempt, result: AttemptResult) -> None:
-    """Store the result in a transaction of its own. Tries again while the store is busy or away."""
-    rate = None if result.pause_until is None else runtime.limiter.seen(attempt.account)
-    served = result.failed or result.proves_access
-    breaks = served and runtime.tally(attempt.account).add(failed=result.failed)
+def store_result(runtime: Runtime, attempt: Attempt, outcome: Outcome[Receipt], result: AttemptResult) -> None:
+    """Store what the outcome means for the message and for its account, in a transaction of its own.
+
+    Tries again while the store is busy or away.
+    """
+    opens_breaker = runtime.failures(attempt.account).add(failed=counts_as_failure(outcome, "text"))
+    effect = account_effect(outcome, "text", probe=attempt.probe, opens_breaker=opens_breaker)
+    rate = runtime.limiter.observed_rate(attempt.account) if effect.lowers_rate else None
     for number in range(1, WRITE_ATTEMPTS + 1):
         try:
             with writing(runtime.engine) as connection:
-                finish_attempt(connection, attempt, result, utcnow(), rate=rate, breaks=breaks)
+                finish_attempt(connection, attempt, result, effect, utcnow(), rate=rate)
         except OperationalError:
             if number == WRITE_ATTEMPTS:
                 raise
             log.warning("the store is away; the result of a request is stored later", message=attempt.message_id)
-            time.sleep(WRITE_WAIT_SECONDS * 4**number)
+            time.sleep(WRITE_BACKOFF.seconds(number))
         else:
             return
 
@@ -133,16 +129,16 @@ def finish_attempt(
     connection: Connection,
     attempt: Attempt,
     result: AttemptResult,
+    effect: AccountEffect,
     now: datetime,
     *,
     rate: float | None = None,
-    breaks: bool = False,
 ) -> None:
     """Store the result of a request, unless the message was resolved in another way meanwhile.
 
-    ``rate``: the fleet's requests a second when VirtualText asked for fewer. ``breaks``: requests keep failing.
+    ``rate``: the fleet's requests a second when VirtualText asked for fewer.
     """
-    _update_account(connection, attempt, result, now, rate=rate, breaks=breaks)
+    apply_effect(connection, attempt.account, effect, now, began_at=attempt.began_at, probe=attempt.probe, rate=rate)
     if result.opted_out:
         add_opt_out(
             connection,
@@ -164,29 +160,6 @@ def finish_attempt(
         reason=result.reason,
         kept=bool(moved),
     )
-
-
-def _update_account(
-    connection: Connection,
-    attempt: Attempt,
-    result: AttemptResult,
-    now: datetime,
-    *,
-    rate: float | None,
-    breaks: bool,
-) -> None:
-    """Stop, pause, slow down or clear the account, as the result asks for."""
-    if result.stop:
-        stop_account(connection, attempt.account, result.stop, now)
-    if result.pause_until is not None:
-        pause_account(connection, attempt.account, result.pause_until, "VirtualText asked to wait")
-    if rate is not None:
-        slow_down(connection, attempt.account, rate, now)
-    if breaks or (attempt.probe and result.failed):
-        open_breaker(connection, attempt.account, now, result.outcome, probe=attempt.probe)
-    if attempt.probe and result.proves_access:
-        close_breaker(connection, attempt.account)
-        clear_stop(connection, attempt.account, attempt.began_at)
 
 
 def _move_from(

@@ -20,13 +20,13 @@ from sqlalchemy import Connection, Row, select
 
 from worker.core.logs import carrying_on, working_on
 from worker.core.states import MessageKind, MessageState
-from worker.limits.account_gate import Permit, may_call
-from worker.limits.limiter import PATIENCE_SECONDS
+from worker.limits.account_gate import permitted
+from worker.limits.limiter import IN_FLIGHT_WAIT_SECONDS, NO_ROOM
 from worker.messages.attempts import Attempt, begin_attempt, make_request, store_result
 from worker.messages.claims import MessageClaim, owned, release_unstarted
 from worker.messages.results import AttemptResult
-from worker.runtime import Runtime, StopSignal
-from worker.store.db import reading, writing
+from worker.runtime import Runtime
+from worker.store.db import writing
 from worker.store.leases import Lease
 from worker.store.models import utcnow
 from worker.store.tables import message
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 BATCH_PER_THREAD = 8
 # No request starts unless its longest duration and this margin fit into the lease.
 LEASE_MARGIN_SECONDS = 5.0
-
-PLACE_SECONDS = 0.2
-"""The pause before asking again for a free request slot."""
-NO_ROOM = "the account {account} makes as many requests as its limits allow"
 
 
 class DispatchStrategy(Protocol):
@@ -105,13 +101,13 @@ def _dispatch_account(
     reached: Counter[MessageState] = Counter()
     size = runtime.settings.accounts[account].concurrency * BATCH_PER_THREAD
     while not runtime.stop.requested:
-        permit = permitted(runtime, account, runtime.stop)
+        permit = permitted(runtime.engine, account, runtime.stop.wait)
         if not permit:
             return reached, permit.reason
         most = size if limit is None else min(size, limit - reached.total())
         if most <= 0:
             break
-        with runtime.places(account, "text") as slots:
+        with runtime.in_flight(account, "text") as slots:
             if slots:
                 with writing(runtime.engine) as connection:
                     seconds = runtime.lease_seconds(account)
@@ -119,22 +115,12 @@ def _dispatch_account(
                 batch = _ClaimedBatch(runtime, strategy, claim, permit.ceiling)
                 states = batch.work_through(slots)
         if not slots:
-            runtime.stop.wait(PLACE_SECONDS)
+            runtime.stop.wait(IN_FLIGHT_WAIT_SECONDS)
             continue
         reached += states
         if not states:
             return reached, NO_ROOM.format(account=account) if batch.held_back else ""
     return reached, ""
-
-
-def permitted(runtime: Runtime, account: str, stop: StopSignal) -> Permit:
-    """Return whether the account may be called now. Waits for a pause that is about to end."""
-    while True:
-        with reading(runtime.engine) as connection:
-            permit = may_call(connection, account, now := utcnow())
-        wait = permit.seconds(now)
-        if permit or wait > PATIENCE_SECONDS or not stop.wait(wait):
-            return permit
 
 
 @dataclass
@@ -188,7 +174,7 @@ class _ClaimedBatch:
             return begun
         outcome = make_request(begun, partial(self.strategy.request, client))
         result = self.strategy.result(begun, outcome, utcnow(), random.random())
-        store_result(self.runtime, begun, result)
+        store_result(self.runtime, begun, outcome, result)
         return result.state
 
     def _begin(self, message_id: str) -> Attempt | MessageState | None:

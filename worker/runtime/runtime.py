@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from config.models import Settings
-from worker.limits.adaptive_rate import Tally
+from worker.limits.adaptive_rate import FailureCounter
 from worker.virtualtext.outcomes import Endpoint
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Runtime:
         self.settings = settings
         self.stop = stop or StopSignal()
         self._engine = engine
-        self._tallies: dict[str, Tally] = {}
+        self._failures: dict[str, FailureCounter] = {}
 
     def but(self, *, settings: Settings | None = None, stop: StopSignal | None = None) -> Self:
         """Over the same store and with the same counts of requests, with other settings or another stop."""
@@ -119,17 +119,17 @@ class Runtime:
         urls = (url.get_secret_value() for url in (broker.limits_url, broker.url) if url is not None)
         return Limiter(next((url for url in urls if read_broker_url(url).is_redis), None))
 
-    def tally(self, account: str) -> Tally:
-        """The process's failures of ``account``."""
-        return self._tallies.setdefault(account, Tally())
+    def failures(self, account: str) -> FailureCounter:
+        """Return this process's failure counter of ``account``."""
+        return self._failures.setdefault(account, FailureCounter())
 
-    def places(self, account: str, kind: Kind) -> AbstractContextManager[int]:
-        """How many requests to VirtualText may be in flight while the block runs, at most ``lease_seconds``."""
+    def in_flight(self, account: str, kind: Kind) -> AbstractContextManager[int]:
+        """Say how many requests may be in flight during the block, which takes at most ``lease_seconds``."""
         found = self.settings.accounts[account]
         most = found.max_in_flight
         if most is not None and kind != "text":
             most = max(1, math.floor(most * SHARE_OF_CONTACTS))
-        return self.limiter.places(account, wanted=found.concurrency, most=most, seconds=self.lease_seconds(account))
+        return self.limiter.in_flight(account, wanted=found.concurrency, most=most, seconds=self.lease_seconds(account))
 
     def turn(self, account: str, kind: Kind, ceiling: float | None, stop: StopSignal) -> bool:
         """Whether one more request may be made now, within the account's rates. Waits a moment for its turn.

@@ -1,8 +1,8 @@
-"""Which of the three ends an exchange came to. Pure: an answer or an error goes in, an ``Outcome`` comes out.
+"""Classifies a response as done, not done or unknown. Pure: an answer or an error goes in, an ``Outcome`` comes out.
 
-The rule that everything follows: a call is *not done* only where that is proven, by an answer that refuses it or
-because the request never left. Whatever remains is *unknown*. Status codes and the two error envelopes are as
-VirtualText documents them and as integrations of the same platform have observed them.
+A call is *not done* only if that is proven: an answer refuses it, or the request never left. Everything else that is
+not a success is *unknown*. Status codes and the two error envelopes are as VirtualText documents them, and as other
+integrations of the same platform have observed them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from worker.virtualtext.outcomes import Cause, Outcome, Status
 
 T = TypeVar("T")
 Reader = Callable[[bytes], T]
-"""Reads what a success says from a body; raises ValueError, in words for a person, when it does not say it."""
+"""Reads the value of a success from a body. Raises ValueError, with a text for a person, when it is not there."""
 
 MAX_DETAIL = 300
 MAX_RETRY_AFTER_SECONDS = 86_400.0
@@ -44,15 +44,15 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 _REFUSALS = {
     401: Cause.CREDENTIALS,
     403: Cause.CREDENTIALS,
-    407: Cause.UNREACHABLE,  # a proxy on the way wants credentials of its own and passed nothing on
+    407: Cause.UNREACHABLE,  # a proxy on the way wants its own credentials and forwarded nothing
     429: Cause.RATE_LIMITED,
     451: Cause.OPTED_OUT,
 }
 _NEEDS_ADMIN = "must be admin"
 
 
-def judge(answer: Answer | NoAnswer, read: Reader[T], secrets: tuple[str, ...] = ()) -> Outcome[T]:
-    """The end that ``answer`` means. ``secrets`` are struck out wherever its words repeat them."""
+def classify(answer: Answer | NoAnswer, read: Reader[T], secrets: tuple[str, ...] = ()) -> Outcome[T]:
+    """Classify ``answer``. ``secrets`` are redacted wherever the answer repeats them."""
     if isinstance(answer, NoAnswer):
         return _unanswered(answer, secrets)
     if not 200 <= answer.status < 300:
@@ -64,7 +64,7 @@ def judge(answer: Answer | NoAnswer, read: Reader[T], secrets: tuple[str, ...] =
         return Outcome(Status.DONE, read(answer.body), http_status=answer.status)
     except ValueError as error:
         detail = "the answer is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error)
-        said = _words(answer)
+        said = _error_of(answer)
         detail = f"{detail}; it says: {said.detail}" if said.detail else detail
         return Outcome(
             Status.UNKNOWN,
@@ -77,7 +77,7 @@ def judge(answer: Answer | NoAnswer, read: Reader[T], secrets: tuple[str, ...] =
 
 
 def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """``text`` on one line, without the secrets, and of a bounded length."""
+    """Return ``text`` on one line, without the secrets, cut to ``MAX_DETAIL`` characters."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "[hidden]")
     text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
@@ -85,7 +85,7 @@ def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
-    """A ``Retry-After`` header in seconds from ``now``, at most a day; None when there is none that makes sense."""
+    """Return a ``Retry-After`` header in seconds from ``now``, at most a day. None: missing or unreadable."""
     if value is None:
         return None
     value = value.strip()
@@ -95,13 +95,13 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:  # "-0000" and names nobody knows: HTTP dates are GMT
+    if moment.tzinfo is None:  # "-0000" or an unknown zone: HTTP dates are GMT
         moment = moment.replace(tzinfo=UTC)
     return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _refused_or_failed(answer: Answer, secrets: tuple[str, ...]) -> Outcome[T]:
-    said = _words(answer)
+    said = _error_of(answer)
     cause = _cause(answer, said.detail)
     unknown = cause in (Cause.TIMEOUT, Cause.GATEWAY, Cause.SERVER_ERROR, Cause.UNREADABLE)
     return Outcome(
@@ -116,7 +116,7 @@ def _refused_or_failed(answer: Answer, secrets: tuple[str, ...]) -> Outcome[T]:
 
 
 def _cause(answer: Answer, detail: str) -> Cause:
-    """The cause that a status other than 2xx means."""
+    """Return the cause of a status other than 2xx."""
     status = answer.status
     if status == 408:
         return Cause.TIMEOUT
@@ -128,7 +128,7 @@ def _cause(answer: Answer, detail: str) -> Cause:
         return Cause.REDIRECTED
     if 500 <= status < 600:
         return Cause.GATEWAY if _is_html(answer) else Cause.SERVER_ERROR
-    return Cause.UNREADABLE  # no status that HTTP knows
+    return Cause.UNREADABLE  # not a status of HTTP
 
 
 def _is_html(answer: Answer) -> bool:
@@ -137,33 +137,33 @@ def _is_html(answer: Answer) -> bool:
 
 
 def _fallback(answer: Answer) -> str:
-    """What to say of an answer without words of its own."""
+    """Describe an answer that holds no error text."""
     if location := answer.headers.get("Location"):
         return f"the address redirects to {location}; correct the base URL"
     phrase = next((f" {status.phrase}" for status in HTTPStatus if status == answer.status), "")
     return f"HTTP {answer.status}{phrase}" + (", an HTML page" if _is_html(answer) else "")
 
 
-class _Said(NamedTuple):
+class _Error(NamedTuple):
     detail: str = ""
     reference_code: str = ""
 
 
-def _words(answer: Answer) -> _Said:
-    """What an answer says of its error, in either envelope or as plain text."""
+def _error_of(answer: Answer) -> _Error:
+    """Read the error that an answer reports, in either envelope or as plain text."""
     try:
         data = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         plain = b"" if _is_html(answer) else answer.body[:2_000]
-        return _Said(plain.decode("utf-8", "replace").strip())
+        return _Error(plain.decode("utf-8", "replace").strip())
     if not isinstance(data, Mapping):
-        return _Said()
+        return _Error()
     reference_code = _text(data.get("referenceCode"))
     if isinstance(errors := data.get("errors"), list):
-        return _Said("; ".join(filter(None, map(_error_text, errors))), reference_code)
+        return _Error("; ".join(filter(None, map(_error_text, errors))), reference_code)
     message = _text(data.get("message")) or _text(data.get("userFriendlyMessage")) or _text(data.get("error"))
     reason = _text(data.get("reason"))
-    return _Said(": ".join(filter(None, (message, reason))), reference_code)
+    return _Error(": ".join(filter(None, (message, reason))), reference_code)
 
 
 def _error_text(error: object) -> str:
@@ -185,27 +185,27 @@ def _unanswered(no_answer: NoAnswer, secrets: tuple[str, ...]) -> Outcome[T]:
 
 
 def _lost(error: Exception) -> tuple[Cause, str]:
-    """Why a request that left has no whole answer."""
+    """Explain why a request that left has no complete answer."""
     chain = list(_causes(error))
     if isinstance(error, TooLarge):
         return Cause.UNREADABLE, str(error)
     if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
-        return Cause.TIMEOUT, "no whole answer arrived in time"
+        return Cause.TIMEOUT, "no complete answer arrived in time"
     garbled = any(isinstance(one, BadStatusLine) and not isinstance(one, RemoteDisconnected) for one in chain)
     if garbled or isinstance(error, DecodeError | InvalidHeader):
         return Cause.UNREADABLE, "the answer is not readable as HTTP"
-    return Cause.CONNECTION_LOST, "the connection ended before a whole answer arrived"
+    return Cause.CONNECTION_LOST, "the connection ended before a complete answer arrived"
 
 
 def _unreached(error: Exception) -> str:
-    """Why a request never left. The kind of error decides only the words."""
+    """Explain why a request never left."""
     chain = list(_causes(error))
     proxy = "the proxy: " if any(isinstance(one, ProxyError) for one in chain) else ""
     refused = next((one for one in chain if isinstance(one, OSError) and one.strerror), None)
     if any(isinstance(one, NameResolutionError | socket.gaierror) for one in chain):
         return f"{proxy}the host name could not be resolved"
     if isinstance(error, EmptyPoolError):
-        return "no connection became free in time; fewer requests at once, or a higher concurrency, would help"
+        return "no connection became free in time; make fewer requests at once or raise the concurrency"
     if isinstance(error, ClosedPoolError):
         return "the client was closed"
     if any(isinstance(one, SSLError | ssl.SSLError) for one in chain):
@@ -222,7 +222,7 @@ def _is_connect_timeout(error: Exception) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what it was made of, which urllib3 keeps in ``args`` or as the cause."""
+    """Yield ``error`` and the errors inside it, which urllib3 keeps in ``args`` or as the cause."""
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:

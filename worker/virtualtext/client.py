@@ -1,9 +1,9 @@
-"""The calls of the VirtualText API. The only module that speaks to VirtualText.
+"""The calls of the VirtualText API. No other module calls VirtualText.
 
-Every method asks once and returns an ``Outcome``, whatever the network or the server does; what to do about it is
-the caller's decision. ValueError means that the caller asked for what cannot be sent. Sending and recording a text
-are two methods on purpose: a record without ``sendStatus`` would text the customer for real, so there is no way to
-leave it off, and none to add it to a send.
+Every method makes one request and returns an ``Outcome``, whatever the network or the server does. What to do about it
+is up to the caller. ValueError means that the arguments cannot be sent. Sending and recording a text are separate
+methods on purpose: a record without ``sendStatus`` would text the customer, so a caller can neither leave it off a
+record nor add it to a send.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import quote
 from worker.core.http import Answer, Origin, Transport
 from worker.core.metrics import request_ended
 from worker.virtualtext import wire
-from worker.virtualtext.classify import judge
+from worker.virtualtext.classify import classify
 from worker.virtualtext.outcomes import (
     ContactBody,
     Endpoint,
@@ -40,9 +40,9 @@ _HEADER_TEXT = re.compile(r"[!-~]+")
 
 
 class VirtualTextClient:
-    """One account's calls over pooled connections. Safe for many threads; not for a process forked later.
+    """The calls of one account over pooled connections. Safe for threads, but not after a fork.
 
-    Raises ValueError when the credentials cannot stand in a header.
+    Raises ValueError when the credentials are not valid in an HTTP header.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -83,15 +83,15 @@ class VirtualTextClient:
         return self._post("update_contact", self._api, path, fields, wire.contact_reader(virtualtext_id))
 
     def get_contact(self, virtualtext_id: str) -> Outcome[RemoteContact]:
-        """One contact. An id that does not exist ends as ``GATEWAY``, exactly as an outage does."""
+        """Get one contact. An id that does not exist gives ``GATEWAY``, as an outage does."""
         return self._get("get_contact", wire.contact_path(virtualtext_id), wire.contact_reader(virtualtext_id))
 
     def list_contacts(
         self, *, max_bytes: int = MAX_LIST_BYTES, seconds: float = LIST_SECONDS
     ) -> Outcome[list[RemoteContact]]:
-        """Every contact, in one answer, but for entries without id or phone. Large accounts end as ``TIMEOUT``.
+        """List every contact in one answer, without entries that lack an id or a phone.
 
-        ``seconds`` bounds the whole transfer, ``max_bytes`` its size.
+        Large accounts give ``TIMEOUT``. ``seconds`` limits the whole transfer, ``max_bytes`` its size.
         """
         return self._get("list_contacts", "/api/contacts", wire.read_contacts, max_bytes=max_bytes, seconds=seconds)
 
@@ -100,33 +100,35 @@ class VirtualTextClient:
         return self._post("send", self._api, "/api/send", wire.send_fields(message), wire.read_receipt)
 
     def record_message(self, message: MessageBody) -> Outcome[Receipt]:
-        """Store a text that was sent elsewhere in the conversation. Nobody is texted."""
+        """Store a text that was sent elsewhere in its conversation. Texts nobody."""
         return self._post("record", self._api, "/api/send", wire.record_fields(message), wire.read_receipt)
 
     def health(self) -> Outcome[str]:
-        """The platform's own word on itself: "pass", "warn" (still serving) or "fail". Sends no credentials."""
+        """Ask for the platform's own state: "pass", "warn" (still serving) or "fail". Sends no credentials."""
         began = time.perf_counter()
         answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
-        outcome = self._counted("health", began, judge(answer, wire.read_health, self._secrets))
-        if isinstance(answer, Answer) and answer.status == 503:  # answered in earnest, and a warning still serves
+        outcome = self._counted("health", began, classify(answer, wire.read_health, self._secrets))
+        if (
+            isinstance(answer, Answer) and answer.status == 503
+        ):  # a valid answer: the state may be a warning, which still serves
             with suppress(ValueError):
                 return Outcome(Status.DONE, wire.read_health(answer.body), http_status=503)
         return outcome
 
     def clock(self) -> str | None:
-        """What time the platform has, as its Date header says; None where it does not answer. Sends no credentials."""
+        """Return the Date header of the platform, or None when it does not answer. Sends no credentials."""
         answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
         return answer.headers.get("Date") if isinstance(answer, Answer) else None
 
     def register_relay(self, url: str) -> Outcome[None]:
-        """Have the platform post each message of this user to ``url``, which may hold a secret."""
+        """Have the platform post each message of this user to ``url``, which may contain a secret."""
         if not url.startswith(("http://", "https://")):
             raise ValueError("The relay URL must start with http:// or https://.")
         path = f"/api/users/{quote(self.endpoint.uid, safe='')}/webhook"
         return self._post("register_relay", self._api, path, {"url": url}, wire.read_nothing, secrets=(url,))
 
     def close(self) -> None:
-        """Close idle connections. Later calls end as ``UNREACHABLE``."""
+        """Close idle connections. Later calls give ``UNREACHABLE``."""
         self._transport.close()
 
     def _post(
@@ -141,7 +143,7 @@ class VirtualTextClient:
         body = wire.encode(fields)
         began = time.perf_counter()
         answer = self._transport.exchange(origin, "POST", path, self._json_headers, body, max_bytes=MAX_ANSWER_BYTES)
-        return self._counted(endpoint, began, judge(answer, read, self._secrets + secrets))
+        return self._counted(endpoint, began, classify(answer, read, self._secrets + secrets))
 
     def _get(
         self,
@@ -154,7 +156,7 @@ class VirtualTextClient:
     ) -> Outcome[T]:
         began = time.perf_counter()
         answer = self._transport.exchange(self._api, "GET", path, self._headers, max_bytes=max_bytes, seconds=seconds)
-        return self._counted(endpoint, began, judge(answer, read, self._secrets))
+        return self._counted(endpoint, began, classify(answer, read, self._secrets))
 
     def _counted(self, endpoint: str, began: float, outcome: Outcome[T]) -> Outcome[T]:
         request_ended(self.endpoint.account, endpoint, outcome.cause or "done", time.perf_counter() - began)
@@ -165,8 +167,8 @@ _clients: dict[tuple[int, Endpoint], VirtualTextClient] = {}
 
 
 def client_for(endpoint: Endpoint) -> VirtualTextClient:
-    """This process's client for ``endpoint``. A forked process gets one of its own, so no socket is shared."""
+    """Return this process's client for ``endpoint``. A forked process gets its own, so that no socket is shared."""
     key = (os.getpid(), endpoint)
     client = _clients.get(key)
-    # Two threads may both build one; setdefault lets one win, and the other has opened nothing yet.
+    # Two threads may both build one. setdefault lets one win; the other has not opened a connection yet.
     return client or _clients.setdefault(key, VirtualTextClient(endpoint))

@@ -1,51 +1,51 @@
-"""What a call to VirtualText came to. Every call ends in exactly one of three ways.
+"""The outcome of a call to VirtualText. Every call ends in exactly one of three ways.
 
-* **done**: the platform said so. ``value`` is what it answered.
-* **not done**: provably nothing was written, ``cause`` says why and so what to do.
-* **unknown**: the request may have been carried out, the answer was lost. Creates and sends are not idempotent,
-  so nobody may repeat such a call before it is settled.
+* **done**: the platform confirmed it. ``value`` is its answer.
+* **not done**: provably nothing was written. ``cause`` says why, and so what to do.
+* **unknown**: the request may have been carried out, but the answer was lost. Creates and sends are not idempotent, so
+  nobody may repeat such a call before it is known how it ended.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Cause(StrEnum):
-    """Why a call was not done, or why nobody knows."""
+    """Why a call was not done, or why its outcome is unknown."""
 
     # not done
     REJECTED = "rejected"
-    """400, 404, 413, 415, 422: this body will never do. Fix it; do not repeat it."""
+    """400, 404, 413, 415, 422: this body will never be accepted. Correct it; do not repeat it."""
     CREDENTIALS = "credentials"
-    """401, 403, or a 400 saying "must be admin": stop the account, not this call alone."""
+    """401, 403, or a 400 saying "must be admin": stop the account, not only this call."""
     OPTED_OUT = "opted_out"
     """451: the recipient has opted out."""
     RATE_LIMITED = "rate_limited"
     """429: wait ``retry_after`` seconds."""
     UNREACHABLE = "unreachable"
-    """DNS failure, connection refused, connect time-out, TLS failure: the request never left."""
+    """DNS failure, connection refused, connect timeout, TLS failure: the request never left."""
     REDIRECTED = "redirected"
     """3xx: the base URL is wrong. Redirects are never followed."""
     # unknown
     TIMEOUT = "timeout"
     """No answer in time, or 408."""
     CONNECTION_LOST = "connection_lost"
-    """The connection ended before a whole answer arrived."""
+    """The connection ended before a complete answer arrived."""
     SERVER_ERROR = "server_error"
-    """A 5xx with the platform's own envelope, or with nothing recognisable."""
+    """A 5xx with the platform's own error envelope, or without a known format."""
     GATEWAY = "gateway"
-    """A 5xx with a gateway's HTML: an outage, or on a by-id path an id that does not exist."""
+    """A 5xx with the HTML of a gateway: an outage, or on a path with an id, an id that does not exist."""
     UNREADABLE = "unreadable"
-    """A 2xx whose body does not say what a success says."""
+    """A 2xx whose body is not that of a success."""
 
 
 class Status(StrEnum):
-    """The three ways."""
+    """The three ways in which a call ends."""
 
     DONE = "done"
     NOT_DONE = "not_done"
@@ -54,8 +54,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """The end of one call. ``detail`` is for a person and never holds a secret; ``reference_code`` is what the
-    vendor's support asks for; ``retry_after`` is in seconds; ``http_status`` is None when there was no answer.
+    """How one call ended. ``detail`` is for a person and never holds a secret.
+
+    ``reference_code`` is what the vendor's support asks for, ``retry_after`` is in seconds, and ``http_status`` is None
+    when there was no answer.
     """
 
     status: Status
@@ -68,23 +70,23 @@ class Outcome(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """The platform carried it out and said so."""
+        """The platform confirmed that it carried the call out."""
         return self.status is Status.DONE
 
     @property
     def failed(self) -> bool:
-        """The platform did not serve: a 5xx, or no whole answer. One that says what is wrong has served."""
+        """The platform did not serve: a 5xx, or no complete answer. An answer that explains a refusal has served."""
         return self.cause in (Cause.TIMEOUT, Cause.CONNECTION_LOST, Cause.SERVER_ERROR, Cause.GATEWAY)
 
     @property
     def unknown(self) -> bool:
-        """It may or may not have been carried out."""
+        """The call may or may not have been carried out."""
         return self.status is Status.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class ContactBody:
-    """A contact to write: always all three fields, since an omitted name becomes the number (documented)."""
+    """A contact to write. Always all three fields, since an omitted name becomes the number (documented)."""
 
     phone: str
     full_name: str
@@ -93,7 +95,7 @@ class ContactBody:
 
 @dataclass(frozen=True, slots=True)
 class RemoteContact:
-    """A contact as VirtualText answers it; fields it left out are empty."""
+    """A contact as VirtualText returns it. Fields that it left out are empty."""
 
     id: str
     phone: str
@@ -113,14 +115,14 @@ class MessageBody:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A text was taken. ``message_id`` is empty mostly: the platform seldom says."""
+    """The platform took a text. ``message_id`` is usually empty: the platform rarely returns one."""
 
     message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and as whom to call. ``token`` must not be printed, so ``repr`` leaves it out."""
+    """The URLs and credentials of an account. ``repr`` leaves the token out, so that it is never printed."""
 
     uid: str
     token: str
@@ -130,7 +132,17 @@ class Endpoint:
     read_timeout: float = 40.0
     concurrency: int = 16
     account: str = ""
-    """What the configuration calls it, for metrics."""
+    """The name of the account in the configuration, for metrics."""
 
     def __repr__(self) -> str:
         return f"Endpoint(uid={self.uid!r}, api_url={self.api_url!r}, create_url={self.create_url!r})"
+
+
+def outcome_text(outcome: Outcome[Any]) -> str:
+    """Return VirtualText's own text with the HTTP status and the reference code that its support asks for."""
+    parts = [outcome.detail or str(outcome.cause or "unclear")]
+    if outcome.http_status is not None and str(outcome.http_status) not in outcome.detail:
+        parts.append(f"HTTP {outcome.http_status}")
+    if outcome.reference_code and outcome.reference_code not in outcome.detail:
+        parts.append(f"reference {outcome.reference_code}")
+    return ", ".join(parts)

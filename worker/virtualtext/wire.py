@@ -1,7 +1,7 @@
-"""VirtualText's JSON: what our values look like in a request, and what its answers say. Pure.
+"""VirtualText's JSON: writes request bodies and reads answers. Pure.
 
-Reading is tolerant of unknown fields and strict about what a success must say: ValueError when it does not say it.
-Field names and success bodies are as the vendor documents them; the names of a message's id are as observed.
+Readers ignore unknown fields and raise ValueError when a field that a success must have is missing. Field names and
+success bodies are as the vendor documents them; the names of a message's id are as observed.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
-    """``fields`` as JSON. Raises ValueError for text that has no UTF-8 form."""
+    """Encode ``fields`` as JSON. Raises ValueError for text that is not valid Unicode."""
     try:
         return orjson.dumps(fields)
     except orjson.JSONEncodeError as error:
-        raise ValueError("The text holds half of a character (a lone surrogate) and cannot be sent.") from error
+        raise ValueError("The text contains half of a character (a lone surrogate) and cannot be sent.") from error
 
 
 def contact_path(virtualtext_id: str) -> str:
-    """The path of one contact. Raises ValueError for an id that would name another path."""
+    """Return the path of one contact. Raises ValueError for an id that would lead to another path."""
     if virtualtext_id in ("", ".", ".."):
         raise ValueError("A contact's VirtualText id is missing.")
     return f"/api/contacts/{quote(virtualtext_id, safe='')}"
 
 
 def contact_fields(contact: ContactBody) -> dict[str, str]:
-    """Always all three: an omitted name is overwritten with the number (documented). Raises ValueError."""
+    """Return the fields of a contact: always all three, since an omitted name becomes the number. Raises ValueError."""
     return {
         "phoneNumber": _e164(contact.phone, "the contact's phone"),
         "fullName": contact.full_name,
@@ -44,7 +44,7 @@ def contact_fields(contact: ContactBody) -> dict[str, str]:
 
 
 def send_fields(message: MessageBody) -> dict[str, Any]:
-    """A text to send, which never says that it was sent already. Raises ValueError."""
+    """Return the fields of a text to send, always without ``sendStatus``. Raises ValueError."""
     if not message.text.strip() and not message.media:
         raise ValueError("A message needs text or media; this one has neither.")
     if not all(url.startswith(("http://", "https://")) for url in message.media):
@@ -60,12 +60,12 @@ def send_fields(message: MessageBody) -> dict[str, Any]:
 
 
 def record_fields(message: MessageBody) -> dict[str, Any]:
-    """A text that was sent elsewhere: without ``sendStatus`` it would be sent again. Raises ValueError."""
+    """Return the fields of a text that was sent elsewhere. Without ``sendStatus`` it would be sent again."""
     return {**send_fields(message), "sendStatus": "sent"}
 
 
 def read_receipt(body: bytes) -> Receipt:
-    """The answer to a send or a record. Only ``status`` "true" is a success."""
+    """Read the answer to a send or a record. Only ``status`` "true" is a success."""
     data = _object(body)
     status = data.get("status")
     if status is not True and status != "true":
@@ -75,7 +75,7 @@ def read_receipt(body: bytes) -> Receipt:
 
 
 def read_contact(body: bytes, asked_id: str = "") -> RemoteContact:
-    """One contact. An answer about a known contact may leave the id out, one about a new contact may not."""
+    """Read one contact. Only an answer about a known contact (``asked_id``) may leave the id out."""
     data = _object(body)
     contact = _contact(data)
     if not contact.id and asked_id and contact.phone:
@@ -86,12 +86,12 @@ def read_contact(body: bytes, asked_id: str = "") -> RemoteContact:
 
 
 def contact_reader(asked_id: str) -> Callable[[bytes], RemoteContact]:
-    """``read_contact`` for an id that we asked about."""
+    """Return ``read_contact`` for a known id."""
     return partial(read_contact, asked_id=asked_id)
 
 
 def read_contacts(body: bytes) -> list[RemoteContact]:
-    """The contact list, without entries that lack an id or a phone."""
+    """Read the contact list, without entries that lack an id or a phone."""
     entries = _object(body).get("contacts")
     if not isinstance(entries, list):
         raise ValueError("the answer holds no list of contacts")  # noqa: TRY004 - the reader's contract
@@ -100,7 +100,7 @@ def read_contacts(body: bytes) -> list[RemoteContact]:
 
 
 def read_health(body: bytes) -> str:
-    """ "pass", "warn" or "fail"."""
+    """Read the health status: "pass", "warn" or "fail"."""
     status = _object(body).get("status")
     if status not in ("pass", "warn", "fail"):
         raise ValueError("the answer holds no health status")
@@ -108,7 +108,7 @@ def read_health(body: bytes) -> str:
 
 
 def read_nothing(body: bytes) -> None:
-    """Any success, unless its body is one of the error envelopes."""
+    """Accept any success whose body is not one of the error envelopes."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError:

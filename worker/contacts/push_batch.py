@@ -1,0 +1,162 @@
+"""One batch of contacts: claimed, pushed by a pool of threads, written back."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from http import HTTPStatus
+
+from worker.contacts import push_rows
+from worker.contacts.push_outcome import ID_LOST, lost_id_result, may_be_lost_id, push_result
+from worker.contacts.push_rows import Push, PushClaim, PushResult
+from worker.contacts.remote_list import is_unavailable
+from worker.core.logs import carrying_on, working_on
+from worker.limits.account_effect import HALTING_CAUSES, AccountEffect, account_effect, combined, counts_as_failure
+from worker.limits.account_gate import Permit, apply_effect
+from worker.runtime import Runtime
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.virtualtext.client import VirtualTextClient
+from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
+
+BATCH, LONGEST_BATCH = 500, 1000
+ROUNDS = 10
+"""Requests per thread and batch: enough that the two transactions of a batch do not slow fast accounts down."""
+LAST_PART = 4
+"""Claim the next batch when a quarter of this one is left: early enough even when responses are instant."""
+
+
+@dataclass
+class PushBatch:
+    """One claimed batch. ``halted`` is shared with the batch that it overlaps: what stops one stops the other."""
+
+    runtime: Runtime
+    account: str
+    permit: Permit
+    at_once: int
+    halted: threading.Event
+
+    def __post_init__(self) -> None:
+        self.client: VirtualTextClient = self.runtime.client(self.account)
+        self.draining = threading.Event()
+        self.breaks = self.held_back = False
+        self.results: deque[tuple[Push, Outcome[RemoteContact]]] = deque()
+
+    def claim(self) -> bool:
+        """Claim the next contacts. Return False when none are due."""
+        configured = self.runtime.settings.accounts[self.account]
+        with writing(self.runtime.engine) as db:
+            # Where lost creates cannot be looked up, a crash must leave as few of them as possible.
+            few = is_unavailable(db, self.account)
+            limit = 1 if self.permit.probe else configured.concurrency if few else batch_size(configured.concurrency)
+            # A probe decides about the next batch, and slots in flight are counted for one batch.
+            self.overlaps = not (few or self.permit.probe or configured.max_in_flight)
+            self.began = utcnow()
+            seconds = self.runtime.lease_seconds(self.account)
+            self.claimed: PushClaim = push_rows.claim_pushes(db, self.account, limit, seconds, self.began)
+        return bool(self.claimed.pushes or self.claimed.in_sync)
+
+    def begin(self, pool: ThreadPoolExecutor, held: ExitStack) -> None:
+        """Start the requests as the threads of the pool become free. ``held`` is closed when they have ended."""
+        self.held, self.waiting = held, deque(self.claimed.pushes)
+        self.few_left = max(self.at_once, len(self.waiting) // LAST_PART)
+        self.runtime.limiter.note(self.account, len(self.waiting))
+        longest = timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
+        self.last_start = self.claimed.lease.until - longest
+        work = carrying_on(self._work_through)
+        self.threads: list[Future[None]] = [pool.submit(work) for _ in range(min(self.at_once, len(self.waiting)))]
+
+    def lets_next_begin(self) -> bool:
+        """Wait until few requests are left. Return whether the next batch may begin beside them."""
+        if self.threads and self.overlaps:
+            self.draining.wait()
+        return self.overlaps and not (self.halted.is_set() or self.held_back)
+
+    def finish(self) -> list[PushResult]:
+        """Wait for the requests to end, write the results back and release the other contacts."""
+        with self.held:
+            for thread in self.threads:
+                thread.result()
+        results = [self._result(push, outcome) for push, outcome in self.results]
+        effect = self._account_effect(results)
+        rate = self.runtime.limiter.observed_rate(self.account) if effect.lowers_rate else None
+        now, owner = utcnow(), self.claimed.lease.owner
+        with writing(self.runtime.engine) as db:
+            push_rows.write_back(db, owner, results, now)
+            push_rows.release_pushes(db, owner, [push.contact_id for push in self.waiting], now)
+            apply_effect(db, self.account, effect, now, began_at=self.began, probe=self.permit.probe, rate=rate)
+        return results
+
+    def _work_through(self) -> None:
+        """Make requests, one after the other, until none are left or the batch halts."""
+        try:
+            while self._goes_on():
+                try:
+                    push = self.waiting.popleft()
+                except IndexError:
+                    return
+                if len(self.waiting) <= self.few_left:
+                    self.draining.set()
+                turn = self.runtime.turn(self.account, push.kind, self.permit.ceiling, self.runtime.stop)
+                if not (turn and self._goes_on()):
+                    self.held_back = True
+                    self.waiting.append(push)
+                    return
+                self._push(push)
+        finally:
+            self.draining.set()
+
+    def _goes_on(self) -> bool:
+        return not (self.runtime.stop.requested or self.halted.is_set() or utcnow() >= self.last_start)
+
+    def _push(self, push: Push) -> None:
+        body = ContactBody(push.phone, push.full_name or push.phone, push.email)
+        with working_on(contact=push.contact_id):
+            if push.virtualtext_id is None:
+                outcome = self.client.create_contact(body)
+            else:
+                outcome = self.client.update_contact(push.virtualtext_id, body)
+        self.results.append((push, outcome))
+        self.breaks |= self.runtime.failures(self.account).add(failed=counts_as_failure(outcome, push.kind))
+        if outcome.cause in HALTING_CAUSES or self.breaks:
+            self.halted.set()
+
+    def _result(self, push: Push, outcome: Outcome[RemoteContact]) -> PushResult:
+        if may_be_lost_id(push, outcome) and self._is_lost(push, outcome):
+            return lost_id_result(push)
+        return push_result(push, outcome, utcnow())
+
+    def _is_lost(self, push: Push, outcome: Outcome[RemoteContact]) -> bool:
+        """Tell an id that is gone from an outage: ask for it once more, if other ids do answer."""
+        if outcome.http_status == HTTPStatus.NOT_FOUND:
+            return True
+        return self._by_id_works and self.client.get_contact(push.virtualtext_id or "").cause is Cause.GATEWAY
+
+    @cached_property
+    def _by_id_works(self) -> bool:
+        """Whether calls by id succeed now. Asked once per batch, so that an outage re-creates nothing."""
+        if any(outcome.done for push, outcome in self.results if push.virtualtext_id is not None):
+            return True
+        with reading(self.runtime.engine) as db:
+            known = push_rows.recently_synced_id(db, self.account)
+        return self.client.get_contact(known).done if known else self.client.health().done
+
+    def _account_effect(self, results: Sequence[PushResult]) -> AccountEffect:
+        """Return what the batch means for the account. An id that is gone means nothing."""
+        lost = {result.contact_id for result in results if result.event and result.event[0] == ID_LOST}
+        return combined(
+            account_effect(outcome, push.kind, probe=self.permit.probe, opens_breaker=self.breaks)
+            for push, outcome in self.results
+            if push.contact_id not in lost
+        )
+
+
+def batch_size(concurrency: int) -> int:
+    """Return how many contacts to claim at once."""
+    return min(max(BATCH, ROUNDS * concurrency), LONGEST_BATCH)

@@ -1,0 +1,128 @@
+"""What one answer of VirtualText means for its account: the one translation, for every kind of request. Pure.
+
+``worker.limits.account_gate.apply_effect`` writes the effect down.
+
+==========================================  ================================================================
+the answer                                  the account
+==========================================  ================================================================
+credentials refused, redirected             stops: only probes are made until one succeeds
+rate limited                                pauses as long as told, and its rate is lowered
+unreachable                                 pauses for a moment
+5xx, or no complete answer                  the breaker opens if this was the probe or failures add up
+served: done, rejected, opted out           if this was the probe, the account works again
+unreadable                                  nothing
+==========================================  ================================================================
+
+Two answers say nothing about the account: a 408 on the contact list (the list is too large), and a 404 (the contact's
+id is gone, or the URL is wrong).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Literal, TypeAlias
+
+from worker.virtualtext.outcomes import Cause, Outcome, outcome_text
+
+RequestKind: TypeAlias = Literal["create", "update", "text", "list"]
+
+RATE_LIMITED_PAUSE_SECONDS = 30.0
+"""For a 429 that does not say how long to wait."""
+UNREACHABLE_PAUSE_SECONDS = 10.0
+HALTING_CAUSES = frozenset({Cause.CREDENTIALS, Cause.REDIRECTED, Cause.RATE_LIMITED, Cause.UNREACHABLE})
+"""After these the account may not be called for a while, so no further request is begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEffect:
+    """What becomes of an account. All texts are for people and hold no secrets."""
+
+    stop: str = ""
+    """Why the account stops; empty: it does not."""
+    pause: timedelta | None = None
+    pause_reason: str = ""
+    lowers_rate: bool = False
+    opens_breaker: str = ""
+    """How VirtualText failed; empty: the breaker stays as it is."""
+    works_again: bool = False
+    """The probe was served: the stop and the breaker end."""
+
+
+NO_EFFECT = AccountEffect()
+
+
+def counts_as_failure(outcome: Outcome[Any], kind: RequestKind) -> bool | None:
+    """Return what the failure counter counts: True for a failure, False for a success, None for neither.
+
+    The list counts as neither: where it alone fails, texts and contacts must go on. A gateway error on an update counts
+    as neither, since VirtualText answers a contact id that is gone in the same way.
+    """
+    if kind == "list" or (kind == "update" and outcome.cause is Cause.GATEWAY):
+        return None
+    if outcome.failed:
+        return True
+    return False if _served(outcome) else None
+
+
+def account_effect(
+    outcome: Outcome[Any], kind: RequestKind, *, probe: bool = False, opens_breaker: bool = False
+) -> AccountEffect:
+    """Translate the outcome of a request into its effect on the account.
+
+    ``probe``: the request was the one that tries whether the account works again. ``opens_breaker``: the failure
+    counter reached its limit.
+    """
+    match outcome.cause:
+        case Cause.CREDENTIALS:
+            return AccountEffect(stop=f"VirtualText refused the credentials ({outcome_text(outcome)})")
+        case Cause.REDIRECTED:
+            return AccountEffect(stop=f"VirtualText is not at the configured URL ({outcome_text(outcome)})")
+        case Cause.RATE_LIMITED:
+            reason = f"VirtualText asked to wait ({outcome_text(outcome)})"
+            return AccountEffect(pause=rate_limit_pause(outcome), pause_reason=reason, lowers_rate=True)
+        case Cause.UNREACHABLE:
+            reason = f"VirtualText could not be reached ({outcome_text(outcome)})"
+            return AccountEffect(pause=timedelta(seconds=UNREACHABLE_PAUSE_SECONDS), pause_reason=reason)
+    if outcome.failed:
+        fails = (probe or opens_breaker) and not _list_is_too_large(outcome, kind)
+        return AccountEffect(opens_breaker=outcome_text(outcome)) if fails else NO_EFFECT
+    return AccountEffect(works_again=True) if probe and _served(outcome) else NO_EFFECT
+
+
+def rate_limit_pause(outcome: Outcome[Any]) -> timedelta:
+    """Return how long a 429 asks to wait."""
+    seconds = RATE_LIMITED_PAUSE_SECONDS if outcome.retry_after is None else outcome.retry_after
+    return timedelta(seconds=max(seconds, 0))
+
+
+def combined(effects: Iterable[AccountEffect]) -> AccountEffect:
+    """Return the effect of several answers: a stop outweighs everything, the longest pause counts, then the rest."""
+    told = [effect for effect in effects if effect is not NO_EFFECT]
+    if stop := next((effect for effect in told if effect.stop), None):
+        return stop
+    longest = max((effect for effect in told if effect.pause is not None), key=_pause, default=NO_EFFECT)
+    return AccountEffect(
+        pause=longest.pause,
+        pause_reason=longest.pause_reason,
+        lowers_rate=any(effect.lowers_rate for effect in told),
+        opens_breaker=next((effect.opens_breaker for effect in reversed(told) if effect.opens_breaker), ""),
+        works_again=any(effect.works_again for effect in told),
+    )
+
+
+def _pause(effect: AccountEffect) -> timedelta:
+    return effect.pause or timedelta(0)
+
+
+def _served(outcome: Outcome[Any]) -> bool:
+    """The platform accepted the credentials and answered about the request itself."""
+    if outcome.http_status == HTTPStatus.NOT_FOUND:
+        return False
+    return outcome.done or outcome.cause in (Cause.REJECTED, Cause.OPTED_OUT)
+
+
+def _list_is_too_large(outcome: Outcome[Any], kind: RequestKind) -> bool:
+    return kind == "list" and outcome.http_status == HTTPStatus.REQUEST_TIMEOUT
