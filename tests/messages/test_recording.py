@@ -77,17 +77,31 @@ def test_conversations_go_in_parallel_but_never_one_with_itself(box: Outbox) -> 
 def test_what_follows_waits_while_one_backs_off(box: Outbox) -> None:
     first, second = conversation(box, 0, 2)
     conversation(box, 1, 2)
-    box.client.answer = lambda body, call: not_done(Cause.UNREACHABLE) if body.text == "0:0" else DONE
+    lost: Outcome[Receipt] = Outcome(Status.UNKNOWN, cause=Cause.CONNECTION_LOST)
+    box.client.answer = lambda body, call: lost if body.text == "0:0" else DONE
     assert record_due(box.runtime) == RecordingReport(recorded=2, requeued=1)
-    assert recorded(box, 0) == []
+    assert recorded(box, 0) == [0]
     assert recorded(box, 1) == [0, 1]
     assert box.state(second) is MessageState.QUEUED
     box.client.answer = lambda body, call: DONE
     assert record_due(box.runtime) == RecordingReport()  # still waiting
     box.all_due()
     assert record_due(box.runtime).recorded == 2
-    assert recorded(box, 0) == [0, 1]
+    assert recorded(box, 0) == [0, 0, 1]
     assert box.state(first) is MessageState.ACCEPTED
+
+
+def test_an_account_that_cannot_be_reached_pauses(box: Outbox) -> None:
+    conversation(box, 0, 2)
+    conversation(box, 1, 2)
+    box.client.answer = lambda body, call: not_done(Cause.UNREACHABLE)
+    report = record_due(box.runtime)
+    assert report.requeued <= 2  # those that were under way at the same time
+    assert "could not be reached" in report.waiting[0][1]
+    box.client.answer = lambda body, call: DONE
+    assert record_due(box.runtime).recorded == 0
+    box.all_due()
+    assert record_due(box.runtime).recorded == 4
 
 
 def test_what_follows_a_refused_record_goes_on(box: Outbox) -> None:
