@@ -58,26 +58,47 @@ _LAST_NAME_BESIDE = {"vorname": "name", "prenom": "nom"}
 # Pipedrive writes "Person - Phone", others "Contact Email" or "Customer Name".
 _PREFIXES = ("person", "contact", "customer", "client", "lead")
 
-_PLACEHOLDERS = frozenset(
-    """
-    - -- --- . ? ?? ... n/a n.a. n.a #n/a (none) (null) <null> <none> [null] none unknown (unknown) undefined nan
-    tbd unbekannt inconnu desconocido k.a. keine aucun ninguno xxx
-    """.split()
-) | {
-    "",
-    "not provided",
-    "not available",
-    "not set",
-    "no phone",
-    "no email",
-    "no number",
-    "keine angabe",
-    "\u2013",
-    "\u2014",
-}
-# People are called Null and Na; where a name is written like a name, it is one.
-_PLACEHOLDERS_OR_NAMES = frozenset("null nil na x".split())
-_EMPTY = _PLACEHOLDERS | _PLACEHOLDERS_OR_NAMES
+_PLACEHOLDERS_OR_NAMES = frozenset("null nil na nan x".split())
+"""Placeholders that are also names of people: written like a name (``Null``, ``Na``), they are one."""
+_PLACEHOLDERS = (
+    _PLACEHOLDERS_OR_NAMES
+    | frozenset(
+        r"""
+        n/a n.a n\a \n none unknown undefined unspecified tbd tba tbc xxx anonymous
+        unbekannt k.a n.n keine anonym inconnu inconnue aucun aucune anonyme desconocido desconocida ninguno ninguna
+        #n/a #name #ref #value #div/0 #null #num #spill #calc #error #field #blocked #connect #busy #unknown
+        #getting_data #nv #bezug #wert #zahl #nom #valeur #nombre #nul #¡ref #¡valor #¿nombre #¡div/0 #¡num #¡nulo
+        """.split()
+    )
+    | {
+        "",
+        "not provided",
+        "not available",
+        "not applicable",
+        "not specified",
+        "not known",
+        "not set",
+        "no name",
+        "no phone",
+        "no email",
+        "no number",
+        "name unknown",
+        "to be determined",
+        "object object",
+        "n / a",
+        "keine angabe",
+        "kein name",
+        "ohne name",
+        "sans nom",
+        "sin nombre",
+    }
+)
+"""What forms, exports and people write where there is nothing, without the punctuation around it.
+
+``\\N`` is the NULL of MySQL's exports, ``#REF!`` and its like are the errors of spreadsheets, in four languages.
+"""
+_SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
+_LONGEST_PLACEHOLDER = 64  # characters; longer text, such as a note, is not split into words
 
 _MOBILE_LABELS = ("mobil", "cell", "handy", "portable", "movil", "iphone", "whatsapp")
 _UNTEXTABLE_LABELS = ("fax", "pager")
@@ -235,16 +256,32 @@ def _says(label: str, words: tuple[str, ...]) -> bool:
     return any(word in label for word in words)
 
 
+def is_placeholder(text: str) -> bool:
+    """Return True if ``text`` stands for a missing value: ``n/a``, ``(none)``, ``N/A N/A``, ``#REF!``, ``?``, nothing.
+
+    Case and the punctuation around each word do not matter. Every word must be a placeholder, or the whole text a known
+    phrase, so no real name is lost: ``Unknown Pleasures`` is a value, and so are the names ``Null`` and ``Na``.
+    """
+    bare = text.strip(_SURROUNDING)
+    lower = bare.casefold()
+    if lower in _PLACEHOLDERS:
+        return not (lower in _PLACEHOLDERS_OR_NAMES and bare.istitle())
+    return " " in bare and len(bare) <= _LONGEST_PLACEHOLDER and all(map(is_placeholder, bare.split()))
+
+
 def clean_text(value: Any) -> str:
-    """A value as stripped text; empty for placeholders ("n/a", "none") and for what is neither text nor number."""
+    """Return a phone number, an email address or a label as stripped text.
+
+    Placeholders ("n/a", "none") and values that are neither text nor number are empty. None of these is ever a
+    person's name, so ``Null`` is a placeholder here too.
+    """
     text = value.strip() if type(value) is str else _plain(value)
-    return "" if text.casefold() in _EMPTY else text
+    return "" if is_placeholder(text.casefold()) else text
 
 
 def _name(value: Any) -> str:
     text = value.strip() if type(value) is str else _plain(value)
-    lower = text.casefold()
-    return "" if lower in _EMPTY and not (lower in _PLACEHOLDERS_OR_NAMES and text.istitle()) else text
+    return "" if is_placeholder(text) else text
 
 
 def _plain(value: Any) -> str:
