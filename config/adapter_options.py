@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from config.errors import ConfigError, Problem
+from config.errors import ConfigError, ConfigProblem
 from config.models import Settings
 from config.problems import did_you_mean, dotted, problems_of
-from config.redact import known_secrets, scrub, shown
+from config.redact import known_secrets, redact_secrets, redact_value
 
 OptionsModelOf = Callable[[str], type[BaseModel]]
 """An adapter's name to the model of its options. Raises LookupError for an unknown name (its text may list the known
@@ -66,16 +66,16 @@ def validate_adapters(
     checks = Checks(options_model_of, check_template, adapter_names)
     options, problems = check_with_adapters(data, checks, settings.file_context)
     if problems:
-        raise ConfigError(without_known_secrets(problems, data))
+        raise ConfigError(redact_problems(problems, data))
     return options
 
 
 def check_with_adapters(
     data: Mapping[str, Any], checks: Checks, context: object
-) -> tuple[dict[str, BaseModel], list[Problem]]:
+) -> tuple[dict[str, BaseModel], list[ConfigProblem]]:
     """The good options and all problems in raw data. Values of the wrong type are left to the models."""
     found: dict[str, BaseModel] = {}
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     for name, connection in _tables(data, "connections"):
         checked = _check_options(name, connection, checks, context)
         if isinstance(checked, BaseModel):
@@ -87,24 +87,27 @@ def check_with_adapters(
         message = trigger.get("message")
         if isinstance(message, str) and message.strip():
             key = dotted(["triggers", name, "message"])
-            problems.extend(Problem(key, shown(message), text) for text in checks.check_template(message))
+            problems.extend(ConfigProblem(key, redact_value(message), text) for text in checks.check_template(message))
         for field in ("condition", "only_if"):
             condition = trigger.get(field)
             if isinstance(condition, str):
                 key = dotted(["triggers", name, field])
-                problems.extend(Problem(key, shown(condition), text) for text in checks.check_condition(condition))
+                problems.extend(
+                    ConfigProblem(key, redact_value(condition), text) for text in checks.check_condition(condition)
+                )
     return found, problems
 
 
-def without_known_secrets(problems: Iterable[Problem], data: object) -> list[Problem]:
+def redact_problems(problems: Iterable[ConfigProblem], data: object) -> list[ConfigProblem]:
     """The problems with every secret of the file taken out, also from texts that others wrote."""
     secrets = known_secrets(data)
 
     def clean(text: str) -> str:
-        return scrub(text, secrets)
+        return redact_secrets(text, secrets)
 
     return [
-        Problem(p.key, None if p.value is None else clean(p.value), clean(p.message), clean(p.remedy)) for p in problems
+        ConfigProblem(p.key, None if p.value is None else clean(p.value), clean(p.message), clean(p.remedy))
+        for p in problems
     ]
 
 
@@ -115,7 +118,7 @@ def _tables(data: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[st
 
 def _check_options(
     name: str, connection: Mapping[str, Any], checks: Checks, context: object
-) -> BaseModel | list[Problem]:
+) -> BaseModel | list[ConfigProblem]:
     adapter, options = connection.get("adapter"), connection.get("options", {})
     if not isinstance(adapter, str):
         return []
@@ -132,7 +135,7 @@ def _check_options(
         return problems_of(error, model, ["connections", name, "options"])
 
 
-def _cannot_write(name: str, connection: Mapping[str, Any], checks: Checks) -> list[Problem]:
+def _cannot_write(name: str, connection: Mapping[str, Any], checks: Checks) -> list[ConfigProblem]:
     """What is to be written to a CRM whose adapter only reads."""
     adapter = connection.get("adapter")
     wanted = [key for key in ("log_messages", "report_opt_outs") if connection.get(key) is True]
@@ -141,17 +144,17 @@ def _cannot_write(name: str, connection: Mapping[str, Any], checks: Checks) -> l
     words = f'cannot be: the adapter "{adapter}" only reads its CRM'
     able = [one for one in checks.adapter_names() if checks.can_write(one)]
     remedy = f"remove it; adapters that write: {', '.join(able)}" if able else "remove it"
-    return [Problem(dotted(["connections", name, key]), "true", words, remedy) for key in wanted]
+    return [ConfigProblem(dotted(["connections", name, key]), "true", words, remedy) for key in wanted]
 
 
-def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]) -> Problem:
+def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]) -> ConfigProblem:
     if not isinstance(error, LookupError):
-        return Problem(key, shown(adapter), f"cannot be used here: {error}")
+        return ConfigProblem(key, redact_value(adapter), f"cannot be used here: {error}")
     text = str(error.args[0]) if error.args else ""
     remedy = text if text not in ("", adapter) else "`vtsync adapters` lists them"
-    return Problem(
+    return ConfigProblem(
         key,
-        shown(adapter),
+        redact_value(adapter),
         "is not an adapter that is installed",
         did_you_mean(adapter, "adapters", names) if names else remedy,
     )

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
-from config.errors import Problem
+from config.errors import ConfigProblem
 from config.models import DEFAULT_API_URL, DEFAULT_CREATE_URL
 from config.problems import did_you_mean, dotted
-from config.redact import HIDDEN, shown
+from config.redact import HIDDEN, redact_value
 from config.subscribers import subscriber_problems
 from config.types import resolve_reference
 
@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _BASE_URLS = {"api_url": DEFAULT_API_URL, "create_url": DEFAULT_CREATE_URL}
 
 
-def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
+def rule_problems(data: Table, context: object = None) -> Iterator[ConfigProblem]:
     """Every broken rule in a file's raw data. Values of the wrong type are passed over: the models report those."""
     for section in ("accounts", "connections", "triggers", "carriers", "subscribers"):
         for name in _section(data, section):
@@ -70,10 +70,10 @@ def _tables(data: Table, section: str) -> Iterator[tuple[str, Table]]:
             yield name, table
 
 
-def _bad_name(section: str, name: str) -> Iterator[Problem]:
+def _bad_name(section: str, name: str) -> Iterator[ConfigProblem]:
     if not _NAME.fullmatch(name):
         remedy = "use letters, digits, - and _, at most 64, beginning with a letter or digit"
-        yield Problem(dotted([section, name]), None, "is not a usable name", remedy)
+        yield ConfigProblem(dotted([section, name]), None, "is not a usable name", remedy)
 
 
 def _base_urls(account: Table) -> dict[str, str]:
@@ -95,14 +95,14 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _clear_text_urls(name: str, account: Table) -> Iterator[Problem]:
+def _clear_text_urls(name: str, account: Table) -> Iterator[ConfigProblem]:
     if account.get("allow_http") is True:
         return
     for key, url in _base_urls(account).items():
         if url.startswith("http://") and not is_loopback(url):
-            yield Problem(
+            yield ConfigProblem(
                 dotted(["accounts", name, key]),
-                shown(url),
+                redact_value(url),
                 "would send the access token unencrypted to another machine",
                 "write https://, or allow_http = true in this account if the network between is your own",
             )
@@ -123,18 +123,20 @@ _REQUIRED = {
 }
 
 
-def _kind_of_trigger(key: list[str], trigger: Table) -> Iterator[Problem]:
+def _kind_of_trigger(key: list[str], trigger: Table) -> Iterator[ConfigProblem]:
     """Fields that this kind of trigger needs, or that mean nothing with it."""
     on = trigger.get("on")
     if not isinstance(on, str) or on not in ("entered", "date", "changed", "created"):
         return
     needed = _REQUIRED.get(on)
     if needed is not None and needed[0] not in trigger:
-        yield Problem(dotted([*key, needed[0]]), None, f'is missing: on = "{on}" needs it', needed[1])
+        yield ConfigProblem(dotted([*key, needed[0]]), None, f'is missing: on = "{on}" needs it', needed[1])
     for name, kinds in _ONLY_WITH.items():
         if name in trigger and on not in kinds and not (on == "created" and name in ("field", "from", "to")):
             remedy = f"remove it, or write  on = {' or '.join(f'{kind!r}' for kind in kinds)}".replace("'", '"')
-            yield Problem(dotted([*key, name]), shown(trigger[name]), f'means nothing with on = "{on}"', remedy)
+            yield ConfigProblem(
+                dotted([*key, name]), redact_value(trigger[name]), f'means nothing with on = "{on}"', remedy
+            )
 
 
 _CARRIER_NEEDS = {
@@ -148,13 +150,13 @@ _CARRIER_NEEDS = {
 _CARRIER_LISTS = {"twilio": ("account_id", "auth_token"), "sinch": ("account_id", "auth_token")}
 
 
-def _carrier_credentials(name: str, carrier: Table) -> Iterator[Problem]:
+def _carrier_credentials(name: str, carrier: Table) -> Iterator[ConfigProblem]:
     kind = carrier.get("carrier")
     if not isinstance(kind, str) or kind not in _CARRIER_NEEDS:
         return
     for needed in _CARRIER_NEEDS[kind]:
         if needed not in carrier:
-            yield Problem(
+            yield ConfigProblem(
                 dotted(["carriers", name, needed]),
                 None,
                 f"is missing: without it nobody can tell whether an event comes from {kind}",
@@ -163,9 +165,9 @@ def _carrier_credentials(name: str, carrier: Table) -> Iterator[Problem]:
     if "poll_every" not in carrier:
         return
     if kind not in _CARRIER_LISTS:
-        yield Problem(
+        yield ConfigProblem(
             dotted(["carriers", name, "poll_every"]),
-            shown(carrier["poll_every"]),
+            redact_value(carrier["poll_every"]),
             f"cannot be: {kind} has no list that gives the words of sent texts",
             f"remove it (there are lists of: {', '.join(_CARRIER_LISTS)})",
         )
@@ -173,62 +175,64 @@ def _carrier_credentials(name: str, carrier: Table) -> Iterator[Problem]:
     for needed in _CARRIER_LISTS[kind]:
         if needed not in carrier:
             remedy = "copy it from the carrier's console"
-            yield Problem(dotted(["carriers", name, needed]), None, "is missing: poll_every needs it", remedy)
+            yield ConfigProblem(dotted(["carriers", name, needed]), None, "is missing: poll_every needs it", remedy)
 
 
-def _subscriber(name: str, subscriber: Table) -> Iterator[Problem]:
+def _subscriber(name: str, subscriber: Table) -> Iterator[ConfigProblem]:
     key = ["subscribers", name]
     url, task = subscriber.get("url"), subscriber.get("task")
     if (url is None) == (task is None):
         remedy = 'write  url = "https://..."  with a secret, or  task = "shop.on_text"'
-        yield Problem(dotted(key), None, "needs either a url or a task", remedy)
+        yield ConfigProblem(dotted(key), None, "needs either a url or a task", remedy)
     if url is not None and "secret" not in subscriber:
         words = "is missing: receivers tell by it that events come from here"
         remedy = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
-        yield Problem(dotted([*key, "secret"]), None, words, remedy)
+        yield ConfigProblem(dotted([*key, "secret"]), None, words, remedy)
     in_clear = isinstance(url, str) and url.startswith("http://") and not is_loopback(url)
     if in_clear and subscriber.get("allow_http") is not True:
         words = "is not encrypted, and texts would travel in clear"
-        yield Problem(dotted([*key, "url"]), shown(url), words, "write https://, or allow_http = true")
+        yield ConfigProblem(dotted([*key, "url"]), redact_value(url), words, "write https://, or allow_http = true")
     if url is not None and "queue" in subscriber:
-        yield Problem(dotted([*key, "queue"]), shown(subscriber["queue"]), "means nothing with a url", "remove it")
+        yield ConfigProblem(
+            dotted([*key, "queue"]), redact_value(subscriber["queue"]), "means nothing with a url", "remove it"
+        )
 
 
-def _hours_of_texts(policy: Table) -> Iterator[Problem]:
+def _hours_of_texts(policy: Table) -> Iterator[ConfigProblem]:
     usual = {"text_from": "09:00", "text_until": "20:00"}
     opens, closes = (str(policy.get(key, hour))[:5] for key, hour in usual.items())
     if _HOUR.fullmatch(opens) and _HOUR.fullmatch(closes) and opens >= closes:
         words = f"is not later than text_from ({opens}), so no text would ever go"
         remedy = "name the hours in which people may be texted, both of one day; urgent = true passes them"
-        yield Problem("policy.text_until", shown(closes), words, remedy)
+        yield ConfigProblem("policy.text_until", redact_value(closes), words, remedy)
 
 
-def _reported_field(name: str, connection: Table) -> Iterator[Problem]:
+def _reported_field(name: str, connection: Table) -> Iterator[ConfigProblem]:
     if connection.get("report_opt_outs") is True and "do_not_text" not in connection:
         words = "is missing: report_opt_outs needs to know which field to write"
         remedy = 'add  do_not_text = { field = "do_not_text" }'
-        yield Problem(dotted(["connections", name, "do_not_text"]), None, words, remedy)
+        yield ConfigProblem(dotted(["connections", name, "do_not_text"]), None, words, remedy)
 
 
-def _short_timeout(name: str, account: Table) -> Iterator[Problem]:
+def _short_timeout(name: str, account: Table) -> Iterator[ConfigProblem]:
     seconds = account.get("read_timeout", SHORTEST_READ_TIMEOUT_SECONDS)
     if not isinstance(seconds, int | float) or not seconds < SHORTEST_READ_TIMEOUT_SECONDS:
         return
     if any(not is_loopback(url) for url in _base_urls(account).values()):
-        yield Problem(
+        yield ConfigProblem(
             dotted(["accounts", name, "read_timeout"]),
-            shown(seconds),
+            redact_value(seconds),
             f"is too short: VirtualText itself may take {PLATFORM_TIMEOUT_SECONDS} seconds to answer, "
             "and who waits less cannot know whether a text went out",
             f"write {SHORTEST_READ_TIMEOUT_SECONDS} or more, or leave it out (40)",
         )
 
 
-def _one_url_only(name: str, account: Table) -> Iterator[Problem]:
+def _one_url_only(name: str, account: Table) -> Iterator[ConfigProblem]:
     given = [key for key, default in _BASE_URLS.items() if account.get(key, default) != default]
     if len(given) == 1:
         other = next(key for key in _BASE_URLS if key != given[0])
-        yield Problem(
+        yield ConfigProblem(
             dotted(["accounts", name, other]),
             None,
             f"is missing although {given[0]} is set: this account's credential would go to two different platforms",
@@ -236,7 +240,7 @@ def _one_url_only(name: str, account: Table) -> Iterator[Problem]:
         )
 
 
-def _shared_uids(data: Table, context: object) -> Iterator[Problem]:
+def _shared_uids(data: Table, context: object) -> Iterator[ConfigProblem]:
     first: dict[tuple[str, object], str] = {}
     for name, account in _tables(data, "accounts"):
         uid = _text_of(account.get("uid"), context)
@@ -244,7 +248,7 @@ def _shared_uids(data: Table, context: object) -> Iterator[Problem]:
             continue
         other = first.setdefault((uid, str(account.get("api_url", DEFAULT_API_URL)).rstrip("/")), name)
         if other != name:
-            yield Problem(
+            yield ConfigProblem(
                 dotted(["accounts", name, "uid"]),
                 HIDDEN,
                 f'is the same VirtualText user as account "{other}": its contacts would be created twice',
@@ -252,7 +256,7 @@ def _shared_uids(data: Table, context: object) -> Iterator[Problem]:
             )
 
 
-def _relay_secrets(data: Table, context: object) -> Iterator[Problem]:
+def _relay_secrets(data: Table, context: object) -> Iterator[ConfigProblem]:
     first: dict[str, str] = {}
     for name, account in _tables(data, "accounts"):
         secret = _text_of(account.get("relay_secret"), context)
@@ -261,11 +265,11 @@ def _relay_secrets(data: Table, context: object) -> Iterator[Problem]:
         key = dotted(["accounts", name, "relay_secret"])
         if not _PART_OF_A_URL.fullmatch(secret):
             words = "has characters that cannot stand in the last part of a URL as they are"
-            yield Problem(key, HIDDEN, words, "make another one:  openssl rand -hex 24")
+            yield ConfigProblem(key, HIDDEN, words, "make another one:  openssl rand -hex 24")
         other = first.setdefault(secret, name)
         if other != name:
             words = f'is also that of account "{other}": nobody could tell whose an event is'
-            yield Problem(key, HIDDEN, words, "give each account its own:  openssl rand -hex 24")
+            yield ConfigProblem(key, HIDDEN, words, "give each account its own:  openssl rand -hex 24")
 
 
 def _text_of(value: object, context: object) -> str | None:
@@ -277,9 +281,9 @@ def _text_of(value: object, context: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _unknown_name(key: str, name: object, kind: str, known: Collection[str]) -> Iterator[Problem]:
+def _unknown_name(key: str, name: object, kind: str, known: Collection[str]) -> Iterator[ConfigProblem]:
     if isinstance(name, str) and name not in known:
-        yield Problem(key, shown(name), f"names no {kind} of this file", _known_names(name, kind, known))
+        yield ConfigProblem(key, redact_value(name), f"names no {kind} of this file", _known_names(name, kind, known))
 
 
 def _known_names(name: str, kind: str, known: Collection[str]) -> str:
@@ -288,7 +292,7 @@ def _known_names(name: str, kind: str, known: Collection[str]) -> str:
     return did_you_mean(name, f"{kind}s", known)
 
 
-def _watched_connections(name: str, trigger: Table, known: Collection[str]) -> Iterator[Problem]:
+def _watched_connections(name: str, trigger: Table, known: Collection[str]) -> Iterator[ConfigProblem]:
     watched = trigger.get("connections")
     if isinstance(watched, str):
         yield from _unknown_name(dotted(["triggers", name, "connections"]), watched, "connection", known)
@@ -296,29 +300,31 @@ def _watched_connections(name: str, trigger: Table, known: Collection[str]) -> I
         return
     if not watched:
         key = dotted(["triggers", name, "connections"])
-        yield Problem(
+        yield ConfigProblem(
             key, "[]", "names no connection, so the trigger would never fire", _known_names("", "connection", known)
         )
     for index, connection in enumerate(watched):
         yield from _unknown_name(dotted(["triggers", name, "connections", index]), connection, "connection", known)
 
 
-def _trigger_consistency(name: str, trigger: Table) -> Iterator[Problem]:
+def _trigger_consistency(name: str, trigger: Table) -> Iterator[ConfigProblem]:
     on, key = trigger.get("on"), ["triggers", name]
     if on == "changed" and "field" not in trigger:
         remedy = 'add  field = "status"  (the CRM field to watch)'
-        yield Problem(dotted([*key, "field"]), None, 'is missing: on = "changed" needs to know which field', remedy)
+        yield ConfigProblem(
+            dotted([*key, "field"]), None, 'is missing: on = "changed" needs to know which field', remedy
+        )
     if on == "created":
         for extra in ("field", "from", "to"):
             if extra in trigger:
                 message = 'means nothing with on = "created": a new record has no earlier value'
                 remedy = 'remove it, or write  on = "changed"'
-                yield Problem(dotted([*key, extra]), shown(trigger[extra]), message, remedy)
+                yield ConfigProblem(dotted([*key, extra]), redact_value(trigger[extra]), message, remedy)
     yield from _kind_of_trigger(key, trigger)
     if on == "changed" and isinstance(trigger.get("to"), str) and trigger.get("from") == trigger["to"]:
         message = 'is the same as "from", so the trigger would never fire'
-        yield Problem(
-            dotted([*key, "to"]), shown(trigger["to"]), message, "write another value, or leave one of them out"
+        yield ConfigProblem(
+            dotted([*key, "to"]), redact_value(trigger["to"]), message, "write another value, or leave one of them out"
         )
     if isinstance(trigger.get("message"), str) and not trigger["message"].strip():
-        yield Problem(dotted([*key, "message"]), '""', "is an empty text", "write the text to send")
+        yield ConfigProblem(dotted([*key, "message"]), '""', "is an empty text", "write the text to send")

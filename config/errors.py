@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConfigProblem:
     """One thing to put right.
 
     ``key`` is dotted (``accounts.main.token``) and empty where the file itself is meant. ``value`` is the value as
@@ -31,8 +31,8 @@ class Problem:
 class ConfigError(Exception):
     """The configuration cannot be used. ``problems`` lists everything that was found; ``str()`` is for the operator."""
 
-    def __init__(self, problems: Iterable[Problem], path: str = "") -> None:
-        self.problems: tuple[Problem, ...] = _by_table(problems)
+    def __init__(self, problems: Iterable[ConfigProblem], path: str = "") -> None:
+        self.problems: tuple[ConfigProblem, ...] = _by_table(problems)
         self.path = path
         super().__init__(self.problems, path)
 
@@ -42,7 +42,7 @@ class ConfigError(Exception):
         return "\n\n".join([head, *map(str, self.problems)])
 
 
-def _by_table(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+def _by_table(problems: Iterable[ConfigProblem]) -> tuple[ConfigProblem, ...]:
     """Without repetitions, and what concerns one table of the file together, in the order in which it was found."""
     sections: dict[str, int] = {}
     tables: dict[str, int] = {}

@@ -20,10 +20,10 @@ from config.adapter_options import (
     always,
     check_with_adapters,
     no_template_problems,
-    without_known_secrets,
+    redact_problems,
 )
-from config.checks import broken_rules
-from config.errors import ConfigError, Problem
+from config.checks import rule_problems
+from config.errors import ConfigError, ConfigProblem
 from config.models import Settings
 from config.problems import problems_of
 from config.redact import HIDDEN, is_secret_name
@@ -84,17 +84,17 @@ def settings_from(data: Mapping[str, Any], folder: Path) -> Settings:
 
 def _settings_from(data: Mapping[str, Any], folder: Path, checks: Checks | None) -> Settings:
     context = FromFile(folder.absolute())
-    problems: list[Problem] = []
+    problems: list[ConfigProblem] = []
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(data, context=context)
     except ValidationError as error:
         problems.extend(problems_of(error, Settings))
-    problems.extend(broken_rules(data, context))
+    problems.extend(rule_problems(data, context))
     if checks is not None:
         problems.extend(check_with_adapters(data, checks, context)[1])
     if settings is None or problems:
-        raise ConfigError(without_known_secrets(problems, data))
+        raise ConfigError(redact_problems(problems, data))
     return settings
 
 
@@ -175,4 +175,4 @@ def _names_secret(key: str) -> bool:
 
 
 def _fail(message: str, remedy: str, key: str = "") -> NoReturn:
-    raise ConfigError([Problem(key, None, message, remedy)])
+    raise ConfigError([ConfigProblem(key, None, message, remedy)])

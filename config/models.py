@@ -12,7 +12,7 @@ from config.base import Model
 from config.fields import FieldMapping
 from config.integrations import Carrier, Metrics, Sentry, Subscriber, Web
 from config.policy import Policy
-from config.redact import without_secrets
+from config.redact import redact_options
 from config.retention import Retention
 from config.types import (
     E164,
@@ -171,7 +171,7 @@ class Connection(Model):
 
     @field_serializer("options")
     def _options_without_secrets(self, options: dict[str, Any]) -> Any:
-        return without_secrets(options)
+        return redact_options(options)
 
 
 class Trigger(Model):

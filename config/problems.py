@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from config.errors import Problem
-from config.redact import HIDDEN, is_secret_name, shown
-from config.schema_walk import Location, Place, keys_of, place_at
+from config.errors import ConfigProblem
+from config.redact import HIDDEN, is_secret_name, redact_value
+from config.schema_walk import Location, SchemaNode, keys_of, node_at
 from config.types import readable_duration
 
 if TYPE_CHECKING:
@@ -75,67 +75,67 @@ def did_you_mean(given: str, kind: str, known: Iterable[str]) -> str:
     return f"{hint}The {kind} are: {', '.join(names)}"
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], prefix: Location = ()) -> list[Problem]:
+def problems_of(error: ValidationError, model: type[BaseModel], prefix: Location = ()) -> list[ConfigProblem]:
     """Every problem in a validation error of ``model``, whose table stands at ``prefix`` in the file."""
     return [_problem(details, model, prefix) for details in error.errors(include_url=False)]
 
 
-def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> Problem:
+def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> ConfigProblem:
     location = details["loc"]
-    key, place = dotted([*prefix, *location]), place_at(model, location)
+    key, node = dotted([*prefix, *location]), node_at(model, location)
     if details["type"] == "missing":
-        return Problem(key, None, "is missing", _how_to_add(str(location[-1]), place))
+        return ConfigProblem(key, None, "is missing", _how_to_add(str(location[-1]), node))
     if details["type"] == "extra_forbidden":
-        return Problem(key, None, "is not a key that is known here", _which_key(model, location))
+        return ConfigProblem(key, None, "is not a key that is known here", _which_key(model, location))
     if details["type"] == "literal_secret":
         message = f"{details['ctx']['what']} is written in the file, where others can read and copy it"
-        return Problem(key, HIDDEN, message, _how_to_refer([*prefix, *location], place))
-    message, remedy = _explained(details, place)
-    if place is not None and place.is_table and isinstance(details["input"], str | int | float):
-        remedy = _which_table(location, place)
-    return Problem(key, _safe_value(details["input"], location, place), message, remedy)
+        return ConfigProblem(key, HIDDEN, message, _how_to_refer([*prefix, *location], node))
+    message, remedy = _explained(details, node)
+    if node is not None and node.is_table and isinstance(details["input"], str | int | float):
+        remedy = _which_table(location, node)
+    return ConfigProblem(key, _safe_value(details["input"], location, node), message, remedy)
 
 
-def _safe_value(value: object, location: Location, place: Place | None) -> str | None:
+def _safe_value(value: object, location: Location, node: SchemaNode | None) -> str | None:
     """The value as written, where a plain value belongs and no secret does."""
-    if place is None or place.is_table or place.is_secret or is_secret_name(str(location[-1])):
+    if node is None or node.is_table or node.is_secret or is_secret_name(str(location[-1])):
         return HIDDEN
-    return shown(value)
+    return redact_value(value)
 
 
-def _explained(details: ErrorDetails, place: Place | None) -> tuple[str, str]:
+def _explained(details: ErrorDetails, node: SchemaNode | None) -> tuple[str, str]:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "refused":
         return context["message"], context["remedy"]
     if kind == "literal_error":
         return "is not one of the words allowed here", f"write {context['expected'].replace(chr(39), chr(34))}"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"):
-        return "is out of range", f"allowed is a number {_range(place)}"
+        return "is out of range", f"allowed is a number {_range(node)}"
     for beginning, message, remedy in _EXPECTED:
         if kind.startswith(beginning) and kind.endswith(("_type", "_parsing", "_from_float")):
             return message, remedy
     return details["msg"].removeprefix("Value error, "), ""
 
 
-def _range(place: Place | None) -> str:
+def _range(node: SchemaNode | None) -> str:
     words = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
-    metadata = place.field.metadata if place is not None and place.field is not None else []
+    metadata = node.field.metadata if node is not None and node.field is not None else []
     found = [
         f"{word} {getattr(item, name)}" for item in metadata for name, word in words.items() if hasattr(item, name)
     ]
     return " ".join(found) or "that is finite"
 
 
-def _how_to_add(name: str, place: Place | None) -> str:
-    if place is None or place.field is None:
+def _how_to_add(name: str, node: SchemaNode | None) -> str:
+    if node is None or node.field is None:
         return "add it"
-    example = (place.field.examples or ["..."])[0]
-    return f"add  {name} = {in_toml(example)}\n{place.field.description or ''}".rstrip()
+    example = (node.field.examples or ["..."])[0]
+    return f"add  {name} = {in_toml(example)}\n{node.field.description or ''}".rstrip()
 
 
-def _how_to_refer(location: Location, place: Place | None) -> str:
+def _how_to_refer(location: Location, node: SchemaNode | None) -> str:
     name = str(location[-1])
-    examples = place.field.examples if place is not None and place.field is not None else None
+    examples = node.field.examples if node is not None and node.field is not None else None
     variable = re.sub(r"\W", "_", "_".join(["VTSYNC", *map(str, location[-2:])])).upper()
     reference = examples[0] if examples and isinstance(examples[0], dict) else {"env": variable}
     return (
@@ -145,7 +145,7 @@ def _how_to_refer(location: Location, place: Place | None) -> str:
 
 
 def _which_key(model: type[BaseModel], location: Location) -> str:
-    unknown, enclosing = str(location[-1]), place_at(model, location[:-1])
+    unknown, enclosing = str(location[-1]), node_at(model, location[:-1])
     table = enclosing.model if enclosing is not None else None
     if table is None:
         return "remove it"
@@ -157,7 +157,7 @@ def _which_key(model: type[BaseModel], location: Location) -> str:
 
 
 def _homes_of(model: type[BaseModel], unknown: str) -> list[str]:
-    """Where else in the file the key, or one spelt nearly like it, has its place."""
+    """Where else in the file the key, or one spelt nearly like it, has its node."""
     everywhere = {key: home for home, keys in _tables_of(model) for key in keys}
     near = nearest(unknown, everywhere)
     return [f"{home} as {near}" for home, keys in _tables_of(model) if near in keys]
@@ -168,15 +168,15 @@ def _tables_of(model: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
     yield "at the top of the file, above the first [table],", list(keys_of(model))
     for key in keys_of(model):
         for path, label in (([key], key), ([key, "name"], f"{key}.<name>")):
-            place = place_at(model, path)
-            if place is not None and place.model is not None:
-                yield f"into [{label}]", list(keys_of(place.model))
+            node = node_at(model, path)
+            if node is not None and node.model is not None:
+                yield f"into [{label}]", list(keys_of(node.model))
 
 
-def _which_table(location: Location, place: Place) -> str:
+def _which_table(location: Location, node: SchemaNode) -> str:
     """A plain value stands where a table belongs: often the table's name was left out."""
     name = str(location[-1])
-    if place.model is not None and len(location) > 1 and name in keys_of(place.model):
+    if node.model is not None and len(location) > 1 and name in keys_of(node.model):
         section = dotted(location[:-1])
         return f"give the table a name of its own, such as [{section}.main], and write {name} below it"
     return f"write a table, [{dotted(location)}], with its keys below it"

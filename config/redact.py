@@ -10,8 +10,8 @@ from datetime import date, time
 from typing import Any, TypeGuard
 
 HIDDEN = "(hidden)"
-_LONGEST_SHOWN = 60
-_SHORTEST_SCRUBBED = 6
+_LONGEST_VALUE = 60
+_SHORTEST_SECRET = 6
 _SECRET_NAME = re.compile(r"token|secret|passw|passphrase|pwd|api_?key|private_?key|credential|^uid$", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)")
 # Long runs of letters and digits mixed are what keys and tokens look like, wherever they were pasted.
@@ -23,7 +23,7 @@ def is_secret_name(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
-def shown(value: object) -> str | None:
+def redact_value(value: object) -> str | None:
     """A scalar as it would be written in TOML, shortened; None for tables and lists, which are not shown."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -32,28 +32,28 @@ def shown(value: object) -> str | None:
     if isinstance(value, float | date | time):
         return str(value)
     if isinstance(value, str):
-        return _shown_text(value)
+        return _redact_text(value)
     return None
 
 
-def _shown_text(text: str) -> str:
+def _redact_text(text: str) -> str:
     if _LOOKS_LIKE_A_TOKEN.fullmatch(text.strip()):
         return HIDDEN
     text = _PASSWORD_IN_URL.sub("***", text)
-    if len(text) > _LONGEST_SHOWN:
-        text = text[: _LONGEST_SHOWN - 3] + "..."
+    if len(text) > _LONGEST_VALUE:
+        text = text[: _LONGEST_VALUE - 3] + "..."
     return json.dumps(text, ensure_ascii=False)
 
 
-def without_secrets(value: Any) -> Any:
+def redact_options(value: Any) -> Any:
     """A copy of nested options in which everything that may be a secret is replaced by ``(hidden)``."""
     if isinstance(value, dict):
         return {
-            key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else without_secrets(item)
+            key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else redact_options(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [without_secrets(item) for item in value]
+        return [redact_options(item) for item in value]
     return _PASSWORD_IN_URL.sub("***", value) if isinstance(value, str) else value
 
 
@@ -83,10 +83,10 @@ def _tables(data: object) -> Iterator[object]:
             yield value if isinstance(value, dict) and not _is_reference(value) else {key: value}
 
 
-def scrub(text: str, secrets: Collection[str]) -> str:
+def redact_secrets(text: str, secrets: Collection[str]) -> str:
     """``text`` without any of ``secrets``: the last line of defence, for what third parties write in their errors."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SCRUBBED:
+        if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     return text
 

@@ -14,7 +14,7 @@ Location = Sequence[int | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SchemaNode:
     """What belongs at a key: its field (of the nearest enclosing model) and the Python type expected there."""
 
     field: FieldInfo | None
@@ -46,26 +46,26 @@ def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {key_of(name, field): field for name, field in model.model_fields.items()}
 
 
-def place_at(model: type[BaseModel], location: Location) -> Place | None:
+def node_at(model: type[BaseModel], location: Location) -> SchemaNode | None:
     """What belongs at ``location``, or None when the model has nothing there (an unknown key)."""
-    place = Place(None, model)
+    node = SchemaNode(None, model)
     for step in location:
-        inner = _step_into(place, step)
+        inner = _step_into(node, step)
         if inner is None:
             return None
-        place = inner
-    return place
+        node = inner
+    return node
 
 
-def _step_into(place: Place, step: int | str) -> Place | None:
-    for kind in _alternatives(place.type):
+def _step_into(node: SchemaNode, step: int | str) -> SchemaNode | None:
+    for kind in _alternatives(node.type):
         if _is_model(kind) and step in (keys := keys_of(kind)):
-            return Place(keys[str(step)], keys[str(step)].annotation)
+            return SchemaNode(keys[str(step)], keys[str(step)].annotation)
         origin, arguments = get_origin(kind), get_args(kind)
         if origin is dict and isinstance(step, str):
-            return Place(place.field, arguments[1])
+            return SchemaNode(node.field, arguments[1])
         if origin in (tuple, list) and isinstance(step, int):
-            return Place(place.field, arguments[0])
+            return SchemaNode(node.field, arguments[0])
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from config.errors import ConfigError, Problem
+from config.errors import ConfigError, ConfigProblem
 
 
 def starter_text() -> str:
@@ -18,9 +18,11 @@ def write_starter(path: Path) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(starter_text())
     except FileExistsError:
-        problem = Problem("", None, "exists already, and is left as it is", "remove it first, or write to another path")
+        problem = ConfigProblem(
+            "", None, "exists already, and is left as it is", "remove it first, or write to another path"
+        )
     except OSError as error:
-        problem = Problem(
+        problem = ConfigProblem(
             "", None, f"cannot be written: {error.strerror}", "choose a folder that exists and is writable"
         )
     else:

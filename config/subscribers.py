@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from config.errors import Problem
+from config.errors import ConfigProblem
 from config.problems import did_you_mean, dotted
-from config.redact import HIDDEN, shown
+from config.redact import HIDDEN, redact_value
 from config.types import resolve_reference
 
 EVENTS = (
@@ -35,21 +35,25 @@ FEWEST_SECRET_BYTES = 24
 
 def subscriber_problems(
     name: str, subscriber: Mapping[str, Any], accounts: Collection[str], context: object
-) -> Iterator[Problem]:
+) -> Iterator[ConfigProblem]:
     """What is wrong with one ``[subscribers.NAME]`` of a file's raw data."""
     key = ["subscribers", name]
     for event in _texts(subscriber.get("events")):
         if not any(fnmatchcase(known, event) for known in EVENTS):
             remedy = did_you_mean(event, "events", EVENTS)
-            yield Problem(dotted([*key, "events"]), shown(event), "is no event, so it would never be heard of", remedy)
+            yield ConfigProblem(
+                dotted([*key, "events"]), redact_value(event), "is no event, so it would never be heard of", remedy
+            )
     for account in _texts(subscriber.get("accounts")):
         if account not in accounts:
             remedy = did_you_mean(account, "accounts", accounts)
-            yield Problem(dotted([*key, "accounts"]), shown(account), "names no account of this file", remedy)
+            yield ConfigProblem(
+                dotted([*key, "accounts"]), redact_value(account), "names no account of this file", remedy
+            )
     if not _signs(subscriber.get("secret"), context):
         words = f'is no signing secret: "whsec_" and at least {FEWEST_SECRET_BYTES} bytes in base64'
         remedy = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
-        yield Problem(dotted([*key, "secret"]), HIDDEN, words, remedy)
+        yield ConfigProblem(dotted([*key, "secret"]), HIDDEN, words, remedy)
 
 
 def _texts(value: object) -> list[str]:

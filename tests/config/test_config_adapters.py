@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from config.adapter_options import validate_adapters
-from config.errors import ConfigError, Problem
+from config.errors import ConfigError, ConfigProblem
 from config.load import load, load_all
 from config.types import ConfigPath, Secret
 
@@ -48,8 +48,8 @@ def template_problems(template: str) -> list[str]:
 
 
 @pytest.fixture
-def problems_of(tmp_path: Path) -> Callable[[str], dict[str, Problem]]:
-    def run(text: str) -> dict[str, Problem]:
+def problems_of(tmp_path: Path) -> Callable[[str], dict[str, ConfigProblem]]:
+    def run(text: str) -> dict[str, ConfigProblem]:
         path = tmp_path / "vtsync.toml"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
@@ -59,7 +59,7 @@ def problems_of(tmp_path: Path) -> Callable[[str], dict[str, Problem]]:
     return run
 
 
-ProblemsOf = Callable[[str], dict[str, Problem]]
+ProblemsOf = Callable[[str], dict[str, ConfigProblem]]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from config.adapter_options import validate_adapters
 from config.errors import ConfigError
 from config.load import load, settings_from
 from config.models import Settings
-from config.schema_walk import keys_of, place_at
+from config.schema_walk import keys_of, node_at
 from config.types import ConfigPath, DatabaseUrl, Secret
 
 WORDS = st.sampled_from([
     *[key for steps in ([], ["accounts", "x"], ["connections", "x"], ["triggers", "x"], ["policy"], ["worker"])
-      for place in [place_at(Settings, steps)] if place and place.model for key in keys_of(place.model)],
+      for place in [node_at(Settings, steps)] if place and place.model for key in keys_of(place.model)],
     "env", "file", "main", "crm", "created", "changed", "24h", "* * * * *", "0 0 30 2 *", "US", "+14155550100", "HOME",
     "sqlite:///x.db", "sqlite:///", "redis://:p@h", "http://[", "https://h:99999999", "~", "~x/y",
     "\0", "", "://", "a.b",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from config.errors import ConfigError, Problem
+from config.errors import ConfigError, ConfigProblem
 
 ErrorOf = Callable[[str], ConfigError]
 
@@ -188,10 +188,10 @@ def test_a_syntax_error_shows_where_and_the_line_itself(case: str, error_of: Err
 
 
 def test_an_error_survives_pickling() -> None:
-    error = ConfigError([Problem("a.b", "5", "is odd", "make it even")], "/etc/vtsync.toml")
+    error = ConfigError([ConfigProblem("a.b", "5", "is odd", "make it even")], "/etc/vtsync.toml")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) != ""
 
 
 def test_the_same_problem_is_told_once() -> None:
-    problem = Problem("a.b", "5", "is odd", "make it even")
+    problem = ConfigProblem("a.b", "5", "is odd", "make it even")
     assert ConfigError([problem, problem]).problems == (problem,)
