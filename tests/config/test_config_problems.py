@@ -69,7 +69,7 @@ MISTAKES = {
     "schedule in words": (CRM + 'schedule = "hourly"', "connections.crm.schedule", '"hourly"', "not a schedule", '"15m"'),
     "web address without scheme": (CREATED + 'media = "example.com/a.png"', "triggers.ready.media[0]", '"example.com/a.png"', "web address", "https://"),
     "web address with bad port": (CREATED + 'media = "https://example.com:99999/a"', "triggers.ready.media[0]", "99999", "web address", "https://"),
-    "web address with a password": (CREATED + 'media = "https://me:pw@example.com/a"', "triggers.ready.media[0]", '"https://***@example.com/a"', "password", "do not belong"),
+    "web address with a password": (CREATED + 'media = "https://me:pw@example.com/a"', "triggers.ready.media[0]", '"https://***@example.com/a"', "password", "must not hold"),
     "unencrypted API": (ACCOUNT + 'api_url = "http://api.example.com"\ncreate_url = "https://api.example.com"', "accounts.main.api_url", '"http://api.example.com"', "unencrypted", "allow_http = true"),
     "one URL of two": (ACCOUNT + 'api_url = "https://api.example.com"', "accounts.main.create_url", None, "missing although api_url", "set create_url"),
     "impatient read time-out": (ACCOUNT + "read_timeout = 30", "accounts.main.read_timeout", "30", "30 seconds", "31 or more"),

@@ -1,0 +1,43 @@
+"""Value types of the configuration. Each parses a TOML value, or says what is allowed."""
+
+from config.types.base import FromFile, in_folder, one_or_many, refusal
+from config.types.names import E164, ConfigPath, Region, TimeZone
+from config.types.secrets import Secret, Token, Uid, holds_password, resolve_reference
+from config.types.times import (
+    Duration,
+    Hour,
+    Keep,
+    Offset,
+    Schedule,
+    parse_duration,
+    readable_duration,
+)
+from config.types.urls import BrokerUrl, DatabaseUrl, HttpUrl, RedisUrl, StoreUrl
+
+__all__ = [
+    "E164",
+    "BrokerUrl",
+    "ConfigPath",
+    "DatabaseUrl",
+    "Duration",
+    "FromFile",
+    "Hour",
+    "HttpUrl",
+    "Keep",
+    "Offset",
+    "RedisUrl",
+    "Region",
+    "Schedule",
+    "Secret",
+    "StoreUrl",
+    "TimeZone",
+    "Token",
+    "Uid",
+    "holds_password",
+    "in_folder",
+    "one_or_many",
+    "parse_duration",
+    "readable_duration",
+    "refusal",
+    "resolve_reference",
+]
