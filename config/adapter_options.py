@@ -1,114 +1,57 @@
-"""Checks the parts of the file that only the adapters and the template engine understand.
+"""Checks of the parts of the file that only the adapters and the template engine understand.
 
-This package knows neither: the caller hands in functions that do.
+This package knows neither of them: the caller passes functions that do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from config.errors import ConfigError, ConfigProblem
-from config.models import Settings
+from config.errors import ConfigProblem
 from config.problems import did_you_mean, dotted, problems_of
-from config.redact import known_secrets, redact_secrets, redact_value
-
-OptionsModelOf = Callable[[str], type[BaseModel]]
-"""An adapter's name to the model of its options. Raises LookupError for an unknown name (its text may list the known
-ones), or any other error, with a text for the operator, for an adapter that is known but cannot be used here."""
-
-CheckTemplate = Callable[[str], list[str]]
-"""A template to what is wrong with it, a sentence each."""
-
-AdapterNames = Callable[[], Iterable[str]]
-"""Lists the adapters that exist, for the hint at a misspelt one."""
-
-
-def no_template_problems(_template: str) -> list[str]:
-    """Stands in where templates are not checked."""
-    return []
-
-
-CanWrite = Callable[[str], bool]
-"""Whether an adapter writes to its CRM, by its name; unknown names are reported elsewhere."""
-
-
-def always(_adapter: str) -> bool:
-    """Stands in where that is not checked."""
-    return True
+from config.redact import redact_value
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
-    """What the caller knows and this package does not."""
+class AdapterChecks:
+    """The caller's functions that judge adapters and templates."""
 
-    options_model_of: OptionsModelOf
-    check_template: CheckTemplate = no_template_problems
-    adapter_names: AdapterNames = tuple
-    check_condition: CheckTemplate = no_template_problems
-    can_write: CanWrite = always
+    options_model_of: Callable[[str], type[BaseModel]]
+    """Returns the model of an adapter's options, by the adapter's name. Raises LookupError for an unknown name; any
+    other error means that the adapter exists but cannot be used here. The error's text is shown to the operator."""
 
+    check_template: Callable[[str], list[str]]
+    """Returns what is wrong with a message template, one sentence each."""
 
-def validate_adapters(
-    settings: Settings,
-    options_model_of: OptionsModelOf,
-    check_template: CheckTemplate = no_template_problems,
-    adapter_names: AdapterNames = tuple,
-) -> dict[str, BaseModel]:
-    """The validated options of every connection. Raises ConfigError with everything that is wrong."""
-    data = {
-        "connections": {n: {"adapter": c.adapter, "options": c.options} for n, c in settings.connections.items()},
-        "triggers": {name: {"message": trigger.message} for name, trigger in settings.triggers.items()},
-    }
-    checks = Checks(options_model_of, check_template, adapter_names)
-    options, problems = check_with_adapters(data, checks, settings.file_context)
-    if problems:
-        raise ConfigError(redact_problems(problems, data))
-    return options
+    check_condition: Callable[[str], list[str]]
+    """Returns what is wrong with a condition, one sentence each."""
+
+    adapter_names: Callable[[], Iterable[str]]
+    """Lists the adapters that exist, for the hint at a misspelt one."""
+
+    can_write: Callable[[str], bool]
+    """Returns True if the adapter of this name writes to its CRM, and for unknown names, which are reported anyway."""
 
 
-def check_with_adapters(
-    data: Mapping[str, Any], checks: Checks, context: object
-) -> tuple[dict[str, BaseModel], list[ConfigProblem]]:
-    """The good options and all problems in raw data. Values of the wrong type are left to the models."""
-    found: dict[str, BaseModel] = {}
-    problems: list[ConfigProblem] = []
+def adapter_problems(data: Mapping[str, Any], checks: AdapterChecks, context: object) -> Iterator[ConfigProblem]:
+    """Yield every problem of adapters and templates in raw data. The models report values of the wrong type."""
     for name, connection in _tables(data, "connections"):
-        checked = _check_options(name, connection, checks, context)
-        if isinstance(checked, BaseModel):
-            found[name] = checked
-        else:
-            problems.extend(checked)
-        problems.extend(_cannot_write(name, connection, checks))
+        yield from _option_problems(name, connection, checks, context)
+        yield from _write_problems(name, connection, checks)
     for name, trigger in _tables(data, "triggers"):
-        message = trigger.get("message")
-        if isinstance(message, str) and message.strip():
-            key = dotted(["triggers", name, "message"])
-            problems.extend(ConfigProblem(key, redact_value(message), text) for text in checks.check_template(message))
-        for field in ("condition", "only_if"):
-            condition = trigger.get(field)
-            if isinstance(condition, str):
+        for field, check in (
+            ("message", checks.check_template),
+            ("condition", checks.check_condition),
+            ("only_if", checks.check_condition),
+        ):
+            text = trigger.get(field)
+            if isinstance(text, str) and (field != "message" or text.strip()):
                 key = dotted(["triggers", name, field])
-                problems.extend(
-                    ConfigProblem(key, redact_value(condition), text) for text in checks.check_condition(condition)
-                )
-    return found, problems
-
-
-def redact_problems(problems: Iterable[ConfigProblem], data: object) -> list[ConfigProblem]:
-    """The problems with every secret of the file taken out, also from texts that others wrote."""
-    secrets = known_secrets(data)
-
-    def clean(text: str) -> str:
-        return redact_secrets(text, secrets)
-
-    return [
-        ConfigProblem(p.key, None if p.value is None else clean(p.value), clean(p.message), clean(p.remedy))
-        for p in problems
-    ]
+                yield from (ConfigProblem(key, redact_value(text), found) for found in check(text))
 
 
 def _tables(data: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -116,35 +59,36 @@ def _tables(data: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[st
     return [(n, t) for n, t in tables.items() if isinstance(t, dict)] if isinstance(tables, dict) else []
 
 
-def _check_options(
-    name: str, connection: Mapping[str, Any], checks: Checks, context: object
-) -> BaseModel | list[ConfigProblem]:
+def _option_problems(
+    name: str, connection: Mapping[str, Any], checks: AdapterChecks, context: object
+) -> list[ConfigProblem]:
     adapter, options = connection.get("adapter"), connection.get("options", {})
     if not isinstance(adapter, str):
         return []
     key = dotted(["connections", name, "adapter"])
     try:
         model = checks.options_model_of(adapter)
-    except Exception as error:  # noqa: BLE001 - adapters are third-party code: what one raises is this key's problem
+    except Exception as error:  # noqa: BLE001 - adapters are third-party code: report whatever they raise
         return [_unusable_adapter(key, adapter, error, sorted(checks.adapter_names()))]
     if not isinstance(options, dict):
         return []
     try:
-        return model.model_validate(options, context=context)
+        model.model_validate(options, context=context)
     except ValidationError as error:
         return problems_of(error, model, ["connections", name, "options"])
+    return []
 
 
-def _cannot_write(name: str, connection: Mapping[str, Any], checks: Checks) -> list[ConfigProblem]:
-    """What is to be written to a CRM whose adapter only reads."""
+def _write_problems(name: str, connection: Mapping[str, Any], checks: AdapterChecks) -> list[ConfigProblem]:
+    """Return the settings that need to write to the CRM although the adapter only reads it."""
     adapter = connection.get("adapter")
     wanted = [key for key in ("log_messages", "report_opt_outs") if connection.get(key) is True]
     if not wanted or not isinstance(adapter, str) or checks.can_write(adapter):
         return []
-    words = f'cannot be: the adapter "{adapter}" only reads its CRM'
+    message = f'is not possible: the adapter "{adapter}" only reads its CRM'
     able = [one for one in checks.adapter_names() if checks.can_write(one)]
     remedy = f"remove it; adapters that write: {', '.join(able)}" if able else "remove it"
-    return [ConfigProblem(dotted(["connections", name, key]), "true", words, remedy) for key in wanted]
+    return [ConfigProblem(dotted(["connections", name, key]), "true", message, remedy) for key in wanted]
 
 
 def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]) -> ConfigProblem:

@@ -5,28 +5,20 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from config.adapter_options import (
-    AdapterNames,
-    CanWrite,
-    Checks,
-    CheckTemplate,
-    OptionsModelOf,
-    always,
-    check_with_adapters,
-    no_template_problems,
-    redact_problems,
-)
+from config.adapter_options import AdapterChecks, adapter_problems
 from config.checks import rule_problems
 from config.errors import ConfigError, ConfigProblem
 from config.models import Settings
 from config.problems import problems_of
-from config.redact import HIDDEN, is_secret_name
+from config.redact import HIDDEN, is_secret_name, known_secrets, redact_secrets
+from config.renamed import with_current_names
 from config.types import FromFile, in_folder
 
 DEFAULT_NAME = "vtsync.toml"
@@ -36,38 +28,56 @@ _LINE_AND_COLUMN = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 _KEYS_ON_LINE = re.compile(r"[\w.\"'-]+(?=\s*=)")
 
 
-def load(path: Path | str | None = None) -> Settings:
-    """The settings in ``path`` (left out: in ``$VTSYNC_CONFIG``, else ``./vtsync.toml``).
+def load(path: Path | str | None = None, checks: AdapterChecks | None = None) -> Settings:
+    """Read the settings from ``path`` (default: ``$VTSYNC_CONFIG``, else ``./vtsync.toml``).
 
-    The files ``.env`` in the working directory and beside the configuration are read into the environment first; a
-    variable that is already set keeps its value. Raises ConfigError with every problem. Adapter options are kept as
-    written: ``load_all`` checks those too.
+    First read the files ``.env`` in the working directory and beside the configuration into the environment; a
+    variable that is already set keeps its value. Raises ConfigError with every problem. Without ``checks``, adapter
+    options and templates are not checked.
     """
-    return _load(path, None)
+    _load_environment(Path.cwd())
+    found = find_file(path)
+    _load_environment(found.parent)
+    try:
+        return settings_from(_parsed(_text_of(found)), found.parent, checks)
+    except ConfigError as error:
+        raise ConfigError(error.problems, str(found)) from None
 
 
-def load_all(
-    path: Path | str | None,
-    options_model_of: OptionsModelOf,
-    check_template: CheckTemplate = no_template_problems,
-    adapter_names: AdapterNames = tuple,
-    check_condition: CheckTemplate = no_template_problems,
-    can_write: CanWrite = always,
-) -> Settings:
-    """Like ``load``, with the adapters' options and the templates checked too (see ``validate_adapters``).
+def settings_from(data: Mapping[str, Any], folder: Path, checks: AdapterChecks | None = None) -> Settings:
+    """Build the settings from a file's parsed data, as if it were in ``folder``. Raises ConfigError."""
+    current = with_current_names(data)
+    context = FromFile(folder.absolute(), current.notes)
+    problems = list(current.problems)
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(current.data, context=context)
+    except ValidationError as error:
+        problems.extend(problems_of(error, Settings))
+    problems.extend(rule_problems(current.data, context))
+    if checks is not None:
+        problems.extend(adapter_problems(current.data, checks, context))
+    if settings is None or problems:
+        secrets = known_secrets(data)
+        as_written = (replace(problem, key=current.written.get(problem.key, problem.key)) for problem in problems)
+        raise ConfigError(_without_secrets(problem, secrets) for problem in as_written)
+    return settings
 
-    Raises ConfigError with every problem of all of them.
-    """
-    return _load(path, Checks(options_model_of, check_template, adapter_names, check_condition, can_write))
+
+def _without_secrets(problem: ConfigProblem, secrets: Collection[str]) -> ConfigProblem:
+    """Remove the file's secrets also from text that adapters and templates wrote."""
+    value = None if problem.value is None else redact_secrets(problem.value, secrets)
+    message, remedy = redact_secrets(problem.message, secrets), redact_secrets(problem.remedy, secrets)
+    return replace(problem, value=value, message=message, remedy=remedy)
 
 
 def find_file(path: Path | str | None = None) -> Path:
-    """The configuration file to read, absolute; it need not exist."""
+    """Return the absolute path of the configuration file to read. It need not exist."""
     return Path(path or os.environ.get(PATH_VARIABLE, "").strip() or DEFAULT_NAME).expanduser().absolute()
 
 
 def data_dir_of(path: Path | str | None = None) -> Path:
-    """The data folder that the configuration file names, absolute, whatever may be wrong with the rest of the file."""
+    """Return the data folder that the configuration file names, absolute, even if the rest of the file is wrong."""
     found = find_file(path)
     try:
         named = tomllib.loads(found.read_text(encoding="utf-8-sig")).get("data_dir")
@@ -75,37 +85,6 @@ def data_dir_of(path: Path | str | None = None) -> Path:
         named = None
     default: Path = Settings.model_fields["data_dir"].default
     return in_folder(named if isinstance(named, str) else default, FromFile(found.parent)).absolute()
-
-
-def settings_from(data: Mapping[str, Any], folder: Path) -> Settings:
-    """Settings from a file's parsed data, as if it stood in ``folder``. Raises ConfigError with every problem."""
-    return _settings_from(data, folder, None)
-
-
-def _settings_from(data: Mapping[str, Any], folder: Path, checks: Checks | None) -> Settings:
-    context = FromFile(folder.absolute())
-    problems: list[ConfigProblem] = []
-    settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(data, context=context)
-    except ValidationError as error:
-        problems.extend(problems_of(error, Settings))
-    problems.extend(rule_problems(data, context))
-    if checks is not None:
-        problems.extend(check_with_adapters(data, checks, context)[1])
-    if settings is None or problems:
-        raise ConfigError(redact_problems(problems, data))
-    return settings
-
-
-def _load(path: Path | str | None, checks: Checks | None) -> Settings:
-    _load_environment(Path.cwd())
-    found = find_file(path)
-    _load_environment(found.parent)
-    try:
-        return _settings_from(_parsed(_text_of(found)), found.parent, checks)
-    except ConfigError as error:
-        raise ConfigError(error.problems, str(found)) from None
 
 
 def _load_environment(folder: Path) -> None:

@@ -87,7 +87,7 @@ class Account(Model):
     texts_per_second: StrictFloat | None = Field(
         None, gt=0, le=10_000, description="Texts sent or recorded a second, likewise."
     )
-    settle_after: Duration = Field(
+    lookup_after: Duration = Field(
         timedelta(seconds=60),
         description="How long after a lost create the contact list is asked for it; the list lags behind.",
     )
@@ -286,7 +286,7 @@ class WorkerSettings(Model):
     """One worker process."""
 
     concurrency: StrictInt = Field(8, ge=1, le=200, description="Tasks run at once, in threads; at least 6 are run.")
-    sweep_every: Duration = Field(
+    tick_every: Duration = Field(
         timedelta(seconds=10), description="How often due schedules and work that was left behind are looked for."
     )
     events: StrictBool = Field(
@@ -352,9 +352,9 @@ class Settings(Model):
         self._file = context if isinstance(context, FromFile) else None
 
     @property
-    def file_context(self) -> FromFile | None:
-        """The file that these settings come from; None for settings built in code."""
-        return self._file
+    def notes(self) -> tuple[str, ...]:
+        """Remarks about the file for the operator, such as keys that have a new name."""
+        return () if self._file is None else self._file.notes
 
     def database_url(self) -> str:
         """The store's SQLAlchemy URL, with secrets."""

@@ -53,6 +53,7 @@ def check(
 
     runtime = open_store_runtime(ensure_store=False)
     findings = [Finding("configuration", True, sizes(runtime.settings))]
+    findings += [Finding("renamed key", True, note) for note in runtime.settings.notes]
     if not offline:
         from worker.doctor.checks import check_everything
 

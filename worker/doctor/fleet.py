@@ -144,7 +144,7 @@ def _calls_come_in(settings: Settings) -> bool:
 
 def _tick(processes: Sequence[Process], settings: Settings, now: datetime) -> Iterator[Finding]:
     last = max((one.seen_at for one in processes if one.role == "tick"), default=None)
-    most = 3 * settings.worker.sweep_every + timedelta(seconds=30)
+    most = 3 * settings.worker.tick_every + timedelta(seconds=30)
     if last is not None and now - last < most:
         yield ok("fleet", f"the last tick was {_ago(now - last)} ago")
         return
