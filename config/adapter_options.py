@@ -5,14 +5,14 @@ This package knows neither of them: the caller passes functions that do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from config.errors import ConfigProblem
 from config.problems import did_you_mean, dotted, problems_of
+from config.raw import Table, named_tables
 from config.redact import redact_value
 
 
@@ -37,12 +37,12 @@ class AdapterChecks:
     """Returns True if the adapter of this name writes to its CRM, and for unknown names, which are reported anyway."""
 
 
-def adapter_problems(data: Mapping[str, Any], checks: AdapterChecks, context: object) -> Iterator[ConfigProblem]:
+def adapter_problems(data: Table, checks: AdapterChecks, context: object) -> Iterator[ConfigProblem]:
     """Yield every problem of adapters and templates in raw data. The models report values of the wrong type."""
-    for name, connection in _tables(data, "connections"):
+    for name, connection in named_tables(data, "connections"):
         yield from _option_problems(name, connection, checks, context)
         yield from _write_problems(name, connection, checks)
-    for name, trigger in _tables(data, "triggers"):
+    for name, trigger in named_tables(data, "triggers"):
         for field, check in (
             ("message", checks.check_template),
             ("condition", checks.check_condition),
@@ -54,14 +54,7 @@ def adapter_problems(data: Mapping[str, Any], checks: AdapterChecks, context: ob
                 yield from (ConfigProblem(key, redact_value(text), found) for found in check(text))
 
 
-def _tables(data: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:
-    tables = data.get(section)
-    return [(n, t) for n, t in tables.items() if isinstance(t, dict)] if isinstance(tables, dict) else []
-
-
-def _option_problems(
-    name: str, connection: Mapping[str, Any], checks: AdapterChecks, context: object
-) -> list[ConfigProblem]:
+def _option_problems(name: str, connection: Table, checks: AdapterChecks, context: object) -> list[ConfigProblem]:
     adapter, options = connection.get("adapter"), connection.get("options", {})
     if not isinstance(adapter, str):
         return []
@@ -79,7 +72,7 @@ def _option_problems(
     return []
 
 
-def _write_problems(name: str, connection: Mapping[str, Any], checks: AdapterChecks) -> list[ConfigProblem]:
+def _write_problems(name: str, connection: Table, checks: AdapterChecks) -> list[ConfigProblem]:
     """Return the settings that need to write to the CRM although the adapter only reads it."""
     adapter = connection.get("adapter")
     wanted = [key for key in ("log_messages", "report_opt_outs") if connection.get(key) is True]

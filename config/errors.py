@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every problem at once, each with what to do about it."""
+"""Problems of a configuration: all of them at once, each with a remedy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """One thing to put right.
+    """One problem to correct.
 
-    ``key`` is dotted (``accounts.main.token``) and empty where the file itself is meant. ``value`` is the value as
-    written, safe to show: ``(hidden)`` stands for a secret, and None for nothing worth showing. ``message`` says what
-    is wrong and ``remedy`` what is allowed or what to do.
+    ``key`` is dotted (``accounts.main.token``), or empty for the file itself. ``value`` is the value as written, safe
+    to show: ``(hidden)`` replaces a secret, and None means that there is nothing to show. ``message`` says what is
+    wrong, and ``remedy`` what is allowed or what to do.
     """
 
     key: str
@@ -29,7 +29,7 @@ class ConfigProblem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``problems`` lists everything that was found; ``str()`` is for the operator."""
+    """The configuration cannot be used. ``problems`` lists everything that is wrong; ``str()`` is for the operator."""
 
     def __init__(self, problems: Iterable[ConfigProblem], path: str = "") -> None:
         self.problems: tuple[ConfigProblem, ...] = _by_table(problems)
@@ -43,7 +43,7 @@ class ConfigError(Exception):
 
 
 def _by_table(problems: Iterable[ConfigProblem]) -> tuple[ConfigProblem, ...]:
-    """Without repetitions, and what concerns one table of the file together, in the order in which it was found."""
+    """Remove duplicates and group the problems of each table, in the order in which they were found."""
     sections: dict[str, int] = {}
     tables: dict[str, int] = {}
     unique = list(dict.fromkeys(problems))

@@ -1,4 +1,4 @@
-"""Finds and reads the configuration file. All that is wrong with it is reported at once."""
+"""Finds and reads the configuration file. All its problems are reported at once."""
 
 from __future__ import annotations
 
@@ -105,10 +105,10 @@ def _text_of(path: Path) -> str:
     except FileNotFoundError:
         _fail(
             "does not exist",
-            f"run `vtsync init` to write a commented one, or name another file in the variable {PATH_VARIABLE}",
+            f"run `vtsync init` to write one, or set the variable {PATH_VARIABLE} to another file",
         )
     except OSError as error:
-        _fail(f"cannot be read: {error.strerror}", "make it a file that this user can read")
+        _fail(f"cannot be read: {error.strerror}", "make it readable for this user")
     except ValueError:
         _fail("is not UTF-8 text", "save it as UTF-8")
 
@@ -117,7 +117,7 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        _fail("nests tables or lists too deeply", "write it flatter")
+        _fail("nests tables or lists too deeply", "use fewer levels")
     except ValueError as error:  # tomllib raises plain ValueErrors too, for numbers of more than 4,300 digits
         _fail(*_syntax_problem(str(error), text.split("\n")))
 
@@ -128,15 +128,15 @@ def _syntax_problem(message: str, lines: list[str]) -> tuple[str, str]:
         reason = re.sub(r"\s*\(at end of document\)$", ", and then the file ends", message)
         return (
             f"is not valid TOML: {reason}",
-            "look for a quote or bracket that is never closed, or a number far too long",
+            "look for a quote or bracket that is not closed, or a number that is far too long",
         )
     line, column = int(match[1]), int(match[2])
     place = f"line {line}, column {column}"
-    return f"is not valid TOML at {place}: {message[: match.start()]}", _shown_line(lines, line - 1)
+    return f"is not valid TOML at {place}: {message[: match.start()]}", _redacted_line(lines, line - 1)
 
 
-def _shown_line(lines: list[str], index: int) -> str:
-    """The line itself with its number, cut off where a secret may begin."""
+def _redacted_line(lines: list[str], index: int) -> str:
+    """Return the line with its number, cut off where a secret may begin."""
     text = lines[index].rstrip() if index < len(lines) else ""
     keys = list(_KEYS_ON_LINE.finditer(text))
     cut = next((key.end() for key in keys if _names_secret(key[0])), None)
@@ -144,7 +144,7 @@ def _shown_line(lines: list[str], index: int) -> str:
         cut = keys[0].end()
     if cut is not None:
         text = f"{text[:cut]} = {HIDDEN}"
-    elif not keys and not text.lstrip().startswith("["):  # may go on with the secret of the line before
+    elif not keys and not text.lstrip().startswith("["):  # may continue a secret from the line before
         text = HIDDEN
     return f"line {index + 1}:  {text[:120]}"
 

@@ -1,10 +1,10 @@
-"""Turns pydantic's validation errors into problems with a key, a value that is safe to show, and a remedy."""
+"""Turns pydantic's validation errors into problems with a key, a redacted value and a remedy."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import time, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
-# pydantic's error type, or how it begins: what is wrong, what is allowed.
+# The beginning of pydantic's error type; what is wrong; what is allowed.
 _EXPECTED = (
     ("string", "is not a text", "write it in quotes"),
     ("bool", "is neither true nor false", "write true or false, without quotes"),
@@ -36,21 +36,25 @@ _EXPECTED = (
 
 
 def dotted(location: Location) -> str:
-    """A location as the key a person would write: ``triggers.ready.media[0]``."""
+    """Return a location as the key that a person would write: ``triggers.ready.media[0]``."""
     text = ""
     for step in location:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            bare = step if _BARE_KEY.fullmatch(step) else json.dumps(step[:80], ensure_ascii=False)
-            text += f".{bare}" if text else bare
+            key = _key_in_toml(step[:80])
+            text += f".{key}" if text else key
     return text
 
 
+def _key_in_toml(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
 def in_toml(value: Any) -> str:
-    """A small value as TOML."""
+    """Return a small value as TOML."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {in_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key_in_toml(key)} = {in_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(in_toml, value)) + "]"
     if isinstance(value, timedelta):
@@ -61,22 +65,36 @@ def in_toml(value: Any) -> str:
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
-    """The one of ``allowed`` that ``given`` was probably meant to be."""
+    """Return the one of ``allowed`` that the author of ``given`` probably meant."""
     by_folded = {name.casefold().replace("-", "_"): name for name in allowed}
     found = get_close_matches(given.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
 
 
 def did_you_mean(given: str, kind: str, known: Iterable[str]) -> str:
-    """Which of the ``known`` accounts, connections ... (``kind``, plural) was meant; always lists them."""
+    """Suggest the nearest of the ``known`` accounts, connections ... (``kind``, in the plural) and list them all."""
     names = list(known)
     near = nearest(given, names)
     hint = f'did you mean "{near}"? ' if near else ""
     return f"{hint}The {kind} are: {', '.join(names)}"
 
 
+def known_names(name: str, kind: str, known: Collection[str]) -> str:
+    """Return the remedy for a ``name`` that none of the ``known`` tables has (``kind`` in the singular)."""
+    if not known:
+        return f"there is no {kind} yet: add a table [{kind}s.<name>]"
+    return did_you_mean(name, f"{kind}s", known)
+
+
+def unknown_name(key: str, name: object, kind: str, known: Collection[str]) -> Iterator[ConfigProblem]:
+    """Yield a problem if ``name`` is a text and not one of the ``known`` names."""
+    if isinstance(name, str) and name not in known:
+        message = f"names no {kind} of this file"
+        yield ConfigProblem(key, redact_value(name), message, known_names(name, kind, known))
+
+
 def problems_of(error: ValidationError, model: type[BaseModel], prefix: Location = ()) -> list[ConfigProblem]:
-    """Every problem in a validation error of ``model``, whose table stands at ``prefix`` in the file."""
+    """Return every problem in a validation error of ``model``, whose table is at ``prefix`` in the file."""
     return [_problem(details, model, prefix) for details in error.errors(include_url=False)]
 
 
@@ -86,7 +104,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) ->
     if details["type"] == "missing":
         return ConfigProblem(key, None, "is missing", _how_to_add(str(location[-1]), node))
     if details["type"] == "extra_forbidden":
-        return ConfigProblem(key, None, "is not a key that is known here", _which_key(model, location))
+        return ConfigProblem(key, None, "is not a key of this table", _which_key(model, location))
     if details["type"] == "literal_secret":
         message = f"{details['ctx']['what']} is written in the file, where others can read and copy it"
         return ConfigProblem(key, HIDDEN, message, _how_to_refer([*prefix, *location], node))
@@ -97,7 +115,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) ->
 
 
 def _safe_value(value: object, location: Location, node: SchemaNode | None) -> str | None:
-    """The value as written, where a plain value belongs and no secret does."""
+    """Return the value as written, but only where a plain value is expected that is not a secret."""
     if node is None or node.is_table or node.is_secret or is_secret_name(str(location[-1])):
         return HIDDEN
     return redact_value(value)
@@ -108,9 +126,9 @@ def _explained(details: ErrorDetails, node: SchemaNode | None) -> tuple[str, str
     if kind == "refused":
         return context["message"], context["remedy"]
     if kind == "literal_error":
-        return "is not one of the words allowed here", f"write {context['expected'].replace(chr(39), chr(34))}"
+        return "is not one of the allowed values", f"write {context['expected'].replace(chr(39), chr(34))}"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"):
-        return "is out of range", f"allowed is a number {_range(node)}"
+        return "is out of range", f"write a number {_range(node)}"
     for beginning, message, remedy in _EXPECTED:
         if kind.startswith(beginning) and kind.endswith(("_type", "_parsing", "_from_float")):
             return message, remedy
@@ -118,10 +136,13 @@ def _explained(details: ErrorDetails, node: SchemaNode | None) -> tuple[str, str
 
 
 def _range(node: SchemaNode | None) -> str:
-    words = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
+    phrases = {"gt": "above", "ge": "from", "lt": "below", "le": "up to"}
     metadata = node.field.metadata if node is not None and node.field is not None else []
     found = [
-        f"{word} {getattr(item, name)}" for item in metadata for name, word in words.items() if hasattr(item, name)
+        f"{phrase} {getattr(item, name)}"
+        for item in metadata
+        for name, phrase in phrases.items()
+        if hasattr(item, name)
     ]
     return " ".join(found) or "that is finite"
 
@@ -157,14 +178,14 @@ def _which_key(model: type[BaseModel], location: Location) -> str:
 
 
 def _homes_of(model: type[BaseModel], unknown: str) -> list[str]:
-    """Where else in the file the key, or one spelt nearly like it, has its node."""
+    """Return the other tables that have the key, or a key spelt nearly like it."""
     everywhere = {key: home for home, keys in _tables_of(model) for key in keys}
     near = nearest(unknown, everywhere)
     return [f"{home} as {near}" for home, keys in _tables_of(model) if near in keys]
 
 
 def _tables_of(model: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
-    """Every table with fixed keys: where it stands, and its keys."""
+    """Yield where each table with fixed keys is, and its keys."""
     yield "at the top of the file, above the first [table],", list(keys_of(model))
     for key in keys_of(model):
         for path, label in (([key], key), ([key, "name"], f"{key}.<name>")):
@@ -174,7 +195,7 @@ def _tables_of(model: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _which_table(location: Location, node: SchemaNode) -> str:
-    """A plain value stands where a table belongs: often the table's name was left out."""
+    """Return the remedy for a plain value in place of a table. Often the table's name was left out."""
     name = str(location[-1])
     if node.model is not None and len(location) > 1 and name in keys_of(node.model):
         section = dotted(location[:-1])

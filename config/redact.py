@@ -1,4 +1,4 @@
-"""How a value from a configuration is shown to a person: short, as written, and never a secret."""
+"""Redacts configuration values for people: short, as written, and never a secret."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _LONGEST_VALUE = 60
 _SHORTEST_SECRET = 6
 _SECRET_NAME = re.compile(r"token|secret|passw|passphrase|pwd|api_?key|private_?key|credential|^uid$", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)")
-# Long runs of letters and digits mixed are what keys and tokens look like, wherever they were pasted.
+# Keys and tokens are long runs of mixed letters and digits. They may be pasted into any field.
 _LOOKS_LIKE_A_TOKEN = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9_\-+=:.]{20,}")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a key with this name is taken to hold a secret, whatever its model says."""
+    """Return True if a key with this name is treated as a secret, whatever its model says."""
     return bool(_SECRET_NAME.search(name))
 
 
 def redact_value(value: object) -> str | None:
-    """A scalar as it would be written in TOML, shortened; None for tables and lists, which are not shown."""
+    """Return a scalar as it is written in TOML, shortened; None for tables and lists, which are not shown."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -46,7 +46,7 @@ def _redact_text(text: str) -> str:
 
 
 def redact_options(value: Any) -> Any:
-    """A copy of nested options in which everything that may be a secret is replaced by ``(hidden)``."""
+    """Return a copy of nested options, with ``(hidden)`` in place of everything that may be a secret."""
     if isinstance(value, dict):
         return {
             key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else redact_options(item)
@@ -58,7 +58,7 @@ def redact_options(value: Any) -> Any:
 
 
 def known_secrets(data: object) -> set[str]:
-    """Every text in raw configuration data that is, or is named as, a secret; referenced variables resolved."""
+    """Return every secret in raw configuration data: by the key's name, or by reference to a variable."""
     found: set[str] = set()
     left: list[tuple[object, bool]] = [(table, False) for table in _tables(data)]
     while left:
@@ -75,7 +75,7 @@ def known_secrets(data: object) -> set[str]:
 
 
 def _tables(data: object) -> Iterator[object]:
-    """The tables of a file. Names that people choose (accounts, connections, triggers) say nothing about secrets."""
+    """Yield the tables of a file. Names of accounts, connections and triggers do not mark a secret."""
     for section in data.values() if isinstance(data, dict) else ():
         if not isinstance(section, dict):
             continue
@@ -84,7 +84,7 @@ def _tables(data: object) -> Iterator[object]:
 
 
 def redact_secrets(text: str, secrets: Collection[str]) -> str:
-    """``text`` without any of ``secrets``: the last line of defence, for what third parties write in their errors."""
+    """Remove ``secrets`` from ``text``: the last line of defence against third parties' error messages."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)

@@ -1,4 +1,4 @@
-"""The reference of every key, generated from the models: ``python -m config.reference docs/configuration.md``."""
+"""Generates the reference of all keys from the models: ``python -m config.reference docs/configuration.md``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ END = "<!-- end of reference -->"
 
 
 def reference() -> str:
-    """Every table of the file with every key: Markdown."""
+    """Return every table of the file with all its keys, as Markdown."""
     return "\n\n".join(_section(title, model) for title, model in _tables(Settings)) + "\n"
 
 
 def with_reference(document: str) -> str:
-    """``document`` with the part between its two marks replaced by the current reference. Raises ValueError."""
+    """Replace the part of ``document`` between the two marks by the current reference. Raises ValueError."""
     head, begin, rest = document.partition(BEGIN)
     _old, end, tail = rest.partition(END)
     if not begin or not end:
@@ -59,7 +59,7 @@ def _default(field: FieldInfo) -> str:
 def _meaning(key: str, field: FieldInfo) -> str:
     parts = [field.description or "", *_allowed(field)]
     if field.examples:
-        parts.append("Such as " + " or ".join(f"`{key} = {in_toml(example)}`" for example in field.examples) + ".")
+        parts.append("Example: " + " or ".join(f"`{key} = {in_toml(example)}`" for example in field.examples) + ".")
     return " ".join(parts).replace("|", "\\|")
 
 
@@ -69,15 +69,15 @@ def _allowed(field: FieldInfo) -> Iterator[str]:
     bounds = {
         name: getattr(item, name) for item in field.metadata for name in ("gt", "ge", "le") if hasattr(item, name)
     }
-    words = {"gt": "above {}", "ge": "at least {}", "le": "at most {}"}
+    phrases = {"gt": "above {}", "ge": "at least {}", "le": "at most {}"}
     if bounds:
-        yield "Allowed: " + ", ".join(words[name].format(bound) for name, bound in bounds.items()) + "."
+        yield "Allowed: " + ", ".join(phrases[name].format(bound) for name, bound in bounds.items()) + "."
     if SecretStr in (field.annotation, *get_args(field.annotation)):
         yield "Never shown or logged."
 
 
 def main(arguments: list[str]) -> None:
-    """Bring the reference in the named Markdown file up to date."""
+    """Update the reference in the named Markdown file."""
     path = Path(arguments[0])
     path.write_text(with_reference(path.read_text(encoding="utf-8")), encoding="utf-8")
 

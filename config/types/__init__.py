@@ -12,7 +12,7 @@ from config.types.times import (
     parse_duration,
     readable_duration,
 )
-from config.types.urls import BrokerUrl, DatabaseUrl, HttpUrl, RedisUrl, StoreUrl
+from config.types.urls import BrokerUrl, DatabaseUrl, HttpUrl, RedisUrl, StoreUrl, is_loopback
 
 __all__ = [
     "E164",
@@ -35,6 +35,7 @@ __all__ = [
     "Uid",
     "holds_password",
     "in_folder",
+    "is_loopback",
     "one_or_many",
     "parse_duration",
     "readable_duration",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,6 +13,20 @@ from config.types.base import FromFile, in_folder, refusal, text_schema
 from config.types.secrets import REFERENCE_OR_TEXT, Secret
 
 _SQLITE_FILE = re.compile(r"(?P<head>sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(?P<path>[^?]+)(?P<query>\?.*)?")
+
+
+def is_loopback(url: str) -> bool:
+    """Return True if a URL stays on this machine."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _database_url(value: SecretStr, info: ValidationInfo) -> SecretStr:

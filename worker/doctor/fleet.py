@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
-from config.checks import is_loopback
 from config.models import Settings
+from config.types import is_loopback
 from worker.core.states import ForwardState, InboxState, MessageState, PushState
 from worker.doctor.findings import Finding, ok, problem, warning
 from worker.doctor.status import overview
