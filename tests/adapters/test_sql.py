@@ -24,9 +24,9 @@ from crm_adapters.base import (
     UnreadableRecord,
 )
 from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
-from crm_adapters.sql.adapter.datetimes import earlier, parse, unparse
-from crm_adapters.sql.adapter.values import external_id, freeze, is_true, thaw, to_json
-from crm_adapters.testing import AdapterConformance, Contact
+from crm_adapters.sql.datetimes import earlier, parse, unparse
+from crm_adapters.sql.values import external_id, freeze, is_true, thaw, to_json
+from crm_adapters.testing import AdapterConformance, SampleContact
 from tests.services import postgres_url
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -329,7 +329,7 @@ class TestSqlConforms(AdapterConformance):
         db.close()
         return path
 
-    def put(self, source: Path, contact: Contact) -> None:
+    def put(self, source: Path, contact: SampleContact) -> None:
         self.put_all(source, [contact])
 
     def put_all(self, source: Path, contacts: Any) -> None:
