@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from config.fields import FieldMapping
-from crm_adapters.csv.adapter import CsvAdapter, CsvOptions
+from crm_adapters.csv.adapter import CsvAdapter
+from crm_adapters.csv.options import CsvOptions
 from crm_adapters.testing import AdapterConformance, SampleContact
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from config.fields import FieldMapping
 from crm_adapters.base import Adapter, CrmMessage, RecordGone, SourceUnavailable, WritesMessages
-from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
+from crm_adapters.sql.adapter import SqlAdapter
+from crm_adapters.sql.options import SqlOptions
 from crm_adapters.testing import AdapterConformance, SampleContact, WritesConformance
 from tests.adapters import test_testing_kit as reading
 

@@ -23,8 +23,9 @@ from crm_adapters.base import (
     SourceUnavailable,
     UnreadableRecord,
 )
-from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
+from crm_adapters.sql.adapter import SqlAdapter
 from crm_adapters.sql.datetimes import earlier, parse, unparse
+from crm_adapters.sql.options import SqlOptions
 from crm_adapters.sql.values import external_id, freeze, is_true, thaw, to_json
 from crm_adapters.testing import AdapterConformance, SampleContact
 from tests.services import postgres_url
