@@ -64,7 +64,7 @@ def in_toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str | None:
+def nearest_name(given: str, allowed: Iterable[str]) -> str | None:
     """Return the one of ``allowed`` that the author of ``given`` probably meant."""
     by_folded = {name.casefold().replace("-", "_"): name for name in allowed}
     found = get_close_matches(given.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
@@ -74,7 +74,7 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
 def did_you_mean(given: str, kind: str, known: Iterable[str]) -> str:
     """Suggest the nearest of the ``known`` accounts, connections ... (``kind``, in the plural) and list them all."""
     names = list(known)
-    near = nearest(given, names)
+    near = nearest_name(given, names)
     hint = f'did you mean "{near}"? ' if near else ""
     return f"{hint}The {kind} are: {', '.join(names)}"
 
@@ -171,7 +171,7 @@ def _which_key(model: type[BaseModel], location: Location) -> str:
     if table is None:
         return "remove it"
     homes = [home for home in _homes_of(model, unknown) if home != f"[{dotted(location[:-1])}]"]
-    near = nearest(unknown, keys_of(table))
+    near = nearest_name(unknown, keys_of(table))
     if near is None and homes:
         return f"it belongs {' or '.join(homes)}"
     return f'did you mean "{near}"?' if near else f"allowed are: {', '.join(keys_of(table))}"
@@ -180,7 +180,7 @@ def _which_key(model: type[BaseModel], location: Location) -> str:
 def _homes_of(model: type[BaseModel], unknown: str) -> list[str]:
     """Return the other tables that have the key, or a key spelt nearly like it."""
     everywhere = {key: home for home, keys in _tables_of(model) for key in keys}
-    near = nearest(unknown, everywhere)
+    near = nearest_name(unknown, everywhere)
     return [f"{home} as {near}" for home, keys in _tables_of(model) if near in keys]
 
 

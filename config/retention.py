@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, Field
 
 from config.base import Model
-from config.types import Keep, readable_duration, refusal
+from config.types import Keep, invalid_value, readable_duration
 
 
 def _at_least(shortest: timedelta) -> AfterValidator:
@@ -16,7 +16,7 @@ def _at_least(shortest: timedelta) -> AfterValidator:
         if value is None or value >= shortest:
             return value
         allowed = readable_duration(shortest)
-        raise refusal(f"is shorter than {allowed}", f'write at least "{allowed}", or "keep" to keep it forever')
+        raise invalid_value(f"is shorter than {allowed}", f'write at least "{allowed}", or "keep" to keep it forever')
 
     return AfterValidator(long_enough)
 

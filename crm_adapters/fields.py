@@ -152,7 +152,7 @@ def missing_columns(header: tuple[str, ...], names: Iterable[str]) -> list[str]:
     return [name for name in names if find_column(header, name) is None]
 
 
-def nearest(header: Iterable[str], name: str) -> list[str]:
+def nearest_columns(header: Iterable[str], name: str) -> list[str]:
     """Return at most three columns with names similar to ``name``, best first."""
     by_fold = {fold(column): column for column in header}
     return [by_fold[near] for near in difflib.get_close_matches(fold(name), by_fold, n=3, cutoff=0.5)]

@@ -66,7 +66,7 @@ def adapter_class(name: str) -> type[Adapter]:
     raise UnknownAdapter(f'there is no adapter "{name}"; there are: {", ".join(known)}{hint}')
 
 
-def describe() -> list[AdapterInfo]:
+def describe_adapters() -> list[AdapterInfo]:
     """Return every adapter with its options, by name. The summary of a broken one says why it cannot be used."""
     return [_info(point) for _name, point in sorted(_entry_points().items())]
 

@@ -1,6 +1,6 @@
 """Value types of the configuration. Each parses a TOML value, or says what is allowed."""
 
-from config.types.base import FromFile, in_folder, one_or_many, refusal
+from config.types.base import FromFile, in_folder, invalid_value, one_or_many
 from config.types.names import E164, ConfigPath, Region, TimeZone
 from config.types.secrets import Secret, Token, Uid, holds_password, resolve_reference
 from config.types.times import (
@@ -35,10 +35,10 @@ __all__ = [
     "Uid",
     "holds_password",
     "in_folder",
+    "invalid_value",
     "is_loopback",
     "one_or_many",
     "parse_duration",
     "readable_duration",
-    "refusal",
     "resolve_reference",
 ]

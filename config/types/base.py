@@ -25,7 +25,7 @@ class FromFile:
     notes: tuple[str, ...] = ()
 
 
-def refusal(message: str, remedy: str) -> PydanticCustomError:
+def invalid_value(message: str, remedy: str) -> PydanticCustomError:
     """Return a validation error. ``message`` continues "this value ..."; ``remedy`` says what to write instead."""
     return PydanticCustomError("refused", "{message}; {remedy}", {"message": message, "remedy": remedy})
 
@@ -35,7 +35,7 @@ def in_folder(path: str | Path, context: object) -> Path:
     try:
         expanded = Path(path).expanduser()
     except RuntimeError:
-        raise refusal("begins with ~ but there is no such home folder", "write the whole path") from None
+        raise invalid_value("begins with ~ but there is no such home folder", "write the whole path") from None
     return context.folder / expanded if isinstance(context, FromFile) else expanded
 
 

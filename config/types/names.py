@@ -10,7 +10,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, ValidationInfo
 
-from config.types.base import in_folder, refusal, text_schema
+from config.types.base import in_folder, invalid_value, text_schema
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -18,7 +18,7 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 def _e164(value: object) -> object:
     if isinstance(value, str) and _E164.fullmatch(value):
         return value
-    raise refusal(
+    raise invalid_value(
         "is not a phone number in E.164 form",
         'write "+" and digits with the country code and nothing between, such as "+14155552671"',
     )
@@ -27,7 +27,7 @@ def _e164(value: object) -> object:
 def _time_zone(value: object) -> object:
     if isinstance(value, str) and value in _zone_names():
         return value
-    raise refusal("is not a time zone", 'write an IANA name such as "America/New_York" or "Europe/London"')
+    raise invalid_value("is not a time zone", 'write an IANA name such as "America/New_York" or "Europe/London"')
 
 
 @cache
@@ -43,13 +43,13 @@ def _region(value: object) -> object:
     upper = value.upper() if isinstance(value, str) else ""
     near = {"UK": "GB"}.get(upper, upper)
     hint = f'did you mean "{near}"? ' if near in SUPPORTED_REGIONS else ""
-    raise refusal("is not a country", hint + 'Write a two-letter country code in capitals, such as "US"')
+    raise invalid_value("is not a country", hint + 'Write a two-letter country code in capitals, such as "US"')
 
 
 def _path(value: object, info: ValidationInfo) -> object:
     if isinstance(value, str | Path) and str(value).strip() and "\0" not in str(value):
         return in_folder(value, info.context)
-    raise refusal("is not a path", 'write the path of a file or folder in quotes, such as "contacts.csv"')
+    raise invalid_value("is not a path", 'write the path of a file or folder in quotes, such as "contacts.csv"')
 
 
 E164: TypeAlias = Annotated[str, BeforeValidator(_e164), text_schema(rf"^{_E164.pattern}$")]

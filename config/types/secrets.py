@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from config.types.base import FromFile, in_folder, refusal
+from config.types.base import FromFile, in_folder, invalid_value
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_PARAMETERS = re.compile(r"passw|pwd|token|secret|api_?key", re.IGNORECASE)
@@ -24,7 +24,7 @@ def resolve_reference(reference: Mapping[Any, Any], context: object = None) -> s
         return _from_environment(reference["env"])
     if set(reference) == {"file"} and isinstance(reference["file"], str):
         return _from_secret_file(reference["file"], context)
-    raise refusal("is not a reference to a secret", 'write { env = "NAME" } or { file = "path" }')
+    raise invalid_value("is not a reference to a secret", 'write { env = "NAME" } or { file = "path" }')
 
 
 def _from_environment(name: str) -> str:
@@ -33,12 +33,12 @@ def _from_environment(name: str) -> str:
         return value.strip()
     # The operator may have written the secret in place of the variable's name: show only what looks like a name.
     if not _VARIABLE.fullmatch(name) or name != name.upper():
-        raise refusal(
+        raise invalid_value(
             "names an environment variable that is not set (its name is not shown: it may be the secret itself)",
             'write the variable\'s name, such as { env = "VTSYNC_TOKEN" }, and put the secret into the file .env',
         )
     state = "is not set" if value is None else "is set but empty"
-    raise refusal(
+    raise invalid_value(
         f"the environment variable {name} {state}",
         f"set it where the worker is started, or add the line {name}=... to the file .env beside the configuration",
     )
@@ -60,7 +60,9 @@ def _from_secret_file(name: str, context: object) -> str:
         if secret:
             return secret
         why = "it is empty"
-    raise refusal(f"the secret cannot be read from {where}: {why}", "put the secret, and nothing else, into that file")
+    raise invalid_value(
+        f"the secret cannot be read from {where}: {why}", "put the secret, and nothing else, into that file"
+    )
 
 
 def holds_password(url: str) -> bool:
@@ -88,7 +90,7 @@ def _reference(value: object, info: ValidationInfo) -> object:
         return resolve_reference(value, info.context)
     if isinstance(value, str):
         return value
-    raise refusal("is not a reference to a secret", 'write { env = "NAME" } or { file = "path" }')
+    raise invalid_value("is not a reference to a secret", 'write { env = "NAME" } or { file = "path" }')
 
 
 def _secret(value: object, info: ValidationInfo) -> object:
@@ -112,7 +114,7 @@ def _by_reference(value: object, info: ValidationInfo) -> object:
 def _uid(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if ":" in text:
-        raise refusal("has a colon in it", 'write only the part of the credential "uid:token" before the colon')
+        raise invalid_value("has a colon in it", 'write only the part of the credential "uid:token" before the colon')
     return _header_text(value)
 
 
@@ -120,7 +122,7 @@ def _header_text(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if re.fullmatch(r"[!-~]+", text):
         return value
-    raise refusal(
+    raise invalid_value(
         "is empty" if not text else "has spaces, line breaks or characters that no VirtualText credential has",
         "copy it again, without quotes and without the word Bearer",
     )

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
 from config.cron import cron_problem
-from config.types.base import refusal, text_schema
+from config.types.base import invalid_value, text_schema
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(s|m|h|d)")
 _HOUR = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
@@ -38,10 +38,10 @@ def _duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     remedy = 'write a number with its unit s, m, h or d, such as "90s", "15m", "24h" or "7d"'
     if match is None:
-        raise refusal("is not a duration", remedy)
+        raise invalid_value("is not a duration", remedy)
     seconds = float(match[1]) * timedelta(**{_UNITS[match[2]]: 1}).total_seconds()
     if not 1 <= seconds <= _LONGEST.total_seconds():
-        raise refusal("is not a duration between one second and ten years", remedy)
+        raise invalid_value("is not a duration between one second and ten years", remedy)
     return timedelta(seconds=seconds)
 
 
@@ -51,7 +51,9 @@ def _keep(value: object) -> timedelta | None:
     try:
         return _duration(value)
     except PydanticCustomError:
-        raise refusal("does not say how long", 'write a duration such as "90d", or "keep" to keep it forever') from None
+        raise invalid_value(
+            "does not say how long", 'write a duration such as "90d", or "keep" to keep it forever'
+        ) from None
 
 
 def _written_keep(value: timedelta | None) -> str:
@@ -67,7 +69,7 @@ def _offset(value: object) -> timedelta:
     try:
         size = _duration(text.lstrip("+-"))
     except PydanticCustomError:
-        raise refusal(
+        raise invalid_value(
             "is not an offset", 'write a duration with its sign, such as "-24h" (before) or "+2d" (after)'
         ) from None
     return -size if text.startswith("-") else size
@@ -85,7 +87,7 @@ def _hour(value: object) -> time:
         return value
     if isinstance(value, str) and _HOUR.fullmatch(value):
         return time.fromisoformat(value)
-    raise refusal("is not a time of day", 'write hours and minutes, such as "09:00" or "18:30"')
+    raise invalid_value("is not a time of day", 'write hours and minutes, such as "09:00" or "18:30"')
 
 
 def _written_hour(value: time) -> str:
@@ -101,8 +103,10 @@ def _schedule(value: object) -> str:
         problem = cron_problem(text)
         if problem is None:
             return text
-        raise refusal(problem, 'write five fields, such as "*/15 8-18 * * 1-5" (UTC), or a duration such as "15m"')
-    raise refusal(
+        raise invalid_value(
+            problem, 'write five fields, such as "*/15 8-18 * * 1-5" (UTC), or a duration such as "15m"'
+        )
+    raise invalid_value(
         "is not a schedule", 'write a duration such as "15m", or a cron line such as "*/15 8-18 * * 1-5" (UTC)'
     )
 

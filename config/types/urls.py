@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
-from config.types.base import FromFile, in_folder, refusal, text_schema
+from config.types.base import FromFile, in_folder, invalid_value, text_schema
 from config.types.secrets import REFERENCE_OR_TEXT, Secret
 
 _SQLITE_FILE = re.compile(r"(?P<head>sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(?P<path>[^?]+)(?P<query>\?.*)?")
@@ -32,7 +32,7 @@ def is_loopback(url: str) -> bool:
 def _database_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
     url = value.get_secret_value()
     if "://" not in url:
-        raise refusal("is not a database URL", 'write a URL such as "sqlite:///crm.sqlite3"')
+        raise invalid_value("is not a database URL", 'write a URL such as "sqlite:///crm.sqlite3"')
     match = _SQLITE_FILE.fullmatch(url)
     if match is None or not isinstance(info.context, FromFile):
         return value
@@ -45,7 +45,7 @@ def _store_url(value: SecretStr) -> SecretStr:
     if re.fullmatch(r"sqlite(\+\w+)?|postgresql\+psycopg", scheme):
         return value
     near = " (the driver is named after a plus sign)" if scheme.startswith("postgres") else ""
-    raise refusal(
+    raise invalid_value(
         "is not a database that the store can use",
         f'write "sqlite:///file.sqlite3" or "postgresql+psycopg://user@host/database"{near}',
     )
@@ -64,34 +64,36 @@ def _with_scheme(value: SecretStr, otherwise: str, *schemes: str) -> SecretStr:
     parts = value.get_secret_value().split(";")
     remedy = f"write a URL that begins with {', '.join(f'{scheme}://' for scheme in schemes[:-1])} or {schemes[-1]}://"
     if {part.strip().partition("://")[0] for part in parts} - set(schemes):
-        raise refusal(otherwise, remedy)
+        raise invalid_value(otherwise, remedy)
     if len({part.strip().partition("://")[0] for part in parts}) > 1:
-        raise refusal("names servers of different kinds", "write the same beginning for each of them")
+        raise invalid_value("names servers of different kinds", "write the same beginning for each of them")
     try:
         parameters = {key: text for part in parts for key, text in parse_qsl(urlsplit(part).query)}
         usable = all(urlsplit(part).port != 0 for part in parts)
     except ValueError:
         parameters, usable = {}, False
     if not usable:
-        raise refusal("is not a URL", remedy)
+        raise invalid_value("is not a URL", remedy)
     if parameters.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
-        raise refusal("has an ssl_cert_reqs that does not exist", "write ssl_cert_reqs=required, or optional, or none")
+        raise invalid_value(
+            "has an ssl_cert_reqs that does not exist", "write ssl_cert_reqs=required, or optional, or none"
+        )
     return value
 
 
 def _http_url(value: object) -> object:
     remedy = 'write a URL such as "https://public-api.virtualtext.com"'
     if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value):
-        raise refusal("is not a web address", remedy)
+        raise invalid_value("is not a web address", remedy)
     try:
         parts = urlsplit(value)
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
     if not usable:
-        raise refusal("is not a web address", remedy)
+        raise invalid_value("is not a web address", remedy)
     if "@" in parts.netloc:
-        raise refusal("holds a user name or password", "this URL must not hold credentials; " + remedy)
+        raise invalid_value("holds a user name or password", "this URL must not hold credentials; " + remedy)
     return value.rstrip("/")
 
 

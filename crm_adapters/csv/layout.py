@@ -19,7 +19,7 @@ from crm_adapters.csv.text import (
     sample_of,
     text_chunks,
 )
-from crm_adapters.fields import Columns, find_column, find_columns, find_id, missing_columns, nearest
+from crm_adapters.fields import Columns, find_column, find_columns, find_id, missing_columns, nearest_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _property_names(header: Sequence[str]) -> tuple[str, ...]:
 def _require(names: tuple[str, ...], wanted: dict[str, tuple[str, ...]], file: str) -> None:
     for key, columns in wanted.items():
         for missing in missing_columns(names, columns):
-            near = nearest(names, missing)
+            near = nearest_columns(names, missing)
             hint = f"did you mean {_listed(near)}?" if near else f"there are: {_listed(names)}"
             raise SourceInvalid(f'{file} has no column "{missing}", which {key} names; {hint}')
 

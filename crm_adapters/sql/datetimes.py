@@ -15,7 +15,7 @@ _OFFSET = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
 MILLISECONDS_FROM = 100_000_000_000  # as seconds this would be the year 5138
 
 
-def parse(value: Any, zone: ZoneInfo) -> datetime | None:
+def parse_time(value: Any, zone: ZoneInfo) -> datetime | None:
     """Return a column value as an aware time; None if it is not a time. Times without a zone are in ``zone``."""
     if isinstance(value, datetime):
         return value.replace(tzinfo=zone).astimezone(UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -26,12 +26,12 @@ def parse(value: Any, zone: ZoneInfo) -> datetime | None:
     try:
         if isinstance(value, int | float | Decimal):
             return datetime.fromtimestamp(float(value) / _unit(value), UTC)
-        return parse(datetime.fromisoformat(str(value).strip()), zone)
+        return parse_time(datetime.fromisoformat(str(value).strip()), zone)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def unparse(moment: datetime, like: Any, zone: ZoneInfo) -> Any:
+def format_time(moment: datetime, like: Any, zone: ZoneInfo) -> Any:
     """Return ``moment`` in the form of ``like``: the same type, unit, precision and notation."""
     if isinstance(like, datetime):
         return moment.astimezone(zone).replace(tzinfo=None) if like.tzinfo is None else moment.astimezone(like.tzinfo)
@@ -45,10 +45,10 @@ def unparse(moment: datetime, like: Any, zone: ZoneInfo) -> Any:
 
 def earlier(value: Any, by: timedelta, zone: ZoneInfo) -> Any:
     """Return a column value that is earlier by this much, in the same form. Raises ValueError if it is not a time."""
-    moment = parse(value, zone)
+    moment = parse_time(value, zone)
     if moment is None:
         raise ValueError(f"{value!r:.60} is not a time")
-    return unparse(moment - by, value, zone)
+    return format_time(moment - by, value, zone)
 
 
 def _unit(number: float | Decimal) -> int:

@@ -30,7 +30,7 @@ from crm_adapters.base import (
     SourceInvalid,
     UnreadableRecord,
 )
-from crm_adapters.sql.datetimes import earlier, parse, unparse
+from crm_adapters.sql.datetimes import earlier, format_time, parse_time
 from crm_adapters.sql.options import SqlOptions
 from crm_adapters.sql.source import SqlSource, quoted_list
 from crm_adapters.sql.values import external_id, freeze, is_true, thaw, to_json
@@ -70,11 +70,13 @@ class SqlReader:
 
     def _capped(self, connection: Connection, newest: Any, before: Any) -> Any:
         """Return the next watermark: the newest change, but never in the future and never earlier than before."""
-        moment = parse(newest, self.zone)
+        moment = parse_time(newest, self.zone)
         if moment is None:
             return before
-        now = parse(connection.execute(select(func.current_timestamp())).scalar(), ZoneInfo("UTC")) or datetime.now(UTC)
-        return unparse(now, newest, self.zone) if moment > now else newest
+        now = parse_time(
+            connection.execute(select(func.current_timestamp())).scalar(), ZoneInfo("UTC")
+        ) or datetime.now(UTC)
+        return format_time(now, newest, self.zone) if moment > now else newest
 
     def pages(
         self, connection: Connection, since: Any, last: list[Any] | None, run: Mapping[str, Any]
@@ -141,7 +143,7 @@ class SqlReader:
                 name: value if type(value) is str and value.isascii() else to_json(value)
                 for name, value in zip(names, row, strict=True)
             }
-            changed = None if updated_at is None else parse(row[updated_at], zone)
+            changed = None if updated_at is None else parse_time(row[updated_at], zone)
             gone = deleted is not None and is_true(row[deleted])
             changes.append(new(ContactChange, (identifier, properties, changed, gone, None, f"{source} {identifier}")))
         return changes

@@ -29,7 +29,7 @@ from config.fields import FieldMapping
 from crm_adapters.base import (
     SourceInvalid,
 )
-from crm_adapters.fields import find_column, missing_columns, nearest
+from crm_adapters.fields import find_column, missing_columns, nearest_columns
 from crm_adapters.sql.errors import explained
 from crm_adapters.sql.options import SqlOptions
 
@@ -106,7 +106,7 @@ class SqlSource:
         named = [*o.key, *filter(None, (o.updated_at, o.deleted)), *o.columns, *mapped]
         missing = missing_columns(present, named)
         if missing:
-            near = nearest(present, missing[0])
+            near = nearest_columns(present, missing[0])
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(present[:20])}"
             raise SourceInvalid(f'{self.where} has no column "{missing[0]}"{hint}')
         if not o.columns:

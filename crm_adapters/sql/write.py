@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from crm_adapters.base import CrmMessage, RecordGone, SourceInvalid
-from crm_adapters.fields import find_column, nearest
+from crm_adapters.fields import find_column, nearest_columns
 
 LogColumn = Literal["message_id", "record_id", "direction", "sent_at", "text", "media", "from_number", "to_number"]
 COLUMNS: tuple[str, ...] = get_args(LogColumn)
@@ -83,7 +83,7 @@ class SqlWriter:
         """Write yes or no to the column ``name``."""
         found = find_column([str(one.name) for one in self.table.columns], name)
         if found is None:
-            near = nearest([str(one.name) for one in self.table.columns], name)
+            near = nearest_columns([str(one.name) for one in self.table.columns], name)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise SourceInvalid(f'{self.where} has no column "{name}" to write opt-outs to{hint}')
         column = self.table.columns[found]

@@ -99,7 +99,7 @@ def error_of(use: Any) -> AdapterError:
     raise AssertionError("it raises nothing")
 
 
-def refusal(options: type[BaseModel], secret: str) -> str:
+def refusal_text(options: type[BaseModel], secret: str) -> str:
     """Return the error text when each option holds the secret in a wrong form."""
     wrong: dict[str, Any] = {name: {"wrong": [secret]} for name in options.model_fields}
     try:

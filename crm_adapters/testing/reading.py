@@ -32,7 +32,7 @@ from crm_adapters.testing.assertions import (
     changes_of,
     last_cursor,
     live_changes,
-    refusal,
+    refusal_text,
     short_list,
     whole_second_now,
 )
@@ -252,11 +252,11 @@ class AdapterConformance(AdapterHooks):
                 assert remedy, f"the error does not say what to do: {text!r}"
 
     def test_secrets_are_never_shown(self, tmp_path: Path) -> None:
-        """Secrets are in no repr, error or traceback, and not in the refusal of an option."""
+        """Secrets are in no repr, error or traceback, and not in the refusal_text of an option."""
         with self._filled(tmp_path, 1) as (source, adapter):
             secrets = self.secrets(source)
             shown = [repr(adapter), str(adapter), repr(adapter.options), str(adapter.options)]
-            shown += [refusal(type(adapter).Options, secret) for secret in secrets]
+            shown += [refusal_text(type(adapter).Options, secret) for secret in secrets]
             shown += ["".join(traceback.format_exception(error)) for error in self._errors(source)]
         for secret in secrets:
             for text in shown:
