@@ -83,6 +83,12 @@ def test_every_renamed_key_is_tested_and_leads_to_a_key_that_exists() -> None:
         assert old not in keys_of(node.model)
 
 
+def test_the_documentation_lists_every_renamed_key() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for old, new in RENAMED.items():
+        assert f"| `{'.'.join(old).replace('*', '<name>')}` | `{new}` |" in page
+
+
 @pytest.mark.parametrize("data", [{}, {"accounts": 5}, {"accounts": {"a": 5}}, {"worker": []}, {"accounts": [1]}])
 def test_odd_data_is_left_to_the_models(data: dict[str, Any]) -> None:
     assert with_current_names(data).data == data
