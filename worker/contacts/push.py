@@ -75,8 +75,8 @@ def push_account(runtime: Runtime, account: str, *, progress: Progress | None = 
 
 
 def look_up_lost_creates(runtime: Runtime, account: str) -> int:
-    """Look lost creates up in a newly read list, once ``settle_after`` has passed. Return how many were decided."""
-    before = utcnow() - runtime.settings.accounts[account].settle_after
+    """Look lost creates up in a newly read list, once ``lookup_after`` has passed. Return how many were decided."""
+    before = utcnow() - runtime.settings.accounts[account].lookup_after
     with reading(runtime.engine) as db:
         lost = push_rows.lost_creates(db, account, before)
         if not lost or is_unavailable(db, account):

@@ -1,0 +1,137 @@
+"""What counts as "no value". To add a placeholder, add a row here and its word in ``crm_adapters/fields.py``."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.fields import FieldMapping
+from crm_adapters.fields import clean_text, find_columns, is_placeholder, read
+
+PLACEHOLDERS = [
+    "",
+    "   ",
+    "-",
+    "--",
+    "- -",
+    "—",
+    "?",
+    "???",
+    ".",
+    "...",
+    "…",
+    "unknown",
+    "Unknown",
+    "UNKNOWN UNKNOWN",
+    "(unknown)",
+    "name unknown",
+    "none",
+    "None",
+    "(none)",
+    "[None]",
+    "<null>",
+    "null",
+    "NULL",
+    "(null)",
+    "nil",
+    "NIL",
+    "NaN",
+    "undefined",
+    "undefined undefined",
+    "\\N",
+    "n/a",
+    "N/A",
+    "N/A N/A",
+    "(N/A)",
+    "n.a.",
+    "N.A.",
+    "na",
+    "NA",
+    "n / a",
+    "tbd",
+    "TBD",
+    "tba",
+    "to be determined",
+    "not provided",
+    "Not Provided",
+    "(not provided)",
+    "not available",
+    "Not specified.",
+    "no name",
+    "No Name",
+    "[object Object]",
+    "anonymous",
+    "xxx",
+    "#N/A",
+    "#NAME?",
+    "#REF!",
+    "#VALUE!",
+    "#DIV/0!",
+    "#NULL!",
+    "#NUM!",
+    "#SPILL!",
+    "#ERROR!",
+    "#BEZUG!",
+    "#¿NOMBRE?",
+    "unbekannt",
+    "k.A.",
+    "Keine Angabe",
+    "inconnu",
+    "sans nom",
+    "desconocido",
+    "sin nombre",
+    "\ufeffn/a",
+]
+VALUES = [
+    "Ada",
+    "Null",
+    "Nil",
+    "Na",
+    "Nan",
+    "X",
+    "Jennifer Null",
+    "Na Li",
+    "NA LI",
+    "Unknown Pleasures",
+    "Ada (unknown)",
+    "None Shall Pass",
+    "Noname Jones",
+    "Name",
+    "Ref",
+    "Value",
+    "Object",
+    "N.",
+    "O'Brien",
+    "-5",
+    "0",
+    "🙂",
+    "李娜",
+    "+1 415 555 2671",
+    "n/a@example.com",
+    "The customer gave no name and asked us to call back on Monday morning, please.",
+]
+
+
+@pytest.mark.parametrize("text", PLACEHOLDERS)
+def test_a_placeholder_is_no_value(text: str) -> None:
+    assert is_placeholder(text)
+    columns = find_columns(("first_name", "last_name", "email"), FieldMapping())
+    fields = read(columns, {"first_name": text, "last_name": text, "email": text})
+    assert (fields.full_name, fields.email) == ("", "")
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_a_value_is_never_lost(text: str) -> None:
+    assert not is_placeholder(text)
+    assert read(find_columns(("name",), FieldMapping()), {"name": text}).full_name == text
+
+
+@pytest.mark.parametrize("text", ["Null", "Nil", "Na", "Nan", "X"])
+def test_a_phone_or_an_email_is_never_a_name(text: str) -> None:
+    assert clean_text(text) == ""
+
+
+@given(st.text())
+def test_any_text_can_be_asked_about(text: str) -> None:
+    assert is_placeholder(text) == is_placeholder(f"  {text}\t")
