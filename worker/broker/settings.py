@@ -79,6 +79,10 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # On a lost connection a late-acknowledged task comes again; it does nothing twice. Cancelling it would turn
         # requests that are on the wire into unknown ones.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # After a lost connection Celery 5.6 would take fewer messages at first, and more with each task that ends. It
+        # changes that number in the thread of the task, by a request on the connection that the main loop reads: the
+        # two threads read each other's frames, and a worker on RabbitMQ drops the connection or takes no more messages.
+        "worker_enable_prefetch_count_reduction": False,
         # SIGTERM: running tasks end at their next safe point, within the longest request.
         "worker_soft_shutdown_timeout": 60,
         "worker_enable_soft_shutdown_on_idle": True,
@@ -91,18 +95,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "task_default_queue": INTAKE,
         "task_queues": [_queue(INTAKE), *(_internal_queue(name) for name in INTERNAL)],
-        "task_routes": {
-            "vtsync.push_contacts": {"queue": PUSH},
-            "vtsync.deliver_messages": {"queue": MESSAGES},
-            "vtsync.record_messages": {"queue": RECORDS},
-            "vtsync.run_sync": {"queue": SYNC},
-            "vtsync.process_inbox": {"queue": INBOX},
-            "vtsync.poll_carriers": {"queue": INBOX},
-            "vtsync.forward_events": {"queue": FORWARD},
-            "vtsync.prune": {"queue": SYNC},
-            # Not behind thousands of jobs, where it would expire.
-            "vtsync.tick": {"queue": TICK},
-        },
+        # By name, because the kinds of work know their queues and are declared above this module.
+        "task_routes": ("worker.work:route",),
         "beat_schedule": {
             # One static entry: the tick claims what is due in the store, so a second beat runs nothing twice.
             "tick": {

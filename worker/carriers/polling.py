@@ -9,9 +9,10 @@ from itertools import islice
 import orjson
 import requests
 import structlog
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, not_, or_, select, update
 
 from config.integrations import Carrier
+from config.models import Settings
 from worker.carriers.apply import as_payload
 from worker.carriers.events import CarrierText, NotYet
 from worker.carriers.registry import CARRIERS, ListSent
@@ -20,6 +21,7 @@ from worker.inbox.events import Incoming, store
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import new_lease_owner, writing
+from worker.store.leases import LeaseColumns
 from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 
@@ -46,6 +48,20 @@ def poll_due(runtime: Runtime, now: datetime) -> bool:
     return found
 
 
+def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
+    """Return whether a carrier's list of sent texts is due and no worker is reading it."""
+    polled = [name for name, carrier in settings.carriers.items() if carrier.poll_every is not None]
+    if not polled:
+        return False
+    s = carrier_state.c
+    waits = not_(and_(_is_due(now), LeaseColumns(carrier_state).is_free(now)))
+    return len(connection.scalars(select(s.name).where(s.name.in_(polled), waits)).all()) < len(polled)
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return or_(carrier_state.c.next_poll_at.is_(None), carrier_state.c.next_poll_at <= now)
+
+
 def _claim(connection: Connection, name: str, now: datetime) -> str | None:
     s = carrier_state.c
     connection.execute(sql.insert(connection, carrier_state).values(name=name, last_error="").on_conflict_do_nothing())
@@ -54,7 +70,7 @@ def _claim(connection: Connection, name: str, now: datetime) -> str | None:
         update(carrier_state)
         .where(
             s.name == name,
-            or_(s.next_poll_at.is_(None), s.next_poll_at <= now),
+            _is_due(now),
             or_(s.lease_until.is_(None), s.lease_until <= now),
         )
         .values(lease_owner=owner, lease_until=now + LEASE)

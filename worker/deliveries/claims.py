@@ -14,14 +14,28 @@ from functools import partial
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from worker.core.metrics import forward_tried
 from worker.core.states import ForwardState
 from worker.deliveries.outcome import Again, Done, GivenUp, NotTried, Outcome, next_try
 from worker.store.db import after_commit, new_lease_owner
+from worker.store.leases import LeaseColumns
 from worker.store.sql import any_of, lock_account
-from worker.store.tables import forward
+from worker.store.tables import forward, public_event
 
 LEASE = timedelta(minutes=5)
 
@@ -43,6 +57,22 @@ class Delivery:
     def receiver(self) -> str:
         """``subscriber:NAME`` or ``crm:CONNECTION``."""
         return ":".join(self.target.split(":", 2)[:2])
+
+
+def has_due(connection: Connection, now: datetime) -> bool:
+    """Return whether a worker has something to do: deliver, fan out an event, or take back an ended lease."""
+    f = forward.c
+    left = and_(f.state == ForwardState.SENDING, LeaseColumns(forward).has_ended(now))
+    return (
+        connection.scalar(select(public_event.c.id).limit(1)) is not None
+        or connection.scalar(select(f.id).where(or_(and_(*_is_due(now)), left)).limit(1)) is not None
+    )
+
+
+def oldest_due(connection: Connection, now: datetime) -> datetime | None:
+    """Return since when the delivery is due that has waited longest; None: none is due."""
+    oldest: datetime | None = connection.scalar(select(func.min(forward.c.due_at)).where(*_is_due(now)))
+    return oldest
 
 
 def due(connection: Connection, now: datetime) -> bool:

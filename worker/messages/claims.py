@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_, update
 
 from worker.core.states import MessageKind, MessageState
 from worker.messages.results import vanished_reason
@@ -72,6 +72,19 @@ def claim_records(
     )
     due = _due(connection, account, MessageKind.RECORD, now, message_ids).where(~blocked)
     return _lease(connection, due.order_by(message.c.sent_at, message.c.id).limit(limit), now, lease_seconds)
+
+
+def has_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> bool:
+    """Return whether a worker could claim a message of this kind."""
+    return connection.scalar(_due(connection, account, kind, now, None).limit(1)) is not None
+
+
+def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:
+    """Return since when the message is due that has waited longest, claimed or not; None: none is due."""
+    m = message.c
+    due = (m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now)
+    oldest: datetime | None = connection.scalar(select(func.min(m.due_at)).where(*due))
+    return oldest
 
 
 def release(connection: Connection, owner: str) -> int:
