@@ -26,7 +26,7 @@ from worker.messages.arguments import RECORD, SEND, Answer, Argument, failure, r
 from worker.messages.arguments import SYNC as SYNC_ARGUMENTS
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
-from worker.work import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, Work
+from worker.work import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
 
 if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
@@ -137,7 +137,7 @@ def tick() -> None:
     rollback_guard.remember_tick(runtime, began)
 
 
-def _register(kind: Work) -> None:
+def _register(kind: WorkKind) -> None:
     """Make the Celery task of a kind of work."""
 
     def of_account(account: str) -> None:
@@ -237,7 +237,7 @@ def _pull(runtime: Runtime, connection: str, accept_removals: bool, seconds: flo
     return report
 
 
-def _work_off(kind: Work, account: str) -> None:
+def _work_off(kind: WorkKind, account: str) -> None:
     """Do what is due of this kind, for one account or ("") for all.
 
     Does it once more if the task was woken meanwhile. Ends within the time limit, and wakes itself if that came first.

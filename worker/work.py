@@ -67,7 +67,7 @@ class TaskKind:
 
 
 @dataclass(frozen=True, slots=True)
-class Work(TaskKind):
+class WorkKind(TaskKind):
     """A kind of background work. ``account`` is "" for a kind that is not ``per_account``.
 
     ``has_due`` returns whether a worker has something to do, ``run`` does it. ``oldest_due`` returns since when
@@ -163,8 +163,10 @@ def _prune(runtime: Runtime, _: str) -> Ran:
     return Ran(again=False)
 
 
-def _messages_of(task: str, queue: str, kind: MessageKind, run: Callable[[Runtime, str], Ran], share: Share) -> Work:
-    return Work(
+def _messages_of(
+    task: str, queue: str, kind: MessageKind, run: Callable[[Runtime, str], Ran], share: Share
+) -> WorkKind:
+    return WorkKind(
         task,
         queue,
         share,
@@ -179,7 +181,7 @@ SYNC = TaskKind("vtsync.run_sync", queues.SYNC, share="quarter")
 """``fleet.schedule`` finds the connections that are due: a sync has a slot, which the tick claims."""
 TICK = TaskKind("vtsync.tick", queues.TICK)
 """In a queue of its own: behind thousands of jobs it would expire."""
-PUSH = Work(
+PUSH = WorkKind(
     "vtsync.push_contacts",
     queues.PUSH,
     share="quarter",
@@ -190,27 +192,27 @@ PUSH = Work(
 )
 SENDS = _messages_of("vtsync.deliver_messages", queues.MESSAGES, MessageKind.SEND, _send, "all")
 RECORDS = _messages_of("vtsync.record_messages", queues.RECORDS, MessageKind.RECORD, _record, "shared")
-INBOX = Work(
+INBOX = WorkKind(
     "vtsync.process_inbox",
     queues.INBOX,
     has_due=lambda db, _, __, now: inbox.has_due(db, now),
     oldest_due=lambda db, _, now: inbox.oldest_due(db, now),
     run=_process_inbox,
 )
-POLLS = Work(
+POLLS = WorkKind(
     "vtsync.poll_carriers",
     queues.INBOX,
     has_due=lambda db, settings, _, now: polling.has_due(db, settings, now),
     run=_poll_carriers,
 )
-DELIVERIES = Work(
+DELIVERIES = WorkKind(
     "vtsync.forward_events",
     queues.FORWARD,
     has_due=lambda db, _, __, now: deliveries.has_due(db, now),
     oldest_due=lambda db, _, now: deliveries.oldest_due(db, now),
     run=_deliver,
 )
-PRUNING = Work("vtsync.prune", queues.SYNC, has_due=lambda db, _, __, now: retention.has_due(db, now), run=_prune)
+PRUNING = WorkKind("vtsync.prune", queues.SYNC, has_due=lambda db, _, __, now: retention.has_due(db, now), run=_prune)
 
 WORK = (PUSH, SENDS, RECORDS, INBOX, DELIVERIES, POLLS, PRUNING)
 _QUEUES = {kind.task: kind.queue for kind in (*WORK, SYNC, TICK)}

@@ -9,7 +9,7 @@ from itertools import islice
 import orjson
 import requests
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, not_, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from config.integrations import Carrier
 from config.models import Settings
@@ -48,20 +48,6 @@ def poll_due(runtime: Runtime, now: datetime) -> bool:
     return found
 
 
-def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
-    """Return whether a carrier's list of sent texts is due and no worker is reading it."""
-    polled = [name for name, carrier in settings.carriers.items() if carrier.poll_every is not None]
-    if not polled:
-        return False
-    s = carrier_state.c
-    waits = not_(and_(_is_due(now), LeaseColumns(carrier_state).is_free(now)))
-    return len(connection.scalars(select(s.name).where(s.name.in_(polled), waits)).all()) < len(polled)
-
-
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    return or_(carrier_state.c.next_poll_at.is_(None), carrier_state.c.next_poll_at <= now)
-
-
 def _claim(connection: Connection, name: str, now: datetime) -> str | None:
     s = carrier_state.c
     connection.execute(sql.insert(connection, carrier_state).values(name=name, last_error="").on_conflict_do_nothing())
@@ -70,7 +56,7 @@ def _claim(connection: Connection, name: str, now: datetime) -> str | None:
         update(carrier_state)
         .where(
             s.name == name,
-            _is_due(now),
+            or_(s.next_poll_at.is_(None), s.next_poll_at <= now),
             or_(s.lease_until.is_(None), s.lease_until <= now),
         )
         .values(lease_owner=owner, lease_until=now + LEASE)
@@ -142,3 +128,13 @@ def _end(runtime: Runtime, name: str, owner: str, error: str, now: datetime, aga
     mine = (carrier_state.c.name == name) & (carrier_state.c.lease_owner == owner)
     with writing(runtime.engine) as connection:
         connection.execute(update(carrier_state).where(mine).values(**values))
+
+
+def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
+    """Return whether a carrier's list of sent texts is due and no worker is reading it."""
+    polled = [name for name, carrier in settings.carriers.items() if carrier.poll_every is not None]
+    if not polled:
+        return False
+    s = carrier_state.c
+    waits = or_(s.next_poll_at > now, LeaseColumns(carrier_state).until > now)
+    return len(connection.scalars(select(s.name).where(s.name.in_(polled), waits)).all()) < len(polled)

@@ -79,21 +79,6 @@ def expire_claims(db: Connection, account: str, now: datetime) -> tuple[int, int
     return unknown, due
 
 
-def has_due(db: Connection, account: str, now: datetime) -> bool:
-    """Return whether a worker has something to do for the account: push, look up, or take back an ended lease."""
-    due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
-    left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), LeaseColumns(contact).has_ended(now))
-    waits = or_(due, left, c.push_state == PushState.UNKNOWN)
-    return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
-
-
-def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
-    """Return since when the contact is due that has waited longest; None: none is due."""
-    due = and_(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
-    oldest: datetime | None = db.scalar(select(func.min(c.next_attempt_at)).where(due))
-    return oldest
-
-
 def has_work(db: Connection, account: str, now: datetime) -> bool:
     """Whether anything is due or waits to be settled."""
     due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
@@ -320,3 +305,18 @@ def _note(db: Connection, events: Sequence[tuple[int, str, str]], now: datetime)
                 for contact_id, kind, detail in events
             ],
         )
+
+
+def has_due(db: Connection, account: str, now: datetime) -> bool:
+    """Return whether a worker has something to do for the account: push, look up, or take back an ended lease."""
+    due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), LeaseColumns(contact).has_ended(now))
+    waits = or_(due, left, c.push_state == PushState.UNKNOWN)
+    return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
+
+
+def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
+    """Return since when the contact is due that has waited longest; None: none is due."""
+    due = select(c.next_attempt_at).where(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    oldest: datetime | None = db.scalar(due.order_by(c.next_attempt_at).limit(1))
+    return oldest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from worker.core.states import InboxState
 from worker.runtime import Runtime
@@ -83,31 +83,13 @@ def store(connection: Connection, events: Sequence[Incoming]) -> None:
         connection.execute(insert(inbox_event), rows)
 
 
-def has_due(connection: Connection, now: datetime) -> bool:
-    """Return whether a worker could claim an event."""
-    return connection.scalar(select(inbox_event.c.id).where(*_is_due(now)).limit(1)) is not None
-
-
-def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Return since when the event is due that has waited longest, claimed or not; None: none is due."""
-    e = inbox_event.c
-    due = (e.state == InboxState.NEW, e.due_at <= now)
-    oldest: datetime | None = connection.scalar(select(func.min(e.due_at)).where(*due))
-    return oldest
-
-
-def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    e = inbox_event.c
-    return e.state == InboxState.NEW, e.due_at <= now, LeaseColumns(inbox_event).is_free(now)
-
-
 def claim(connection: Connection, now: datetime, lease_seconds: float, limit: int) -> list[Claimed]:
     """Up to ``limit`` due events, oldest first, for the caller alone."""
     e = inbox_event.c
     owner = new_lease_owner()
     due = (
         select(e.id)
-        .where(*_is_due(now))
+        .where(e.state == InboxState.NEW, e.due_at <= now, or_(e.lease_until.is_(None), e.lease_until <= now))
         .order_by(e.due_at, e.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -150,3 +132,18 @@ def finish(connection: Connection, handled: Sequence[tuple[Claimed, Handled]]) -
     if rows:
         ended = update(inbox_event).where(inbox_event.c.id == bindparam("event"))
         connection.execute(ended.values(lease_owner=None, lease_until=None), rows)
+
+
+def has_due(connection: Connection, now: datetime) -> bool:
+    """Return whether a worker could claim an event."""
+    e = inbox_event.c
+    due = (e.state == InboxState.NEW, e.due_at <= now, LeaseColumns(inbox_event).is_free(now))
+    return connection.scalar(select(e.id).where(*due).limit(1)) is not None
+
+
+def oldest_due(connection: Connection, now: datetime) -> datetime | None:
+    """Return since when the event is due that has waited longest, claimed or not; None: none is due."""
+    e = inbox_event.c
+    due = select(e.due_at).where(e.state == InboxState.NEW, e.due_at <= now)
+    oldest: datetime | None = connection.scalar(due.order_by(e.due_at).limit(1))
+    return oldest

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_, update
 
 from worker.core.states import MessageKind, MessageState
 from worker.messages.results import vanished_reason
@@ -74,19 +74,6 @@ def claim_records(
     return _lease(connection, due.order_by(message.c.sent_at, message.c.id).limit(limit), now, lease_seconds)
 
 
-def has_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> bool:
-    """Return whether a worker could claim a message of this kind."""
-    return connection.scalar(_due(connection, account, kind, now, None).limit(1)) is not None
-
-
-def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:
-    """Return since when the message is due that has waited longest, claimed or not; None: none is due."""
-    m = message.c
-    due = (m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now)
-    oldest: datetime | None = connection.scalar(select(func.min(m.due_at)).where(*due))
-    return oldest
-
-
 def release(connection: Connection, owner: str) -> int:
     """Give back what was claimed and not started."""
     given_back = connection.execute(
@@ -102,7 +89,7 @@ def owned(owner: str, message_id: str) -> ColumnElement[bool]:
     return and_(message.c.id == message_id, message.c.lease_owner == owner)
 
 
-def expire_leases(connection: Connection, now: datetime, actor: str = "sweeper") -> list[Moved]:
+def expire_leases(connection: Connection, now: datetime, actor: str = "tick") -> list[Moved]:
     """Settle what vanished workers left in mid-request. Returns the sends that became unknown.
 
     A send may have gone out: unknown, for a person or an echo to settle. A record texts nobody: tried again.
@@ -170,3 +157,16 @@ def _lease(connection: Connection, due: Select[tuple[str]], now: datetime, lease
     for row in sorted(rows, key=lambda row: (row.due_at, row.id)):
         conversations.setdefault(row.to_number, []).append(row.id)
     return Claim(owner, until, tuple(map(tuple, conversations.values())))
+
+
+def has_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> bool:
+    """Return whether a worker could claim a message of this kind."""
+    return connection.scalar(_due(connection, account, kind, now, None).limit(1)) is not None
+
+
+def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:
+    """Return since when the message is due that has waited longest, claimed or not; None: none is due."""
+    m = message.c
+    due = (m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now)
+    oldest: datetime | None = connection.scalar(select(m.due_at).where(*due).order_by(m.due_at).limit(1))
+    return oldest
