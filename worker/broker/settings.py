@@ -180,7 +180,7 @@ def _redis(address: BrokerUrl, longest: float) -> dict[str, Any]:
 
 def _visibility(longest: float) -> dict[str, int]:
     # After this time Redis gives a message to another worker, so it is longer than the longest task. The shortest time
-    # of all applications that share a database counts, so this one needs a database of its own. Celery reads the setting
+    # of all applications that share a database counts, so this one needs its own database. Celery reads the setting
     # in three places.
     return {"visibility_timeout": int(longest + _SLACK_SECONDS)}
 
