@@ -239,10 +239,10 @@ def test_tasks_are_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: site.runtime)
     monkeypatch.setattr(tasks, "open_runtime", lambda: site.runtime)
     before = counted()
-    tasks.push_contacts.apply(args=("gone",))
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("gone",))
     assert grown(before, "vtsync_tasks_total", task="vtsync.push_contacts", outcome="success") == 1
-    monkeypatch.setattr(tasks, "_work", lambda *_: 1 / 0)
-    tasks.push_contacts.apply(args=("main",))
+    monkeypatch.setattr(tasks, "_work_off", lambda *_: 1 / 0)
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",))
     assert grown(before, "vtsync_tasks_total", task="vtsync.push_contacts", outcome="failure") == 1
     assert grown(before, "vtsync_task_duration_seconds_count", task="vtsync.push_contacts") == 2
     put_off: dict[str, Any] = {"eta": "2030-01-01T00:00:00+00:00"}

@@ -61,7 +61,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         told.append(what)
         return True
 
-    monkeypatch.setattr("worker.web.app.hint", hint)
+    monkeypatch.setattr("worker.web.app.wake", hint)
     monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", True, "is not asked here"))
     monkeypatch.setattr(Telling, "tell", lambda _, *what: told.append(what))  # at once, not from its thread
     return told

@@ -90,6 +90,7 @@ def require_usable_store(runtime: Runtime) -> None:
     """End the command when the store cannot be used, and say what to do."""
     from sqlalchemy.exc import DBAPIError
 
+    from worker.store.db import unreachable
     from worker.store.migrate import StoreOutdated, ensure_current
 
     try:
@@ -97,9 +98,7 @@ def require_usable_store(runtime: Runtime) -> None:
     except StoreOutdated as error:
         fail(str(error), FAILED)
     except DBAPIError as error:
-        where = runtime.engine.url.render_as_string(hide_password=True)
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        fail(f"the store {where} cannot be reached ({reason}); start it, or correct store.url", FAILED)
+        fail(f"the store {unreachable(runtime.engine, error)}", FAILED)
 
 
 @cache

@@ -57,13 +57,13 @@ def retry(
 ) -> None:
     """Try deliveries again now: those that were given up, and with ids or --target also those that wait."""
     from worker.deliveries.listing import retry_forwards
-    from worker.fleet.wake import hint
+    from worker.fleet.wake import wake
 
     if not (ids or target or all_failed):
         usage("say which: ids (`vtsync forwards list` shows them), --target, or --all-failed")
     count = retry_forwards(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
     if count:
-        hint("vtsync.forward_events")
+        wake("vtsync.forward_events")
     if json:
         show_json({"retried": count})
     elif count:

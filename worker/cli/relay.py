@@ -76,12 +76,12 @@ def show(
 @relay.command("retry")
 def retry() -> None:
     """Work through the failed events once more."""
-    from worker.fleet.wake import hint
+    from worker.fleet.wake import wake
     from worker.inbox.listing import retry_failed
 
     count = retry_failed(open_store_runtime())
     if count:
-        hint("vtsync.process_inbox")
+        wake("vtsync.process_inbox")
     say(f"{count} {'event is' if count == 1 else 'events are'} worked through again.")
 
 

@@ -75,6 +75,7 @@ def migrate() -> None:
     """Bring the store's tables to this version."""
     from sqlalchemy.exc import DBAPIError
 
+    from worker.store.db import unreachable
     from worker.store.migrate import migrate as apply
 
     runtime = open_store_runtime(ensure_store=False)
@@ -82,8 +83,7 @@ def migrate() -> None:
     try:
         before, now = apply(runtime.engine)
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        fail(f"the store {where} cannot be migrated ({reason}); start it, or correct store.url", FAILED)
+        fail(f"the store {unreachable(runtime.engine, error, 'migrated')}", FAILED)
     say(f"{where}: {'already at' if before == now else 'now at'} revision {now}")
 
 

@@ -63,7 +63,7 @@ def push_account(runtime: Runtime, account: str, *, progress: Progress | None = 
     with working_on(account=account):
         with writing(runtime.engine) as db:
             push_rows.expire_push_claims(db, account, utcnow())
-            if not push_rows.has_work(db, account, utcnow()):
+            if not push_rows.has_due(db, account, utcnow()):
                 return report
             creates_wait = push_rows.has_creates(db, account)
         if creates_wait and ensure_list(runtime, account) is Listing.LATER:

@@ -88,13 +88,6 @@ def expire_push_claims(db: Connection, account: str, now: datetime) -> tuple[int
     return unknown, due
 
 
-def has_work(db: Connection, account: str, now: datetime) -> bool:
-    """Return whether any contact is due or is a lost create."""
-    due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
-    found = select(c.id).where(c.account == account, or_(due, c.push_state == PushState.UNKNOWN)).limit(1)
-    return db.scalar(found) is not None
-
-
 def has_creates(db: Connection, account: str) -> bool:
     """Return whether any due contact is not in VirtualText, as far as is known."""
     found = select(c.id).where(c.account == account, c.push_state == PushState.DUE, c.virtualtext_id.is_(None)).limit(1)
@@ -305,3 +298,18 @@ def _add_events(db: Connection, events: Sequence[tuple[int, str, str]], now: dat
                 for contact_id, kind, detail in events
             ],
         )
+
+
+def has_due(db: Connection, account: str, now: datetime) -> bool:
+    """Return whether a worker has something to do for the account: push, look up, or take back an ended lease."""
+    due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), PUSH_LEASE.has_ended(now))
+    waits = or_(due, left, c.push_state == PushState.UNKNOWN)
+    return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
+
+
+def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
+    """Return since when the contact is due that has waited longest; None: none is due."""
+    due = select(c.next_attempt_at).where(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    oldest: datetime | None = db.scalar(due.order_by(c.next_attempt_at).limit(1))
+    return oldest

@@ -39,6 +39,7 @@ def check_store(runtime: Runtime) -> CheckResult:
     """Reach the store and compare its tables with this version's."""
     from sqlalchemy.exc import DBAPIError
 
+    from worker.store.db import unreachable
     from worker.store.migrate import StoreOutdated, ensure_current
 
     where = runtime.engine.url.render_as_string(hide_password=True)
@@ -47,8 +48,7 @@ def check_store(runtime: Runtime) -> CheckResult:
     except StoreOutdated as error:
         return CheckResult("store", False, f"{where}: {error}")
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        return CheckResult("store", False, f"{where} cannot be reached ({reason}); start it, or correct store.url")
+        return CheckResult("store", False, unreachable(runtime.engine, error))
     return CheckResult("store", True, where)
 
 

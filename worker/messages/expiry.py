@@ -18,7 +18,7 @@ _ANY_LATE = (
 )
 
 
-def expire_messages(connection: Connection, now: datetime, actor: str = "sweeper") -> int:
+def expire_messages(connection: Connection, now: datetime, actor: str = "tick") -> int:
     """Expire queued and held messages that have passed their ``expires_at``. Returns how many."""
     if connection.execute(_ANY_LATE, {"now": now}).first() is None:  # the usual case; this runs before each claim
         return 0

@@ -59,6 +59,12 @@ def gauges(state: FleetState) -> Iterator[Metric]:
     )
     yield _gauge("vtsync_messages_held", "Texts that are held, by reason.", ("account", "reason"), state.held)
     yield _gauge(
+        "vtsync_work_lag_seconds",
+        "How long the oldest due row of each kind of background work has been due; account empty: all accounts.",
+        ("task", "account"),
+        state.lags,
+    )
+    yield _gauge(
         "vtsync_outbox_lag_seconds", "How long the oldest due text has been due.", ("account",), state.outbox_lag
     )
     yield _gauge(

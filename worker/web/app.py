@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
 
-from worker.fleet.wake import hint
+from worker.fleet.wake import wake
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
 from worker.web import carriers, health, metrics, page, relay, v1
@@ -34,8 +34,8 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
 
     ``current`` returns the runtime for a request; the default is always ``runtime``.
     """
-    intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
-    telling = Telling(lambda *what: hint(*what))
+    intake = BatchIntake(runtime, lambda: wake("vtsync.process_inbox"))
+    telling = Telling(lambda *what: wake(*what))
     heart = WebHeart(runtime)
     context = WebContext(current or (lambda: runtime), intake, telling.tell)
 
