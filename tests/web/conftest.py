@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from config.models import Account, Settings
 from tests.conftest import emptied
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
-from worker.doctor.checks import CheckResult
+from worker.core.findings import ok
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
@@ -62,7 +62,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return True
 
     monkeypatch.setattr("worker.web.app.hint", hint)
-    monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", True, "is not asked here"))
+    monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "is not asked here"))
     monkeypatch.setattr(Telling, "tell", lambda _, *what: told.append(what))  # at once, not from its thread
     return told
 

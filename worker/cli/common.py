@@ -72,7 +72,7 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
     except ConfigError as error:
         fail(str(error), USAGE)
     if ensure_store:
-        check_store(runtime)
+        require_store(runtime)
     return runtime
 
 
@@ -86,20 +86,14 @@ def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
         fail(str(error), USAGE)
 
 
-def check_store(runtime: Runtime) -> None:
-    """End the command when the store cannot be used, saying what to do."""
-    from sqlalchemy.exc import DBAPIError
+def require_store(runtime: Runtime) -> None:
+    """End the command when the store cannot be used, and say what to do."""
+    from worker.core.findings import Level
+    from worker.doctor.reach import reach_store
 
-    from worker.store.migrate import StoreOutdated, ensure_current
-
-    try:
-        ensure_current(runtime.engine)
-    except StoreOutdated as error:
-        fail(str(error), FAILED)
-    except DBAPIError as error:
-        where = runtime.engine.url.render_as_string(hide_password=True)
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        fail(f"the store {where} cannot be reached ({reason}); start it, or correct store.url", FAILED)
+    store = reach_store(runtime)
+    if store.level is not Level.OK:
+        fail(f"the store {store.detail}", FAILED)
 
 
 @cache

@@ -111,12 +111,14 @@ def status(
     else:
         found = overview(runtime)
         if json:
-            show_json(found)
+            show_json(found.as_json())
         else:
             _show(found)
 
 
 def _show(found: Overview) -> None:
+    from worker.doctor.status import attention_text
+
     table(
         ["Connection", "Adapter", "Schedule", "Last run", "State", "#Seen", "#Changed", "#Rejected", "Next"],
         (
@@ -152,7 +154,7 @@ def _show(found: Overview) -> None:
     if found.attention:
         say("Waiting for you:", "bold")
         for one in found.attention:
-            say(f"  {one.words}: `{one.command}`", "yellow")
+            say(f"  {attention_text(one)}: `{one.command}`", "yellow")
     elif not found.configuration:
         say("Nothing waits for you.")
 

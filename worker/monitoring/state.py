@@ -39,13 +39,16 @@ UNSYNCED = tuple(state for state in PushState if state is not PushState.SYNCED)
 
 @dataclass(frozen=True, slots=True)
 class AccountNow:
-    """Whether an account may be called. ``ceiling`` in requests a second, None: nothing slows it down."""
+    """The state of an account. ``ceiling`` is in requests a second; None if nothing slows the account down."""
 
     stopped: bool
     paused: bool
     breaker_open: bool
     ceiling: float | None
     reason: str
+    """Why it is stopped, else why it is paused."""
+    paused_until: datetime | None = None
+    pause_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def read_state(runtime: Runtime) -> FleetState:
             ),
             last_success={name: found for name in connections if (found := _last_success(db, name)) is not None},
             next_run={row[0]: row[1] for row in db.execute(states) if row[0] in connections and row[1] is not None},
-            accounts={name: _account(db, name, now) for name in accounts},
+            accounts={name: read_account(db, name, now) for name in accounts},
             inbox=_all(
                 db.execute(
                     select(e.state, func.count())
@@ -184,7 +187,8 @@ def _last_success(db: Connection, connection: str) -> datetime | None:
     return found
 
 
-def _account(db: Connection, name: str, now: datetime) -> AccountNow:
+def read_account(db: Connection, name: str, now: datetime) -> AccountNow:
+    """Read the state of an account."""
     row = db.execute(select(account_state).where(account_state.c.account == name)).first()
     if row is None:
         return AccountNow(False, False, False, None, "")
@@ -194,6 +198,8 @@ def _account(db: Connection, name: str, now: datetime) -> AccountNow:
         breaker_open=row.trips > 0,
         ceiling=ceiling_now(row.rate_ceiling, row.rate_lowered_at, now),
         reason=row.stopped_reason or row.pause_reason,
+        paused_until=row.paused_until,
+        pause_reason=row.pause_reason,
     )
 
 

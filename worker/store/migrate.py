@@ -15,7 +15,13 @@ _LOCK = 0x76747379  # "vtsy": of PostgreSQL's advisory locks, the one that migra
 
 
 class StoreOutdated(Exception):
-    """The store's tables are not those of this version. The text says what to do."""
+    """The store's tables are not those of this version. ``state`` and ``do`` are the two halves of the message."""
+
+    do = "run `vtsync migrate`, then start again"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the store {state}; {self.do}")
+        self.state = state
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
@@ -53,7 +59,7 @@ def ensure_current(engine: Engine) -> None:
         migrate(engine)
         return
     state = "has no tables yet" if current is None else f"is at revision {current}, this version needs {head()}"
-    raise StoreOutdated(f"the store {state}; run `vtsync migrate`, then start again")
+    raise StoreOutdated(state)
 
 
 def _revision(connection: Connection) -> str | None:
