@@ -228,7 +228,7 @@ def prune_store() -> None:
 def tick() -> None:
     """Start what is due by schedule, find work that was left behind."""
     from worker.fleet.tick import tick as sweep
-    from worker.monitoring.heartbeats import TICK, keep
+    from worker.monitoring.heartbeats import TICK, write_heartbeat
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.upkeep import rollback_guard
@@ -240,7 +240,7 @@ def tick() -> None:
         hint(task, *arguments)
     began = utcnow()
     with writing(runtime.engine) as db:
-        keep(db, TICK, TICK)
+        write_heartbeat(db, TICK, TICK)
     rollback_guard.remember(runtime, began)
 
 

@@ -25,7 +25,7 @@ from worker.core.states import ForwardState, InboxState, RunState
 from worker.messages.delivery import deliver_due
 from worker.monitoring import state as state_module
 from worker.monitoring.exposition import registry_of, render
-from worker.monitoring.heartbeats import TICK, keep
+from worker.monitoring.heartbeats import TICK, write_heartbeat
 from worker.monitoring.state import StateCache, read_state
 from worker.store.db import after_commit, writing
 from worker.store.models import utcnow
@@ -110,9 +110,9 @@ def test_the_store_is_shown_as_it_stands(site: Site, monkeypatch: pytest.MonkeyP
         delivery |= {"attempts": 0, "last_error": ""}
         states = (("a", ForwardState.DUE), ("b", ForwardState.FAILED), ("c", ForwardState.DONE))
         db.execute(insert(forward), [delivery | {"target": target, "state": one} for target, one in states])
-        keep(db, TICK, TICK)
-        keep(db, "worker:host:1", "worker")
-        keep(db, "worker:host:2", "worker")
+        write_heartbeat(db, TICK, TICK)
+        write_heartbeat(db, "worker:host:1", "worker")
+        write_heartbeat(db, "worker:host:2", "worker")
         db.execute(
             update(heartbeat).where(heartbeat.c.id == "worker:host:2").values(seen_at=now - timedelta(minutes=3))
         )
@@ -196,9 +196,9 @@ def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.M
     answer = site.http.get("/health/fleet")
     assert "no worker is running" in " ".join(answer.json()["problems"])
     with writing(site.engine) as db:
-        keep(db, TICK, TICK)
+        write_heartbeat(db, TICK, TICK)
         for role in ("worker", "beat", "web"):
-            keep(db, f"{role}:{socket.gethostname()}:1", role)
+            write_heartbeat(db, f"{role}:{socket.gethostname()}:1", role)
     answer = site.http.get("/health/fleet")
     assert (answer.status_code, answer.json()["status"], answer.json()["problems"]) == (200, "pass", [])
     with writing(site.engine) as db:

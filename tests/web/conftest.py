@@ -19,7 +19,7 @@ from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
-from worker.web.notifier import Telling
+from worker.web.notifier import Notifier
 
 RELAY_SECRET = "a-secret-of-at-least-24-characters"
 
@@ -63,7 +63,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     monkeypatch.setattr("worker.web.app.hint", hint)
     monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "is not asked here"))
-    monkeypatch.setattr(Telling, "tell", lambda _, *what: told.append(what))  # at once, not from its thread
+    monkeypatch.setattr(Notifier, "notify", lambda _, *what: told.append(what))  # at once, not from its thread
     return told
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from rich.console import Console
 
-    from worker.monitoring.pulse import Role
+    from worker.monitoring.liveness import Role
     from worker.runtime import Runtime
 
 app = typer.Typer(
@@ -76,13 +76,13 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
     return runtime
 
 
-def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
-    """Start traces and error reports where they are wanted, or end the command with the reason."""
-    from worker.monitoring.extras import Unusable, start_extras
+def enable_telemetry(runtime: Runtime, role: Role) -> TracerProvider | None:
+    """Start traces and error reports if they are configured, or end the command with the reason."""
+    from worker.monitoring.telemetry import TelemetryError, start_telemetry
 
     try:
-        return start_extras(runtime, role)
-    except Unusable as error:
+        return start_telemetry(runtime, role)
+    except TelemetryError as error:
         fail(str(error), USAGE)
 
 

@@ -12,9 +12,9 @@ from worker.cli.common import (
     Json,
     ago,
     app,
+    enable_telemetry,
     fail,
     open_store_runtime,
-    report_outside,
     say,
     show_json,
     table,
@@ -58,7 +58,7 @@ def worker(
         if name not in BY_NAME:
             usage(f'there is no queue "{name}"; there are: {", ".join(BY_NAME)}')
     runtime = open_store_runtime(log="info")
-    report_outside(runtime, "worker")
+    enable_telemetry(runtime, "worker")
     run_worker(chosen, metrics_port or runtime.settings.metrics.port)
 
 
@@ -68,7 +68,7 @@ def beat(metrics_port: MetricsPort = None) -> None:
     from worker.fleet.processes import run_beat
 
     runtime = open_store_runtime(log="info")
-    report_outside(runtime, "beat")
+    enable_telemetry(runtime, "beat")
     run_beat(metrics_port or runtime.settings.metrics.beat_port)
 
 

@@ -13,9 +13,9 @@ from worker.cli.common import (
     actor,
     ago,
     app,
+    enable_telemetry,
     fail,
     open_store_runtime,
-    report_outside,
     say,
     show_json,
     table,
@@ -39,7 +39,7 @@ def web(
     settings = runtime.settings.web
     host, port = host or settings.host, settings.port if port is None else port
     try:
-        serve(runtime, host, port, report_outside(runtime, "web"))
+        serve(runtime, host, port, enable_telemetry(runtime, "web"))
     except Unprotected as error:
         fail(str(error), USAGE)
     except OSError as error:

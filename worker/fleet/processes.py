@@ -41,8 +41,8 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
     from worker.app import app
     from worker.broker.settings import queues_of
     from worker.core.metrics import answered
+    from worker.monitoring.celery_liveness import watch_worker
     from worker.monitoring.exposition import serve_metrics
-    from worker.monitoring.liveness import watch_worker
     from worker.upkeep.rollback_guard import intact
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
@@ -62,12 +62,12 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
         loglevel="INFO",
     )
     serve_metrics(runtime, "worker", metrics_port)
-    heart = watch_worker(runtime, worker, answered)
+    heartbeat = watch_worker(runtime, worker, answered)
     try:
         worker.start()
     finally:
-        if heart is not None:
-            heart.stop()
+        if heartbeat is not None:
+            heartbeat.stop()
     sys.exit(worker.exitcode or 0)
 
 
@@ -75,20 +75,20 @@ def run_beat(metrics_port: int | None = None) -> None:
     """Be the scheduler until asked to stop."""
     from worker.app import app
     from worker.fleet.wake import hint
+    from worker.monitoring.celery_liveness import WatchedScheduler, watch_beat
     from worker.monitoring.exposition import serve_metrics
-    from worker.monitoring.liveness import WatchedScheduler, watch_beat
 
     runtime = open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
     _introduce("scheduler", runtime)
     hint("vtsync.tick")  # what is due now need not wait for the first interval to pass
     serve_metrics(runtime, "beat", metrics_port)
-    heart = watch_beat(runtime)
+    heartbeat = watch_beat(runtime)
     try:
         app.Beat(quiet=True, loglevel="INFO", scheduler_cls=WatchedScheduler).run()
     finally:
-        if heart is not None:
-            heart.stop()
+        if heartbeat is not None:
+            heartbeat.stop()
 
 
 def run_up() -> int:

@@ -1,5 +1,6 @@
-"""How the fleet stands, read from the store in one go: for metrics, for health. Every look-up has an index of its own;
-what only grows, such as texts that were sent, is not counted.
+"""The state of the fleet, read from the store in one go, for metrics.
+
+Every query has its own index. What only grows, such as sent texts, is not counted.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ class AccountNow:
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """Counts and ages. Lags are seconds that the oldest of what is due has been due for; 0: nothing is."""
+    """Counts and ages. A lag is the age of the oldest due row in seconds; 0 if nothing is due."""
 
     at: datetime
     messages: Mapping[tuple[str, str, str], int]
-    """(account, kind, state): those that are not at their end."""
+    """Unfinished ones, by (account, kind, state)."""
     held: Mapping[tuple[str, str], int]
-    """(account, reason)."""
+    """By (account, reason)."""
     outbox_lag: Mapping[str, float]
     contacts: Mapping[tuple[str, str], int]
-    """(account, state): those not in step."""
+    """Those not in sync, by (account, state)."""
     contacts_lag: Mapping[str, float]
     rejected: Mapping[str, int]
     last_success: Mapping[str, datetime]
@@ -74,12 +75,12 @@ class FleetState:
     forwards_lag: float
     reviews: int
     processes: Mapping[str, int]
-    """By role: those that live."""
+    """Those that are alive, by role."""
     last_tick: datetime | None
 
 
 def read_state(runtime: Runtime) -> FleetState:
-    """Read it all, in one consistent view."""
+    """Read everything in one consistent view."""
     now, accounts, connections = utcnow(), list(runtime.settings.accounts), list(runtime.settings.connections)
     m, c, e, f = message.c, contact.c, inbox_event.c, forward.c
     with reading(runtime.engine) as db:
@@ -145,7 +146,7 @@ def read_state(runtime: Runtime) -> FleetState:
 
 
 class StateCache:
-    """The state, read again when it is older than ten seconds: scraping often costs nothing."""
+    """The state, read again only when it is older than ten seconds, so that frequent scrapes are cheap."""
 
     def __init__(self, current: Callable[[], Runtime]) -> None:
         self._current = current
@@ -154,7 +155,7 @@ class StateCache:
         self._last: FleetState | None = None
 
     def __call__(self) -> FleetState:
-        """Raises what the store raises."""
+        """Return the state. Raises what the store raises."""
         with self._lock:
             if self._last is None or time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._last, self._read_at = read_state(self._current()), time.monotonic()
@@ -172,7 +173,7 @@ class _Lag:
 
 
 def _held(db: Connection, account: str) -> Select[Any]:
-    """Reasons are a code, a colon and words; the codes are few."""
+    """Count held texts by the code before the colon of their reason; there are few codes."""
     m = message.c
     find = func.strpos if is_postgres(db) else func.instr
     code = func.substr(m.reason, 1, find(m.reason + ":", ":") - 1)
@@ -204,6 +205,6 @@ def read_account(db: Connection, name: str, now: datetime) -> AccountNow:
 
 
 def _all(rows: Iterable[Any], names: Iterable[str]) -> dict[str, int]:
-    """Counts by name, 0 for those that have none: a series that vanishes cannot be alerted on."""
+    """Return counts by name, 0 if there is no row: no alert can watch a series that vanishes."""
     found = {str(row[0]): int(row[1]) for row in rows}
     return {str(name): found.get(str(name), 0) for name in names}

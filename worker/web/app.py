@@ -14,9 +14,9 @@ from worker.runtime import Runtime
 from worker.web import carriers, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
-from worker.web.heartbeat import WebHeart
+from worker.web.heartbeat import WebHeartbeat
 from worker.web.limits import Limits
-from worker.web.notifier import Telling
+from worker.web.notifier import Notifier
 from worker.web.openapi import openapi
 from worker.web.problems import install
 
@@ -35,20 +35,20 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
     ``current`` says which runtime a request works with; left out: always ``runtime``.
     """
     intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
-    telling = Telling(lambda *what: hint(*what))
-    heart = WebHeart(runtime)
-    context = WebContext(current or (lambda: runtime), intake, telling.tell)
+    notifier = Notifier(lambda *what: hint(*what))
+    heartbeat = WebHeartbeat(runtime)
+    context = WebContext(current or (lambda: runtime), intake, notifier.notify)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await heart.start()
+        await heartbeat.start()
         await intake.start()
-        telling.start()
-        telling.tell("vtsync.process_inbox")  # what the last process left behind; and the broker's connection is open
+        notifier.start()
+        notifier.notify("vtsync.process_inbox")  # for events from before the start; also connects to the broker
         yield
         await intake.stop()
-        await asyncio.to_thread(telling.stop)
-        await heart.stop()
+        await asyncio.to_thread(notifier.stop)
+        await heartbeat.stop()
 
     app = FastAPI(
         title="VirtualText CRM sync",
