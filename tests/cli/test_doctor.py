@@ -17,7 +17,7 @@ from tests.cli.conftest import Shell
 from tests.faults.servers import OwnRedis
 from tests.services import postgres_url, rabbitmq_url
 from worker.app import app
-from worker.cli import doctor  # noqa: F401 - registers the command
+from worker.cli import doctor, health  # noqa: F401 - each registers its command
 from worker.core.findings import Finding, ok
 from worker.doctor import checks
 from worker.doctor.checks import Check
@@ -25,7 +25,7 @@ from worker.doctor.examine import run_check
 from worker.runtime import open_runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.tables import heartbeat
+from worker.store.tables import account_state, heartbeat
 
 RELAY = 'relay_secret = { env = "CLI_RELAY" }'
 
@@ -218,3 +218,18 @@ def test_the_platform_s_clock_is_read(shell: Shell) -> None:
 def test_an_open_door(shell: Shell) -> None:
     shell.configure('[web]\nhost = "0.0.0.0"\n')
     assert level_of("web: it would listen on 0.0.0.0", bad(shell.json("doctor", code=1))) == "problem"
+
+
+def test_the_fields_that_scripts_read(shell: Shell) -> None:
+    """One kind of finding inside; the JSON of each command stays as it is."""
+    shell("migrate")
+    with writing(open_runtime().engine) as connection:
+        connection.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
+    status = shell.json("status")
+    assert list(status) == ["connections", "accounts", "attention", "configuration"]
+    stopped = {"what": "account main is stopped: 401", "count": 1, "command": "vtsync check"}
+    assert status["attention"] == [stopped]
+    assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "detail")}
+    assert {tuple(one) for one in shell.json("doctor")} == {("what", "level", "found", "why", "do")}
+    assert shell.json("status")["attention"] == []  # the credential was tried, and works
+    assert list(shell.json("health", code=1)) == ["status", "problems", "processes"]

@@ -1,4 +1,4 @@
-"""``python -m worker.cli``: the same as ``vtsync``, for processes that are started by path of the interpreter."""
+"""``python -m worker.cli``: the same as ``vtsync``, for processes started by the path of the interpreter."""
 
 from worker.cli import main
 

@@ -14,7 +14,7 @@ from celery import signals
 from celery.beat import PersistentScheduler
 from celery.worker import state
 
-from worker.monitoring.heartbeats import Heartbeat, start_heartbeat
+from worker.monitoring.heartbeats import HeartbeatWriter, start_heartbeat
 from worker.monitoring.liveness import LivenessFile
 from worker.runtime import Runtime
 
@@ -23,7 +23,7 @@ BROKER = "the broker"
 log = structlog.get_logger(__name__)
 
 
-def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> Heartbeat | None:
+def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> HeartbeatWriter | None:
     """Watch a Celery worker. ``answered`` counts what its threads complete within tasks."""
     last_progress = -1
 
@@ -66,7 +66,7 @@ class WatchedScheduler(PersistentScheduler):  # type: ignore[misc] # Celery has 
         return self.connection.ensure_connection(again, self.app.conf.broker_connection_max_retries)
 
 
-def watch_beat(runtime: Runtime) -> Heartbeat | None:
+def watch_beat(runtime: Runtime) -> HeartbeatWriter | None:
     """Watch the scheduler, which must be a ``WatchedScheduler``."""
     heartbeat = start_heartbeat(runtime, "beat", LivenessFile.report_progress)  # its loop does all the work
     WatchedScheduler.liveness = None if heartbeat is None else heartbeat.file

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.models import Settings
 from worker.core.logs import masked
-from worker.monitoring.heartbeats import release
+from worker.monitoring.heartbeats import installed_version
 from worker.monitoring.liveness import Role
 from worker.monitoring.tracing import TelemetryError
 
@@ -51,7 +51,7 @@ def start_errors(role: Role, dsn: str, transport: type[Transport] | None = None)
     try:
         sentry_sdk.init(
             dsn,
-            release=f"virtualtext-crm-sync@{release()}",
+            release=f"virtualtext-crm-sync@{installed_version()}",
             default_integrations=False,
             auto_enabling_integrations=False,
             integrations=[*integrations, AtexitIntegration(callback=lambda *_: None)],

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.core.metrics import REGISTRY
-from worker.monitoring.heartbeats import release
+from worker.monitoring.heartbeats import installed_version
 from worker.monitoring.liveness import Role
 from worker.monitoring.state import FleetState, StateCache
 from worker.runtime import Runtime, open_runtime
@@ -123,7 +123,10 @@ class _Build(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge(
-            "vtsync_build_info", "The version that runs; always 1.", ("role", "version"), {(self._role, release()): 1}
+            "vtsync_build_info",
+            "The version that runs; always 1.",
+            ("role", "version"),
+            {(self._role, installed_version()): 1},
         )
 
 

@@ -34,7 +34,7 @@ PATIENCE_REQUESTS = 3
 log = structlog.get_logger(__name__)
 
 
-class Heartbeat:
+class HeartbeatWriter:
     """The two threads of a heartbeat. ``observe`` is called each second to report on the process in its file."""
 
     def __init__(self, runtime: Runtime, role: Role, observe: Callable[[LivenessFile], None]) -> None:
@@ -88,10 +88,10 @@ class Heartbeat:
                 return  # another process deletes it later
 
 
-def start_heartbeat(runtime: Runtime, role: Role, observe: Callable[[LivenessFile], None]) -> Heartbeat | None:
+def start_heartbeat(runtime: Runtime, role: Role, observe: Callable[[LivenessFile], None]) -> HeartbeatWriter | None:
     """Start a heartbeat. Return None, and log a warning, if ``data_dir`` cannot be written to."""
     try:
-        made = Heartbeat(runtime, role, observe)
+        made = HeartbeatWriter(runtime, role, observe)
     except OSError as error:
         folder = str(liveness_folder(runtime.settings.data_dir))
         log.warning("no liveness file can be written; `vtsync health` will fail", folder=folder, error=error.strerror)
@@ -103,14 +103,14 @@ def start_heartbeat(runtime: Runtime, role: Role, observe: Callable[[LivenessFil
 def write_heartbeat(db: Connection, name: str, role: str, *, since: datetime | None = None) -> None:
     """Store a heartbeat, and delete those of processes that are gone."""
     now = utcnow()
-    row = {"id": name, "role": role, "version": release(), "started_at": since or now, "seen_at": now}
+    row = {"id": name, "role": role, "version": installed_version(), "started_at": since or now, "seen_at": now}
     statement = insert(db, heartbeat)
     update = {"seen_at": statement.excluded.seen_at, "version": statement.excluded.version}
     db.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update), row)
     db.execute(delete(heartbeat).where(heartbeat.c.role != TICK, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
 
 
-def release() -> str:
+def installed_version() -> str:
     """Return the installed version."""
     try:
         return version("virtualtext-crm-sync")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from worker.monitoring.heartbeats import release
+from worker.monitoring.heartbeats import installed_version
 from worker.monitoring.liveness import Role
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def start_tracing(role: Role, engine: Engine, exporter: SpanExporter | None = No
             " `pip install 'virtualtext-crm-sync[otel]'`, or set OTEL_SDK_DISABLED=true"
         ) from None
     name = os.environ.get("OTEL_SERVICE_NAME") or f"vtsync-{role}"
-    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": release()}))
+    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": installed_version()}))
     provider.add_span_processor(_processor(exporter or _exporter()))
     CeleryInstrumentor().instrument(  # type: ignore[no-untyped-call]
         tracer_provider=provider

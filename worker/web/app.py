@@ -71,6 +71,6 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:
-        return page.response(app.openapi())
+        return page.docs_response(app.openapi())
 
     return app

@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus, and ``/health/fleet`` for monitors. Both need a key with `metrics:read`."""
+"""``/metrics`` for Prometheus and ``/health/fleet`` for monitors. Both need a key with `metrics:read`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.web.openapi import problems
 
 
 def routes(context: WebContext) -> APIRouter:
-    """The routes for monitoring."""
+    """Return the routes for monitoring."""
     router = APIRouter(tags=["health"])
     reader = Depends(Guard(context).needs("metrics:read"))
     state = StateCache(context.current)
