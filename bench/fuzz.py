@@ -246,7 +246,7 @@ def main() -> int:
         SQLModel.metadata.create_all(runtime.engine)
         import worker.web.app
 
-        worker.web.app.hint = lambda *_: True  # no broker
+        worker.web.app.wake = lambda *_: True  # no broker
         return run(runtime, options.payloads, options.seed)
 
 

@@ -140,7 +140,7 @@ def is_done(engine: Engine) -> bool:
 
 def push(runtime: Runtime, contacts: int) -> float:
     """Creates a second through running workers, from the hint to the last result in the store."""
-    from worker.fleet.wake import hint
+    from worker.fleet.wake import wake
 
     with writing(runtime.engine) as db:  # due again, as if they had never been pushed
         again = {"push_state": PushState.DUE, "pushed_hash": None, "virtualtext_id": None, "next_attempt_at": utcnow()}
@@ -150,7 +150,7 @@ def push(runtime: Runtime, contacts: int) -> float:
         assert time.perf_counter() - began < 600
         # As a running sync does, so that every process hears of it; more often, since this is over in seconds.
         if time.perf_counter() - hinted > HINT_SECONDS:
-            hint("vtsync.push_contacts", "main")
+            wake("vtsync.push_contacts", "main")
             hinted = time.perf_counter()
         time.sleep(0.02)
     seconds = time.perf_counter() - began

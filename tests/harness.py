@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner, Result
 
 from worker.broker.settings import embedded_settings
+from worker.core.isolated import isolated
 from worker.sandbox import Sandbox
 
 PATIENCE_SECONDS = 30.0
@@ -96,7 +96,7 @@ quiet_hours = "none"
         path = self.folder / f"{command[0]}-{len(self.processes)}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker.cli", *command],
+                isolated("vtsync", *command),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment(),
@@ -137,7 +137,7 @@ quiet_hours = "none"
     def process(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run ``vtsync COMMAND`` to its end, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "worker.cli", *command],
+            isolated("vtsync", *command),
             capture_output=True,
             text=True,
             env=self.environment(),

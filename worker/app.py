@@ -1,4 +1,4 @@
-"""The Celery application, and nothing else. Its settings come from the vtsync configuration when first used."""
+"""The Celery application. It reads its settings from the vtsync configuration when they are first used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from celery import Celery, Task, signals
 
 
 class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
-    """Celery whose configuration is read late, so that importing tasks needs no configuration file."""
+    """A Celery that reads its configuration late, so that importing the tasks needs no configuration file."""
 
     def _load_config(self) -> Any:
         from worker.broker.settings import celery_settings
@@ -20,7 +20,7 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
 
 
 class PrivateTask(Task):  # type: ignore[misc] # Celery has no types
-    """The base of every task: what it is given is shown to no monitor."""
+    """The base of every task: monitors do not see its arguments."""
 
     Request = "worker.broker.private_request:PrivateRequest"
 
@@ -28,7 +28,7 @@ class PrivateTask(Task):  # type: ignore[misc] # Celery has no types
 app = ConfiguredCelery("vtsync", include=["worker.tasks"], task_cls=PrivateTask, set_as_current=False)
 
 
-import worker.broker.task_signals  # noqa: E402, F401 - connects to every task of this application
+import worker.broker.task_signals  # noqa: E402, F401 - connects to the signals of every task
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -45,7 +45,7 @@ def _stop_at_safe_points(**_: Any) -> None:
     from worker.runtime import open_runtime
 
     open_runtime().stop.set()
-    # Celery's loop would see the stop at its next timer only: with RabbitMQ's heartbeat that is up to 15 seconds later.
-    # From a thread, because the loop is not woken by its own.
+    # Celery's loop would notice the stop only at its next timer, with RabbitMQ's heartbeat up to 15 seconds later. Call
+    # it from another thread, because a call from its own thread does not wake it.
     if (loop := get_event_loop()) is not None:
         threading.Thread(target=loop.call_soon, args=(int,), daemon=True).start()

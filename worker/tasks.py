@@ -1,8 +1,8 @@
-"""The task names. Each task is a door to a function elsewhere.
+"""The Celery tasks. Each is a door to a function elsewhere.
 
 Public, for other services (JSON arguments, results as documented in the README): ``vtsync.send_message``,
-``vtsync.record_message``, ``vtsync.sync_connection``. The others are hints between our own processes: "there may be
-work". Losing one costs a tick; getting one twice does nothing twice.
+``vtsync.record_message``, ``vtsync.sync_connection``. Our own processes send each other the other tasks, which say:
+there may be work. A lost one costs a tick, a doubled one does nothing twice. ``worker.work`` declares their kinds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,41 +18,38 @@ import structlog
 
 from worker.app import app
 from worker.broker.settings import threads
+from worker.core.backoff import Backoff
 from worker.core.logs import working_on
-from worker.fleet.concurrency import once_at_a_time, place
-from worker.fleet.wake import hint
-from worker.messages.arguments import RECORD, SEND, SYNC, Answer, Argument, failure, read_arguments
+from worker.fleet.concurrency import once_at_a_time, slot
+from worker.fleet.wake import wake
+from worker.messages.arguments import RECORD, SEND, Answer, Argument, failure, read_arguments
+from worker.messages.arguments import SYNC as SYNC_ARGUMENTS
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
+from worker.work import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
 
 if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
-    from worker.contacts.push import PushReport
 
-HINT_EVERY_SECONDS = 2.0
-EVENTS_A_TASK = 5000
-MESSAGES_A_TASK = 2000
-"""A delivery gives its thread back after this many, so that no account keeps the others waiting."""
+WAKE_EVERY_SECONDS = 2.0
 CALLED_SYNC_SECONDS = 20 * 60
-"""A sync that a service waits for ends by then: RabbitMQ takes back what is not acknowledged in half an hour."""
-PRUNING_SECONDS = 60
-"""Pruning gives its thread back after this long, and goes on at the next tick."""
+"""The limit of a sync that a service waits for: RabbitMQ takes back what is not acknowledged within half an hour."""
 ROOM_AGAIN_SECONDS = 5
-TEXTS = "vtsync.deliver_messages"
 KEPT_FREE = 2
-LONGEST_STORE_WAIT_SECONDS = 60
+"""Threads that only texts and jobs may use."""
+STORE_BACKOFF = Backoff(first=1, longest=60)
 
 Done = TypeVar("Done")
 
 log = structlog.get_logger(__name__)
 
-# Late: the row that these insert is idempotent, so a second delivery of the task is harmless and a lost one is not.
+# Acknowledged late: a second delivery is harmless, because the row that these insert is idempotent; a lost one is not.
 _public = {"bind": True, "ignore_result": False, "acks_late": True, "reject_on_worker_lost": True, "max_retries": None}
 
 
 @app.task(name="vtsync.send_message", **_public)  # type: ignore[untyped-decorator]
 def send_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
-    """Commit a text to be sent, and hint its delivery."""
+    """Commit a text to be sent, and wake its delivery."""
     from worker.messages.outbox import SendRequest, enqueue_send
 
     def enqueue(runtime: Runtime, values: dict[str, Any]) -> Answer:
@@ -63,7 +60,7 @@ def send_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
 
 @app.task(name="vtsync.record_message", **_public)  # type: ignore[untyped-decorator]
 def record_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
-    """Commit the record of a text that was sent elsewhere, and hint its recording."""
+    """Commit the record of a text that was sent elsewhere, and wake its recording."""
     from worker.messages.outbox import RecordRequest, enqueue_record
 
     def enqueue(runtime: Runtime, values: dict[str, Any]) -> Answer:
@@ -76,7 +73,7 @@ def record_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
 @app.task(name="vtsync.sync_connection", **_public)  # type: ignore[untyped-decorator]
 def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     """Read a connection now; the result is its report."""
-    values, problems = read_arguments(SYNC, args, kwargs)
+    values, problems = read_arguments(SYNC_ARGUMENTS, args, kwargs)
     if problems:
         return failure("invalid_arguments", "the arguments of vtsync.sync_connection are wrong", problems)
     runtime = open_runtime()
@@ -84,7 +81,7 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     if name not in runtime.settings.connections:
         known = ", ".join(runtime.settings.connections) or "none"
         return failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
-    with _room(runtime, "sync") as free:
+    with _thread_for(runtime, SYNC) as free:
         if not free:
             raise self.retry(countdown=ROOM_AGAIN_SECONDS)
         report = _when_the_store_answers(self, lambda: _sync(runtime, seconds=CALLED_SYNC_SECONDS, **values))
@@ -93,11 +90,11 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     return {"ok": True} | asdict(report)
 
 
-# The hints are acknowledged early (Celery's default): what a lost one meant is found by a tick. Late, Redis would give
-# a sync that runs for long to a second worker, and RabbitMQ would close the channel under it.
+# The tasks below are acknowledged early (Celery's default), because a tick finds what a lost one was about. Late, Redis
+# would give a long sync to a second worker, and RabbitMQ would close the channel under it.
 
 
-@app.task(name="vtsync.run_sync")  # type: ignore[untyped-decorator]
+@app.task(name=SYNC.task)  # type: ignore[untyped-decorator]
 def run_sync(connection: str, claimed_until: str = "") -> None:
     """Read a connection because its slot is due, or (without a slot) because its worker has vanished."""
     from worker.fleet.schedule import Slot, put_back_slot, start_slot
@@ -105,143 +102,57 @@ def run_sync(connection: str, claimed_until: str = "") -> None:
     from worker.store.models import utcnow
 
     runtime = open_runtime()
-    if connection not in runtime.settings.connections:  # it was removed after the hint
+    if connection not in runtime.settings.connections:  # it was removed after the call
         return
-    slot = Slot(connection, datetime.fromisoformat(claimed_until)) if claimed_until else None
-    with _room(runtime, "sync") as free:
-        if slot is not None:
+    due = Slot(connection, datetime.fromisoformat(claimed_until)) if claimed_until else None
+    with _thread_for(runtime, SYNC) as free:
+        if due is not None:
             with writing(runtime.engine) as db:
                 if not free:
-                    put_back_slot(db, slot, utcnow())
-                elif not start_slot(db, runtime.settings, slot, utcnow()):
+                    put_back_slot(db, due, utcnow())
+                elif not start_slot(db, runtime.settings, due, utcnow()):
                     return
         if free:
             _sync(runtime, connection)
 
 
-@app.task(name="vtsync.push_contacts")  # type: ignore[untyped-decorator]
-def push_contacts(account: str) -> None:
-    """Tell VirtualText about an account's contacts that are due."""
-    from worker.contacts.push import push_account
-
-    def push(runtime: Runtime) -> bool:
-        report = push_account(runtime, account)
-        _say_pushed(report)
-        return not report.deferred
-
-    _work("vtsync.push_contacts", account, push)
-
-
-@app.task(name=TEXTS)  # type: ignore[untyped-decorator]
-def deliver_messages(account: str) -> None:
-    """Send an account's texts that are due."""
-    from worker.messages.delivery import deliver_due
-
-    _work(
-        TEXTS,
-        account,
-        lambda runtime: _some(TEXTS, account, deliver_due(runtime, account=account, limit=MESSAGES_A_TASK)),
-    )
-
-
-@app.task(name="vtsync.record_messages")  # type: ignore[untyped-decorator]
-def record_messages(account: str) -> None:
-    """Record an account's texts that were sent elsewhere."""
-    from worker.messages.recording import record_due
-
-    task = "vtsync.record_messages"
-    _work(
-        task, account, lambda runtime: _some(task, account, record_due(runtime, account=account, limit=MESSAGES_A_TASK))
-    )
-
-
-@app.task(name="vtsync.process_inbox")  # type: ignore[untyped-decorator]
-def process_inbox() -> None:
-    """Work through what the Relay and the carriers have told us."""
-    from worker.carriers.apply import prepare as prepare_carrier
-    from worker.inbox.process import process_due
-    from worker.inbox.relay import prepare as prepare_relay
-
-    task = "vtsync.process_inbox"
-
-    def process(runtime: Runtime) -> bool:
-        report = process_due(runtime, {"relay": prepare_relay, "carrier": prepare_carrier}, limit=EVENTS_A_TASK)
-        if report.done + report.ignored:
-            hint("vtsync.forward_events")
-            for account in runtime.settings.accounts:
-                hint("vtsync.record_messages", account)
-        if report.done + report.ignored + report.failed >= EVENTS_A_TASK:
-            hint(task)
-        return True
-
-    _work(task, "", process)
-
-
-@app.task(name="vtsync.poll_carriers")  # type: ignore[untyped-decorator]
-def poll_carriers() -> None:
-    """Read carriers' lists of sent texts where that is due."""
-    from worker.carriers.polling import poll_due
-    from worker.store.models import utcnow
-
-    def poll(runtime: Runtime) -> bool:
-        if poll_due(runtime, utcnow()):
-            hint("vtsync.process_inbox")
-        return False
-
-    _work("vtsync.poll_carriers", "", poll)
-
-
-@app.task(name="vtsync.forward_events")  # type: ignore[untyped-decorator]
-def forward_events() -> None:
-    """Hand on what happened to the CRMs and services that want to hear of it."""
-    from worker.deliveries.deliver import forward_due
-    from worker.deliveries.fan_out import fan_out
-
-    task = "vtsync.forward_events"
-
-    def forward(runtime: Runtime) -> bool:
-        while fan_out(runtime) and not runtime.stop.requested:
-            pass
-        report = forward_due(runtime, limit=EVENTS_A_TASK)
-        if report.done + report.retried + report.failed >= EVENTS_A_TASK:
-            hint(task)
-        return True
-
-    _work(task, "", forward)
-
-
-@app.task(name="vtsync.prune")  # type: ignore[untyped-decorator]
-def prune_store() -> None:
-    """Forget what is over, see ``[retention]``."""
-    from worker.store.models import utcnow
-    from worker.upkeep.retention import AlreadyPruning, prune
-
-    try:
-        swept = prune(_limited(open_runtime(), PRUNING_SECONDS), utcnow(), only_if_due=True)
-    except AlreadyPruning:  # another worker got the same hint
-        return
-    if counts := {one.what.replace(" ", "_"): one.count for one in swept if one.count}:
-        log.info("pruned", **counts)
-
-
-@app.task(name="vtsync.tick")  # type: ignore[untyped-decorator]
+@app.task(name=TICK.task)  # type: ignore[untyped-decorator]
 def tick() -> None:
-    """Start what is due by schedule, find work that was left behind."""
-    from worker.fleet.tick import tick as sweep
-    from worker.monitoring.heartbeats import TICK, write_heartbeat
+    """Start what is due by schedule, and find work that was left behind."""
+    from worker.fleet.tick import tick as run
+    from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.upkeep import rollback_guard
 
     runtime = open_runtime()
-    if not rollback_guard.intact(runtime):
+    if not rollback_guard.guard(runtime):
         return
-    for task, arguments in sweep(runtime):
-        hint(task, *arguments)
+    for call in run(runtime):
+        wake(call.task, *call.arguments)
     began = utcnow()
     with writing(runtime.engine) as db:
-        write_heartbeat(db, TICK, TICK)
-    rollback_guard.remember(runtime, began)
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
+    rollback_guard.remember_tick(runtime, began)
+
+
+def _register(kind: WorkKind) -> None:
+    """Make the Celery task of a kind of work."""
+
+    def of_account(account: str) -> None:
+        _work_off(kind, account)
+
+    def of_all() -> None:
+        _work_off(kind, "")
+
+    task: Callable[..., None] = of_account if kind.per_account else of_all
+    task.__name__ = kind.task.rpartition(".")[2]
+    task.__doc__ = f"Run ``{kind.task}``, see ``worker.work``."
+    app.task(name=kind.task)(task)
+
+
+for _kind in WORK:
+    _register(_kind)
 
 
 def _intake(
@@ -252,7 +163,7 @@ def _intake(
     enqueue: Callable[[Runtime, dict[str, Any]], Answer],
     delivery: str,
 ) -> Answer:
-    """Check, commit, hint. The task's own id is the key of a job without one: delivered twice, it is one message."""
+    """Check, commit, wake. The task's own id is the key of a job without one: delivered twice, it is one message."""
     from worker.messages.outbox import IdempotencyConflict, InvalidRequest
 
     values, problems = read_arguments(specification, args, kwargs)
@@ -268,16 +179,16 @@ def _intake(
         return failure("invalid_request", "the job cannot be done as it stands", error.problems)
     except IdempotencyConflict as error:
         return failure("idempotency_conflict", str(error)) | {"message_id": error.message_id}
-    hint(delivery, values["account"])
+    wake(delivery, values["account"])
     return answer
 
 
 def _when_the_store_answers(task: Any, work: Callable[[], Done]) -> Done:
-    """Do it, or put the job back for a while: a store that restarts must not cost a text."""
+    """Run ``work``. While the store cannot be used, put the job back into the queue for a moment, so it is not lost."""
     try:
         return work()
     except STORE_AWAY as error:
-        wait = min(2**task.request.retries, LONGEST_STORE_WAIT_SECONDS)
+        wait = STORE_BACKOFF.seconds(task.request.retries + 1)
         log.warning("the store cannot be used; the job waits", task=task.name, seconds=wait, error=type(error).__name__)
         raise task.retry(countdown=wait) from None
 
@@ -294,7 +205,7 @@ def _enqueued(enqueued: Any, account: str) -> Answer:
 
 
 def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seconds: float | None = None) -> SyncReport:
-    """Pull, hinting pushes as it goes, and deliveries when its texts are released."""
+    """Read a connection. Wakes pushes while it reads, and deliveries when its texts are released."""
     with working_on(connection=connection):
         return _pull(runtime, connection, accept_removals, seconds)
 
@@ -303,83 +214,73 @@ def _pull(runtime: Runtime, connection: str, accept_removals: bool, seconds: flo
     from worker.contacts.pull import sync_connection as pull
 
     account = runtime.settings.connections[connection].account
-    hinted_at = 0.0
+    woken_at = 0.0
 
-    def hint_push(report: SyncReport) -> None:
-        nonlocal hinted_at
-        if report.unchanged < report.seen and time.monotonic() - hinted_at >= HINT_EVERY_SECONDS:
-            hint("vtsync.push_contacts", account)
-            hinted_at = time.monotonic()
+    def wake_push(report: SyncReport) -> None:
+        nonlocal woken_at
+        if report.unchanged < report.seen and time.monotonic() - woken_at >= WAKE_EVERY_SECONDS:
+            wake(PUSH.task, account)
+            woken_at = time.monotonic()
 
     limited = _limited(runtime, seconds)
-    report = pull(limited, connection, accept_removals=accept_removals, progress=hint_push)
+    report = pull(limited, connection, accept_removals=accept_removals, progress=wake_push)
     log.info(
         "synced",
         run=report.run_id,
         **{key: value for key, value in asdict(report).items() if key != "run_id" and value not in (0, "", None)},
     )
     if report.unchanged < report.seen or report.removed:
-        hint("vtsync.push_contacts", account)
+        wake(PUSH.task, account)
     if report.messages > report.held:
-        hint("vtsync.deliver_messages", account)
+        wake(SENDS.task, account)
     return report
 
 
-def _work(task: str, account: str, work: Callable[[Runtime], bool]) -> None:
-    """Work off what an account (or "": everything of a kind) has due.
+def _work_off(kind: WorkKind, account: str) -> None:
+    """Do what is due of this kind, for one account or ("") for all.
 
-    Once more when a hint comes meanwhile and ``work`` says that it makes sense.
-
-    Ends within the time limit, and hints itself when that cut it short.
+    Does it once more if the task was woken meanwhile. Ends within the time limit, and wakes itself if that came first.
     """
     runtime = open_runtime()
-    if account and account not in runtime.settings.accounts:  # it was removed after the hint
+    if account and account not in runtime.settings.accounts:  # it was removed after the call
         return
     limited = _limited(runtime)
+    again = kind.call(account)
 
-    def in_a_place() -> bool:
-        with _room(runtime, task) as free:  # without room, the next tick hints again
-            return free and work(limited) and not limited.stop.requested
+    def run() -> bool:
+        with _thread_for(runtime, kind) as free:
+            if not free:  # the next tick wakes it again
+                return False
+            ran = kind.run(limited, account)
+        for call in ran.then:
+            wake(call.task, *call.arguments)
+        if ran.more:
+            wake(again.task, *again.arguments)
+        return ran.again and not limited.stop.requested
 
     with working_on(account=account) if account else nullcontext():
-        once_at_a_time(task, account, in_a_place)
+        once_at_a_time(kind.task, account, run)
         if limited.stop.requested and not runtime.stop.requested:
-            hint(task, *filter(None, [account]))
-
-
-def _some(task: str, account: str, report: Any) -> bool:
-    """After one portion of messages: hint the next when there may be more. Whether to go round again."""
-    if sum(value for value in astuple(report) if isinstance(value, int)) >= MESSAGES_A_TASK:
-        hint(task, account)
-    return not report.waiting
-
-
-def _say_pushed(report: PushReport) -> None:
-    if came_to := _worth_saying(asdict(report) | {"account": ""}):
-        log.info("pushed", **came_to)
-
-
-def _worth_saying(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value not in (0, "", None)}
+            wake(again.task, *again.arguments)
 
 
 def _limited(runtime: Runtime, seconds: float | None = None) -> Runtime:
-    """The same runtime, whose stop also goes off when the task's time is up."""
+    """Return the same runtime with a stop that is also requested when the task's time is up."""
     longest = runtime.settings.worker.time_limit.total_seconds()
     return runtime.but(stop=runtime.stop.child(longest if seconds is None else min(seconds, longest)))
 
 
 @contextmanager
-def _room(runtime: Runtime, kind: str) -> Iterator[bool]:
-    """Whether there is a thread for this kind of work, taken while the block runs.
+def _thread_for(runtime: Runtime, kind: TaskKind) -> Iterator[bool]:
+    """Take a thread for this kind of work while the block runs; yields False if its share is used up.
 
-    Syncs and pushes, which may run for long, have a quarter of the threads each; everything but texts together leaves
-    two free: a back-fill, or a service that takes its time over each event, never keeps a text or a job waiting.
+    Syncs and pushes, which may run for long, get a quarter of the threads each. All kinds but sending leave two threads
+    free. So a back-fill, or a service that is slow to take an event, never keeps a text or a job waiting.
     """
-    if kind == TEXTS:
+    if kind.share == "all":
         yield True
         return
     most = threads(runtime.settings)
-    share = most // 4 if kind in ("sync", "vtsync.push_contacts") else most
-    with place("all but texts", most - KEPT_FREE) as room, place(kind, share) as free:
-        yield room and free
+    share = most // 4 if kind.share == "quarter" else most
+    with slot("shared", most - KEPT_FREE) as shared, slot(kind.task, share) as own:
+        yield shared and own

@@ -73,6 +73,12 @@ def test_broker_results_and_limits_speak_alike_and_nobody_is_shown_a_password() 
     assert "broker_use_ssl" not in rabbit
 
 
+def test_no_thread_but_the_main_loop_changes_the_prefetch_count() -> None:
+    """Celery's own restoring of it after a lost connection runs in task threads, and breaks the connection."""
+    for url in ("amqp://host//", "redis://host/1"):
+        assert celery_settings(Settings(broker=Broker(url=url)))["worker_enable_prefetch_count_reduction"] is False
+
+
 @pytest.mark.parametrize(
     "broker",
     [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from kombu import Connection, Consumer, Queue
 
-from worker.broker.folder_transport import UNREADABLE_AFTER_SECONDS, Hand
+from worker.broker.folder_transport import UNREADABLE_AFTER_SECONDS, TakenMessages
 from worker.broker.settings import embedded_settings
 
 MESSAGE = '{"body": "x", "properties": {"delivery_tag": "%s"}}'
@@ -32,7 +32,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_message_is_held_until_it_is_done(folders: tuple[Path, Path]) -> None:
     queue, taken = folders
-    hand = Hand(queue, taken)
+    hand = TakenMessages(queue, taken)
     assert hand.take("1_a.celery.msg") == {"body": "x", "properties": {"delivery_tag": "t1"}}
     assert names(queue) == []
     assert len([*taken.glob("*/*.msg")]) == 1
@@ -45,7 +45,7 @@ def test_a_message_is_held_until_it_is_done(folders: tuple[Path, Path]) -> None:
 
 def test_what_a_killed_process_held_is_put_back_in_its_place(folders: tuple[Path, Path]) -> None:
     queue, taken = folders
-    dead, living = Hand(queue, taken), Hand(queue, taken)
+    dead, living = TakenMessages(queue, taken), TakenMessages(queue, taken)
     dead.take("1_a.celery.msg")
     living.recover()
     assert names(queue) == [], "its process lives"
@@ -57,7 +57,7 @@ def test_what_a_killed_process_held_is_put_back_in_its_place(folders: tuple[Path
 
 def test_one_message_goes_to_one_of_many(folders: tuple[Path, Path]) -> None:
     queue, taken = folders
-    hands = [Hand(queue, taken) for _ in range(8)]
+    hands = [TakenMessages(queue, taken) for _ in range(8)]
     got: list[Any] = []
     threads = [threading.Thread(target=lambda hand=hand: got.append(hand.take("1_a.celery.msg"))) for hand in hands]
     for thread in threads:
@@ -72,7 +72,7 @@ def test_half_a_message_is_left_and_later_put_aside(folders: tuple[Path, Path], 
     queue, taken = folders
     path = queue / "1_a.celery.msg"
     path.write_text(content)
-    hand = Hand(queue, taken)
+    hand = TakenMessages(queue, taken)
     assert hand.take(path.name) is None
     assert path.exists()
     old = path.stat().st_mtime - UNREADABLE_AFTER_SECONDS - 1

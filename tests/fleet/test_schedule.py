@@ -17,11 +17,11 @@ from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText
 from worker.contacts import lease
 from worker.fleet.schedule import Slot, abandoned, claim_due, next_run, put_back_slot, start_slot
-from worker.fleet.tick import Hint, tick
+from worker.fleet.tick import TaskCall, tick
 from worker.messages.outbox import SendRequest, enqueue_send
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import chore, connection_state, message
+from worker.store.tables import connection_state, maintenance_lock, message
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)  # a Sunday
 
@@ -170,7 +170,7 @@ def test_a_run_whose_worker_vanished_is_found(engine: Engine) -> None:
 
 def pruned_lately(engine: Engine) -> None:
     with writing(engine) as db:
-        db.execute(chore.insert().values(name="prune", next_run_at=utcnow() + timedelta(hours=1)))
+        db.execute(maintenance_lock.insert().values(name="prune", next_run_at=utcnow() + timedelta(hours=1)))
 
 
 def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) -> None:
@@ -180,7 +180,7 @@ def test_the_tick_finds_everything_that_is_due_and_nothing_else(engine: Engine) 
     assert (hint.task, hint.arguments[0]) == ("vtsync.run_sync", "crm")
     assert tick(runtime) == []
     enqueue_send(runtime, SendRequest("main", "+14155550101", "hello"), source="cli", actor="test")
-    assert tick(runtime) == [Hint("vtsync.deliver_messages", ("main",))]
+    assert tick(runtime) == [TaskCall("vtsync.deliver_messages", ("main",))]
     with writing(engine) as db:
         db.execute(update(message).values(due_at=utcnow() + timedelta(hours=1)))
         db.execute(update(connection_state).values(next_run_at=utcnow() - timedelta(hours=1)))
@@ -210,7 +210,7 @@ def test_a_run_whose_worker_vanished_is_hinted_once(engine: Engine) -> None:
     lease.claim(engine, "crm", -1)
     with writing(engine) as db:
         db.execute(update(connection_state).values(next_run_at=utcnow() + timedelta(hours=1), schedule="15m"))
-    assert tick(runtime) == [Hint("vtsync.run_sync", ("crm",))]
+    assert tick(runtime) == [TaskCall("vtsync.run_sync", ("crm",))]
     with writing(engine) as db:
         db.execute(update(connection_state).values(next_run_at=utcnow()))
     assert [hint.arguments[0] for hint in tick(runtime)] == ["crm"]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError as StoreAway
 from config.models import Account, Connection, Policy, Settings, WorkerSettings
 from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText, ListSource, sources
-from worker import tasks
+from worker import tasks, work
 from worker.app import app
 from worker.fleet import wake
 from worker.fleet.schedule import claim_due
@@ -52,7 +52,7 @@ def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The hints that were given."""
     given: list[tuple[str, ...]] = []
-    monkeypatch.setattr(tasks, "hint", lambda *hint: given.append(hint))
+    monkeypatch.setattr(tasks, "wake", lambda *hint: given.append(hint))
     return given
 
 
@@ -89,7 +89,7 @@ def test_a_job_waits_for_a_store_that_is_away_and_is_one_text(
 
 @pytest.mark.usefixtures("no_broker")
 def test_a_job_that_is_committed_is_a_success_without_the_broker(runtime: FakeRuntime) -> None:
-    assert wake.hint("vtsync.push_contacts", "main") is False
+    assert wake.wake("vtsync.push_contacts", "main") is False
     assert tasks.send_message.apply(kwargs=TEXT).get()["ok"] is True
     assert texts(runtime) == ["hello"]
 
@@ -125,7 +125,7 @@ def test_a_slot_is_run_once_however_often_its_hint_comes(runtime: FakeRuntime) -
 @pytest.mark.usefixtures("hinted")
 def test_a_sync_without_room_is_due_again_and_takes_no_thread(runtime: FakeRuntime) -> None:
     hint = slot(runtime)
-    with tasks.place("sync", 1):
+    with tasks.slot("vtsync.run_sync", 1):
         tasks.run_sync.apply(args=hint)
     assert runs(runtime) == 0
     tasks.run_sync.apply(args=slot(runtime))
@@ -135,21 +135,21 @@ def test_a_sync_without_room_is_due_again_and_takes_no_thread(runtime: FakeRunti
 @pytest.mark.usefixtures("hinted")
 def test_hints_of_what_is_configured_no_more_do_nothing(runtime: FakeRuntime) -> None:
     tasks.run_sync.apply(args=("gone",), throw=True)
-    for task in (tasks.push_contacts, tasks.deliver_messages, tasks.record_messages):
-        task.apply(args=("gone",), throw=True)
+    for task in ("push_contacts", "deliver_messages", "record_messages"):
+        app.tasks[f"vtsync.{task}"].apply(args=("gone",), throw=True)
     assert runs(runtime) == 0
 
 
 def test_a_portion_of_texts_is_followed_by_the_next(
     runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "MESSAGES_A_TASK", 2)
+    monkeypatch.setattr(work, "MESSAGES_PER_TASK", 2)
     for index in range(1, 4):
         tasks.send_message.apply(kwargs=TEXT | {"to": f"+1415555010{index}"})
     hinted.clear()
-    tasks.deliver_messages.apply(args=("main",), throw=True)
+    app.tasks["vtsync.deliver_messages"].apply(args=("main",), throw=True)
     assert (len(runtime.fake.sent), hinted) == (2, [("vtsync.deliver_messages", "main")])
-    tasks.deliver_messages.apply(args=("main",), throw=True)
+    app.tasks["vtsync.deliver_messages"].apply(args=("main",), throw=True)
     assert len(runtime.fake.sent) == 3
 
 
@@ -159,7 +159,7 @@ def test_work_whose_time_is_up_stops_and_hints_itself(
     tasks.send_message.apply(kwargs=TEXT)
     hinted.clear()
     monkeypatch.setattr(StopSignal, "child", lambda self, _seconds: StopSignal(0, parent=self))
-    tasks.deliver_messages.apply(args=("main",), throw=True)
+    app.tasks["vtsync.deliver_messages"].apply(args=("main",), throw=True)
     assert (runtime.fake.sent, hinted) == ([], [("vtsync.deliver_messages", "main")])
 
 
@@ -167,7 +167,7 @@ def test_work_that_was_asked_to_stop_hints_nothing(runtime: FakeRuntime, hinted:
     tasks.send_message.apply(kwargs=TEXT)
     hinted.clear()
     runtime.stop.set()
-    tasks.deliver_messages.apply(args=("main",), throw=True)
+    app.tasks["vtsync.deliver_messages"].apply(args=("main",), throw=True)
     assert (runtime.fake.sent, hinted) == ([], [])
 
 
@@ -185,13 +185,13 @@ def test_the_tick_has_the_store_pruned_when_it_is_due_and_two_hints_prune_once(
     runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks.send_message.apply(kwargs=TEXT)
-    monkeypatch.setattr("worker.store.models.utcnow", lambda: utcnow() + timedelta(days=3000))
+    monkeypatch.setattr("worker.work.utcnow", lambda: utcnow() + timedelta(days=3000))
     with writing(runtime.engine) as connection:
         connection.execute(message.update().values(state="cancelled"))
     assert ("vtsync.prune", ()) in tick(runtime)
-    tasks.prune_store()
+    app.tasks["vtsync.prune"]()
     assert texts(runtime) == []
-    tasks.prune_store()
+    app.tasks["vtsync.prune"]()
     assert ("vtsync.prune", ()) not in tick(runtime)
 
 
@@ -203,5 +203,5 @@ def test_tasks_share_one_count_of_requests(
     for number in (1, 2):
         tasks.send_message.apply(kwargs=TEXT | {"to": f"+1415555010{number}"})
     for _ in range(2):
-        tasks.deliver_messages.apply(args=("main",), throw=True)
+        app.tasks["vtsync.deliver_messages"].apply(args=("main",), throw=True)
     assert len(runtime.fake.sent) == 1

@@ -59,7 +59,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def wired(engine: Engine, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
     """A store whose sends go to the sandbox, whose Relay posts to our HTTP side."""
-    monkeypatch.setattr("worker.web.app.hint", lambda *_: True)
+    monkeypatch.setattr("worker.web.app.wake", lambda *_: True)
     made = settings(engine.url.render_as_string(hide_password=False), sandbox.api_url, sandbox.create_url)
     account = made.accounts["main"].model_copy(update={"relay_secret": SecretStr(SECRET), "read_timeout": 0.5})
     runtime = Runtime(made.model_copy(update={"accounts": {"main": account}, "policy": AT_ANY_HOUR}), engine=engine)

@@ -62,7 +62,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> 
     found = FakeRuntime(engine, FakeVirtualText(), settings)
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: found)
     monkeypatch.setattr(tasks, "open_runtime", lambda: found)
-    monkeypatch.setattr(tasks, "hint", lambda *_: True)
+    monkeypatch.setattr(tasks, "wake", lambda *_: True)
     crm = ListSource()
     crm.put("1", "+14155550101", "Anna")
     monkeypatch.setattr("worker.contacts.pull.build_adapter", sources(crm=crm))
@@ -84,7 +84,7 @@ def test_a_sync_and_a_push_and_a_text_say_what_they_are_about(
 
     create = runtime.fake.create_contact
     monkeypatch.setattr(runtime.fake, "create_contact", lambda body: log.info("creating") or create(body))
-    tasks.push_contacts.apply(args=("main",), task_id="t-push")
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",), task_id="t-push")
     said = {line["event"]: line for line in lines()}
     assert said["creating"]["contact"] == only(runtime, contact.c.id)  # from a thread of the pool
     for event in ("creating", "pushed"):
@@ -93,7 +93,7 @@ def test_a_sync_and_a_push_and_a_text_say_what_they_are_about(
 
     tasks.send_message.apply(kwargs={"account": "main", "to": "+14155550101", "message": "hello"})
     runtime.fake.fault("send", unknown(Cause.TIMEOUT))
-    tasks.deliver_messages.apply(args=("main",), task_id="t-text")
+    tasks.app.tasks["vtsync.deliver_messages"].apply(args=("main",), task_id="t-text")
     attempted = lines.one("message attempted")
     assert (attempted["message"], attempted["account"]) == (only(runtime, message.c.id), "main")
     assert attempted["task_id"] == "t-text"
@@ -110,9 +110,9 @@ def test_a_task_that_fails_leaves_nothing_to_the_next(
         raise RuntimeError("broken")
 
     monkeypatch.setattr("worker.contacts.push.push_account", fail)
-    tasks.push_contacts.apply(args=("main",), task_id="t-1")
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",), task_id="t-1")
     assert lines.one("about to fail")["account"] == "main"
-    tasks.poll_carriers.apply(task_id="t-2")
+    tasks.app.tasks["vtsync.poll_carriers"].apply(task_id="t-2")
     log.info("afterwards")
     assert not lines.one("afterwards").keys() - {"event", "level", "timestamp"}
 

@@ -24,6 +24,7 @@ FULL = FleetState(
     at=utcnow(),
     messages={("main", "send", "queued"): 1},
     held={("main", "approval"): 1},
+    lags={("vtsync.deliver_messages", "main"): 1.0},
     outbox_lag={"main": 1.0},
     contacts={("main", "due"): 1},
     contacts_lag={"main": 1.0},

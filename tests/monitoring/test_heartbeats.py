@@ -16,7 +16,7 @@ from worker import tasks
 from worker.app import app
 from worker.broker.private_request import HIDDEN, PrivateRequest
 from worker.monitoring import celery_liveness
-from worker.monitoring.heartbeats import TICK, write_heartbeat
+from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import heartbeat
@@ -99,14 +99,14 @@ def test_heartbeats_of_processes_that_are_gone_are_removed_and_the_tick_s_is_not
             return set(db.scalars(select(heartbeat.c.id)))
 
     with writing(engine) as db:
-        write_heartbeat(db, TICK, TICK)
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
         write_heartbeat(db, "worker:a:1", "worker")
         write_heartbeat(db, "worker:a:2", "worker")
-        long_ago = update(heartbeat).where(heartbeat.c.id.in_((TICK, "worker:a:1")))
+        long_ago = update(heartbeat).where(heartbeat.c.id.in_((TICK_ROLE, "worker:a:1")))
         db.execute(long_ago.values(seen_at=utcnow() - timedelta(minutes=11)))
     with writing(engine) as db:
         write_heartbeat(db, "worker:a:2", "worker")
-    assert names() == {TICK, "worker:a:2"}
+    assert names() == {TICK_ROLE, "worker:a:2"}
 
 
 @pytest.mark.usefixtures("engine")

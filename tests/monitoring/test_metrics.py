@@ -25,7 +25,7 @@ from worker.core.states import ForwardState, InboxState, RunState
 from worker.messages.delivery import deliver_due
 from worker.monitoring import state as state_module
 from worker.monitoring.exposition import registry_of, render
-from worker.monitoring.heartbeats import TICK, write_heartbeat
+from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
 from worker.monitoring.state import StateCache, read_state
 from worker.store.db import after_commit, writing
 from worker.store.models import utcnow
@@ -110,7 +110,7 @@ def test_the_store_is_shown_as_it_stands(site: Site, monkeypatch: pytest.MonkeyP
         delivery |= {"attempts": 0, "last_error": ""}
         states = (("a", ForwardState.DUE), ("b", ForwardState.FAILED), ("c", ForwardState.DONE))
         db.execute(insert(forward), [delivery | {"target": target, "state": one} for target, one in states])
-        write_heartbeat(db, TICK, TICK)
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
         write_heartbeat(db, "worker:host:1", "worker")
         write_heartbeat(db, "worker:host:2", "worker")
         db.execute(
@@ -196,7 +196,7 @@ def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.M
     answer = site.http.get("/health/fleet")
     assert "no worker is running" in " ".join(answer.json()["problems"])
     with writing(site.engine) as db:
-        write_heartbeat(db, TICK, TICK)
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
         for role in ("worker", "beat", "web"):
             write_heartbeat(db, f"{role}:{socket.gethostname()}:1", role)
     answer = site.http.get("/health/fleet")
@@ -240,10 +240,10 @@ def test_tasks_are_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: site.runtime)
     monkeypatch.setattr(tasks, "open_runtime", lambda: site.runtime)
     before = counted()
-    tasks.push_contacts.apply(args=("gone",))
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("gone",))
     assert grown(before, "vtsync_tasks_total", task="vtsync.push_contacts", outcome="success") == 1
-    monkeypatch.setattr(tasks, "_work", lambda *_: 1 / 0)
-    tasks.push_contacts.apply(args=("main",))
+    monkeypatch.setattr(tasks, "_work_off", lambda *_: 1 / 0)
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",))
     assert grown(before, "vtsync_tasks_total", task="vtsync.push_contacts", outcome="failure") == 1
     assert grown(before, "vtsync_task_duration_seconds_count", task="vtsync.push_contacts") == 2
     put_off: dict[str, Any] = {"eta": "2030-01-01T00:00:00+00:00"}

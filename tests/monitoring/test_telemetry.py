@@ -87,14 +87,14 @@ def test_requests_tasks_and_statements_are_traced_and_nothing_private_is(
 
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: site.runtime)
     monkeypatch.setattr(tasks, "open_runtime", lambda: site.runtime)
-    monkeypatch.setattr(tasks, "hint", lambda *_: True)
+    monkeypatch.setattr(tasks, "wake", lambda *_: True)
     tasks.send_message.apply(kwargs={"account": "main", "to": NUMBER, "message": TEXT})
 
     def fail(*_: Any) -> None:
         raise RuntimeError(f"{TEXT} for {NUMBER}")
 
-    monkeypatch.setattr(tasks, "_work", fail)
-    tasks.push_contacts.apply(args=("main",))
+    monkeypatch.setattr(tasks, "_work_off", fail)
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",))
     assert not spans.named("run/vtsync.push_contacts").status.is_ok
     with Sandbox() as sandbox:
         client = VirtualTextClient(Endpoint("sandbox", "sandbox-token", sandbox.api_url, sandbox.create_url))
@@ -175,8 +175,8 @@ def test_an_error_is_reported_with_where_and_about_what_and_nothing_private(
     monkeypatch.setattr("worker.web.v1.enqueue_send", fail)
     site.http.post("/v1/messages", json={"account": "main", "to": NUMBER, "message": TEXT})
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: site.runtime)
-    monkeypatch.setattr(tasks, "_work", fail)
-    tasks.push_contacts.apply(args=(NUMBER,), kwargs={})
+    monkeypatch.setattr(tasks, "_work_off", fail)
+    tasks.app.tasks["vtsync.push_contacts"].apply(args=(NUMBER,), kwargs={})
     assert {one["exception"]["values"][0]["type"] for one in events} == {"ValueError", "RuntimeError"}
     assert len(events) >= 2
     shown = json.dumps(events, default=str)

@@ -15,7 +15,7 @@ from config.models import Account, Broker, Connection, Settings, WorkerSettings
 from tests.harness import Fleet, fleet, until
 from worker.doctor.status import overview
 from worker.runtime import reload
-from worker.runtime.reload import Current, Mark, changed_keys, is_settled, with_what_is_fixed
+from worker.runtime.reload import Current, FileState, changed_keys, is_settled, with_what_is_fixed
 from worker.store.migrate import migrate
 
 ACCOUNT = Account(uid="u", token="t", from_number="+14155550100")
@@ -25,7 +25,7 @@ BEFORE = Settings(accounts={"main": ACCOUNT}, connections={"crm": CRM})
 
 @pytest.mark.parametrize(("age", "settled"), [(0.0, False), (1.9, False), (2.1, True), (-5.0, True)])
 def test_a_file_that_is_being_written_is_left_alone(age: float, settled: bool) -> None:
-    assert is_settled(Mark(int(1e9 * (1_000_000 - age)), 10, 1), 1_000_000) is settled
+    assert is_settled(FileState(int(1e9 * (1_000_000 - age)), 10, 1), 1_000_000) is settled
 
 
 def test_what_a_process_is_built_on_stays_and_is_named() -> None:

@@ -6,19 +6,19 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.sandbox.conftest import ask, send, text, until
+from worker.core.isolated import isolated
 from worker.sandbox import Account, Sandbox
 from worker.sandbox.__main__ import account, main
 
 
 def run(ready: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "worker.sandbox", "--api-port=0", "--create-port=0"]
+    command = isolated("worker.sandbox", "--api-port=0", "--create-port=0")
     return subprocess.Popen(
         [*command, f"--ready-file={ready}", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

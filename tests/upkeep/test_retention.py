@@ -23,19 +23,19 @@ from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import (
     carrier_state,
-    chore,
     connection_state,
     contact_event,
     forward,
     inbound_message,
     inbox_event,
+    maintenance_lock,
     message,
     message_event,
     opt_out_event,
     sync_run,
 )
 from worker.upkeep import retention
-from worker.upkeep.retention import AlreadyPruning, horizon, prune, pruning_due, what_would_go
+from worker.upkeep.retention import AlreadyPruning, has_due, horizon, prune, what_would_go
 
 DAY = timedelta(days=1)
 
@@ -221,7 +221,7 @@ def test_a_stop_ends_it_after_a_portion_and_it_is_due_again(box: Outbox, monkeyp
     prune(box.runtime, later(401))
     assert len(box.states()) == 2
     with reading(box.engine) as connection:
-        assert pruning_due(connection, utcnow())
+        assert has_due(connection, utcnow())
 
 
 def test_one_process_prunes_at_a_time_and_not_again_before_it_is_due(
@@ -245,8 +245,8 @@ def test_one_process_prunes_at_a_time_and_not_again_before_it_is_due(
     go_on.set()
     first.join()
     with reading(box.engine) as connection:
-        assert not pruning_due(connection, utcnow())
-        assert pruning_due(connection, later(1))
+        assert not has_due(connection, utcnow())
+        assert has_due(connection, later(1))
     with pytest.raises(AlreadyPruning):
         prune(box.runtime, utcnow(), only_if_due=True)
 
@@ -259,10 +259,10 @@ def test_who_was_taken_over_from_stops(box: Outbox, monkeypatch: pytest.MonkeyPa
 
     def another_takes_over(_: object) -> None:
         with writing(box.engine) as connection:
-            connection.execute(update(chore).values(lease_owner="another"))
+            connection.execute(update(maintenance_lock).values(lease_owner="another"))
 
     monkeypatch.setattr(retention, "_give_way", another_takes_over)
-    with pytest.raises(AlreadyPruning, match="took the pruning over"):
+    with pytest.raises(AlreadyPruning, match="taken over the pruning"):
         prune(box.runtime, later(401))
     assert len(box.states()) == 2
 

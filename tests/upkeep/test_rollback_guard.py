@@ -20,7 +20,7 @@ from worker.messages.delivery import deliver_due
 from worker.messages.outbox import SendRequest, approve, enqueue_send
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import chore, heartbeat, message
+from worker.store.tables import heartbeat, maintenance_lock, message
 from worker.upkeep import rollback_guard
 from worker.upkeep.restore import after_restore
 
@@ -39,9 +39,9 @@ def runtime(
     found = FakeRuntime(engine, FakeVirtualText(), settings)
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: found)
     monkeypatch.setattr(tasks, "open_runtime", lambda: found)
-    monkeypatch.setattr(tasks, "hint", lambda *_: True)
+    monkeypatch.setattr(tasks, "wake", lambda *_: True)
     yield found
-    rollback_guard.forget(found)
+    rollback_guard.forget_tick(found)
 
 
 def restore_to(runtime: FakeRuntime, ago: timedelta) -> None:
@@ -68,11 +68,11 @@ def test_ticks_go_on_as_long_as_the_store_knows_of_them(runtime: FakeRuntime) ->
     for _ in range(3):
         tasks.tick()
     with reading(runtime.engine) as connection:
-        name = connection.scalar(select(chore.c.lease_owner).where(chore.c.name == "lineage"))
+        name = connection.scalar(select(maintenance_lock.c.lease_owner).where(maintenance_lock.c.name == "lineage"))
     assert name is not None
-    assert rollback_guard.mark_of(runtime, name).read() <= last_tick(runtime)  # type: ignore[operator]
-    assert rollback_guard.mark_of(runtime, "another store").read() is None
-    assert rollback_guard.intact(runtime)
+    assert rollback_guard.tick_mark(runtime, name).read() <= last_tick(runtime)  # type: ignore[operator]
+    assert rollback_guard.tick_mark(runtime, "another store").read() is None
+    assert rollback_guard.guard(runtime)
     assert list(check_history(runtime)) == []
 
 
@@ -108,7 +108,7 @@ def test_a_mark_that_cannot_be_kept_stops_nothing(runtime: FakeRuntime, tmp_path
     )
     runtime.settings = lost
     tasks.tick()
-    assert rollback_guard.intact(runtime)
+    assert rollback_guard.guard(runtime)
     runtime.settings = lost.model_copy(update={"broker": Broker()})
     tasks.tick()
-    assert rollback_guard.intact(runtime)
+    assert rollback_guard.guard(runtime)

@@ -61,7 +61,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         told.append(what)
         return True
 
-    monkeypatch.setattr("worker.web.app.hint", hint)
+    monkeypatch.setattr("worker.web.app.wake", hint)
     monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "is not asked here"))
     monkeypatch.setattr(Notifier, "notify", lambda _, *what: told.append(what))  # at once, not from its thread
     return told

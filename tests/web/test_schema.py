@@ -30,7 +30,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with writing(engine) as connection:
         key = create_key(connection, "schema", SCOPES, [], created_by="test", now=utcnow())
     patch = pytest.MonkeyPatch()
-    patch.setattr("worker.web.app.hint", lambda *_: True)
+    patch.setattr("worker.web.app.wake", lambda *_: True)
     yield create_app(runtime), key
     patch.undo()
     engine.dispose()

@@ -1,1 +1,1 @@
-"""Celery's settings, the brokers and the embedded transport."""
+"""Celery's settings, broker URLs, and the embedded broker."""

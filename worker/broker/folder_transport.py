@@ -1,10 +1,10 @@
-"""The worker's side of the embedded broker: Kombu's folder of files, made to lose nothing when a worker is killed.
+"""The worker's side of the embedded broker: Kombu's folder of files, changed so that a killed worker loses no message.
 
-Whoever sends uses Kombu's own ``filesystem://``. Kombu's worker side deletes a message when it takes it, so that a
-killed worker takes its jobs along; it may take one that is still being written; and Celery settles what is done only
-between its waits, which are two seconds long. Here a message that is taken is moved into a folder of its worker's own
-and deleted when it is acknowledged. The folder belongs to a lock that ends with the process, however that ends:
-another worker then puts the messages back.
+Senders use Kombu's own ``filesystem://``. Kombu's worker side deletes a message when it takes it, so a killed worker
+loses its jobs; it may take a message that is still being written; and Celery acknowledges messages only between waits,
+which are two seconds long. Here a worker moves a message into a folder of its own, and deletes it when it is
+acknowledged. A lock that ends with the process, however the process ends, protects the folder. Once it is free, another
+worker puts the messages back.
 """
 
 # Kombu has no types.
@@ -28,15 +28,15 @@ from kombu.transport import filesystem, virtual
 from kombu.utils.json import loads
 
 POLL_SECONDS = 0.01
-"""Between two looks at the folder; one look at an empty folder takes some microseconds."""
+"""The pause between two looks at the folder. One look at an empty folder takes some microseconds."""
 RECOVER_SECONDS = 2.0
 UNREADABLE_AFTER_SECONDS = 60.0
-"""A message that cannot be read by then is not being written any more."""
+"""A message that cannot be read after this time is not still being written."""
 
 log = logging.getLogger(__name__)
 
 
-class Hand:
+class TakenMessages:
     """The messages that one process works on, in a folder that others empty when the process is gone."""
 
     def __init__(self, queue: Path, taken: Path) -> None:
@@ -49,7 +49,7 @@ class Hand:
         self._held: dict[str, str] = {}
 
     def take(self, name: str) -> dict[str, Any] | None:
-        """A message of the queue, now ours; None when another has it or it is still being written."""
+        """Take a message from the queue; None if another process has it or it is still being written."""
         path = self._queue / name
         try:
             payload: dict[str, Any] = loads(path.read_text())
@@ -64,12 +64,12 @@ class Hand:
         return payload
 
     def done(self, tag: str) -> None:
-        """The message is settled; nothing happens for one that is not held."""
+        """Delete a message that is done; does nothing for one that is not held."""
         if name := self._held.pop(tag, None):
             (self._folder / name).unlink(missing_ok=True)
 
     def give_back(self, tag: str) -> bool:
-        """Back to its old place in the queue. False: it is not held."""
+        """Put a message back into its old place in the queue. False: it is not held."""
         name = self._held.pop(tag, None)
         if name is None:
             return False
@@ -77,7 +77,7 @@ class Hand:
         return True
 
     def recover(self) -> None:
-        """Put back what processes that are gone had in hand."""
+        """Put back the messages of processes that are gone."""
         for lock_path in self._taken.glob("*.lock"):
             if lock_path == self._lock_path:
                 continue
@@ -87,7 +87,7 @@ class Hand:
                 lock_path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Put back what is left, and be gone."""
+        """Put back the remaining messages and remove the folder."""
         _empty(self._folder, self._queue)
         self._held.clear()
         self._lock_path.unlink(missing_ok=True)
@@ -97,11 +97,11 @@ class Hand:
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > UNREADABLE_AFTER_SECONDS:
                 path.rename(path.with_suffix(".unreadable"))
-                log.error("%s is no task message; it was put aside as %s.unreadable", path.name, path.stem)
+                log.error("%s is not a task message; it was renamed to %s.unreadable", path.name, path.stem)
 
 
 def _locked_file(path: Path) -> IO[str]:
-    """A file that nobody sees before it is locked."""
+    """Create a file that is locked before others can see it."""
     hidden = path.with_suffix(".new")
     opened = hidden.open("w")
     fcntl.flock(opened, fcntl.LOCK_EX)
@@ -117,49 +117,49 @@ def _empty(folder: Path, queue: Path) -> None:
 
 
 class QoS(virtual.QoS):
-    """Settles messages in the folder too."""
+    """Acknowledges messages in the folder too."""
 
     def ack(self, delivery_tag: str) -> None:
-        """The message is done."""
+        """Acknowledge the message."""
         super().ack(delivery_tag)
-        self.channel.hand.done(delivery_tag)
+        self.channel.taken.done(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """The message goes back, or away."""
+        """Put the message back, or delete it."""
         super().reject(delivery_tag, requeue=requeue)
-        self.channel.hand.done(delivery_tag)
+        self.channel.taken.done(delivery_tag)
 
 
 class Channel(filesystem.Channel):
-    """Takes messages from the folder, the oldest of each queue in turn."""
+    """Takes messages from the folder: of each queue in turn, the oldest first."""
 
     QoS = QoS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._hand: Hand | None = None
+        self._taken: TakenMessages | None = None
         self._turn = 0
         self._recovered_at = 0.0
 
     @property
-    def hand(self) -> Hand:
-        """What this channel works on; only a channel that takes messages has one."""
-        if self._hand is None:
+    def taken(self) -> TakenMessages:
+        """Return the messages of this channel; only a channel that takes messages has any."""
+        if self._taken is None:
             queue = Path(self.data_folder_in)
-            self._hand = Hand(queue, queue.parent / "taken")
-        return self._hand
+            self._taken = TakenMessages(queue, queue.parent / "taken")
+        return self._taken
 
     def _get_many(self, queues: Sequence[str], timeout: float | None = None) -> None:  # noqa: ARG002
-        """Deliver as many as there is room for; raises Empty when there is none."""
+        """Deliver as many messages as the channel may take; raises Empty when there is none."""
         if time.monotonic() - self._recovered_at > RECOVER_SECONDS:
             self._recovered_at = time.monotonic()
-            self.hand.recover()
+            self.taken.recover()
         room = self.qos.can_consume_max_estimate()  # None: no limit
         delivered = 0
         for queue, name in self._in_turn(queues):
             if room is not None and delivered >= room:
                 break
-            payload = self.hand.take(name)
+            payload = self.taken.take(name)
             if payload is not None:
                 self.connection._deliver(payload, queue)
                 delivered += 1
@@ -181,23 +181,23 @@ class Channel(filesystem.Channel):
                     yield queue, name
 
     def _restore(self, message: Any) -> None:
-        if not self.hand.give_back(message.delivery_tag):
+        if not self.taken.give_back(message.delivery_tag):
             super()._restore(message)
 
     def close(self) -> None:
-        """Give everything back."""
+        """Put every message back."""
         super().close()
-        if self._hand is not None:
-            self._hand.close()
-            self._hand = None
+        if self._taken is not None:
+            self._taken.close()
+            self._taken = None
 
 
 class Transport(filesystem.Transport):
-    """Short waits, because Celery acknowledges between them."""
+    """Waits briefly, because Celery acknowledges between waits."""
 
     Channel = Channel
     polling_interval = POLL_SECONDS
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
-        """Wait for messages; raises socket.timeout soon when there is none."""
+        """Wait for messages for a moment; raises socket.timeout when there is none."""
         super().drain_events(connection, timeout=min(timeout or POLL_SECONDS, POLL_SECONDS))

@@ -1,6 +1,4 @@
-"""A task as a worker takes it, whose arguments are shown to nobody: monitors such as Flower would show numbers and what
-people wrote.
-"""
+"""Hide the arguments of tasks: monitors such as Flower would show phone numbers and messages."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ HIDDEN = "(hidden)"
 
 
 class PrivateRequest(Request):  # type: ignore[misc] # Celery has no types
-    """Without the description of its arguments that came with it."""
+    """A task as a worker receives it, without the description of its arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

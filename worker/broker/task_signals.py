@@ -1,6 +1,6 @@
-"""What happens around every task: its name and id go into each line of its log, and it is counted.
+"""Add the name and id of each task to its log lines, and count tasks.
 
-Celery sends these signals in the thread that runs the task, also around its own line about a task that failed.
+Celery sends these signals in the thread that runs the task, and logs a failed task between them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SENT_AT = "vtsync_sent_at"
 
 @signals.before_task_publish.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _note_when_it_was_sent(headers: dict[str, Any], **_: Any) -> None:
-    if not headers.get("eta"):  # put off on purpose
+    if not headers.get("eta"):  # it was delayed on purpose
         headers[_SENT_AT] = time.time()
 
 

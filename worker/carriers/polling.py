@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection, or_, select, update
 
 from config.integrations import Carrier
+from config.models import Settings
 from worker.carriers.apply import as_payload
 from worker.carriers.events import CarrierText, NotYet
 from worker.carriers.registry import CARRIERS, ListSent
@@ -20,6 +21,7 @@ from worker.inbox.events import Incoming, store
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import new_lease_owner, writing
+from worker.store.leases import LeaseColumns
 from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 
@@ -126,3 +128,13 @@ def _end(runtime: Runtime, name: str, owner: str, error: str, now: datetime, aga
     mine = (carrier_state.c.name == name) & (carrier_state.c.lease_owner == owner)
     with writing(runtime.engine) as connection:
         connection.execute(update(carrier_state).where(mine).values(**values))
+
+
+def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
+    """Return whether a carrier's list of sent texts is due and no worker is reading it."""
+    polled = [name for name, carrier in settings.carriers.items() if carrier.poll_every is not None]
+    if not polled:
+        return False
+    s = carrier_state.c
+    waits = or_(s.next_poll_at > now, LeaseColumns(carrier_state).until > now)
+    return len(connection.scalars(select(s.name).where(s.name.in_(polled), waits)).all()) < len(polled)

@@ -1,5 +1,5 @@
-"""``python -m worker.cli``: the same as ``vtsync``, for processes started by the path of the interpreter."""
+"""Run ``python -m worker.cli`` like ``vtsync``."""
 
-from worker.cli import main
+from vtsync import main
 
 main()

@@ -1,4 +1,4 @@
-"""The commands that run it: up, worker, beat, status."""
+"""The commands that run the fleet and show its state: up, worker, beat, status."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 MetricsPort = Annotated[
-    int | None, typer.Option("--metrics-port", min=1, max=65535, help="Show metrics there (default: as configured).")
+    int | None,
+    typer.Option("--metrics-port", min=1, max=65535, help="Serve metrics here (default: as configured)."),
 ]
 
 
 @app.command()
 def up() -> None:
-    """Run worker and scheduler together, until Ctrl-C."""
+    """Run a worker and the scheduler together, until Ctrl-C."""
     from worker.fleet.processes import AlreadyRunning, run_up
 
     open_store_runtime(log="info")
@@ -45,11 +46,11 @@ def up() -> None:
 @app.command()
 def worker(
     queues: Annotated[
-        str, typer.Option(help="Take only this work, such as messages,intake (default: worker.queues, else all).")
+        str, typer.Option(help="Take only this work, such as messages,intake (default: worker.queues, else all of it).")
     ] = "",
     metrics_port: MetricsPort = None,
 ) -> None:
-    """Run one worker process (for fleets; `vtsync up` runs all of it)."""
+    """Run one worker process (for fleets; `vtsync up` runs everything)."""
     from worker.broker.settings import BY_NAME
     from worker.fleet.processes import run_worker
 
@@ -81,7 +82,7 @@ def status(
     limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 50,
     json: Json = False,
 ) -> None:
-    """How things stand, and what waits for a person."""
+    """Show the state of connections, contacts and texts, and what waits for you."""
     from worker.core.states import PushState
     from worker.doctor.status import contacts_in, overview, rejected_records
 
@@ -97,7 +98,7 @@ def status(
                 ["Connection", "Record", "Where", "Since", "Why"],
                 ((r.connection, r.key, r.where, ago(r.since), r.reason) for r in records),
             )
-            say("Correct them in the CRM; the next sync takes them." if records else "No record is rejected.")
+            say("Correct them in the CRM; the next sync reads them again." if records else "No record is rejected.")
     elif contacts is not None:
         stuck = contacts_in(runtime, contacts, limit)
         if json:
@@ -144,12 +145,14 @@ def _show(found: Overview) -> None:
         if not account.stopped and account.paused_until and account.paused_until > datetime.now(UTC):
             days = (account.paused_until - datetime.now(UTC)).days
             until = "" if days > 365 else f" until {ago(account.paused_until)}"
-            say(f"{account.name} pauses{until}: {account.pause_reason}", "yellow")
+            say(f"{account.name} is paused{until}: {account.pause_reason}", "yellow")
     for connection in found.connections:
         if connection.error:
             say(f"{connection.name}: {connection.error}", "yellow")
     for file in found.configuration:
-        say(f"{file.place} was changed {ago(file.since)} and cannot be used; processes go on with what it was before:")
+        say(
+            f"{file.place} was changed {ago(file.since)} and cannot be used; processes keep the previous configuration:"
+        )
         say(file.problem, "yellow")
     if found.attention:
         say("Waiting for you:", "bold")

@@ -49,7 +49,7 @@ def list_forwards(
 
 
 @forwards.command("retry")
-def retry_deliveries(
+def forwards_retry(
     ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Ids from `vtsync forwards list`.")] = None,
     target: Target = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed deliveries.")] = False,
@@ -58,13 +58,13 @@ def retry_deliveries(
     """Retry deliveries now: failed ones, and with ids or --target also those that wait for their next try."""
     from worker.core.text import counted
     from worker.deliveries.listing import retry_forwards
-    from worker.fleet.wake import hint
+    from worker.fleet.wake import wake
 
     if not (ids or target or all_failed):
         usage("name ids (`vtsync forwards list` shows them), --target, or --all-failed")
     count = retry_forwards(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
     if count:
-        hint("vtsync.forward_events")
+        wake("vtsync.forward_events")
     if json:
         show_json({"retried": count})
     elif count:

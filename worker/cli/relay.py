@@ -79,15 +79,15 @@ def show(
 
 
 @relay.command("retry")
-def retry_events() -> None:
+def relay_retry() -> None:
     """Process the failed events again."""
     from worker.core.text import counted
-    from worker.fleet.wake import hint
+    from worker.fleet.wake import wake
     from worker.inbox.listing import retry_failed
 
     count = retry_failed(open_store_runtime())
     if count:
-        hint("vtsync.process_inbox")
+        wake("vtsync.process_inbox")
     say(f"Retrying {counted(count, 'event')}.")
 
 

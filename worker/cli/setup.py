@@ -68,7 +68,7 @@ def migrate() -> None:
     try:
         before, now = apply(runtime.engine)
     except DBAPIError as error:
-        fail(f"the store {store_unreachable(runtime, error).detail}", FAILED)
+        fail(f"the store {store_unreachable(runtime, error, 'migrated').detail}", FAILED)
     say(f"{store_url(runtime)}: {'already at' if before == now else 'now at'} revision {now}")
 
 

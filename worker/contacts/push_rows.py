@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, upd
 from worker.contacts.merge import wanted_hash
 from worker.core.states import PushState
 from worker.store.db import new_lease_owner
+from worker.store.leases import LeaseColumns
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import contact, contact_event, remote_contact
 
@@ -304,3 +305,18 @@ def _note(db: Connection, events: Sequence[tuple[int, str, str]], now: datetime)
                 for contact_id, kind, detail in events
             ],
         )
+
+
+def has_due(db: Connection, account: str, now: datetime) -> bool:
+    """Return whether a worker has something to do for the account: push, look up, or take back an ended lease."""
+    due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), LeaseColumns(contact).has_ended(now))
+    waits = or_(due, left, c.push_state == PushState.UNKNOWN)
+    return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
+
+
+def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
+    """Return since when the contact is due that has waited longest; None: none is due."""
+    due = select(c.next_attempt_at).where(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    oldest: datetime | None = db.scalar(due.order_by(c.next_attempt_at).limit(1))
+    return oldest

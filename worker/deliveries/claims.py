@@ -20,8 +20,9 @@ from worker.core.metrics import forward_tried
 from worker.core.states import ForwardState
 from worker.deliveries.outcome import Again, Done, GivenUp, NotTried, Outcome, next_try
 from worker.store.db import after_commit, new_lease_owner
+from worker.store.leases import LeaseColumns
 from worker.store.sql import any_of, lock_account
-from worker.store.tables import forward
+from worker.store.tables import forward, public_event
 
 LEASE = timedelta(minutes=5)
 
@@ -177,3 +178,18 @@ def _of_connection(name: str, now: datetime) -> Select[Any]:
     unfinished = older.c.state.in_((ForwardState.DUE, ForwardState.SENDING))  # for the index
     before = exists(select(older.c.id).where(older.c.target == f.target, older.c.id < f.id, unfinished, waits))
     return select(f.id).where(_in_connection(name), *_is_due(now), ~before).order_by(f.id)
+
+
+def has_due(connection: Connection, now: datetime) -> bool:
+    """Return whether a worker has something to do: deliver, fan out an event, or take back an ended lease."""
+    f = forward.c
+    left = and_(f.state == ForwardState.SENDING, LeaseColumns(forward).has_ended(now))
+    waits = select(f.id).where(or_(and_(*_is_due(now)), left)).limit(1)
+    return connection.scalar(select(public_event.c.id).limit(1)) is not None or connection.scalar(waits) is not None
+
+
+def oldest_due(connection: Connection, now: datetime) -> datetime | None:
+    """Return since when the delivery is due that has waited longest; None: none is due."""
+    due_at = forward.c.due_at
+    oldest: datetime | None = connection.scalar(select(due_at).where(*_is_due(now)).order_by(due_at).limit(1))
+    return oldest

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from celery import Celery
+
+from worker.core.isolated import isolated
 
 CONFIGURATION = """\
 data_dir = "data"
@@ -80,18 +81,11 @@ class Setting:
 
     def sandbox_command(self) -> list[str]:
         """Start the sandbox on free ports."""
-        return [
-            sys.executable,
-            "-m",
-            "worker.sandbox",
-            "--api-port=0",
-            "--create-port=0",
-            f"--ready-file={self.ready_file}",
-        ]
+        return isolated("worker.sandbox", "--api-port=0", "--create-port=0", f"--ready-file={self.ready_file}")
 
     def up_command(self) -> list[str]:
         """Start worker and scheduler."""
-        return [sys.executable, "-m", "worker.cli", "up"]
+        return isolated("vtsync", "up")
 
     def sandbox_address(self) -> dict[str, Any] | None:
         """Where the sandbox listens, once it does."""

@@ -16,7 +16,7 @@ from worker.core.findings import Finding, ok, problem, warning
 from worker.core.text import counted
 from worker.doctor.status import overview
 from worker.doctor.work import duration, judge_work, read_work, stuck_carriers
-from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK
+from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.models import utcnow
@@ -75,7 +75,7 @@ def judge_processes(
 
     ``queued`` is the number of texts that wait to be sent.
     """
-    alive = [one for one in processes if one.role != TICK and now - one.seen_at < ALIVE]
+    alive = [one for one in processes if one.role != TICK_ROLE and now - one.seen_at < ALIVE]
     count = {role: sum(one.role == role for one in alive) for role in ("worker", "beat", "web")}
     if not alive:
         level = problem if queued else warning
@@ -132,7 +132,7 @@ def _expects_calls(settings: Settings) -> bool:
 
 
 def _tick(processes: Sequence[FleetProcess], settings: Settings, now: datetime) -> Iterator[Finding]:
-    last = max((one.seen_at for one in processes if one.role == TICK), default=None)
+    last = max((one.seen_at for one in processes if one.role == TICK_ROLE), default=None)
     allowed = 3 * settings.worker.sweep_every + timedelta(seconds=30)
     if last is not None and now - last < allowed:
         yield ok("fleet", f"the last tick was {duration(now - last)} ago")

@@ -30,10 +30,10 @@ def reach_store(runtime: Runtime) -> Finding:
     return ok("store", store_url(runtime))
 
 
-def store_unreachable(runtime: Runtime, error: DBAPIError) -> Finding:
-    """Describe a store that refused a connection or a statement."""
+def store_unreachable(runtime: Runtime, error: DBAPIError, what: str = "reached") -> Finding:
+    """Explain an error of the database's driver: the store cannot be ``what``."""
     reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-    found = f"{store_url(runtime)} cannot be reached ({reason})"
+    found = f"{store_url(runtime)} cannot be {what} ({reason})"
     return problem("store", found, WITHOUT_STORE, "start it, or correct store.url")
 
 

@@ -21,6 +21,7 @@ from worker.store.tables import (
     inbox_event,
     message,
 )
+from worker.work import RECORDS, SENDS
 
 LATE, VERY_LATE = timedelta(minutes=5), timedelta(minutes=30)
 
@@ -37,18 +38,17 @@ class OverdueWork:
 
 def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
     """Read from the store what should have been done by now."""
-    m, s = message.c, connection_state.c
-    paused = select(account_state.c.account).where(
-        or_(account_state.c.stopped_at.is_not(None), account_state.c.paused_until > now)
-    )
-    due = (m.state == MessageState.QUEUED, m.account.in_(list(settings.accounts)))
-    oldest = select(func.min(m.due_at)).where(*due, m.due_at <= now, m.account.not_in(paused))
+    m, s, a = message.c, connection_state.c, account_state.c
+    idle = select(a.account).where(or_(a.stopped_at.is_not(None), a.paused_until > now))
+    active = set(settings.accounts).difference(db.scalars(idle))
+    oldest = (kind.oldest_due(db, name, now) for kind in (SENDS, RECORDS) if kind.oldest_due for name in active)
     late = select(s.connection).where(s.next_run_at < now - LATE, s.connection.in_(_scheduled(settings)))
+    queued = (m.state == MessageState.QUEUED, m.account.in_(list(settings.accounts)))
     return OverdueWork(
-        oldest_due=db.scalar(oldest),
+        oldest_due=min(filter(None, oldest), default=None),
         abandoned=sum(db.scalar(select(func.count()).where(*rows)) or 0 for rows in _abandoned(now - LATE)),
         late_syncs=tuple(db.scalars(late.order_by(s.connection))),
-        queued=db.scalar(select(func.count()).where(*due)) or 0,
+        queued=db.scalar(select(func.count()).where(*queued)) or 0,
     )
 
 

@@ -1,1 +1,1 @@
-"""What keeps the processes working: schedules, the tick, the processes themselves."""
+"""The fleet: its processes, the tick, schedules, waking tasks, limits on concurrency."""

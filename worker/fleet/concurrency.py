@@ -1,9 +1,8 @@
-"""How much of one kind of work this process does at a time.
+"""Limits on what this process does at the same time: once per kind and name, and so many threads per kind.
 
-One of a kind and name at a time: a second call while one runs makes the first go round once more.
-
-Hints come often, and each makes the same work: look what is due, do it. Two at once would only share the account's
-connections; a hint that is dropped instead could leave a text that was committed just after the last look.
+A task is woken often, and each call does the same: it looks for what is due and works on it. Two at once would only
+compete for the account's connections. A call that is simply dropped could miss a text that was committed just after the
+last look. So a second call makes the running one look once more.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _running: dict[tuple[str, str], bool] = {}
-_places: dict[str, int] = {}
+_slots: dict[str, int] = {}
 
 
 def once_at_a_time(kind: str, name: str, work: Callable[[], bool]) -> bool:
-    """Run ``work`` unless it runs already for this kind and name; then that one runs again when it ends.
+    """Run ``work``, unless it already runs for this kind and name: then that call runs ``work`` again when it ends.
 
-    ``work`` returns whether going round again makes sense. Returns False when it was left to the running one.
+    ``work`` returns whether running again makes sense. Returns False if the work was left to the running call.
     """
     key = (kind, name)
     with _lock:
@@ -43,18 +42,18 @@ def once_at_a_time(kind: str, name: str, work: Callable[[], bool]) -> bool:
 
 
 @contextmanager
-def place(kind: str, most: int) -> Iterator[bool]:
-    """Whether there is room for one more of this kind, of which ``most`` may run at once; taken while the block runs.
+def slot(kind: str, limit: int) -> Iterator[bool]:
+    """Take one of ``limit`` concurrency slots of this kind while the block runs; yields False if none is free.
 
-    Long work must leave threads free for short work, or a first sync of many connections would delay every text.
+    Long work must leave threads for short work, or a first sync of many connections would delay every text.
     """
     with _lock:
-        free = _places.get(kind, 0) < most
+        free = _slots.get(kind, 0) < limit
         if free:
-            _places[kind] = _places.get(kind, 0) + 1
+            _slots[kind] = _slots.get(kind, 0) + 1
     try:
         yield free
     finally:
         if free:
             with _lock:
-                _places[kind] -= 1
+                _slots[kind] -= 1

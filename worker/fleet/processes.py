@@ -1,10 +1,11 @@
-"""Runs worker and scheduler: as this process (`vtsync worker`, `vtsync beat`) or as children (`vtsync up`)."""
+"""Run worker and scheduler: in this process (`vtsync worker`, `vtsync beat`) or as children (`vtsync up`)."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import fcntl
+import importlib
 import logging
 import os
 import signal
@@ -13,45 +14,46 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
+from worker.core.backoff import Backoff
+from worker.core.isolated import isolated
 from worker.runtime import Runtime, open_runtime
 
 STOP_SECONDS = 75.0
-"""Longer than the longest request, so that what is on the wire ends and is written down."""
-LONGEST_BACK_OFF_SECONDS = 30.0
+"""Longer than the longest request, so that its result is stored before the process ends."""
+RESTART_BACKOFF = Backoff(first=1, longest=30)
 CALM_SECONDS = 120.0
-"""A child that ran for this long before it died is started again at once."""
+"""A child that ran for this long before it died is restarted at once."""
 PR_SET_PDEATHSIG = 1
 
 
 class AlreadyRunning(Exception):
-    """Another `vtsync up` works in this data folder."""
+    """Another `vtsync up` runs with this data folder."""
 
 
 def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> None:
-    """Be a worker until asked to stop; exits with Celery's code. ``queues``: instead of ``worker.queues``."""
+    """Run a worker until it is asked to stop, then exit with Celery's code. ``queues`` replaces ``worker.queues``."""
     from celery import signals
 
-    from worker.app import app
     from worker.broker.settings import queues_of
     from worker.core.metrics import answered
     from worker.monitoring.celery_liveness import watch_worker
     from worker.monitoring.exposition import serve_metrics
-    from worker.upkeep.rollback_guard import intact
+    from worker.upkeep.rollback_guard import guard
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
-    runtime = open_runtime()
+    app, runtime = _load_app(), open_runtime()
     if runtime.settings.broker.url is None:  # Celery would report a connection to a host that does not exist
         logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
-    intact(runtime)  # before anything is sent; what it finds stands in the log, and in `vtsync status`
+    guard(runtime)  # before anything is sent; what it finds is in the log and in `vtsync status`
     taken = queues_of(queues or runtime.settings.worker.queues)
-    signals.worker_ready.connect(lambda **_: _introduce("worker", runtime, taken), weak=False)
+    signals.worker_ready.connect(lambda **_: _log_start("worker", runtime, taken), weak=False)
     worker = app.Worker(
         quiet=True,
         hostname=f"vtsync-{os.getpid()}@{socket.gethostname()}",
@@ -72,16 +74,16 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
 
 
 def run_beat(metrics_port: int | None = None) -> None:
-    """Be the scheduler until asked to stop."""
-    from worker.app import app
-    from worker.fleet.wake import hint
+    """Run the scheduler until it is asked to stop."""
+    from worker.fleet.wake import wake
     from worker.monitoring.celery_liveness import WatchedScheduler, watch_beat
     from worker.monitoring.exposition import serve_metrics
+    from worker.work import TICK
 
-    runtime = open_runtime()
+    app, runtime = _load_app(), open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
-    _introduce("scheduler", runtime)
-    hint("vtsync.tick")  # what is due now need not wait for the first interval to pass
+    _log_start("scheduler", runtime)
+    wake(TICK.task)  # what is due now need not wait for the first interval to pass
     serve_metrics(runtime, "beat", metrics_port)
     heartbeat = watch_beat(runtime)
     try:
@@ -92,16 +94,26 @@ def run_beat(metrics_port: int | None = None) -> None:
 
 
 def run_up() -> int:
-    """Run a worker and a scheduler, start again whichever dies, until asked to stop. Raises AlreadyRunning."""
+    """Run a worker and a scheduler until asked to stop, and restart either that ends. Raises AlreadyRunning."""
     data_dir = open_runtime().settings.data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(data_dir / "up.lock"):
         return _Supervisor([_Child("worker"), _Child("beat")]).run()
 
 
+def _load_app() -> Any:
+    """Return the Celery application with its tasks.
+
+    Celery itself would import the tasks with the current folder first on the import path, and a ``structlog.py`` there
+    would replace the library.
+    """
+    importlib.import_module("worker.tasks")
+    return importlib.import_module("worker.app").app
+
+
 @dataclass
 class _Child:
-    """A process that is to run as long as we do."""
+    """A child process that should run as long as this process."""
 
     command: str
     process: subprocess.Popen[bytes] | None = None
@@ -110,24 +122,24 @@ class _Child:
     started: float = 0.0
 
     def ensure_running(self) -> None:
-        """Start it, or start it again with a growing pause."""
+        """Start the process if it is not running, with a growing pause if it keeps ending."""
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
             print(f"{self.command} ended with code {self.process.returncode}; starting it again", file=sys.stderr)  # noqa: T201
             self.process = None
             self.failures = 0 if now - self.started > CALM_SECONDS else self.failures
-            self.next_start = now + min(2.0**self.failures - 1, LONGEST_BACK_OFF_SECONDS)
+            self.next_start = now + (RESTART_BACKOFF.seconds(self.failures) if self.failures else 0)
             self.failures += 1
         if self.process is None and now >= self.next_start:
             self.started = now
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker.cli", self.command],
+                isolated("vtsync", self.command),
                 preexec_fn=partial(_die_with, os.getpid()),
                 start_new_session=True,
             )
 
     def stop(self, how: signal.Signals) -> None:
-        """Ask it to end."""
+        """Send the signal, if the process is running."""
         if self.process is not None and self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 self.process.send_signal(how)
@@ -139,7 +151,7 @@ class _Supervisor:
     stopping: bool = field(default=False, init=False)
 
     def run(self) -> int:
-        """Watch over the children; 0 when all ended well after a stop was asked for."""
+        """Keep the children running until a stop is asked for. Returns 0 if all of them then ended well."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
         while not self.stopping:
@@ -162,21 +174,22 @@ class _Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        # A child that had not come to handling the signal yet ended by it, as it was asked to.
+        # A child that was still starting has no handler for the signal yet, and ends by the signal itself.
         codes = (0 if process.returncode == -signal.SIGTERM else abs(process.returncode) for process in running)
         return max(codes, default=0)
 
 
 def _die_with(parent: int) -> None:
-    """A child must not outlive a parent that was killed (Linux; elsewhere the next `up` says what still runs)."""
+    """End this child when its parent is killed (only on Linux; elsewhere the next `up` reports what still runs)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was killed before it could be watched
+        if os.getppid() != parent:  # the parent was killed before this call
             os._exit(1)
 
 
 @contextlib.contextmanager
-def _only_one(path: Path):  # type: ignore[no-untyped-def] # a generator for contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold the lock file while the block runs."""
     lock: IO[str] = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,8 +204,8 @@ def _only_one(path: Path):  # type: ignore[no-untyped-def] # a generator for con
         lock.close()
 
 
-def _introduce(role: str, runtime: Runtime, queues: Sequence[str] = ()) -> None:
-    """Say calmly what this process works on."""
+def _log_start(role: str, runtime: Runtime, queues: Sequence[str] = ()) -> None:
+    """Log what this process works on."""
     import structlog
 
     from worker.broker.settings import describe

@@ -1,8 +1,8 @@
-"""When connections are due. The next run is a column in the store, claimed by a conditional update.
+"""The schedules of connections. The next run is a column in the store, claimed by a conditional update.
 
-So two schedulers, or a backlog of ticks, start nothing twice; a missed slot runs once; and a schedule that changes in
-the configuration counts from the next tick on. A claim is only a promise: the slot counts as run when a worker starts
-it, and is given out again when none does, because the hint was lost.
+So two schedulers, or a backlog of ticks, start nothing twice; a missed slot runs once; and a changed schedule applies
+from the next tick on. A claim only reserves the slot. The slot counts as run once a worker starts it. If no worker
+does, because the task was lost, the slot is claimed again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, and_, select, update
 
 from config.models import Settings
 from config.types import parse_duration
+from worker.store.leases import LeaseColumns
 from worker.store.sql import insert
 from worker.store.tables import connection_state
 
@@ -22,7 +23,7 @@ c = connection_state.c
 
 
 def next_run(schedule: str, after: datetime) -> datetime:
-    """The first time after ``after``: a duration ("15m") later, or by a cron line in UTC. Pure."""
+    """Return the first run after ``after``: a duration ("15m") later, or by a cron line in UTC. Pure."""
     fields = schedule.split()
     if len(fields) != 5:
         return after + parse_duration(schedule)
@@ -34,14 +35,14 @@ def next_run(schedule: str, after: datetime) -> datetime:
 
 
 class Slot(NamedTuple):
-    """One due run of a connection. ``claimed_until`` names this claim: who starts the slot must still find it so."""
+    """One due run of a connection. ``claimed_until`` identifies the claim: the slot starts only if it is unchanged."""
 
     connection: str
     claimed_until: datetime
 
 
 def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
-    """The slots that are due, each claimed by this call and no other, for as long as a hint needs to arrive."""
+    """Claim the slots that are due, for as long as a task needs to reach a worker."""
     due = []
     until = now + settings.worker.lease
     for name, connection in settings.connections.items():
@@ -55,14 +56,14 @@ def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
 
 
 def start_slot(db: Connection, settings: Settings, slot: Slot, now: datetime) -> bool:
-    """Count the slot as run and set the next one. False: another has started it, or it is due no more."""
+    """Count the slot as run and set the next one. False: another worker started it, or it is no longer due."""
     schedule = settings.connections[slot.connection].schedule
     following = next_run(schedule, now) if schedule else None
     return _move_slot(db, slot, following)
 
 
 def put_back_slot(db: Connection, slot: Slot, now: datetime) -> None:
-    """Due again at the next tick: no worker has room for it now."""
+    """Make the slot due again at the next tick, because this worker has no free thread for it."""
     _move_slot(db, slot, now)
 
 
@@ -72,13 +73,13 @@ def _move_slot(db: Connection, slot: Slot, next_run_at: datetime | None) -> bool
 
 
 def abandoned(db: Connection, settings: Settings, now: datetime) -> list[str]:
-    """Connections whose run was left open by a worker that vanished."""
-    rows = db.scalars(select(c.connection).where(c.run_id.is_not(None), c.lease_until < now))
+    """Return the connections whose run was left open by a worker that vanished."""
+    rows = db.scalars(select(c.connection).where(c.run_id.is_not(None), LeaseColumns(connection_state).has_ended(now)))
     return [name for name in rows if name in settings.connections and settings.connections[name].enabled]
 
 
 def _note_schedule(db: Connection, name: str, schedule: str | None, now: datetime) -> None:
-    """Remember the schedule; a new connection is due at once, a changed schedule counts from now."""
+    """Store the schedule. A new connection is due at once, a changed schedule counts from now."""
     known = db.execute(select(c.schedule).where(c.connection == name)).first()
     if known is None:
         row = {"connection": name, "schedule": schedule, "next_run_at": now if schedule else None}

@@ -1,4 +1,4 @@
-"""Tells workers that there may be work."""
+"""Wake a task: tell the workers that there may be work."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from worker.app import app
 
 log = structlog.get_logger(__name__)
 
-# Once more over a new connection, for the one that the broker has dropped meanwhile; whoever hints has work to do.
+# One retry, over a new connection, because the broker may have dropped the old one. Not more: the caller is busy.
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
 
 
-def hint(task: str, *arguments: str) -> bool:
-    """Whether the broker took it. Where it is away nothing is lost: the row is committed, a later tick finds it."""
+def wake(task: str, *arguments: str) -> bool:
+    """Send the task to the broker and return whether the broker took it.
+
+    Without the broker no work is lost: the rows are committed, and a later tick finds them.
+    """
     try:
         app.send_task(task, args=arguments, retry=True, retry_policy=_RETRY)
     except OperationalError as error:
-        log.warning("the broker cannot be reached; the next tick hints again", task=task, error=str(error))
+        log.warning("the broker cannot be reached; the next tick wakes this task again", task=task, error=str(error))
         return False
     return True

@@ -13,6 +13,7 @@ from worker.core.states import InboxState
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import new_lease_owner
+from worker.store.leases import LeaseColumns
 from worker.store.tables import inbox_event
 
 Source: TypeAlias = Literal["relay", "carrier"]
@@ -131,3 +132,18 @@ def finish(connection: Connection, handled: Sequence[tuple[Claimed, Handled]]) -
     if rows:
         ended = update(inbox_event).where(inbox_event.c.id == bindparam("event"))
         connection.execute(ended.values(lease_owner=None, lease_until=None), rows)
+
+
+def has_due(connection: Connection, now: datetime) -> bool:
+    """Return whether a worker could claim an event."""
+    e = inbox_event.c
+    due = (e.state == InboxState.NEW, e.due_at <= now, LeaseColumns(inbox_event).is_free(now))
+    return connection.scalar(select(e.id).where(*due).limit(1)) is not None
+
+
+def oldest_due(connection: Connection, now: datetime) -> datetime | None:
+    """Return since when the event is due that has waited longest, claimed or not; None: none is due."""
+    e = inbox_event.c
+    due = select(e.due_at).where(e.state == InboxState.NEW, e.due_at <= now)
+    oldest: datetime | None = connection.scalar(due.order_by(e.due_at).limit(1))
+    return oldest

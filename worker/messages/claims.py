@@ -89,7 +89,7 @@ def owned(owner: str, message_id: str) -> ColumnElement[bool]:
     return and_(message.c.id == message_id, message.c.lease_owner == owner)
 
 
-def expire_leases(connection: Connection, now: datetime, actor: str = "sweeper") -> list[Moved]:
+def expire_leases(connection: Connection, now: datetime, actor: str = "tick") -> list[Moved]:
     """Settle what vanished workers left in mid-request. Returns the sends that became unknown.
 
     A send may have gone out: unknown, for a person or an echo to settle. A record texts nobody: tried again.
@@ -157,3 +157,16 @@ def _lease(connection: Connection, due: Select[tuple[str]], now: datetime, lease
     for row in sorted(rows, key=lambda row: (row.due_at, row.id)):
         conversations.setdefault(row.to_number, []).append(row.id)
     return Claim(owner, until, tuple(map(tuple, conversations.values())))
+
+
+def has_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> bool:
+    """Return whether a worker could claim a message of this kind."""
+    return connection.scalar(_due(connection, account, kind, now, None).limit(1)) is not None
+
+
+def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:
+    """Return since when the message is due that has waited longest, claimed or not; None: none is due."""
+    m = message.c
+    due = (m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now)
+    oldest: datetime | None = connection.scalar(select(m.due_at).where(*due).order_by(m.due_at).limit(1))
+    return oldest

@@ -210,7 +210,7 @@ def reconsider(runtime: Runtime) -> int:
         return 0
     with writing(runtime.engine) as connection:
         reason = reason_text("reconsidered", "its time zone is looked for again")
-        released = release_holds(connection, "time_zone", reason=reason, actor="sweeper", now=now)
+        released = release_holds(connection, "time_zone", reason=reason, actor="tick", now=now)
     _reconsidered[store] = now
     return released
 

@@ -17,7 +17,7 @@ _ANY_LATE = (
 )
 
 
-def expire_messages(connection: Connection, now: datetime, actor: str = "sweeper") -> int:
+def expire_messages(connection: Connection, now: datetime, actor: str = "tick") -> int:
     """End what waits, queued or held, and has passed its ``expires_at``. Returns how many messages that were."""
     if connection.execute(_ANY_LATE, {"now": now}).first() is None:  # nearly always: and asked before each claim
         return 0

@@ -58,6 +58,12 @@ def gauges(state: FleetState) -> Iterator[Metric]:
         {(name, "send", "unknown"): 0 for name in accounts} | dict(state.messages),
     )
     yield _gauge("vtsync_messages_held", "Held texts, by reason.", ("account", "reason"), state.held)
+    yield _gauge(
+        "vtsync_work_lag_seconds",
+        "Age of the oldest due row of each kind of background work; account empty: not divided by account.",
+        ("task", "account"),
+        state.lags,
+    )
     yield _gauge("vtsync_outbox_lag_seconds", "Age of the oldest due text or record.", ("account",), state.outbox_lag)
     yield _gauge(
         "vtsync_contacts_waiting",

@@ -28,7 +28,7 @@ FORGOTTEN_AFTER = timedelta(minutes=10)
 """A heartbeat that is older than this is deleted."""
 ALIVE_SECONDS = 3 * STORED_EVERY.total_seconds()
 """A process counts as alive if its heartbeat is not older than this."""
-TICK = "tick"
+TICK_ROLE = "tick"
 PATIENCE_REQUESTS = 3
 
 log = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ def write_heartbeat(db: Connection, name: str, role: str, *, since: datetime | N
     statement = insert(db, heartbeat)
     update = {"seen_at": statement.excluded.seen_at, "version": statement.excluded.version}
     db.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update), row)
-    db.execute(delete(heartbeat).where(heartbeat.c.role != TICK, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
+    db.execute(delete(heartbeat).where(heartbeat.c.role != TICK_ROLE, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
 
 
 def installed_version() -> str:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
 from worker.limits.adaptive_rate import ceiling_now
-from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK
+from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
 from worker.runtime import Runtime
 from worker.store.db import is_postgres, reading
 from worker.store.models import utcnow
@@ -32,6 +32,7 @@ from worker.store.tables import (
     rejected_record,
     sync_run,
 )
+from worker.work import DELIVERIES, INBOX, PUSH, RECORDS, SENDS, WORK
 
 FRESH_SECONDS = 10.0
 WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.DISPATCHING, MessageState.UNKNOWN)
@@ -61,6 +62,8 @@ class FleetState:
     """Unfinished ones, by (account, kind, state)."""
     held: Mapping[tuple[str, str], int]
     """By (account, reason)."""
+    lags: Mapping[tuple[str, str], float]
+    """By (task, account), for each kind of work that has due times; account "" if it is not divided by account."""
     outbox_lag: Mapping[str, float]
     contacts: Mapping[tuple[str, str], int]
     """Those not in sync, by (account, state)."""
@@ -84,10 +87,14 @@ def read_state(runtime: Runtime) -> FleetState:
     now, accounts, connections = utcnow(), list(runtime.settings.accounts), list(runtime.settings.connections)
     m, c, e, f = message.c, contact.c, inbox_event.c, forward.c
     with reading(runtime.engine) as db:
-        lag = _Lag(db, now)
+        lags = {
+            (kind.task, name): kind.lag(db, name, now)
+            for kind in WORK
+            if kind.oldest_due is not None
+            for name in kind.names(runtime.settings)
+        }
         beats = db.execute(select(heartbeat.c.role, heartbeat.c.seen_at)).all()
-        roles = [b.role for b in beats if b.role != TICK and (now - b.seen_at).total_seconds() < ALIVE_SECONDS]
-        due_contact = (c.push_state == PushState.DUE,)
+        roles = [b.role for b in beats if b.role != TICK_ROLE and (now - b.seen_at).total_seconds() < ALIVE_SECONDS]
         states = select(connection_state.c.connection, connection_state.c.next_run_at)
         return FleetState(
             at=now,
@@ -101,13 +108,8 @@ def read_state(runtime: Runtime) -> FleetState:
                 )
             },
             held={(name, reason): count for name in accounts for reason, count in db.execute(_held(db, name))},
-            outbox_lag={
-                name: max(
-                    lag.of(m.due_at, m.account == name, m.kind == kind, m.state == MessageState.QUEUED)
-                    for kind in MessageKind
-                )
-                for name in accounts
-            },
+            lags=lags,
+            outbox_lag={name: max(lags[kind.task, name] for kind in (SENDS, RECORDS)) for name in accounts},
             contacts={
                 (name, state): count
                 for name in accounts
@@ -117,7 +119,7 @@ def read_state(runtime: Runtime) -> FleetState:
                     .group_by(c.push_state)
                 )
             },
-            contacts_lag={name: lag.of(c.next_attempt_at, c.account == name, *due_contact) for name in accounts},
+            contacts_lag={name: lags[PUSH.task, name] for name in accounts},
             rejected=_all(
                 db.execute(select(rejected_record.c.connection, func.count()).group_by(rejected_record.c.connection)),
                 connections,
@@ -133,15 +135,15 @@ def read_state(runtime: Runtime) -> FleetState:
                 ),
                 (InboxState.NEW, InboxState.FAILED),
             ),
-            inbox_lag=lag.of(e.due_at, e.state == InboxState.NEW),
+            inbox_lag=lags[INBOX.task, ""],
             forwards=_all(
                 db.execute(select(f.state, func.count()).where(f.state != ForwardState.DONE).group_by(f.state)),
                 (ForwardState.DUE, ForwardState.SENDING, ForwardState.FAILED),
             ),
-            forwards_lag=lag.of(f.due_at, f.state == ForwardState.DUE),
+            forwards_lag=lags[DELIVERIES.task, ""],
             reviews=db.scalar(select(func.count()).select_from(number_review)) or 0,
             processes={role: roles.count(role) for role in ("worker", "beat", "web")},
-            last_tick=next((b.seen_at for b in beats if b.role == TICK), None),
+            last_tick=next((b.seen_at for b in beats if b.role == TICK_ROLE), None),
         )
 
 
@@ -160,16 +162,6 @@ class StateCache:
             if self._last is None or time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._last, self._read_at = read_state(self._current()), time.monotonic()
             return self._last
-
-
-@dataclass(frozen=True, slots=True)
-class _Lag:
-    db: Connection
-    now: datetime
-
-    def of(self, due: ColumnElement[Any], *where: ColumnElement[bool]) -> float:
-        oldest = self.db.scalar(select(func.min(due)).where(*where, due <= self.now))
-        return 0.0 if oldest is None else max((self.now - oldest).total_seconds(), 0.0)
 
 
 def _held(db: Connection, account: str) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""What a process needs to work: its settings, the store, the clients, and a way to be told to stop."""
+"""The runtime of a process: settings, store, clients, stop signal."""
 
 from worker.runtime.current import open_runtime
 from worker.runtime.runtime import Kind, Runtime, StopSignal

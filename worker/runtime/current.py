@@ -1,4 +1,4 @@
-"""The current runtime of each configuration file that this process works with."""
+"""The current runtime of each configuration file that this process uses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from worker.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from worker.runtime.reload import Current
 
-# A page of records is thousands of short-lived objects without cycles. With Python's default of 700, the garbage
-# collector takes a fifth of a sync's time and finds nothing.
+# A page of records creates thousands of short-lived objects without cycles. With Python's default of 700, the garbage
+# collector takes a fifth of the time of a sync and finds nothing.
 COLLECT_AFTER = 20_000
 
 _runtimes: dict[tuple[int, str], Current] = {}
@@ -21,9 +21,9 @@ _lock = threading.Lock()
 
 
 def open_runtime(config_path: str | None = None) -> Runtime:
-    """This process's runtime for a configuration file (default: as ``config.load`` finds it). Raises ConfigError.
+    """Return this process's runtime for a configuration file (default: the one that ``config.load`` finds).
 
-    Only the first call reads the file; a change of it is noticed by later ones, which never wait for it.
+    Only the first call reads the file. Later calls notice a change and never wait for it. Raises ConfigError.
     """
     from worker.runtime.reload import Current
 

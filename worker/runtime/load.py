@@ -1,4 +1,4 @@
-"""The one place where the configuration meets what it names: adapters and templates."""
+"""Load the configuration, and check the adapters, templates and conditions that it names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def load_settings(path: str | None = None) -> Settings:
-    """Load and check the whole configuration, adapters' options and templates included.
+    """Load and check the whole configuration, including the options of adapters and the templates.
 
     Raises config.errors.ConfigError with every problem at once.
     """
@@ -42,4 +42,4 @@ def _can_write(adapter: str) -> bool:
     try:
         return issubclass(adapter_class(adapter), WritesMessages)
     except (UnknownAdapter, BrokenAdapter):
-        return True  # the name itself is the problem, and reported as such
+        return True  # the name itself is reported as the problem

@@ -1,7 +1,7 @@
-"""The configuration file may change while processes run: it is read again, checked, and counts from the next task on.
+"""Reload the configuration file when it changes. The new settings apply from the next task on.
 
-A file with a mistake changes nothing: the process goes on with what it had and says so, in its log once and in
-`vtsync status` for as long as that is so. What work has begun keeps the settings that it began with.
+A file with a mistake changes nothing: the process keeps its settings, and reports the problem once in its log, and in
+`vtsync status` until the file is correct. Work that has begun keeps the settings with which it began.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from worker.store.models import utcnow
 
 LOOK_EVERY_SECONDS = 1.0
 SETTLED_SECONDS = 2.0
-"""A file that is younger may still be being written; half of one can be valid, with half of the accounts."""
+"""A file that changed more recently may be incomplete, and half a file can be valid, with half of the accounts."""
 SAY_AGAIN_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
 
-class Mark(NamedTuple):
-    """What tells one state of the file from another; zeros: there is none."""
+class FileState(NamedTuple):
+    """Identifies one version of the file; zeros: there is no file."""
 
     changed_at: int = 0
     size: int = 0
@@ -41,11 +41,11 @@ class Mark(NamedTuple):
 
 
 class Current:
-    """The runtime of one configuration file as it is now. Safe for threads. Raises ConfigError when made."""
+    """The current runtime of one configuration file. Thread-safe. The constructor raises ConfigError."""
 
     def __init__(self, config_path: str | None = None) -> None:
         self._path = find_file(config_path)
-        self._mark = mark_of(self._path)
+        self._state = file_state(self._path)
         self._runtime = Runtime(load_settings(str(self._path) if config_path else None))
         self._looked_at = time.monotonic()
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Current:
         self._said_at = 0.0
 
     def runtime(self) -> Runtime:
-        """The runtime for whatever begins now. When the file has changed, a thread reads it meanwhile."""
+        """Return the runtime for work that begins now. If the file has changed, another thread reads it meanwhile."""
         now = time.monotonic()
         if now - self._looked_at >= LOOK_EVERY_SECONDS and self._lock.acquire(blocking=False):
             self._looked_at = now
@@ -64,13 +64,13 @@ class Current:
         return self._runtime
 
     def _has_changed(self) -> bool:
-        mark = mark_of(self._path)
-        return mark != self._mark and is_settled(mark, time.time())
+        state = file_state(self._path)
+        return state != self._state and is_settled(state, time.time())
 
     def _read(self) -> None:
-        """Take the file as it is now, or keep what is there. Called with the lock held."""
+        """Read the file and use it, or keep the settings. Called with the lock held."""
         try:
-            self._mark = mark_of(self._path)  # before: what is written meanwhile is another change
+            self._state = file_state(self._path)  # before reading: a write in the meantime is another change
             try:
                 wanted = load_settings(str(self._path))
             except ConfigError as error:
@@ -82,13 +82,13 @@ class Current:
 
     def _refuse(self, problem: str) -> None:
         if problem != self._problem:
-            log.error("the changed configuration is not used; the one before stays in force", problem=problem)
+            log.error("the changed configuration cannot be used; the previous one stays in force", problem=problem)
         self._problem, self._said_at = problem, time.monotonic()
         try:
             with writing(self._runtime.engine) as db:
                 note_problem(db, self._place, problem, utcnow())
         except SQLAlchemyError as error:
-            log.warning("`vtsync status` cannot show that yet; the store is away", error=type(error).__name__)
+            log.warning("`vtsync status` cannot show this: no store", error=type(error).__name__)
 
     def _take(self, wanted: Settings) -> None:
         before = self._runtime.settings
@@ -97,31 +97,31 @@ class Current:
             self._runtime = self._runtime.but(settings=settings)
             log.info("the changed configuration is in force", changed=changed_keys(before, settings))
         if fixed:
-            log.warning("these changes of the configuration count from the next start on", keys=fixed)
+            log.warning("these changes take effect after a restart", keys=fixed)
         self._problem = ""
         try:
             with writing(self._runtime.engine) as db:
                 clear_problem(db, self._place)
-        except SQLAlchemyError as error:  # what is shown there goes away by its age
-            log.warning("the store is away", error=type(error).__name__)
+        except SQLAlchemyError as error:  # the reported problem disappears by its age
+            log.warning("the store cannot be used", error=type(error).__name__)
 
     @property
     def _place(self) -> str:
         return f"{self._path} on {socket.gethostname()}"
 
 
-def mark_of(path: Path) -> Mark:
-    """The file's state."""
+def file_state(path: Path) -> FileState:
+    """Return the version of the file on disk."""
     try:
         found = path.stat()
     except OSError:
-        return Mark()
-    return Mark(found.st_mtime_ns, found.st_size, found.st_ino)
+        return FileState()
+    return FileState(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def is_settled(mark: Mark, now: float) -> bool:
-    """Whether nobody has written the file for a moment. A time in the future is a wrong clock's, not a writer's."""
-    age = now - mark.changed_at / 1e9
+def is_settled(state: FileState, now: float) -> bool:
+    """Return whether nobody has written the file for a moment. A time in the future comes from a wrong clock."""
+    age = now - state.changed_at / 1e9
     return not 0 <= age < SETTLED_SECONDS
 
 
@@ -132,11 +132,11 @@ _FIXED = {
     "worker": ("concurrency", "sweep_every"),
     "web": ("host", "port", "max_body", "body_timeout"),
 }
-"""What a process is built on: tables of the file, and the keys of each; none: all of it."""
+"""What cannot change while a process runs: tables of the file, and keys of each; no keys: the whole table."""
 
 
 def with_what_is_fixed(before: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
-    """``wanted``, but for what cannot change in a running process, and the names of what would have changed. Pure."""
+    """Return ``wanted`` without the changes that need a restart, and the names of those changes. Pure."""
     kept: dict[str, object] = {}
     changed: list[str] = []
     for name, keys in _FIXED.items():
@@ -151,7 +151,7 @@ def with_what_is_fixed(before: Settings, wanted: Settings) -> tuple[Settings, li
 
 
 def changed_keys(before: Settings, after: Settings) -> list[str]:
-    """What differs, as ``connections.crm`` or ``policy``; never a value. Pure."""
+    """Return the names of what differs, such as ``connections.crm`` or ``policy``, without values. Pure."""
     found: list[str] = []
     for name in Settings.model_fields:
         old, new = getattr(before, name), getattr(after, name)

@@ -1,8 +1,8 @@
-"""What a process needs to work: the settings, the store, the clients, a way to be told to stop.
+"""The runtime of a process: the settings, the store, the clients, and the stop signal.
 
-Handed out by ``open_runtime`` to the functions that the tasks, the command line and the web side call. Each of them
-keeps the one that it began with; when the configuration file changes, the next one gets another, which shares the
-connections. Nothing here opens a connection before it is needed.
+``open_runtime`` returns it to the tasks, the command line and the web server. Work keeps the runtime with which it
+began. When the configuration file changes, new work gets another one, which shares the connections. No connection is
+opened before it is needed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from worker.limits.limiter import Limiter, Rate
     from worker.virtualtext.client import VirtualTextClient
 
-# A claim outlives the slowest request that it covers; no request starts later than this before its lease ends.
+# A claim lasts longer than the slowest request that it covers: no request starts later than this before the lease ends.
 LEASE_SLACK_SECONDS = 5.0
 
 Kind: TypeAlias = Literal["create", "update", "text"]
-"""What is asked of VirtualText. Sends and records of texts are one endpoint there."""
+"""The kind of a request to VirtualText. Texts and records of texts use the same endpoint."""
 SHARE_OF_CONTACTS = 0.9
-"""Of the requests in flight: a back-fill of contacts always leaves room for a text."""
+"""The share of the requests in flight, so that a back-fill of contacts always leaves room for a text."""
 CONTACTS_AHEAD_SECONDS = 0.2
 
 
 class StopSignal:
-    """Asks long work to stop at the next safe point: on SIGTERM, or when its time is up."""
+    """Asks long work to stop at its next safe point: on SIGTERM, or when its time is up."""
 
     def __init__(self, seconds: float | None = None, parent: StopSignal | None = None) -> None:
         self._event = threading.Event()
@@ -44,30 +44,30 @@ class StopSignal:
         self._parent = parent
 
     def set(self) -> None:
-        """Ask for the stop."""
+        """Request the stop."""
         self._event.set()
 
     @property
     def requested(self) -> bool:
-        """Whether to stop now."""
+        """Return whether to stop now."""
         if self._event.is_set() or (self._parent is not None and self._parent.requested):
             return True
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def wait(self, seconds: float) -> bool:
-        """Sleep that long unless asked to stop meanwhile. Returns whether to go on."""
+        """Sleep, unless a stop is requested meanwhile. Returns whether to go on."""
         until = time.monotonic() + seconds
         while not self.requested and (left := until - time.monotonic()) > 0:
             self._event.wait(min(left, 0.2))
         return not self.requested
 
     def child(self, seconds: float) -> StopSignal:
-        """A signal that also goes off after ``seconds``."""
+        """Return a signal that is also requested after ``seconds``."""
         return StopSignal(seconds, parent=self)
 
 
 class Runtime:
-    """One process's settings and connections. ``engine``: the store, where the caller has opened it already."""
+    """The settings and connections of a process. ``engine``: the store, if the caller has already opened it."""
 
     def __init__(self, settings: Settings, stop: StopSignal | None = None, engine: Engine | None = None) -> None:
         self.settings = settings
@@ -76,21 +76,21 @@ class Runtime:
         self._tallies: dict[str, Tally] = {}
 
     def but(self, *, settings: Settings | None = None, stop: StopSignal | None = None) -> Self:
-        """Over the same store and with the same counts of requests, with other settings or another stop."""
-        _ = self.engine, self.limiter  # made before, to be shared by the copy
+        """Return a runtime with other settings or another stop signal, on the same store and limits."""
+        _ = self.engine, self.limiter  # opened first, so that the copy shares them
         other = copy.copy(self)
         other.settings, other.stop = settings or self.settings, stop or self.stop
         return other
 
     @cached_property
     def engine(self) -> Engine:
-        """The store."""
+        """Return the store."""
         from worker.store.db import open_engine
 
         return self._engine or open_engine(self.settings.database_url())
 
     def endpoint(self, account: str) -> Endpoint:
-        """Where and as whom to call VirtualText for ``account``."""
+        """Return the address and credential of an account."""
         found = self.settings.accounts[account]
         return Endpoint(
             uid=found.uid.get_secret_value(),
@@ -104,14 +104,14 @@ class Runtime:
         )
 
     def client(self, account: str) -> VirtualTextClient:
-        """The process's client for ``account``."""
+        """Return this process's client for an account."""
         from worker.virtualtext.client import client_for
 
         return client_for(self.endpoint(account))
 
     @cached_property
     def limiter(self) -> Limiter:
-        """The fleet's count of requests."""
+        """Return the limiter, which counts the requests of the whole fleet."""
         from worker.broker.urls import read_broker_url
         from worker.limits.limiter import Limiter
 
@@ -132,14 +132,14 @@ class Runtime:
         return self.limiter.places(account, wanted=found.concurrency, most=most, seconds=self.lease_seconds(account))
 
     def turn(self, account: str, kind: Kind, ceiling: float | None, stop: StopSignal) -> bool:
-        """Whether one more request may be made now, within the account's rates. Waits a moment for its turn.
+        """Wait for a turn within the account's rates, and return whether the request may be made.
 
-        ``ceiling``: requests a second, see ``Permit``.
+        ``ceiling``: requests per second, see ``Permit``.
         """
         from worker.limits import limiter
 
         rates = self._rates(account, kind, ceiling)
-        # Contacts take no turn that is far off, and ask again: so a text always finds a near one.
+        # Contacts take only near turns, and ask again otherwise, so a text always finds a near one.
         ahead = limiter.PATIENCE_SECONDS if kind == "text" else min(CONTACTS_AHEAD_SECONDS, limiter.PATIENCE_SECONDS)
         patient_until = time.monotonic() + limiter.PATIENCE_SECONDS
         while (wait := self.limiter.turn(rates, ahead)) is None:
@@ -160,10 +160,10 @@ class Runtime:
         return [Rate(f"{account}:{name}", rate) for name, rate in limits.items() if rate is not None]
 
     def request_seconds(self, account: str) -> float:
-        """The longest that one request may take."""
+        """Return the longest time that one request may take."""
         found = self.settings.accounts[account]
         return found.connect_timeout + found.read_timeout
 
     def lease_seconds(self, account: str) -> float:
-        """How long a claim on this account's rows lasts: two requests and some slack."""
+        """Return how long a claim on this account's rows lasts: two requests and some slack."""
         return 2 * self.request_seconds(account) + LEASE_SLACK_SECONDS

@@ -1,4 +1,4 @@
-"""Configuration files that processes found changed and could not use. For `vtsync status`."""
+"""Configuration files that running processes found changed but cannot use, for `vtsync status`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from worker.store.sql import insert
 from worker.store.tables import configuration_problem
 
 SHOWN_FOR = timedelta(minutes=5)
-"""A process that goes on without its file says so every minute; what is older was said by one that is gone."""
+"""A process reports its problem every minute, so an older report comes from a process that has ended."""
 
 c = configuration_problem.c
 
 
 @dataclass(frozen=True, slots=True)
 class UnusedConfiguration:
-    """A configuration file that was changed and cannot be used; processes go on with what it was before."""
+    """A changed configuration file that cannot be used; processes keep the configuration they had before."""
 
     place: str
     problem: str
@@ -26,20 +26,20 @@ class UnusedConfiguration:
 
 
 def note_problem(db: Connection, place: str, problem: str, now: datetime) -> None:
-    """A file (``place`` names it and its machine) cannot be used as it is now."""
+    """Record that a file cannot be used. ``place`` names the file and its machine."""
     statement = insert(db, configuration_problem)
-    words = {"problem": problem, "seen_at": now}
+    values = {"problem": problem, "seen_at": now}
     db.execute(
-        statement.on_conflict_do_update(index_elements=["place"], set_=words), {"place": place, "since": now} | words
+        statement.on_conflict_do_update(index_elements=["place"], set_=values), {"place": place, "since": now} | values
     )
 
 
 def clear_problem(db: Connection, place: str) -> None:
-    """The file is in force."""
+    """Record that the file is in use again."""
     db.execute(delete(configuration_problem).where(c.place == place))
 
 
 def unused_files(db: Connection, now: datetime) -> list[UnusedConfiguration]:
-    """Every file that a living process does without."""
+    """Return the files that running processes cannot use."""
     rows = db.execute(select(c.place, c.problem, c.since).where(c.seen_at > now - SHOWN_FOR).order_by(c.place))
     return [UnusedConfiguration(*row) for row in rows]

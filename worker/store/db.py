@@ -1,6 +1,6 @@
 """Engines and transactions, the same on SQLite and PostgreSQL.
 
-A transaction is short and never open while a request to somebody else is on the wire.
+Transactions are short. None is open while we wait for a response from another service.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 SQLITE_BUSY_SECONDS = 60
 STUCK_SECONDS = 60
-"""Far longer than any transaction of ours stands still."""
+"""Far longer than any of our transactions is idle."""
 STORE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
-"""What SQLAlchemy raises where the store cannot be used just now: try again later."""
+"""The errors of SQLAlchemy that mean: the store cannot be used right now, try again later."""
 _AFTER_COMMIT = "vtsync_after_commit"
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
-"""A PostgreSQL whose machine vanished says nothing, not even that it is gone. Seconds; the last one milliseconds."""
+"""So that we notice a PostgreSQL server whose machine has vanished. Seconds; the last one milliseconds."""
 _QUIET: dict[str, Any] = {"hide_parameters": True}
-"""What errors say ends in logs; the values are people's numbers and words."""
+"""Error texts end up in logs, and the parameters are people's phone numbers and messages."""
 
 
 def open_engine(url: str, pool_size: int = 20) -> Engine:
-    """An engine for ``url``. SQLite gets write-ahead logging and takes its write lock when a transaction begins."""
+    """Return an engine for ``url``. SQLite gets write-ahead logging and takes its lock when a transaction begins."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
@@ -39,10 +39,10 @@ def open_engine(url: str, pool_size: int = 20) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    said = parsed.query.get("options", "")
-    # Whoever stands still in the middle of a transaction (a frozen machine, a stopped process) loses it, and with it
-    # the rows that others wait for. What the URL says comes later and counts.
-    options = f"-cidle_in_transaction_session_timeout={STUCK_SECONDS}s {said if isinstance(said, str) else said[0]}"
+    given = parsed.query.get("options", "")
+    # A process that stops in the middle of a transaction (a frozen machine, SIGSTOP) loses the transaction, so others
+    # need not wait for its rows. The options of the URL come later and override this.
+    options = f"-cidle_in_transaction_session_timeout={STUCK_SECONDS}s {given if isinstance(given, str) else given[0]}"
     engine = create_engine(
         parsed,
         connect_args={"options": options.strip()} | {k: v for k, v in _PATIENCE.items() if k not in parsed.query},
@@ -58,16 +58,17 @@ def open_engine(url: str, pool_size: int = 20) -> Engine:
 def _prepare_postgres(dbapi_connection: Any, _record: Any) -> None:
     from psycopg.types.array import ListBinaryDumper
 
-    # Whole columns travel as arrays, see ``insert_many``; in binary nothing of them needs quoting.
+    # ``insert_many`` sends whole columns as arrays; in binary format they need no quoting.
     dbapi_connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    # Python's sqlite3 would otherwise begin transactions by itself, late, and fail on the lock upgrade.
+    # Otherwise Python's sqlite3 begins transactions by itself, late, and fails when it upgrades the lock.
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # a committed intent must survive a power cut: it prevents a second text
+    # A committed intent must survive a power failure, or a text could be sent twice.
+    cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
@@ -79,7 +80,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One committed transaction that may write; rolled back when the block raises."""
+    """Run the block in a transaction that may write: committed at the end, rolled back when the block raises."""
     with engine.connect().execution_options(vtsync_writing=True) as connection:
         connection.info.pop(_AFTER_COMMIT, None)
         with connection.begin():
@@ -89,22 +90,22 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def after_commit(connection: Connection, call: Callable[[], None]) -> None:
-    """Have ``call`` made once what ``writing`` does is committed, and not when it is rolled back."""
+    """Call ``call`` after the ``writing`` transaction is committed; never when it is rolled back."""
     connection.info.setdefault(_AFTER_COMMIT, []).append(call)
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One consistent reading transaction."""
+    """Run the block in a transaction that reads one consistent state."""
     with engine.connect() as connection, connection.begin():
         yield connection
 
 
 def is_postgres(connection: Connection | Engine) -> bool:
-    """Whether PostgreSQL's own statements may be used."""
+    """Return whether this is PostgreSQL, so that its own statements may be used."""
     return connection.dialect.name == "postgresql"
 
 
 def new_lease_owner() -> str:
-    """A name for one claim. It is the fencing token: results are written only while the row still carries it."""
+    """Return a new owner for a claim: the fencing token. Results are written only while the row still carries it."""
     return uuid.uuid4().hex

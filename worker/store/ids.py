@@ -1,4 +1,4 @@
-"""Identifiers that sort by the time they were made."""
+"""Identifiers that sort by the time at which they were created."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _last = 0
 
 
 def new_message_id() -> str:
-    """32 hex digits in UUIDv7 layout (RFC 9562): milliseconds, 12 bits of the millisecond, 62 random bits.
+    """Return 32 hex digits in UUIDv7 layout (RFC 9562): milliseconds, 12 bits of the millisecond, 62 random bits.
 
-    Ids of one process are strictly increasing, so that equal times keep the order of creation.
+    The ids of one process strictly increase, so messages created at the same time keep their order.
     """
     global _last
     with _lock:
@@ -26,5 +26,5 @@ def new_message_id() -> str:
 
 
 def first_id_at(moment: datetime) -> str:
-    """The lowest id that can have been made at ``moment``: what sorts before it is older."""
+    """Return the lowest possible id of ``moment``: ids that sort before it are older."""
     return f"{int(moment.timestamp() * 1000) << 80:032x}"

@@ -1,4 +1,4 @@
-"""Brings a store to the tables that this version needs. One set of migrations for SQLite and PostgreSQL."""
+"""Migrations: bring a store to the tables that this version needs. One set of them for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.store.db import is_postgres, reading, writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _APPLIED = table("alembic_version", column("version_num"))
-_LOCK = 0x76747379  # "vtsy": of PostgreSQL's advisory locks, the one that migrations take
+_LOCK = 0x76747379  # "vtsy": the PostgreSQL advisory lock that a migration holds
 
 
 class StoreOutdated(Exception):
@@ -25,8 +25,11 @@ class StoreOutdated(Exception):
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
-    """Apply what is missing, all or nothing; returns (revision before, revision now). Two at once take turns."""
-    from alembic import command  # late: every command looks whether the store fits, few migrate it
+    """Apply the missing migrations, all or none, and return (revision before, revision now).
+
+    Two migrations at the same time take turns.
+    """
+    from alembic import command  # imported late: every command checks the revision, few migrate
     from alembic.config import Config
 
     with writing(engine) as connection:
@@ -42,14 +45,15 @@ def migrate(engine: Engine) -> tuple[str | None, str]:
 
 @cache
 def head() -> str:
-    """The revision that this version needs: of the files in ``versions``, which are numbered, the last."""
+    """Return the revision that this version needs: the highest number among the files in ``versions``."""
     return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 def ensure_current(engine: Engine) -> None:
-    """Make sure that the store fits. The embedded SQLite file is migrated; a server is left to ``vtsync migrate``.
+    """Check that the store has the tables of this version.
 
-    Raises StoreOutdated.
+    An embedded SQLite file is migrated; a server is not: that is up to ``vtsync migrate``. Raises StoreOutdated, and
+    the driver's errors where the store cannot be reached (``doctor.reach`` explains those).
     """
     with reading(engine) as connection:
         current = _revision(connection)

@@ -542,8 +542,10 @@ class Heartbeat(SQLModel, table=True):
     seen_at: datetime = _time(nullable=False)
 
 
-class Chore(SQLModel, table=True):
-    """Work on the store itself that one process of the fleet does from time to time, such as pruning."""
+class MaintenanceLock(SQLModel, table=True):
+    """Maintenance of the store, such as pruning, that one process of the fleet does from time to time."""
+
+    __tablename__ = "chore"
 
     name: str = Field(primary_key=True, max_length=40)
     next_run_at: datetime | None = _time()

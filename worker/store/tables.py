@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy Core sees them: for bulk statements, which are ten times as fast as objects."""
+"""The tables for SQLAlchemy Core: bulk statements on them are ten times as fast as objects."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ forward = _table(models.Forward)
 api_key = _table(models.ApiKey)
 carrier_state = _table(models.CarrierState)
 heartbeat = _table(models.Heartbeat)
-chore = _table(models.Chore)
+maintenance_lock = _table(models.MaintenanceLock)
 configuration_problem = _table(models.ConfigurationProblem)

@@ -1,8 +1,8 @@
-"""After the store was restored from a backup: nothing that happened since may happen again.
+"""Make a store safe that was restored from a backup: nothing that happened since may happen again.
 
-The restored store does not know what was sent after it was saved. So everything that waits to be sent is held for a
-person, every trigger takes what it reads next for its baseline, dates that passed fire nothing, and what may have been
-created in VirtualText is looked up before it is created.
+The restored store does not know what was sent after the backup. So every text that waits is held for a person, every
+trigger takes the next complete sync as its baseline, dates that have passed fire nothing, and contacts that may have
+been created in VirtualText are looked up before they are created.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from worker.core.states import MessageKind, MessageState, PushState
 from worker.messages.transitions import move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
+from worker.store.leases import LeaseColumns
 from worker.store.tables import (
     account_state,
     contact,
@@ -27,19 +28,19 @@ from worker.store.tables import (
     sync_run,
     trigger_state,
 )
-from worker.upkeep.rollback_guard import forget, let_go
+from worker.upkeep.rollback_guard import forget_tick, resume_accounts
 
 SILENT = timedelta(seconds=90)
-"""A process that has said nothing for this long is not running."""
+"""A process without a heartbeat for this long is not running."""
 
 
 class FleetRuns(Exception):
-    """Something works on the store; the words say what."""
+    """Processes of the fleet are still running; the text names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done. ``known_until``: the last that the store knows of; None: it is empty."""
+    """What was done. ``known_until``: the time of the last event in the store; None: it is empty."""
 
     known_until: datetime | None
     texts_held: int
@@ -49,14 +50,14 @@ class Restored:
 
 
 def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
-    """Make the restored store safe to go on from, all or nothing. Doing it again changes nothing more.
+    """Make the restored store safe, in one transaction. Running it again changes nothing more.
 
-    Raises FleetRuns while a process of the fleet is alive: it would send meanwhile.
+    Raises FleetRuns while a process of the fleet is alive, because it could send texts in the meantime.
     """
     with writing(runtime.engine) as connection:
         _refuse_while_alive(connection, now)
         known_until = _known_until(connection)
-        let_go(connection)
+        resume_accounts(connection)
         done = Restored(
             known_until=known_until,
             texts_held=_hold(connection, known_until, actor, now),
@@ -68,7 +69,7 @@ def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
             ).rowcount,
             contacts_looked_up=_look_up(connection, now),
         )
-    forget(runtime)  # after the commit: until then the store is what it was
+    forget_tick(runtime)  # after the commit: until then nothing has changed
     return done
 
 
@@ -87,7 +88,7 @@ def _known_until(connection: Connection) -> datetime | None:
 
 
 def _hold(connection: Connection, known_until: datetime | None, actor: str, now: datetime) -> int:
-    """Everything that would go, also what was approved: it may have gone."""
+    """Hold every text that waits, also approved ones: they may have been sent."""
     until = "" if known_until is None else f" that ends at {known_until:%Y-%m-%d %H:%M} UTC"
     reason = reason_text("approval", f"the store was restored from a backup{until}; it may have been sent since")
     batch = f"restored-{now:%Y%m%d-%H%M%S}"
@@ -111,10 +112,10 @@ def _hold(connection: Connection, known_until: datetime | None, actor: str, now:
 
 
 def _look_up(connection: Connection, now: datetime) -> int:
-    """Contacts that may be in VirtualText by now; its list is read anew before any is created."""
+    """Have contacts looked up that may be in VirtualText by now: its list is read again before any is created."""
     connection.execute(update(account_state).values(listed_at=None))
     connection.execute(delete(remote_contact))
     c = contact.c
     not_there = (c.virtualtext_id.is_(None), c.push_state.in_((PushState.DUE, PushState.CREATING)))
-    unknown = {"push_state": PushState.UNKNOWN, "attempted_at": now, "lease_owner": None, "lease_until": None}
+    unknown = {"push_state": PushState.UNKNOWN, "attempted_at": now, **LeaseColumns(contact).released}
     return connection.execute(update(contact).where(*not_there).values(**unknown)).rowcount

@@ -1,8 +1,8 @@
-"""What is over is forgotten after a while (``[retention]``), a little at a time, by one process of the fleet.
+"""Retention: one process of the fleet deletes old rows (``[retention]``), a few hundred at a time.
 
-What keeps a text from being sent twice stays. Of a trigger's text the row remains for ever, without its words: its
-key says that this was texted. A job goes with its key after the promised time. What waits (queued, held, unknown),
-opt-outs with their proof, and rejected CRM records are never touched.
+Whatever prevents a second text stays. The row of a trigger's text stays for ever, without the text: its key says that
+this person was texted. A send job goes with its key once the promised time is over. Messages that wait (queued, held,
+unknown), opt-outs with their proof, and rejected CRM records are never deleted.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, not_, or_, select, update
 
 from config.models import Settings
 from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, RunState
 from worker.runtime import Runtime, StopSignal
-from worker.store.db import new_lease_owner, reading, writing
+from worker.store.db import reading, writing
 from worker.store.ids import first_id_at
+from worker.store.leases import Lease, LeaseColumns, new_lease
 from worker.store.models import utcnow
 from worker.store.sql import any_of, insert
 from worker.store.tables import (
     carrier_state,
-    chore,
     connection_state,
     contact_event,
     forward,
     inbound_message,
     inbox_event,
+    maintenance_lock,
     message,
     message_event,
     number_review,
@@ -36,26 +37,28 @@ from worker.store.tables import (
 )
 
 EVERY = timedelta(hours=6)
-LEASE = timedelta(minutes=2)
+LEASE_SECONDS = 120.0
 PORTION = 500
-"""Rows a transaction: some milliseconds, in which SQLite's other writers wait."""
+"""Rows per transaction: it takes some milliseconds, during which SQLite's other writers wait."""
 PAUSE_SECONDS = 0.05
-"""Between portions, so that texts come first."""
+"""The pause between portions, so that sending texts comes first."""
 MARGIN = timedelta(days=2)
-"""Between what something looks back at and what may go: clocks differ, carriers report late."""
+"""Kept in addition to what other rules look back at: clocks differ, and carriers report late."""
 
-_CHORE = "prune"
+_NAME = "prune"
+_lock = maintenance_lock.c
+_lease = LeaseColumns(maintenance_lock)
 _WAITS = (MessageState.QUEUED, MessageState.HELD, MessageState.DISPATCHING, MessageState.UNKNOWN)
 Key: TypeAlias = str | int
 
 
 class AlreadyPruning(Exception):
-    """Another process prunes the store right now."""
+    """Another process is pruning the store right now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """What is older than these may go; None: nothing does. ``listed``: how far back carriers' lists are read again."""
+    """Rows older than these times may go; None: they stay. ``listed``: how far back carriers' lists are read."""
 
     texts: datetime | None
     keys: datetime | None
@@ -66,27 +69,32 @@ class Horizon:
 
 
 @dataclass(frozen=True, slots=True)
-class Broom:
-    """One kind of row that goes, or (``sweep``) is emptied. ``over``: which rows, None while they are kept for ever."""
+class RetentionRule:
+    """What happens to one kind of row that is old enough.
+
+    ``expired`` returns which rows those are, None where they are kept for ever. ``remove`` deletes or empties them and
+    returns how many they were.
+    """
 
     what: str
     key: Column[Any]
-    over: Callable[[Horizon], ColumnElement[bool] | None]
-    sweep: Callable[[Connection, ColumnElement[bool]], int]
+    expired: Callable[[Horizon], ColumnElement[bool] | None]
+    remove: Callable[[Connection, ColumnElement[bool]], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows of one kind were (or, in a dry run, would be) swept."""
+    """How many rows of one kind were removed (in a dry run: would be removed)."""
 
     what: str
     count: int
 
 
 def horizon(settings: Settings, polled_until: datetime | None, now: datetime) -> Horizon:
-    """What may go at ``now``. Pure. ``polled_until``: the carrier's list that was read least far; None: there is none.
+    """Return what may go at ``now``. Pure.
 
-    Never younger than what the policy compares with, nor than what a carrier's list will bring once more.
+    ``polled_until``: how far the carrier's list that is furthest behind was read; None: no list is polled. A row stays
+    at least as long as the policy compares with it, and as long as a carrier's list may bring it again.
     """
     kept, policy = settings.retention, settings.policy
     compared = now - policy.duplicate_window - MARGIN
@@ -98,7 +106,7 @@ def horizon(settings: Settings, polled_until: datetime | None, now: datetime) ->
 
     return Horizon(
         texts=before(kept.texts, limit=compared),
-        keys=before(kept.keys, kept.texts, kept.history, limit=compared),  # its row carries all three
+        keys=before(kept.keys, kept.texts, kept.history, limit=compared),  # one row holds all three
         history=before(kept.history),
         events=before(kept.events, limit=listed),
         runs=before(kept.runs),
@@ -106,29 +114,33 @@ def horizon(settings: Settings, polled_until: datetime | None, now: datetime) ->
     )
 
 
-def _settled(before: datetime) -> ColumnElement[bool]:
-    """Messages with which nothing has happened, nor will, since then."""
+def _ended(before: datetime) -> ColumnElement[bool]:
+    """Return the condition for messages that ended before then."""
     m = message.c
     times = (m.created_at, m.due_at, m.attempted_at, m.approved_at)
     long_ago = [or_(time.is_(None), time < before) for time in times]
     return and_(m.id < first_id_at(before), m.state.not_in(_WAITS), *long_ago)
 
 
-def _words(at: Horizon) -> ColumnElement[bool] | None:
+def _texts(at: Horizon) -> ColumnElement[bool] | None:
     m = message.c
-    return None if at.texts is None else and_(_settled(at.texts), or_(m.text != "", m.media != "[]"))
+    return None if at.texts is None else and_(_ended(at.texts), or_(m.text != "", m.media != "[]"))
 
 
 def _jobs(at: Horizon) -> ColumnElement[bool] | None:
-    """A trigger's text would be written again by a page that is replayed, a carrier's record by a list read again."""
+    """Return the condition for send jobs and records.
+
+    Not for the texts of triggers, which a replayed page would create again, nor for records that a carrier's list would
+    bring again.
+    """
     m = message.c
     if at.keys is None:
         return None
     not_listed = or_(m.kind != MessageKind.RECORD, m.carrier_message_id.is_(None), m.created_at < at.listed)
-    return and_(_settled(at.keys), m.trigger.is_(None), not_listed)
+    return and_(_ended(at.keys), m.trigger.is_(None), not_listed)
 
 
-def _moves(at: Horizon) -> ColumnElement[bool] | None:
+def _steps(at: Horizon) -> ColumnElement[bool] | None:
     e = message_event.c
     if at.history is None:
         return None
@@ -136,7 +148,7 @@ def _moves(at: Horizon) -> ColumnElement[bool] | None:
 
 
 def _replies(at: Horizon) -> ColumnElement[bool] | None:
-    """STOP and START stay: which of two came later decides, and they are what opt-outs rest on."""
+    """Return the condition for replies, without STOP and START: these prove the opt-outs, and the later one decides."""
     i, read = inbound_message.c, number_review.c
     if at.texts is None:
         return None
@@ -161,99 +173,103 @@ def _delete(table: Table) -> Callable[[Connection, ColumnElement[bool]], int]:
     return lambda connection, rows: connection.execute(delete(table).where(rows)).rowcount
 
 
-def _empty(connection: Connection, rows: ColumnElement[bool]) -> int:
+def _remove_text(connection: Connection, rows: ColumnElement[bool]) -> int:
     return connection.execute(update(message).where(rows).values(text="", media="[]")).rowcount
 
 
 def _delete_jobs(connection: Connection, rows: ColumnElement[bool]) -> int:
-    gone = connection.scalars(select(message.c.id).where(rows).with_for_update()).all()
-    connection.execute(delete(message_event).where(any_of(connection, message_event.c.message_id, gone)))
-    return connection.execute(delete(message).where(any_of(connection, message.c.id, gone))).rowcount
+    ids = connection.scalars(select(message.c.id).where(rows).with_for_update()).all()
+    connection.execute(delete(message_event).where(any_of(connection, message_event.c.message_id, ids)))
+    return connection.execute(delete(message).where(any_of(connection, message.c.id, ids))).rowcount
 
 
 _READ = (InboxState.DONE, InboxState.IGNORED)
-BROOMS = (
-    Broom("jobs and records with their keys", message.c.id, _jobs, _delete_jobs),
-    Broom("texts that lose their words", message.c.id, _words, _empty),
-    Broom("steps in the history of texts", message_event.c.id, _moves, _delete(message_event)),
-    Broom("replies", inbound_message.c.id, _replies, _delete(inbound_message)),
-    Broom(
+RULES = (
+    RetentionRule("jobs and records with their keys", message.c.id, _jobs, _delete_jobs),
+    RetentionRule("texts that lose their words", message.c.id, _texts, _remove_text),
+    RetentionRule("steps in the history of texts", message_event.c.id, _steps, _delete(message_event)),
+    RetentionRule("replies", inbound_message.c.id, _replies, _delete(inbound_message)),
+    RetentionRule(
         "steps in the history of contacts",
         contact_event.c.id,
         lambda at: _older(contact_event.c.at, at.history),
         _delete(contact_event),
     ),
-    Broom(
+    RetentionRule(
         "events that came in",
         inbox_event.c.id,
         lambda at: _older(inbox_event.c.received_at, at.events, inbox_event.c.state.in_(_READ)),
         _delete(inbox_event),
     ),
-    Broom(
+    RetentionRule(
         "deliveries to CRMs and services",
         forward.c.id,
         lambda at: _older(forward.c.created_at, at.events, forward.c.state == ForwardState.DONE),
         _delete(forward),
     ),
-    Broom("sync runs", sync_run.c.id, _runs, _delete(sync_run)),
+    RetentionRule("sync runs", sync_run.c.id, _runs, _delete(sync_run)),
 )
 
 
-def pruning_due(connection: Connection, now: datetime) -> bool:
-    """Whether it is time to prune, and nobody does."""
-    c = chore.c
-    row = connection.execute(select(c.next_run_at, c.lease_until).where(c.name == _CHORE)).first()
-    return row is None or not any(time is not None and time > now for time in row)
+def has_due(connection: Connection, now: datetime) -> bool:
+    """Return whether it is time to prune and no process is pruning."""
+    waits = not_(and_(_is_due(now), _lease.is_free(now)))
+    return connection.scalar(select(_lock.name).where(_lock.name == _NAME, waits)) is None
 
 
 def what_would_go(runtime: Runtime, now: datetime) -> list[Pruned]:
-    """What ``prune`` would sweep at ``now``. Changes nothing."""
+    """Count what ``prune`` would remove at ``now``, without changing anything."""
     with reading(runtime.engine) as connection:
         at = _horizon_now(connection, runtime.settings, now)
         found = []
-        for broom in BROOMS:
-            rows = broom.over(at)
-            count = 0 if rows is None else connection.scalar(select(func.count(broom.key)).where(rows)) or 0
-            found.append(Pruned(broom.what, count))
+        for rule in RULES:
+            rows = rule.expired(at)
+            count = 0 if rows is None else connection.scalar(select(func.count(rule.key)).where(rows)) or 0
+            found.append(Pruned(rule.what, count))
         return found
 
 
 def prune(runtime: Runtime, now: datetime, *, only_if_due: bool = False) -> list[Pruned]:
-    """Sweep what is over, until done or asked to stop (then it is due again at once). Commits portion by portion.
+    """Remove what the retention rules allow, and commit after each portion.
 
-    Raises AlreadyPruning, also when it is not due and ``only_if_due``.
+    Stops early when ``runtime.stop`` asks for it; pruning is then due again at once. Raises AlreadyPruning while
+    another process prunes, and with ``only_if_due`` also when pruning is not due.
     """
-    owner = new_lease_owner()
+    lease = new_lease(utcnow(), LEASE_SECONDS)
     with writing(runtime.engine) as connection:
-        if not _claim(connection, owner, now, only_if_due=only_if_due):
-            raise AlreadyPruning("another process prunes the store right now; nothing was done")
+        if not _claim(connection, lease, now, only_if_due=only_if_due):
+            raise AlreadyPruning("another process is pruning the store right now; nothing was done")
         at = _horizon_now(connection, runtime.settings, now)
     try:
-        swept = [Pruned(broom.what, sum(_sweep(runtime, broom, at, owner))) for broom in BROOMS]
+        pruned = [Pruned(rule.what, sum(_apply(runtime, rule, at, lease.owner))) for rule in RULES]
     finally:
-        _release(runtime, owner)
-    return swept
+        _release(runtime, lease.owner)
+    return pruned
 
 
-def _sweep(runtime: Runtime, broom: Broom, at: Horizon, owner: str) -> Iterator[int]:
-    """Portions in the order of the key: found while reading, which blocks nobody; checked again while writing."""
-    rows, last = broom.over(at), None
+def _apply(runtime: Runtime, rule: RetentionRule, at: Horizon, owner: str) -> Iterator[int]:
+    """Remove portion after portion in the order of the key, and yield the number of rows of each.
+
+    The rows are found in a reading transaction, which blocks nobody, and checked again in the writing one.
+    """
+    rows, last = rule.expired(at), None
     while rows is not None and not runtime.stop.requested:
-        found = _portion(runtime, broom, rows, last)
+        found = _portion(runtime, rule, rows, last)
         if not found:
             return
         last = found[-1]
         with writing(runtime.engine) as connection:
-            if not _extend(connection, owner):
-                raise AlreadyPruning("another process took the pruning over")
-            yield broom.sweep(connection, and_(any_of(connection, broom.key, found), rows))
+            later = Lease(owner, utcnow() + timedelta(seconds=LEASE_SECONDS))
+            if not _lease.renew(connection, later, _lock.name == _NAME):
+                raise AlreadyPruning("another process has taken over the pruning")
+            yield rule.remove(connection, and_(any_of(connection, rule.key, found), rows))
         _give_way(runtime.stop)
 
 
-def _portion(runtime: Runtime, broom: Broom, rows: ColumnElement[bool], last: Key | None) -> Sequence[Key]:
-    further = () if last is None else (broom.key > last,)
+def _portion(runtime: Runtime, rule: RetentionRule, rows: ColumnElement[bool], last: Key | None) -> Sequence[Key]:
+    further = () if last is None else (rule.key > last,)
     with reading(runtime.engine) as connection:
-        return connection.scalars(select(broom.key).where(rows, *further).order_by(broom.key).limit(PORTION)).all()
+        return connection.scalars(select(rule.key).where(rows, *further).order_by(rule.key).limit(PORTION)).all()
 
 
 def _give_way(stop: StopSignal) -> None:
@@ -266,27 +282,18 @@ def _horizon_now(connection: Connection, settings: Settings, now: datetime) -> H
     return horizon(settings, connection.scalar(least), now)
 
 
-def _claim(connection: Connection, owner: str, now: datetime, *, only_if_due: bool) -> bool:
-    c = chore.c
-    connection.execute(insert(connection, chore).values(name=_CHORE).on_conflict_do_nothing())
-    free = [c.name == _CHORE, or_(c.lease_until.is_(None), c.lease_until <= now)]
-    if only_if_due:
-        free.append(or_(c.next_run_at.is_(None), c.next_run_at <= now))
-    taken = update(chore).where(*free).values(lease_owner=owner, lease_until=utcnow() + LEASE)
-    return connection.execute(taken).rowcount == 1
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return or_(_lock.next_run_at.is_(None), _lock.next_run_at <= now)
 
 
-def _mine(owner: str) -> ColumnElement[bool]:
-    return and_(chore.c.name == _CHORE, chore.c.lease_owner == owner)
-
-
-def _extend(connection: Connection, owner: str) -> bool:
-    later = update(chore).where(_mine(owner)).values(lease_until=utcnow() + LEASE)
-    return connection.execute(later).rowcount == 1
+def _claim(connection: Connection, lease: Lease, now: datetime, *, only_if_due: bool) -> bool:
+    row = insert(connection, maintenance_lock).values(name=_NAME)
+    connection.execute(row.on_conflict_do_nothing())
+    due = (_is_due(now),) if only_if_due else ()
+    return _lease.take(connection, lease, now, _lock.name == _NAME, *due)
 
 
 def _release(runtime: Runtime, owner: str) -> None:
     following = utcnow() if runtime.stop.requested else utcnow() + EVERY
     with writing(runtime.engine) as connection:
-        ended = update(chore).where(_mine(owner))
-        connection.execute(ended.values(lease_owner=None, lease_until=None, next_run_at=following))
+        _lease.release(connection, owner, _lock.name == _NAME, next_run_at=following)

@@ -1,8 +1,8 @@
-"""Notices that the store has gone back in time: restored from a backup, or a replica that missed the last commits.
+"""The rollback guard: notice that the store is older than it was, after a restore or a failover that lost commits.
 
-What was sent in between is queued in it once more. So each tick leaves a mark outside of the store: in Redis where
-there is one, else in ``data_dir``. A store whose last tick is older than the mark sends nothing before a person has run
-``vtsync restored``.
+Such a store has texts queued that were already sent. So each tick writes its time to a second place: to Redis where
+there is one, else to ``data_dir``. While the store's last tick is older than that time, nothing is sent, until a person
+runs ``vtsync restored``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from worker.runtime import Runtime
 from worker.store.db import new_lease_owner, reading, writing
 from worker.store.models import utcnow
 from worker.store.sql import insert
-from worker.store.tables import account_state, chore, heartbeat
+from worker.store.tables import account_state, heartbeat, maintenance_lock
 
 MARGIN = timedelta(seconds=60)
-"""Two ticks that overlap, and clocks that differ, explain this much."""
+"""Overlapping ticks and differing clocks explain a difference of up to this."""
 FOR_LONG = timedelta(days=3650)
 REASON = (
     "the store has gone back in time, as after a restored backup: what was sent since would be sent again;"
@@ -33,27 +33,28 @@ PREFIX = "vtsync:last-tick"
 REDIS_SECONDS = 2.0
 _TICK = "tick"
 _NAME = "lineage"
+"""The row of the maintenance locks whose owner is the store's own name."""
 
 log = structlog.get_logger(__name__)
 
 
-class Mark(Protocol):
-    """When the last tick was, remembered outside of the store. What cannot be reached says nothing."""
+class TickMark(Protocol):
+    """The time of the last tick, kept outside of the store. Errors of that place are ignored."""
 
     def read(self) -> datetime | None:
-        """The last tick; None: nobody knows."""
+        """Return the time of the last tick; None: unknown."""
 
     def write(self, at: datetime | None) -> None:
-        """Remember it, or (None) forget it."""
+        """Store the time, or remove it (None)."""
 
 
 def went_back(mark: datetime | None, last_tick: datetime | None) -> bool:
-    """Whether a store that knows of ``last_tick`` has lost what came after it. Pure. A new store has lost nothing."""
+    """Return whether a store whose last tick is ``last_tick`` lost commits. Pure. A new store has lost nothing."""
     return mark is not None and last_tick is not None and mark - last_tick > MARGIN
 
 
-def intact(runtime: Runtime) -> bool:
-    """Whether the store knows of the last tick; else no account is called any more."""
+def guard(runtime: Runtime) -> bool:
+    """Pause every account if the store has gone back in time. Returns whether it is safe to go on."""
     if not lost_ticks(runtime):
         return True
     with writing(runtime.engine) as connection:
@@ -64,48 +65,52 @@ def intact(runtime: Runtime) -> bool:
 
 
 def lost_ticks(runtime: Runtime) -> bool:
-    """Whether ticks were carried out that the store does not know of. Changes nothing."""
+    """Return whether ticks were carried out that the store does not know of. Changes nothing."""
     with reading(runtime.engine) as connection:
         last = connection.scalar(select(heartbeat.c.seen_at).where(heartbeat.c.id == _TICK))
-        name = _name(connection)
-    return name is not None and went_back(mark_of(runtime, name).read(), last)
+        name = _store_name(connection)
+    return name is not None and went_back(tick_mark(runtime, name).read(), last)
 
 
-def remember(runtime: Runtime, at: datetime) -> None:
-    """A tick that the store knows of was carried out; ``at`` is not later than what is stored."""
+def remember_tick(runtime: Runtime, at: datetime) -> None:
+    """Write the time of a tick outside of the store. ``at`` must not be later than the time in the store."""
     with reading(runtime.engine) as connection:
-        name = _name(connection)
+        name = _store_name(connection)
     if name is None:
         with writing(runtime.engine) as connection:
-            named = insert(connection, chore).values(name=_NAME, lease_owner=new_lease_owner())
+            named = insert(connection, maintenance_lock).values(name=_NAME, lease_owner=new_lease_owner())
             connection.execute(named.on_conflict_do_nothing())
-            name = _name(connection)
+            name = _store_name(connection)
     if name is not None:
-        mark_of(runtime, name).write(at)
+        tick_mark(runtime, name).write(at)
 
 
-def let_go(connection: Connection) -> None:
-    """A person has said what the store is now: accounts may be called again. Then ``forget`` the mark."""
+def resume_accounts(connection: Connection) -> None:
+    """End the pauses of ``guard``, once a person has confirmed the store. Call ``forget_tick`` after the commit."""
     ours = update(account_state).where(account_state.c.pause_reason == REASON)
     connection.execute(ours.values(paused_until=None, pause_reason=""))
 
 
-def forget(runtime: Runtime) -> None:
-    """Remove the mark; the next tick leaves another."""
+def forget_tick(runtime: Runtime) -> None:
+    """Remove the time that is kept outside of the store; the next tick writes another."""
     with reading(runtime.engine) as connection:
-        name = _name(connection)
+        name = _store_name(connection)
     if name is not None:
-        mark_of(runtime, name).write(None)
+        tick_mark(runtime, name).write(None)
 
 
-def _name(connection: Connection) -> str | None:
-    """What tells this store, and every copy of it, from others that may use the same Redis; None before a tick."""
-    name: str | None = connection.scalar(select(chore.c.lease_owner).where(chore.c.name == _NAME))
+def _store_name(connection: Connection) -> str | None:
+    """Return the random name of this store, which its copies share: several stores may use one Redis.
+
+    None before the first tick.
+    """
+    lock = maintenance_lock.c
+    name: str | None = connection.scalar(select(lock.lease_owner).where(lock.name == _NAME))
     return name
 
 
-def mark_of(runtime: Runtime, store: str) -> Mark:
-    """Where this fleet keeps the mark of its ``store``."""
+def tick_mark(runtime: Runtime, store: str) -> TickMark:
+    """Return the place outside of the store where this fleet keeps the time of the last tick."""
     from worker.broker.urls import read_broker_url
 
     broker = runtime.settings.broker
@@ -129,7 +134,7 @@ class _InRedis:
         from redis.exceptions import RedisError
 
         with contextlib.suppress(RedisError), self._redis as redis:
-            return _moment(redis.get(self._key))
+            return _parse_time(redis.get(self._key))
         return None
 
     def write(self, at: datetime | None) -> None:
@@ -148,7 +153,7 @@ class _InFile:
 
     def read(self) -> datetime | None:
         with contextlib.suppress(OSError):
-            return _moment(self._path.read_bytes())
+            return _parse_time(self._path.read_bytes())
         return None
 
     def write(self, at: datetime | None) -> None:
@@ -159,7 +164,7 @@ class _InFile:
                 self._path.write_text(at.isoformat())
 
 
-def _moment(text: object) -> datetime | None:
+def _parse_time(text: object) -> datetime | None:
     if isinstance(text, bytes):
         with contextlib.suppress(ValueError):
             return datetime.fromisoformat(text.decode())

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Response
 
-from worker.fleet.wake import hint
+from worker.fleet.wake import wake
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
 from worker.web import carriers, health, metrics, page, relay, v1
@@ -34,8 +34,8 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
 
     ``current`` says which runtime a request works with; left out: always ``runtime``.
     """
-    intake = BatchIntake(runtime, lambda: hint("vtsync.process_inbox"))
-    notifier = Notifier(lambda *what: hint(*what))
+    intake = BatchIntake(runtime, lambda: wake("vtsync.process_inbox"))
+    notifier = Notifier(lambda *what: wake(*what))
     heartbeat = WebHeartbeat(runtime)
     context = WebContext(current or (lambda: runtime), intake, notifier.notify)
 
