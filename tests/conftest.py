@@ -33,7 +33,7 @@ WAITING = (
     "limits/test_fleet",
     "runtime/",
     "bench/",
-    "monitoring/test_pulse",
+    "monitoring/test_liveness",
     "web/test_serve",
     "messages/test_delivery_wire",
 )

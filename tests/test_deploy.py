@@ -17,7 +17,7 @@ from tests.test_project import COMMANDS
 from worker import cli
 from worker.broker.settings import BY_NAME, celery_settings
 from worker.fleet.processes import STOP_SECONDS
-from worker.monitoring.pulse import ROLES
+from worker.monitoring.liveness import ROLES
 from worker.web.serve import STOP_SECONDS as WEB_STOP_SECONDS
 
 ROOT = Path(__file__).parents[1]

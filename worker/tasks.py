@@ -126,8 +126,7 @@ def run_sync(connection: str, claimed_until: str = "") -> None:
 def tick() -> None:
     """Start what is due by schedule, and find work that was left behind."""
     from worker.fleet.tick import tick as run
-    from worker.monitoring.heartbeats import TICK as LAST_TICK
-    from worker.monitoring.heartbeats import keep
+    from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.upkeep import rollback_guard
@@ -139,7 +138,7 @@ def tick() -> None:
         wake(call.task, *call.arguments)
     began = utcnow()
     with writing(runtime.engine) as db:
-        keep(db, LAST_TICK, LAST_TICK)
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
     rollback_guard.remember_tick(runtime, began)
 
 

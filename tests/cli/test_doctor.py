@@ -17,14 +17,15 @@ from tests.cli.conftest import Shell
 from tests.faults.servers import OwnRedis
 from tests.services import postgres_url, rabbitmq_url
 from worker.app import app
-from worker.cli import doctor  # noqa: F401 - registers the command
-from worker.doctor import examine
-from worker.doctor.examine import Check, within
-from worker.doctor.findings import Finding, ok
+from worker.cli import doctor, health  # noqa: F401 - each registers its command
+from worker.core.findings import Finding, ok
+from worker.doctor import checks
+from worker.doctor.checks import Check
+from worker.doctor.examine import run_check
 from worker.runtime import open_runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.tables import heartbeat
+from worker.store.tables import account_state, heartbeat
 
 RELAY = 'relay_secret = { env = "CLI_RELAY" }'
 
@@ -91,9 +92,9 @@ def test_secrets_that_everybody_can_read(shell: Shell) -> None:
     for name in ("key", ".env", "vtsync.toml"):
         (shell.folder / name).chmod(0o666)
     found = bad(shell.json("doctor", code=1))
-    assert level_of("/key can be read by everybody", found) == "problem"
-    assert level_of("/.env can be read by everybody", found) == "problem"
-    assert level_of("vtsync.toml can be written by everybody", found) == "problem"
+    assert level_of("/key", found) == "problem"
+    assert level_of("/.env", found) == "problem"
+    assert level_of("can write ", found) == "problem"
 
 
 def test_credentials_that_are_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,10 +125,10 @@ def test_a_redis_that_forgets_and_is_shared(shell: Shell, tmp_path: Path, monkey
     finally:
         server.kill()
     assert level_of("allkeys-lru", found) == "problem"
-    assert level_of("nothing of what is queued is kept", found) == "warning"
+    assert level_of("queued jobs are not saved", found) == "warning"
     assert level_of("session:1", found) == "problem"
     assert level_of("celery 3", found) == "problem"
-    assert level_of("broker.limits_url cannot be used", found) == "problem"
+    assert level_of("broker.limits_url cannot be reached", found) == "problem"
 
 
 @pytest.mark.rabbitmq
@@ -138,7 +139,7 @@ def test_a_rabbitmq(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [text for text in bad(found) if text.startswith("broker:")]
     said = [one["found"] for one in found if one["what"] == "broker"]
     assert any(words.startswith("RabbitMQ 3") for words in said)
-    assert "queues can be made, written and read" in said
+    assert "queues can be created, written and read" in said
 
 
 def test_a_broker_and_a_store_that_are_away(shell: Shell) -> None:
@@ -148,8 +149,8 @@ def test_a_broker_and_a_store_that_are_away(shell: Shell) -> None:
     found = bad(shell.json("doctor", code=1))
     assert level_of("store: postgresql", found) == "problem"
     assert level_of("broker: redis://127.0.0.1:1/0 cannot be reached", found) == "problem"
-    left_out = "store's server, broker's server, account main, store's past, fleet, queues, web"
-    assert level_of(f"not looked at: {left_out}", found) == "warning"
+    left_out = "store's server, broker's server, account main, store's history, fleet, queues, web"
+    assert level_of(f"not checked: {left_out}", found) == "warning"
 
 
 @pytest.mark.postgres
@@ -171,7 +172,7 @@ def test_a_postgresql_without_tables(shell: Shell, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_server_that_never_answers_ends_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examine, "SECONDS", 1.0)
+    monkeypatch.setattr(checks, "MAX_SECONDS", 1.0)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(16)
@@ -186,13 +187,13 @@ def test_a_check_that_fails_or_hangs_is_a_finding() -> None:
         yield ok("a", "fine")
         raise RuntimeError("no such thing\nand more")
 
-    fine, broken = within(Check("it", fails))
+    fine, broken = run_check(Check("it", fails))
     assert (fine.found, broken.level) == ("fine", "problem")
     assert "no such thing" in broken.found
     assert "and more" not in broken.found
     go_on = threading.Event()
     began = time.monotonic()
-    (silent,) = within(Check("it", lambda: go_on.wait() and [], seconds=0.05))  # type: ignore[arg-type,return-value]
+    (silent,) = run_check(Check("it", lambda: go_on.wait() and [], seconds=0.05))  # type: ignore[arg-type,return-value]
     go_on.set()
     assert "no answer" in silent.found
     assert time.monotonic() - began < 10
@@ -217,3 +218,18 @@ def test_the_platform_s_clock_is_read(shell: Shell) -> None:
 def test_an_open_door(shell: Shell) -> None:
     shell.configure('[web]\nhost = "0.0.0.0"\n')
     assert level_of("web: it would listen on 0.0.0.0", bad(shell.json("doctor", code=1))) == "problem"
+
+
+def test_the_fields_that_scripts_read(shell: Shell) -> None:
+    """One kind of finding inside; the JSON of each command stays as it is."""
+    shell("migrate")
+    with writing(open_runtime().engine) as connection:
+        connection.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
+    status = shell.json("status")
+    assert list(status) == ["connections", "accounts", "attention", "configuration"]
+    stopped = {"what": "account main is stopped: 401", "count": 1, "command": "vtsync check"}
+    assert status["attention"] == [stopped]
+    assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "detail")}
+    assert {tuple(one) for one in shell.json("doctor")} == {("what", "level", "found", "why", "do")}
+    assert shell.json("status")["attention"] == []  # the credential was tried, and works
+    assert list(shell.json("health", code=1)) == ["status", "problems", "processes"]

@@ -13,8 +13,8 @@ ANNA = "+14155550101"
 
 
 def test_an_opt_out_by_hand_and_its_end(shell: Shell) -> None:
-    assert "texted no more" in shell("opt-out", "+1 (415) 555-0101", "--why", "she called").stdout
-    assert "had opted out before" in shell("opt-out", ANNA).stdout
+    assert "is opted out" in shell("opt-out", "+1 (415) 555-0101", "--why", "she called").stdout
+    assert "was already opted out" in shell("opt-out", ANNA).stdout
     (listed,) = shell.json("opt-outs")
     assert (listed["phone"], listed["source"], listed["detail"]) == (ANNA, "cli", "she called")
     assert "she called" in shell("opt-outs").stdout
@@ -58,15 +58,15 @@ def test_what_somebody_wrote_is_read_and_texts_go_on(shell: Shell) -> None:
     held = under_review(shell)
     assert "decide with" in shell("review", ANNA, code=2).stderr
     assert "decide with" in shell("review", ANNA, "--continue", "--opt-out", code=2).stderr
-    assert "go on" in shell("review", ANNA, "--continue").stdout
+    assert "resume" in shell("review", ANNA, "--continue").stdout
     assert "not under review" in shell("review", ANNA, "--continue", code=1).stderr
     assert {one["id"]: one["state"] for one in shell.json("messages")} == {held: "queued"}
-    assert "Nobody waits" in shell("review").stdout
+    assert "No reply waits" in shell("review").stdout
 
 
 def test_what_somebody_wrote_is_read_and_was_a_no(shell: Shell) -> None:
     under_review(shell)
-    assert "texted no more" in shell("review", ANNA, "--opt-out").stdout
+    assert "is opted out" in shell("review", ANNA, "--opt-out").stdout
     (listed,) = shell.json("opt-outs")
     assert listed["detail"] == 'read as an opt-out: "not now please"'
 

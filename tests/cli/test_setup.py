@@ -41,6 +41,14 @@ def test_check_names_a_refused_credential(shell: Shell, monkeypatch: pytest.Monk
     assert "wrong-token-value" not in shown
 
 
+def test_check_without_a_store_names_what_it_did_not_check(shell: Shell) -> None:
+    shell.configure('[store]\nurl = "postgresql+psycopg://nobody@127.0.0.1:1/x"\n')
+    findings = {finding["what"]: finding for finding in shell.json("check", code=1)}
+    assert {what for what, finding in findings.items() if not finding["ok"]} == {"store", "not checked"}
+    assert findings["store"]["detail"].endswith("; start it, or correct store.url")
+    assert findings["not checked"]["detail"].startswith("account main")
+
+
 def test_all_mistakes_are_named_at_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLI_TOKEN")
     shell.configure(

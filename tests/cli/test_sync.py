@@ -54,7 +54,7 @@ def test_the_whole_way_by_hand(crm: Shell) -> None:
     assert crm.sandbox.messages() == []
     (rejected,) = crm.json("status", "--rejected")
     assert (rejected["key"], rejected["where"]) == ("3", "export.csv line 4")
-    assert "1 CRM record was rejected" in crm("status").stdout
+    assert "1 CRM record rejected" in crm("status").stdout
 
 
 def test_a_new_record_is_texted_and_an_import_waits_for_approval(crm: Shell) -> None:
@@ -103,7 +103,7 @@ def test_an_account_that_refuses_says_what_to_do_and_goes_on_after_a_check(
     assert "account main is stopped" in crm("status").stdout
     monkeypatch.setenv("CLI_TOKEN", "sandbox-token")
     monkeypatch.setattr(current, "_runtimes", {})
-    assert "goes on now" in crm("check").stdout
+    assert "now resumes" in crm("check").stdout
     assert crm.json("sync")["pushes"][0]["created"] == 2
 
 

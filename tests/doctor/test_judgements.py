@@ -10,13 +10,21 @@ import pytest
 
 from config.integrations import Carrier
 from config.models import Account, Broker, Policy, Settings, Store
+from worker.core.findings import Finding
+from worker.doctor.accounts import judge_account_state
 from worker.doctor.broker import RedisFacts, foreign_keys, judge_rabbitmq, judge_redis
+from worker.doctor.checks import checks_for, machine_checks, runtime_checks
 from worker.doctor.clocks import judge_clock
 from worker.doctor.configuration import check_settings
-from worker.doctor.findings import Finding, size
-from worker.doctor.fleet import Process, Work, judge_hosts, judge_processes, judge_queues, judge_work
-from worker.doctor.host import judge_open_files, judge_packages, judge_room, judge_secret_file
+from worker.doctor.fleet import FleetProcess, judge_hosts, judge_processes
+from worker.doctor.host import format_size, judge_free_space, judge_open_files, judge_packages, judge_secret_file
+from worker.doctor.queues import judge_queues
+from worker.doctor.status import judge_unused_configuration
 from worker.doctor.store import PostgresFacts, file_system, judge_postgres, judge_speed, judge_sqlite
+from worker.doctor.work import OverdueWork, judge_work
+from worker.monitoring.state import AccountNow
+from worker.runtime import Runtime
+from worker.store.configuration import UnusedConfiguration
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PATH = Path("/data/vtsync.sqlite3")
@@ -82,7 +90,7 @@ def test_secrets_that_others_can_read(mode: int, level: str) -> None:
 
 @pytest.mark.parametrize(("free", "level"), [(1e8, "problem"), (1e9, "warning"), (1e10, "ok")])
 def test_room_on_the_disk(free: float, level: str) -> None:
-    assert judge_room(Path("/x"), free).level == level
+    assert judge_free_space(Path("/x"), free).level == level
 
 
 @pytest.mark.parametrize(("limit", "level"), [(256, "warning"), (1024, "ok"), (-1, "ok")])
@@ -213,7 +221,7 @@ def test_a_good_redis() -> None:
         ({"policy": "allkeys-lru"}, "warning", "allkeys-lru"),
         ({"max_memory": 100, "used_memory": 85}, "problem", "85%"),
         ({"append_only": False}, "warning", "snapshot"),
-        ({"append_only": False, "snapshots": False}, "warning", "nothing of what is queued"),
+        ({"append_only": False, "snapshots": False}, "warning", "queued jobs are not saved"),
         ({"foreign": ("session:1",)}, "problem", "session:1"),
     ],
 )
@@ -237,16 +245,16 @@ def test_releases_of_rabbitmq(version: str, level: str) -> None:
 # --- the fleet
 
 
-def process(role: str, host: str = "a", version: str = "1", age: float = 10) -> Process:
-    return Process(role, host, version, NOW - timedelta(seconds=age))
+def process(role: str, host: str = "a", version: str = "1", age: float = 10) -> FleetProcess:
+    return FleetProcess(role, host, version, NOW - timedelta(seconds=age))
 
 
 FLEET = (process("worker"), process("beat"), process("web"), process("tick", ""))
-IDLE = Work(None, 0, (), 0)
+IDLE = OverdueWork(None, 0, (), 0)
 
 
 def test_a_good_fleet() -> None:
-    assert bad(judge_processes(FLEET, IDLE, settings(), NOW)) == []
+    assert bad(judge_processes(FLEET, 0, settings(), NOW)) == []
     assert bad(judge_hosts(FLEET, settings(), NOW)) == []
     assert bad(judge_work(IDLE, NOW)) == []
 
@@ -254,44 +262,44 @@ def test_a_good_fleet() -> None:
 @pytest.mark.parametrize(
     ("processes", "level", "words"),
     [
-        ((), "warning", "nothing of vtsync runs"),
-        ([process("worker", age=200)], "warning", "nothing of vtsync runs"),
-        ([process("beat"), process("web")], "problem", "no worker runs"),
-        ([process("worker"), process("web")], "problem", "no scheduler runs"),
+        ((), "warning", "no vtsync process is running"),
+        ([process("worker", age=200)], "warning", "no vtsync process is running"),
+        ([process("beat"), process("web")], "problem", "no worker is running"),
+        ([process("worker"), process("web")], "problem", "no scheduler is running"),
         ([process("worker"), process("beat"), process("tick")], "warning", "`vtsync web`"),
-        ([process("worker"), process("beat"), process("web")], "problem", "no tick was carried out yet"),
+        ([process("worker"), process("beat"), process("web")], "problem", "has carried out a tick yet"),
         ([*FLEET[:3], process("tick", age=300)], "problem", "the last tick was 5 minutes ago"),
         ([*FLEET, process("worker", version="2")], "warning", "versions 1 and 2"),
     ],
 )
 def test_a_fleet_with_gaps(processes: Any, level: str, words: str) -> None:
-    only(judge_processes(processes, IDLE, settings(), NOW), level, words)
+    only(judge_processes(processes, 0, settings(), NOW), level, words)
 
 
 def test_nothing_runs_and_texts_wait() -> None:
-    only(judge_processes((), Work(None, 0, (), 3), settings(), NOW), "problem", "3 texts wait")
+    only(judge_processes((), 3, settings(), NOW), "problem", "3 queued texts")
 
 
 def test_a_store_that_may_have_been_restored() -> None:
-    stopped, back = bad(judge_processes([process("tick", age=7200)], IDLE, settings(), NOW))
-    assert "nothing of vtsync runs" in stopped.found
+    stopped, back = bad(judge_processes([process("tick", age=7200)], 0, settings(), NOW))
+    assert "no vtsync process is running" in stopped.found
     assert (back.level, "vtsync restored" in back.do) == ("warning", True)
 
 
 def test_nobody_calls_where_nothing_is_configured() -> None:
     quiet = settings(accounts={"main": account(relay_secret=None)})
     fleet = [process("worker"), process("beat"), process("tick")]
-    assert bad(judge_processes(fleet, IDLE, quiet, NOW)) == []
+    assert bad(judge_processes(fleet, 0, quiet, NOW)) == []
     called = quiet.model_copy(update={"carriers": {"t": Carrier(carrier="twilio", account="main")}})
-    only(judge_processes(fleet, IDLE, called, NOW), "warning", "carriers")
+    only(judge_processes(fleet, 0, called, NOW), "warning", "carriers")
 
 
 @pytest.mark.parametrize(
     ("values", "hosts", "level", "words"),
     [
-        ({"broker": Broker(url="redis://redis/0")}, "a", "warning", "the broker a server"),
+        ({"broker": Broker(url="redis://redis/0")}, "a", "warning", "the broker is a server"),
         ({"broker": Broker(url="redis://redis/0")}, "ab", "problem", "one SQLite file"),
-        ({"store": Store(url="postgresql+psycopg://db/x")}, "ab", "problem", "the queue is files"),
+        ({"store": Store(url="postgresql+psycopg://db/x")}, "ab", "problem", "the queue is a folder"),
     ],
 )
 def test_engines_that_do_not_suit_several_machines(values: dict[str, Any], hosts: str, level: str, words: str) -> None:
@@ -312,13 +320,13 @@ def test_engines_that_do(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("work", "level", "words"),
     [
-        (Work(NOW - timedelta(minutes=6), 0, (), 1), "warning", "6 minutes"),
-        (Work(NOW - timedelta(hours=3), 0, (), 1), "problem", "3 hours"),
-        (Work(None, 2, (), 0), "problem", "2 rows"),
-        (Work(None, 0, ("crm",), 0), "warning", "crm"),
+        (OverdueWork(NOW - timedelta(minutes=6), 0, (), 1), "warning", "6 minutes"),
+        (OverdueWork(NOW - timedelta(hours=3), 0, (), 1), "problem", "3 hours"),
+        (OverdueWork(None, 2, (), 0), "problem", "2 rows"),
+        (OverdueWork(None, 0, ("crm",), 0), "warning", "crm"),
     ],
 )
-def test_work_that_is_left_undone(work: Work, level: str, words: str) -> None:
+def test_work_that_is_left_undone(work: OverdueWork, level: str, words: str) -> None:
     only(judge_work(work, NOW), level, words)
 
 
@@ -334,10 +342,54 @@ def test_work_that_is_left_undone(work: Work, level: str, words: str) -> None:
     ],
 )
 def test_queues(before: int, after: int, workers: int, level: str, words: str) -> None:
-    (found,) = judge_queues({"celery": before, "vtsync.sync": 0}, {"celery": after, "vtsync.sync": 0}, workers)
+    found = judge_queues({"celery": before, "vtsync.sync": 0}, {"celery": after, "vtsync.sync": 0}, workers)
     assert (found.level, words in f"{found.found} {found.why}") == (level, True)
 
 
 @pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1500, "1.5 KB"), (79e9, "79 GB"), (2e12, "2.0 TB")])
 def test_sizes(amount: float, words: str) -> None:
-    assert size(amount) == words
+    assert format_size(amount) == words
+
+
+# --- accounts, and configuration that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("account", "level", "words"),
+    [
+        (AccountNow(False, False, False, None, ""), "ok", "is active"),
+        (AccountNow(False, True, False, None, "429"), "ok", "is paused"),
+        (AccountNow(False, True, True, None, "VirtualText fails"), "warning", "VirtualText fails"),
+        (AccountNow(True, False, False, None, "401"), "problem", "is stopped: 401"),
+    ],
+)
+def test_accounts_by_their_stored_state(account: AccountNow, level: str, words: str) -> None:
+    found = judge_account_state("main", account)
+    assert (found.what, found.level, found.found) == ("account main", level, words)
+    assert bool(found.command) == (level == "problem")
+    bad([found])
+
+
+def test_a_changed_file_that_cannot_be_used() -> None:
+    file = UnusedConfiguration("a:/etc/vtsync.toml", "It has 1 problem:\n\nworker.x\n    unknown", NOW)
+    only([judge_unused_configuration(file)], "warning", "a:/etc/vtsync.toml was changed and cannot be used: It has 1")
+
+
+# --- the one list of checks
+
+
+def test_each_check_is_listed_once_after_what_it_needs(tmp_path: Path) -> None:
+    runtime = Runtime(settings(data_dir=tmp_path))
+    names: list[str] = []
+    for check in [*machine_checks(tmp_path / "vtsync.toml"), *runtime_checks(runtime)]:
+        assert check.what not in names
+        assert set(check.needs) <= set(names)
+        names.append(check.what)
+
+
+@pytest.mark.parametrize(
+    ("surface", "names"),
+    [("check", ["configuration", "store", "broker", "account main"]), ("health", ["store", "broker", "fleet"])],
+)
+def test_surfaces_run_a_part_of_the_list(surface: Any, names: list[str], tmp_path: Path) -> None:
+    assert [check.what for check in checks_for(Runtime(settings(data_dir=tmp_path)), surface)] == names

@@ -21,7 +21,7 @@ from tests.faults.servers import Gate, OwnRedis, database_of_our_own
 from tests.harness import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker.settings import INTAKE, INTERNAL
-from worker.monitoring.pulse import alive_folder, pulses
+from worker.monitoring.liveness import live_processes, liveness_folder
 
 ANNA, BORIS = "+14155550101", "+14155550102"
 TEXT = {"account": "main", "to": ANNA, "message": "hello"}
@@ -204,8 +204,8 @@ def test_a_broker_that_is_killed_in_mid_task_ends_no_worker_and_loses_no_text(
         until("the first texts", lambda: made.sandbox.messages())
         broken.kill()
         until("the texts that are committed", lambda: made.states()["accepted"] == 40)
-        pulses_now = partial(pulses, alive_folder(tmp_path / "data"))  # a probe must not end a worker for this
-        until("its pulse to say why", lambda: [one for one in pulses_now() if one.role == "worker" and one.waits])
+        running = partial(live_processes, liveness_folder(tmp_path / "data"))  # a probe must not end a worker for this
+        until("its liveness file to say why", lambda: [one for one in running() if one.role == "worker" and one.waits])
         broken.start()
         with made.service() as after:
             after.send_task("vtsync.send_message", kwargs=TEXT | {"to": "+14155550999"}, ignore_result=True)

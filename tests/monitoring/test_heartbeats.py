@@ -1,4 +1,4 @@
-"""What a worker's pulse is made of, heartbeats of the fleet, and what monitors are shown of tasks."""
+"""What a worker reports of itself, heartbeats of the fleet, and what monitors are shown of tasks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.web.conftest import runtime_over
 from worker import tasks
 from worker.app import app
 from worker.broker.private_request import HIDDEN, PrivateRequest
-from worker.monitoring import liveness
-from worker.monitoring.heartbeats import TICK, keep
+from worker.monitoring import celery_liveness
+from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import heartbeat
@@ -26,31 +26,36 @@ from worker.store.tables import heartbeat
 def feel(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """How a worker with two threads is felt, by hand, without a clock."""
     felt: dict[str, Any] = {}
-    heart = SimpleNamespace(pulse=None)
-    monkeypatch.setattr(liveness, "start_heart", lambda _runtime, _role, feel: felt.update(feel=feel) or heart)
+    heartbeat = SimpleNamespace(file=None)
+
+    def start(_runtime: Any, _role: str, observe: Any) -> Any:
+        felt["feel"] = observe
+        return heartbeat
+
+    monkeypatch.setattr(celery_liveness, "start_heartbeat", start)
     monkeypatch.setattr(state, "active_requests", set())
     monkeypatch.setattr(state, "all_total_count", [0])
     calls: list[Any] = []
     consumer = SimpleNamespace(waits=False, call_soon=calls.append)
     worker = SimpleNamespace(consumer=consumer, concurrency=2)
     done = [0]
-    liveness.watch_worker(runtime_over(engine), worker, lambda: done[0])
+    celery_liveness.watch_worker(runtime_over(engine), worker, lambda: done[0])
     return SimpleNamespace(feel=felt["feel"], worker=worker, calls=calls, done=done)
 
 
 class Noted(SimpleNamespace):
-    """A pulse that remembers what it was told."""
+    """A liveness file that remembers what was reported."""
 
     def __init__(self) -> None:
         super().__init__(heard=[], waits=None)
 
-    def loop(self) -> None:
+    def report_loop(self) -> None:
         self.heard.append("loop")
 
-    def work(self) -> None:
+    def report_progress(self) -> None:
         self.heard.append("work")
 
-    def note(self, waits: str) -> None:
+    def report(self, waits: str) -> None:
         self.waits = waits
 
     def take(self) -> list[str]:
@@ -59,33 +64,33 @@ class Noted(SimpleNamespace):
 
 
 def test_the_main_loop_itself_says_that_it_comes_round(feel: Any) -> None:
-    pulse = Noted()
-    feel.feel(pulse)
-    assert pulse.take() == ["work"]  # a thread is free; of the loop nothing is known yet
+    file = Noted()
+    feel.feel(file)
+    assert file.take() == ["work"]  # a thread is free; of the loop nothing is known yet
     feel.calls.pop()()  # the loop comes round
-    assert pulse.take() == ["loop"]
+    assert file.take() == ["loop"]
     feel.worker.consumer.waits = True
-    feel.feel(pulse)
-    assert (pulse.take(), pulse.waits) == (["loop", "work"], "the broker")
+    feel.feel(file)
+    assert (file.take(), file.waits) == (["loop", "work"], "the broker")
 
 
 def test_threads_that_are_all_busy_must_get_something_done(feel: Any) -> None:
-    pulse = Noted()
+    file = Noted()
     state.active_requests.update({"a", "b"})
-    feel.feel(pulse)
-    assert pulse.take() == ["work"]  # the first look
-    feel.feel(pulse)
-    assert pulse.take() == []
+    feel.feel(file)
+    assert file.take() == ["work"]  # the first look
+    feel.feel(file)
+    assert file.take() == []
     feel.done[0] += 1  # VirtualText answered one of their requests
-    feel.feel(pulse)
-    assert pulse.take() == ["work"]
+    feel.feel(file)
+    assert file.take() == ["work"]
     state.all_total_count[0] += 1  # one ended, and the next began
-    feel.feel(pulse)
-    assert pulse.take() == ["work"]
+    feel.feel(file)
+    assert file.take() == ["work"]
     state.active_requests.remove("a")
-    feel.feel(pulse)
-    feel.feel(pulse)
-    assert pulse.take() == ["work", "work"]
+    feel.feel(file)
+    feel.feel(file)
+    assert file.take() == ["work", "work"]
 
 
 def test_heartbeats_of_processes_that_are_gone_are_removed_and_the_tick_s_is_not(engine: Engine) -> None:
@@ -94,14 +99,14 @@ def test_heartbeats_of_processes_that_are_gone_are_removed_and_the_tick_s_is_not
             return set(db.scalars(select(heartbeat.c.id)))
 
     with writing(engine) as db:
-        keep(db, TICK, TICK)
-        keep(db, "worker:a:1", "worker")
-        keep(db, "worker:a:2", "worker")
-        long_ago = update(heartbeat).where(heartbeat.c.id.in_((TICK, "worker:a:1")))
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
+        write_heartbeat(db, "worker:a:1", "worker")
+        write_heartbeat(db, "worker:a:2", "worker")
+        long_ago = update(heartbeat).where(heartbeat.c.id.in_((TICK_ROLE, "worker:a:1")))
         db.execute(long_ago.values(seen_at=utcnow() - timedelta(minutes=11)))
     with writing(engine) as db:
-        keep(db, "worker:a:2", "worker")
-    assert names() == {TICK, "worker:a:2"}
+        write_heartbeat(db, "worker:a:2", "worker")
+    assert names() == {TICK_ROLE, "worker:a:2"}
 
 
 @pytest.mark.usefixtures("engine")

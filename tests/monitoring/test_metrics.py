@@ -20,11 +20,12 @@ from tests.fakes import not_done, unknown
 from tests.messages.conftest import Outbox
 from tests.web.conftest import Site
 from worker.core import metrics
+from worker.core.findings import ok, problem
 from worker.core.states import ForwardState, InboxState, RunState
 from worker.messages.delivery import deliver_due
 from worker.monitoring import state as state_module
 from worker.monitoring.exposition import registry_of, render
-from worker.monitoring.heartbeats import TICK, keep
+from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
 from worker.monitoring.state import StateCache, read_state
 from worker.store.db import after_commit, writing
 from worker.store.models import utcnow
@@ -109,9 +110,9 @@ def test_the_store_is_shown_as_it_stands(site: Site, monkeypatch: pytest.MonkeyP
         delivery |= {"attempts": 0, "last_error": ""}
         states = (("a", ForwardState.DUE), ("b", ForwardState.FAILED), ("c", ForwardState.DONE))
         db.execute(insert(forward), [delivery | {"target": target, "state": one} for target, one in states])
-        keep(db, TICK, TICK)
-        keep(db, "worker:host:1", "worker")
-        keep(db, "worker:host:2", "worker")
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
+        write_heartbeat(db, "worker:host:1", "worker")
+        write_heartbeat(db, "worker:host:2", "worker")
         db.execute(
             update(heartbeat).where(heartbeat.c.id == "worker:host:2").values(seen_at=now - timedelta(minutes=3))
         )
@@ -190,21 +191,21 @@ def test_only_a_key_with_the_scope_reads_metrics_and_the_fleet_s_health(site: Si
 
 
 def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.doctor.checks import CheckResult
-
-    monkeypatch.setattr("worker.web.fleet.check_store", lambda _: CheckResult("store", True, "here"))
-    monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", True, "here"))
+    monkeypatch.setattr("worker.doctor.checks.reach_store", lambda _: ok("store", "here"))
+    monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "here"))
     answer = site.http.get("/health/fleet")
-    assert "no worker runs" in " ".join(answer.json()["problems"])
+    assert "no worker is running" in " ".join(answer.json()["problems"])
     with writing(site.engine) as db:
-        keep(db, TICK, TICK)
+        write_heartbeat(db, TICK_ROLE, TICK_ROLE)
         for role in ("worker", "beat", "web"):
-            keep(db, f"{role}:{socket.gethostname()}:1", role)
+            write_heartbeat(db, f"{role}:{socket.gethostname()}:1", role)
     answer = site.http.get("/health/fleet")
     assert (answer.status_code, answer.json()["status"], answer.json()["problems"]) == (200, "pass", [])
     with writing(site.engine) as db:
         db.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
-    monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", False, "cannot be reached"))
+    monkeypatch.setattr(
+        "worker.doctor.checks.reach_broker", lambda _: problem("broker", "cannot be reached", "why", "do")
+    )
     answer = site.http.get("/health/fleet")
     assert (answer.status_code, answer.json()["status"]) == (503, "fail")
     assert "broker: cannot be reached" in answer.json()["problems"][0]

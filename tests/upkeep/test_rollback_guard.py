@@ -15,7 +15,7 @@ from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText
 from tests.services import redis_url
 from worker import tasks
-from worker.doctor.fleet import check_past
+from worker.doctor.fleet import check_history
 from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
 from worker.messages.outbox import enqueue_send
@@ -75,7 +75,7 @@ def test_ticks_go_on_as_long_as_the_store_knows_of_them(runtime: FakeRuntime) ->
     assert rollback_guard.tick_mark(runtime, name).read() <= last_tick(runtime)  # type: ignore[operator]
     assert rollback_guard.tick_mark(runtime, "another store").read() is None
     assert rollback_guard.guard(runtime)
-    assert list(check_past(runtime)) == []
+    assert list(check_history(runtime)) == []
 
 
 def test_a_restored_store_sends_nothing_before_a_person_has_looked(runtime: FakeRuntime) -> None:
@@ -83,7 +83,7 @@ def test_a_restored_store_sends_nothing_before_a_person_has_looked(runtime: Fake
     enqueue_send(runtime, SendRequest(account="main", to="+14155550101", message="hello"), source="task", actor="test")
     restore_to(runtime, timedelta(hours=9))
     before = last_tick(runtime)
-    (finding,) = check_past(runtime)
+    (finding,) = check_history(runtime)
     assert (finding.level, "vtsync restored" in finding.do) == ("problem", True)
     tasks.tick()
     assert last_tick(runtime) == before  # nothing was started

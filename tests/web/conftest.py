@@ -14,12 +14,12 @@ from sqlalchemy import Engine
 from config.models import Account, Settings
 from tests.conftest import emptied
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
-from worker.doctor.checks import CheckResult
+from worker.core.findings import ok
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
-from worker.web.notifier import Telling
+from worker.web.notifier import Notifier
 
 RELAY_SECRET = "a-secret-of-at-least-24-characters"
 
@@ -62,8 +62,8 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return True
 
     monkeypatch.setattr("worker.web.app.wake", hint)
-    monkeypatch.setattr("worker.web.fleet.check_broker", lambda _: CheckResult("broker", True, "is not asked here"))
-    monkeypatch.setattr(Telling, "tell", lambda _, *what: told.append(what))  # at once, not from its thread
+    monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "is not asked here"))
+    monkeypatch.setattr(Notifier, "notify", lambda _, *what: told.append(what))  # at once, not from its thread
     return told
 
 

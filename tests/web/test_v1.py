@@ -19,6 +19,7 @@ from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import open_reviews, opted_out
 from worker.messages.requests import InvalidRequest, RecordRequest, SendRequest
 from worker.store.db import reading, writing
+from worker.store.migrate import StoreOutdated
 from worker.store.tables import api_key, inbound_message, message, number_review
 from worker.web.keys import SCOPES
 
@@ -456,10 +457,8 @@ def test_health(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert site.http.get("/health/ready").status_code == 200
 
     def outdated(_: object) -> None:
-        from worker.store.migrate import StoreOutdated
-
-        raise StoreOutdated("run `vtsync migrate`")
+        raise StoreOutdated("has no tables yet")
 
     monkeypatch.setattr("worker.web.health.ensure_current", outdated)
     answer = site.http.get("/health/ready")
-    assert (answer.status_code, answer.json()["problems"]) == (503, ["run `vtsync migrate`"])
+    assert (answer.status_code, answer.json()["problems"]) == (503, [str(StoreOutdated("has no tables yet"))])

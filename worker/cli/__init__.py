@@ -1,6 +1,6 @@
-"""The ``vtsync`` command: thin doors to the same functions that the tasks call.
+"""The ``vtsync`` command: thin wrappers of the functions that the tasks call.
 
-Modules here import nothing heavy at the top, so that ``vtsync --help`` answers at once.
+Modules here import nothing heavy at the top, so that ``vtsync --help`` is fast.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 
 
 def main() -> None:
-    """The entry point of ``vtsync``."""
+    """Run ``vtsync``."""
     if os.getpid() == 1:
-        # The first process of a container ignores what it has no handler for: asked to stop while it starts, it would
-        # be killed much later. What runs long installs handlers of its own.
+        # The first process of a container ignores signals without a handler. If it were asked to stop while it starts,
+        # it would be killed much later. Long-running commands install their own handlers.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     from worker.cli import (  # noqa: F401 - each registers its commands
         contacts,

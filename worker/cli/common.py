@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from rich.console import Console
 
-    from worker.monitoring.pulse import Role
+    from worker.monitoring.liveness import Role
     from worker.runtime import Runtime
 
 app = typer.Typer(
@@ -72,33 +72,28 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Ru
     except ConfigError as error:
         fail(str(error), USAGE)
     if ensure_store:
-        require_usable_store(runtime)
+        require_store(runtime)
     return runtime
 
 
-def report_outside(runtime: Runtime, role: Role) -> TracerProvider | None:
-    """Start traces and error reports if configured, or end the command with the reason."""
-    from worker.monitoring.extras import Unusable, start_extras
+def enable_telemetry(runtime: Runtime, role: Role) -> TracerProvider | None:
+    """Start traces and error reports if they are configured, or end the command with the reason."""
+    from worker.monitoring.telemetry import TelemetryError, start_telemetry
 
     try:
-        return start_extras(runtime, role)
-    except Unusable as error:
+        return start_telemetry(runtime, role)
+    except TelemetryError as error:
         fail(str(error), USAGE)
 
 
-def require_usable_store(runtime: Runtime) -> None:
+def require_store(runtime: Runtime) -> None:
     """End the command when the store cannot be used, and say what to do."""
-    from sqlalchemy.exc import DBAPIError
+    from worker.core.findings import Level
+    from worker.doctor.reach import reach_store
 
-    from worker.store.db import unreachable
-    from worker.store.migrate import StoreOutdated, ensure_current
-
-    try:
-        ensure_current(runtime.engine)
-    except StoreOutdated as error:
-        fail(str(error), FAILED)
-    except DBAPIError as error:
-        fail(f"the store {unreachable(runtime.engine, error)}", FAILED)
+    store = reach_store(runtime)
+    if store.level is not Level.OK:
+        fail(f"the store {store.detail}", FAILED)
 
 
 @cache

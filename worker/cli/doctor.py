@@ -1,4 +1,4 @@
-"""The command that finds out what is wrong: doctor."""
+"""The command that finds problems: doctor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from worker.cli.common import FAILED, Json, app, say, show_json
 from worker.core.text import counted
 
 if TYPE_CHECKING:
-    from worker.doctor.findings import Finding
+    from worker.core.findings import Finding
 
 _COLOURS = {"ok": None, "warning": "yellow", "problem": "red"}
 
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """Find out what is wrong: machine, configuration, store, broker, credentials, fleet; and what to do now."""
+    """Check machine, configuration, store, broker, credentials and fleet, and say how to fix what is wrong."""
     from config.load import find_file
     from worker.core.logs import set_up_logging
     from worker.doctor.examine import examine
@@ -32,13 +32,14 @@ def doctor(json: Json = False) -> None:
     problems = sum(one.level == "problem" for one in findings)
     warnings = sum(one.level == "warning" for one in findings)
     if json:
-        show_json(findings)
+        fields = ("what", "level", "found", "why", "do")
+        show_json([{name: getattr(one, name) for name in fields} for one in findings])
     else:
         say()
         say(
             f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}."
             if problems or warnings
-            else "All is well.",
+            else "Everything is fine.",
             "bold",
         )
     if problems:

@@ -12,9 +12,9 @@ from worker.cli.common import (
     Json,
     ago,
     app,
+    enable_telemetry,
     fail,
     open_store_runtime,
-    report_outside,
     say,
     show_json,
     table,
@@ -59,7 +59,7 @@ def worker(
         if name not in BY_NAME:
             usage(f'there is no queue "{name}"; there are: {", ".join(BY_NAME)}')
     runtime = open_store_runtime(log="info")
-    report_outside(runtime, "worker")
+    enable_telemetry(runtime, "worker")
     run_worker(chosen, metrics_port or runtime.settings.metrics.port)
 
 
@@ -69,7 +69,7 @@ def beat(metrics_port: MetricsPort = None) -> None:
     from worker.fleet.processes import run_beat
 
     runtime = open_store_runtime(log="info")
-    report_outside(runtime, "beat")
+    enable_telemetry(runtime, "beat")
     run_beat(metrics_port or runtime.settings.metrics.beat_port)
 
 
@@ -112,12 +112,14 @@ def status(
     else:
         found = overview(runtime)
         if json:
-            show_json(found)
+            show_json(found.as_json())
         else:
             _show(found)
 
 
 def _show(found: Overview) -> None:
+    from worker.doctor.status import attention_text
+
     table(
         ["Connection", "Adapter", "Schedule", "Last run", "State", "#Seen", "#Changed", "#Rejected", "Next"],
         (
@@ -155,7 +157,7 @@ def _show(found: Overview) -> None:
     if found.attention:
         say("Waiting for you:", "bold")
         for one in found.attention:
-            say(f"  {one.words}: `{one.command}`", "yellow")
+            say(f"  {attention_text(one)}: `{one.command}`", "yellow")
     elif not found.configuration:
         say("Nothing waits for you.")
 

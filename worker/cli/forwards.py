@@ -1,4 +1,4 @@
-"""The commands about deliveries to CRMs and services: forwards list, forwards retry."""
+"""The commands for deliveries to CRMs and services: forwards list, forwards retry."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ forwards = typer.Typer(
 app.add_typer(forwards, name="forwards")
 
 Target = Annotated[
-    str | None, typer.Option("--target", help="Such as subscriber:shop, crm:people:17, or crm:people:* .")
+    str | None, typer.Option("--target", help="The receiver: subscriber:shop, crm:people:17, or crm:people:* .")
 ]
 
 
 @forwards.command("list")
 def list_forwards(
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that were given up.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed deliveries (given up).")] = False,
     target: Target = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many, newest first.")] = 50,
     json: Json = False,
 ) -> None:
-    """List deliveries, the newest first."""
+    """List deliveries, newest first."""
     from worker.deliveries.listing import find_forwards
 
     found = find_forwards(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
@@ -34,7 +34,7 @@ def list_forwards(
         return
     if not found:
         about = f" for {target}" if target else ""
-        say(f"No delivery{about} was given up." if failed else f"There are no deliveries{about}.")
+        say(f"There are no failed deliveries{about}." if failed else f"There are no deliveries{about}.")
     rows = (
         (
             *(one.id, one.target, one.type, one.state, one.attempts, ago(one.created_at)),
@@ -45,30 +45,32 @@ def list_forwards(
     )
     table(("#Id", "Target", "Event", "State", "#Tries", "Since", "Next try", "Last error"), rows)
     if any(one.state == "failed" for one in found):
-        say("When the cause is removed: `vtsync forwards retry ID`, or --target, or --all-failed.")
+        say("Fix the cause, then run `vtsync forwards retry` with an ID, --target or --all-failed.")
 
 
 @forwards.command("retry")
-def retry(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="As `vtsync forwards list` shows.")] = None,
+def forwards_retry(
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Ids from `vtsync forwards list`.")] = None,
     target: Target = None,
-    all_failed: Annotated[bool, typer.Option("--all-failed", help="All that were given up.")] = False,
+    all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed deliveries.")] = False,
     json: Json = False,
 ) -> None:
-    """Try deliveries again now: those that were given up, and with ids or --target also those that wait."""
+    """Retry deliveries now: failed ones, and with ids or --target also those that wait for their next try."""
+    from worker.core.text import counted
     from worker.deliveries.listing import retry_forwards
     from worker.fleet.wake import wake
 
     if not (ids or target or all_failed):
-        usage("say which: ids (`vtsync forwards list` shows them), --target, or --all-failed")
+        usage("name ids (`vtsync forwards list` shows them), --target, or --all-failed")
     count = retry_forwards(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
     if count:
         wake("vtsync.forward_events")
     if json:
         show_json({"retried": count})
     elif count:
-        say(f"{count} {'delivery is' if count == 1 else 'deliveries are'} tried again.")
+        say(f"Retrying {counted(count, 'delivery', 'deliveries')}.")
     elif not ids:
-        say("There is nothing to try again.")
+        say("There is nothing to retry.")
     if ids and count < len(set(ids)):
-        fail(f"{len(set(ids)) - count} of them neither wait nor were given up: see `vtsync forwards list`", FAILED)
+        skipped = counted(len(set(ids)) - count, "id")
+        fail(f"{skipped} not retried: it is done, being sent, or does not exist; see `vtsync forwards list`", FAILED)

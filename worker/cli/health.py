@@ -1,4 +1,4 @@
-"""The command for probes: health."""
+"""The command for liveness probes: health."""
 
 from __future__ import annotations
 
@@ -13,38 +13,46 @@ from worker.cli.common import FAILED, Json, app, say, show_json, usage
 
 @app.command()
 def health(
-    role: Annotated[str | None, typer.Option(help="worker, beat or web (default: whatever runs here).")] = None,
-    max_age: Annotated[float, typer.Option(min=1, help="Seconds that a main loop may keep silent.")] = 60.0,
+    role: Annotated[str | None, typer.Option(help="worker, beat or web (default: all that run here).")] = None,
+    max_age: Annotated[float, typer.Option(min=1, help="Seconds that a main loop may be silent.")] = 60.0,
     pid: Annotated[int | None, typer.Option(help="Only the process with this id.")] = None,
     json: Json = False,
 ) -> None:
-    """Whether this machine's processes work, for probes. Asks neither store nor broker."""
+    """Check that the processes on this machine work, for liveness probes. Contacts neither store nor broker."""
     import time
 
     from config.load import data_dir_of
-    from worker.monitoring.pulse import ROLES, alive_folder, judge, pulses
+    from worker.core.findings import Level
+    from worker.monitoring.liveness import ROLES, WORKS, judge_liveness, live_processes, liveness_folder
 
     if role is not None and role not in ROLES:
         usage(f'there is no role "{role}"; there are: {", ".join(ROLES)}')
-    folder = alive_folder(data_dir_of(os.environ.get("VTSYNC_CONFIG")))
+    folder = liveness_folder(data_dir_of(os.environ.get("VTSYNC_CONFIG")))
     now = time.monotonic()
-    wanted = (pulse for pulse in pulses(folder) if role in (None, pulse.role) and pid in (None, pulse.pid))
-    verdicts = [judge(pulse, now, max_age) for pulse in wanted]
-    problems = [f"{one.role} {one.pid}: {one.problem}" for one in verdicts if one.problem]
-    if not verdicts:
-        problems.append(_nobody(role, folder))
+    chosen = [one for one in live_processes(folder) if role in (None, one.role) and pid in (None, one.pid)]
+    processes: list[dict[str, object]] = []
+    problems = []
+    for one in chosen:
+        finding = judge_liveness(one, now, max_age)
+        failed = finding.level is Level.PROBLEM
+        note = "" if failed or finding.found == WORKS else finding.found
+        processes.append({"role": one.role, "pid": one.pid, "problem": finding.found if failed else "", "note": note})
+        if failed:
+            problems.append(f"{finding.what}: {finding.found}")
+    if not processes:
+        problems.append(_nothing_runs(role, folder))
     if json:
-        show_json({"status": "fail" if problems else "pass", "problems": problems, "processes": verdicts})
+        show_json({"status": "fail" if problems else "pass", "problems": problems, "processes": processes})
     else:
-        for one in verdicts:
-            words = one.problem or ("works" + (f"; it {one.note}" if one.note else ""))
-            say(f"{one.role} {one.pid}: {words}", "red" if one.problem else None)
-        if not verdicts:
+        for process in processes:
+            text = process["problem"] or (WORKS + (f"; it {process['note']}" if process["note"] else ""))
+            say(f"{process['role']} {process['pid']}: {text}", "red" if process["problem"] else None)
+        if not processes:
             say(problems[0], "red")
     if problems:
         raise typer.Exit(FAILED)
 
 
-def _nobody(role: str | None, folder: Path) -> str:
-    what = f"no {role}" if role else "nothing of vtsync"
-    return f"{what} runs on this machine with the data folder {folder.parent}"
+def _nothing_runs(role: str | None, folder: Path) -> str:
+    what = f"no {role}" if role else "no vtsync process"
+    return f"{what} is running on this machine with the data folder {folder.parent}"

@@ -1,4 +1,4 @@
-"""The commands about who must not be texted: opt-outs, opt-out, opt-in, review."""
+"""The commands for opt-outs: opt-outs, opt-out, opt-in, review."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from worker.cli.common import (
 )
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")]
-Why = Annotated[str, typer.Option("--why", help="What happened; kept as the proof.")]
+Why = Annotated[str, typer.Option("--why", help="What happened; stored as proof.")]
 
 
 @app.command("opt-outs")
 def opt_outs(
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50, json: Json = False
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many, newest first.")] = 50, json: Json = False
 ) -> None:
-    """List the numbers that must not be texted."""
+    """List the numbers that vtsync must not text."""
     from worker.messages.opt_outs import newest_opt_outs
     from worker.store.db import reading
 
@@ -44,41 +44,39 @@ def opt_outs(
     if not found:
         say("Nobody has opted out.")
     table(
-        ("Phone", "Since", "Said by", "Detail"),
+        ("Phone", "Since", "Source", "Detail"),
         ((phone, ago(one.since), one.source, one.detail) for phone, one in found),
     )
 
 
 @app.command("opt-out")
 def opt_out(number: Number, why: Why = "entered by hand") -> None:
-    """Text a number no more, from any account."""
+    """Stop texting a number, from every account."""
     from worker.messages.decisions import opt_out_number
 
     phone = phone_number(number)
     runtime = open_store_runtime()
     added = opt_out_number(runtime, phone, source="cli", detail=why, actor=actor())
-    say(
-        f"{phone} is texted no more; texts that wait for it are not sent."
-        if added
-        else f"{phone} had opted out before."
-    )
+    say(f"{phone} is opted out. Queued texts to it are not sent." if added else f"{phone} was already opted out.")
 
 
 @app.command("opt-in")
-def opt_in(number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; required.")]) -> None:
-    """Allow a number to be texted again, because its owner said so."""
+def opt_in(
+    number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; stored as proof. Required.")]
+) -> None:
+    """Allow texts to a number again, after its owner agreed."""
     from worker.messages.opt_outs import remove_opt_out
     from worker.store.db import writing
     from worker.store.models import utcnow
 
     phone = phone_number(number)
     if not why.strip():
-        usage("say with --why how the person agreed to be texted again; it is kept as the proof")
+        usage("say with --why how the person agreed to get texts again; it is stored as proof")
     runtime = open_store_runtime()
     with writing(runtime.engine) as connection:
         removed = remove_opt_out(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
     say(
-        f"{phone} may be texted again. What was not sent meanwhile stays unsent."
+        f"{phone} may be texted again. Texts that were not sent in the meantime stay unsent."
         if removed
         else f"{phone} has not opted out."
     )
@@ -87,13 +85,13 @@ def opt_in(number: Number, why: Annotated[str, typer.Option("--why", help="How t
 @app.command()
 def review(
     number: Annotated[
-        str | None, typer.Argument(metavar="[NUMBER]", help="Which one to settle; none: list them.")
+        str | None, typer.Argument(metavar="[NUMBER]", help="The number to decide about (default: list all).")
     ] = None,
-    go_on: Annotated[bool, typer.Option("--continue", help="They did not mean stop: texts go on.")] = False,
-    out: Annotated[bool, typer.Option("--opt-out", help="They meant stop.")] = False,
+    go_on: Annotated[bool, typer.Option("--continue", help="The person did not mean STOP: resume texts.")] = False,
+    out: Annotated[bool, typer.Option("--opt-out", help="The person meant STOP: opt the number out.")] = False,
     json: Json = False,
 ) -> None:
-    """Numbers whose owners may have asked to be left alone, in words of their own; their texts wait for you."""
+    """Decide about replies that may mean STOP. Texts to these numbers wait for your decision."""
     from worker.messages.decisions import decide_review
     from worker.messages.opt_outs import open_reviews
     from worker.store.db import reading
@@ -107,7 +105,7 @@ def review(
             decide_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
         except LookupError as error:
             fail(str(error), FAILED)
-        say(f"{phone} is texted no more." if out else f"Texts to {phone} go on.")
+        say(f"{phone} is opted out." if out else f"Texts to {phone} resume.")
         return
     with reading(runtime.engine) as connection:
         found = open_reviews(connection)
@@ -115,7 +113,7 @@ def review(
         show_json(found)
         return
     if not found:
-        say("Nobody waits for a decision.")
-    table(("Phone", "Since", "They wrote"), ((one.phone, ago(one.since), one.excerpt) for one in found))
+        say("No reply waits for a decision.")
+    table(("Phone", "Since", "Reply"), ((one.phone, ago(one.since), one.excerpt) for one in found))
     if found:
-        say("Settle each with `vtsync review NUMBER --opt-out` or `vtsync review NUMBER --continue`.")
+        say("Decide about each with `vtsync review NUMBER --opt-out` or `vtsync review NUMBER --continue`.")

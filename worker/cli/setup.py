@@ -1,8 +1,7 @@
-"""The commands to get going: init, check, schema, migrate, adapters, sandbox, demo."""
+"""The commands to get started: init, check, schema, migrate, adapters, sandbox, demo."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -24,72 +23,58 @@ def init(
     except ConfigError as error:
         usage(str(error))
     say(f"Wrote {path}. Next:")
-    say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env beside it (never into the file itself)")
-    say("  2. name your CRM under [connections], see `vtsync adapters`")
-    say("  3. vtsync check     tries every credential and names every mistake")
+    say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env next to it (never into the file itself)")
+    say("  2. add your CRM under [connections]; `vtsync adapters` lists the kinds")
+    say("  3. vtsync check     finds every mistake and tries every credential")
     say("  4. vtsync plan      shows what a sync would do, without doing it")
-    say("  5. vtsync up        runs it all")
+    say("  5. vtsync up        runs everything")
     say("To try it without a VirtualText account: `vtsync sandbox` in another terminal.")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked."""
-
-    what: str
-    ok: bool
-    detail: str
 
 
 @app.command()
 def check(
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only read the configuration; connect to nothing.")
+        bool, typer.Option("--offline", help="Only read the configuration, without connecting to anything.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Validate the configuration and try every credential."""
-    from worker.doctor.configuration import sizes
+    from worker.core.findings import Level
+    from worker.doctor.checks import checks_for
+    from worker.doctor.configuration import summarize
+    from worker.doctor.examine import run_checks
 
     runtime = open_store_runtime(ensure_store=False)
-    findings = [Finding("configuration", True, sizes(runtime.settings))]
-    findings += [Finding("renamed key", True, note) for note in runtime.settings.notes]
-    if not offline:
-        from worker.doctor.checks import check_everything
-
-        findings += [Finding(f.what, f.ok, f.detail) for f in check_everything(runtime)]
+    findings = list(summarize(runtime.settings)) if offline else list(run_checks(checks_for(runtime, "check")))
     if json:
-        show_json(findings)
+        show_json([{"what": one.what, "ok": one.level is Level.OK, "detail": one.detail} for one in findings])
     else:
-        for finding in findings:
-            say(
-                f"{'ok    ' if finding.ok else 'FAILED'} {finding.what}: {finding.detail}",
-                None if finding.ok else "red",
-            )
-    if not all(finding.ok for finding in findings):
+        for one in findings:
+            well = one.level is Level.OK
+            say(f"{'ok    ' if well else 'FAILED'} {one.what}: {one.detail}", None if well else "red")
+    if any(one.level is not Level.OK for one in findings):
         raise typer.Exit(FAILED)
 
 
 @app.command()
 def migrate() -> None:
-    """Bring the store's tables to this version."""
+    """Create or upgrade the store's tables."""
     from sqlalchemy.exc import DBAPIError
 
-    from worker.store.db import unreachable
+    from worker.doctor.reach import store_unreachable, store_url
     from worker.store.migrate import migrate as apply
 
     runtime = open_store_runtime(ensure_store=False)
-    where = runtime.engine.url.render_as_string(hide_password=True)
     try:
         before, now = apply(runtime.engine)
     except DBAPIError as error:
-        fail(f"the store {unreachable(runtime.engine, error, 'migrated')}", FAILED)
-    say(f"{where}: {'already at' if before == now else 'now at'} revision {now}")
+        fail(f"the store {store_unreachable(runtime, error, 'migrated').detail}", FAILED)
+    say(f"{store_url(runtime)}: {'already at' if before == now else 'now at'} revision {now}")
 
 
 @app.command()
 def adapters(
-    name: Annotated[str | None, typer.Argument(help="Show this one's options.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(help="Show the options of this adapter.")] = None, json: Json = False
 ) -> None:
     """List the CRM adapters, or one adapter's options."""
     from crm_adapters.registry import describe_adapters
@@ -121,29 +106,31 @@ def schema() -> None:
 
 @app.command()
 def sandbox(
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     api_port: Annotated[int, typer.Option(help="Port of the API and of the page that shows the phones.")] = 8700,
     create_port: Annotated[int, typer.Option(help="Port of the host that creates contacts.")] = 8701,
     any_credentials: Annotated[
-        bool, typer.Option("--any-credentials", help="Accept every uid and token, and every number to send from.")
+        bool, typer.Option("--any-credentials", help="Accept any uid and token, and any number to send from.")
     ] = False,
-    relay_url: Annotated[str, typer.Option(help="Where to post each message that is sent or received.")] = "",
+    relay_url: Annotated[str, typer.Option(help="URL to which each sent or received message is posted.")] = "",
 ) -> None:
-    """Run a VirtualText of your own to try things against. It texts nobody."""
+    """Run a local stand-in for VirtualText, for trying things out. It texts nobody."""
     from worker.sandbox import serve
 
     try:
         serve(host, api_port, create_port, any_credentials=any_credentials, relay_url=relay_url)
     except OSError as error:
         where = f"{host}:{api_port} and {host}:{create_port}"
-        fail(f"cannot listen on {where} ({error.strerror}); choose others with --api-port and --create-port", FAILED)
+        fail(
+            f"cannot listen on {where} ({error.strerror}); choose other ports with --api-port and --create-port", FAILED
+        )
 
 
 @app.command()
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's files, to look at them.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's files for inspection.")] = False,
 ) -> None:
-    """Run the main job for real on this machine, against the sandbox: two CRMs, a worker, texts."""
+    """Run a complete example on this machine: two CRMs, a worker and texts, against the sandbox."""
     from worker.demo import run_demo
 
     raise typer.Exit(run_demo(keep=keep))

@@ -1,4 +1,4 @@
-"""The commands of the HTTP side: web, keys, relay."""
+"""The commands of the HTTP API: web, keys create, keys list, keys revoke."""
 
 from __future__ import annotations
 
@@ -13,46 +13,48 @@ from worker.cli.common import (
     actor,
     ago,
     app,
+    enable_telemetry,
     fail,
     open_store_runtime,
-    report_outside,
     say,
     show_json,
     table,
     usage,
 )
 
-keys = typer.Typer(no_args_is_help=True, help="API keys of the HTTP side.", rich_markup_mode=None)
+keys = typer.Typer(no_args_is_help=True, help="Keys of the HTTP API.", rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 
 
 @app.command()
 def web(
-    host: Annotated[str | None, typer.Option(help="Where to listen (default: web.host).")] = None,
-    port: Annotated[int | None, typer.Option(help="Which port (default: web.port).")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default: web.host).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (default: web.port).")] = None,
 ) -> None:
-    """Run the HTTP side: send jobs, VirtualText's Relay, carriers' events."""
+    """Run the HTTP API: send jobs, VirtualText's Relay, carriers' events."""
     from worker.doctor.exposure import Unprotected
-    from worker.web.serve import serve
+    from worker.web.serve import serve_api
 
     runtime = open_store_runtime(log="info")
     settings = runtime.settings.web
     host, port = host or settings.host, settings.port if port is None else port
     try:
-        serve(runtime, host, port, report_outside(runtime, "web"))
+        serve_api(runtime, host, port, enable_telemetry(runtime, "web"))
     except Unprotected as error:
         fail(str(error), USAGE)
     except OSError as error:
-        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or web.port", FAILED)
+        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --port or web.port", FAILED)
 
 
 @keys.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Who will use it, such as shop.")],
-    scope: Annotated[list[str] | None, typer.Option(help="What it may do, repeatable (default: everything).")] = None,
-    account: Annotated[list[str] | None, typer.Option(help="For which account, repeatable (default: all).")] = None,
+    name: Annotated[str, typer.Argument(help="Who will use the key, such as shop.")],
+    scope: Annotated[list[str] | None, typer.Option(help="A permission of the key, repeatable (default: all).")] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(help="An account that the key may use, repeatable (default: all).")
+    ] = None,
 ) -> None:
-    """Make a key. It is shown once."""
+    """Create a key. It is shown only once."""
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.web.keys import SCOPES, create_key
@@ -67,7 +69,7 @@ def create(
     except ValueError as error:
         usage(str(error))
     typer.echo(made)
-    typer.echo(f"Keep it now: it cannot be shown again. It may: {', '.join(scope or SCOPES)}.", err=True)
+    typer.echo(f"Save the key now: it cannot be shown again. Its permissions: {', '.join(scope or SCOPES)}.", err=True)
 
 
 @keys.command("list")
@@ -83,7 +85,7 @@ def list_keys(json: Json = False) -> None:
         show_json(found)
         return
     if not found:
-        say("There is no key. Make one with `vtsync keys create NAME`.")
+        say("There are no keys. Create one with `vtsync keys create NAME`.")
     rows = (
         (
             key.id,
@@ -95,12 +97,12 @@ def list_keys(json: Json = False) -> None:
         )
         for key in found
     )
-    table(("Id", "Name", "State", "May", "Accounts", "Last used"), rows)
+    table(("Id", "Name", "State", "Permissions", "Accounts", "Last used"), rows)
 
 
 @keys.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `vtsync keys list` shows it.")]) -> None:
-    """End a key, within seconds, for good."""
+def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `vtsync keys list` shows.")]) -> None:
+    """Revoke a key for good. It stops working within seconds."""
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.web.keys import revoke_key
@@ -110,4 +112,4 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="As `vtsync 
         ended = revoke_key(connection, key_id, utcnow())
     if not ended:
         fail(f'there is no active key "{key_id}"; see `vtsync keys list`', FAILED)
-    say(f"The key {key_id} works no more.")
+    say(f"The key {key_id} is revoked.")

@@ -1,1 +1,1 @@
-"""`vtsync doctor`: what is wrong, why it matters, what to do now."""
+"""Checks of the machine, the configuration, servers, credentials and the fleet, and the overview of `vtsync status`."""

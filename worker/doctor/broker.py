@@ -1,4 +1,4 @@
-"""The broker beyond being reached: whether it keeps what it is given, and for us alone."""
+"""The broker's server: version, persistence, memory, clock, permissions, and other programs in our database."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from itertools import islice
 from typing import Any
 
 from worker.broker.urls import read_broker_url, redis_pool
+from worker.core.findings import Finding, ok, problem, warning
 from worker.doctor import clocks
-from worker.doctor.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
 
-REDIS_OLDEST, REDIS_TESTED = (6, 2), (7, 0)
+REDIS_MINIMUM, REDIS_TESTED = (6, 2), (7, 0)
 RABBITMQ_TESTED = (3, 10)
-KEYS_LOOKED_AT = 2000
+KEYS_SAMPLED = 2000
 FULL = 0.8
 OURS = re.compile(
     r"celery$|celery\x06|vtsync[.:]|_kombu\.binding(_permanent)?\.(celery$|vtsync\.|celeryev$|reply|.*pidbox$)"
@@ -28,7 +28,7 @@ OURS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """Of the server, and of the database that is ours. Sizes are bytes; 0: no limit."""
+    """The state of a Redis server and of our database in it. Sizes are in bytes; 0 means no limit."""
 
     version: str
     cluster: bool
@@ -40,8 +40,8 @@ class RedisFacts:
     foreign: tuple[str, ...]
 
 
-def check_broker(runtime: Runtime) -> Iterator[Finding]:
-    """What this kind of broker needs."""
+def check_broker_server(runtime: Runtime) -> Iterator[Finding]:
+    """Check what vtsync needs of this kind of broker."""
     url = "" if runtime.settings.broker.url is None else runtime.settings.broker.url.get_secret_value()
     if url and read_broker_url(url).is_redis:
         yield from _check_redis(url)
@@ -69,17 +69,17 @@ def _redis(url: str) -> Iterator[Any]:
         pool.disconnect()
 
 
-def check_companions(runtime: Runtime) -> Iterator[Finding]:
-    """The Redis that keeps results or counts requests, where it is another than the broker."""
+def check_other_redis(runtime: Runtime) -> Iterator[Finding]:
+    """Reach the Redis servers that store results and count requests, if they are configured."""
     from redis.exceptions import RedisError
 
     configured = runtime.settings.broker
     for key, secret, why in (
-        ("result_url", configured.result_url, "services that wait for the result of a job wait in vain"),
+        ("result_url", configured.result_url, "services that wait for the result of a job never get it"),
         (
             "limits_url",
             configured.limits_url,
-            "each process counts its requests for itself, so the fleet makes too many",
+            "each process counts only its own requests, so the fleet makes too many",
         ),
     ):
         if secret is None:
@@ -90,7 +90,7 @@ def check_companions(runtime: Runtime) -> Iterator[Finding]:
         except (RedisError, OSError) as error:
             yield problem(
                 "broker",
-                f"broker.{key} cannot be used ({type(error).__name__})",
+                f"broker.{key} cannot be reached ({type(error).__name__})",
                 why,
                 f"start it, or correct broker.{key}",
             )
@@ -100,7 +100,7 @@ def check_companions(runtime: Runtime) -> Iterator[Finding]:
 
 def _redis_facts(redis: Any) -> RedisFacts:
     info = redis.info()
-    keys = (key.decode(errors="replace") for key in islice(redis.scan_iter(count=500), KEYS_LOOKED_AT))
+    keys = (key.decode(errors="replace") for key in islice(redis.scan_iter(count=500), KEYS_SAMPLED))
     return RedisFacts(
         version=info["redis_version"],
         cluster=bool(info.get("cluster_enabled")),
@@ -118,47 +118,47 @@ def _takes_snapshots(redis: Any) -> bool:
 
     try:
         return bool(redis.config_get("save").get("save"))
-    except ResponseError:  # a hosted Redis that shows no settings keeps its data in ways of its own
+    except ResponseError:  # a hosted Redis that hides its settings has its own way of persisting data
         return True
 
 
 def foreign_keys(keys: Iterable[str]) -> tuple[str, ...]:
-    """Some keys that nothing of ours made. Pure."""
+    """Return up to three keys that vtsync did not create. Pure."""
     return tuple(islice((key for key in keys if not OURS.match(key)), 3))
 
 
 def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
-    """Whether this Redis can be relied on. Pure."""
+    """Judge whether this Redis keeps our jobs. Pure."""
     yield _redis_version(facts)
     if facts.policy != "noeviction":
         level = problem if facts.max_memory else warning
         yield level(
             "broker",
-            f"maxmemory-policy is {facts.policy or 'not known'}",
-            "when memory runs short Redis throws away queues, and with them jobs that services have handed over",
-            "set maxmemory-policy noeviction",
+            f"maxmemory-policy is {facts.policy or 'unknown'}",
+            "when memory runs short, Redis deletes queues and the jobs in them",
+            "set `maxmemory-policy noeviction` in redis.conf",
         )
     if facts.max_memory and facts.used_memory > FULL * facts.max_memory:
         yield problem(
             "broker",
-            f"{facts.used_memory / facts.max_memory:.0%} of Redis' memory is used",
-            "when it is full, no job is taken and no worker is told of work",
-            "raise maxmemory, or see which queue is long (below)",
+            f"Redis uses {facts.used_memory / facts.max_memory:.0%} of its memory",
+            "when it is full, it accepts no jobs and workers get no work",
+            "raise maxmemory, or find the long queue (below)",
         )
     if not facts.append_only:
-        snapshots = "what is queued is kept only from snapshot to snapshot"
+        snapshots = "queued jobs are saved only with each snapshot"
         yield warning(
             "broker",
-            snapshots if facts.snapshots else "nothing of what is queued is kept",
-            "a restart of Redis loses the jobs that no worker has taken yet",
-            "set appendonly yes",
+            snapshots if facts.snapshots else "queued jobs are not saved to disk",
+            "a restart of Redis loses jobs that no worker has taken yet",
+            "set `appendonly yes` in redis.conf",
         )
     if facts.foreign:
         yield problem(
             "broker",
-            f"other programs keep things in this database, such as {', '.join(facts.foreign)}",
-            "the shortest visibility time-out of all Celery applications counts for all: jobs would come twice",
-            "give vtsync a database of its own: another number at the end of broker.url",
+            f"other programs use this database too; some of their keys: {', '.join(facts.foreign)}",
+            "Celery applications that share a database share the shortest visibility timeout: jobs would run twice",
+            "give vtsync its own database: change the number at the end of broker.url",
         )
 
 
@@ -166,11 +166,14 @@ def _redis_version(facts: RedisFacts) -> Finding:
     name = f"Redis {facts.version}"
     if facts.cluster:
         return problem(
-            "broker", f"{name} as a cluster", "a cluster cannot be a broker", "use a single Redis or Sentinel"
+            "broker",
+            f"{name} in cluster mode",
+            "Celery cannot use a cluster as its broker",
+            "use a single Redis or Sentinel",
         )
     if _numbers(facts.version) < REDIS_TESTED:
-        level = problem if _numbers(facts.version) < REDIS_OLDEST else warning
-        return level("broker", name, "this is tested with Redis 7", "upgrade the server")
+        level = problem if _numbers(facts.version) < REDIS_MINIMUM else warning
+        return level("broker", name, "vtsync is tested with Redis 7", "upgrade the server")
     return ok("broker", name)
 
 
@@ -185,16 +188,16 @@ def _check_rabbitmq() -> Iterator[Finding]:
 
 
 def judge_rabbitmq(version: str) -> Finding:
-    """Whether this RabbitMQ has what is used of it. Pure."""
+    """Judge whether this RabbitMQ is recent enough. Pure."""
     if _numbers(version) < RABBITMQ_TESTED:
         return problem(
-            "broker", f"RabbitMQ {version}", "it has no reliable quorum queues", "upgrade it to 3.10 or newer"
+            "broker", f"RabbitMQ {version}", "its quorum queues are not reliable", "upgrade it to 3.10 or newer"
         )
     return ok("broker", f"RabbitMQ {version}")
 
 
 def _permissions(connection: Any) -> Finding:
-    """Make a queue, put something in, take it out: what workers and services do."""
+    """Create a queue, write to it and read from it, as workers and services do."""
     name = f"vtsync.doctor.{uuid.uuid4().hex[:8]}"
     try:
         with connection.SimpleQueue(
@@ -205,11 +208,11 @@ def _permissions(connection: Any) -> Finding:
     except connection.channel_errors as error:
         return problem(
             "broker",
-            f"this user may not make and use queues ({type(error).__name__})",
-            "workers cannot start, or hear of no work",
+            f"this user may not create and use queues ({type(error).__name__})",
+            "workers cannot start, or get no work",
             'rabbitmqctl set_permissions -p VHOST USER ".*" ".*" ".*"',
         )
-    return ok("broker", "queues can be made, written and read")
+    return ok("broker", "queues can be created, written and read")
 
 
 _OWN = {"durable": False, "auto_delete": True}

@@ -1,117 +1,96 @@
-"""Tries everything that the configuration names: store, broker, every account's and every CRM's credential."""
+"""The list of all checks. `vtsync doctor` runs all of them; `vtsync check` and ``/health/fleet`` run some."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
 
-from crm_adapters.base import AdapterError
-from worker.contacts.adapters import build_adapter
-from worker.limits.account_gate import clear_stop
+from worker.core.findings import Finding
+from worker.doctor import broker, configuration, credentials, exposure, fleet, host, queues, store
+from worker.doctor.reach import reach_broker, reach_store
 from worker.runtime import Runtime
-from worker.store.db import writing
-from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
 
-# No contact has this id: good credentials get the gateway's answer for an unknown id, bad ones get 401 (observed).
-NOBODY = "vtsync-check"
+MAX_SECONDS = 20.0
+"""The time limit of a check. Checks of VirtualText get its own time-outs instead."""
+SLACK_SECONDS = 5.0
+
+Surface: TypeAlias = Literal["check", "health"]
+Look: TypeAlias = Callable[[], Iterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One thing that was tried. ``detail`` says what was found, or what to do."""
+class Check:
+    """One thing to look at. It runs only if the checks in ``needs`` found no problem.
+
+    ``also`` names the surfaces beside `vtsync doctor` that run it: `vtsync check`, ``/health/fleet``.
+    """
 
     what: str
-    ok: bool
-    detail: str
+    look: Look
+    needs: tuple[str, ...] = ()
+    also: tuple[Surface, ...] = ()
+    seconds: float = field(default_factory=lambda: MAX_SECONDS)
 
 
-def check_everything(runtime: Runtime) -> Iterator[CheckResult]:
-    """Try each in turn; one failure does not keep the others from being tried."""
-    yield check_store(runtime)
-    yield check_broker(runtime)
-    for name in runtime.settings.accounts:
-        yield check_account(runtime, name)
-    for name in runtime.settings.connections:
-        yield check_connection(runtime, name)
+def machine_checks(config_file: Path) -> list[Check]:
+    """Return the checks of this machine, which need no configuration."""
+    return [
+        Check("packages", host.check_packages),
+        Check("files", partial(host.check_files, config_file)),
+        Check("disk", partial(host.check_data_dir, config_file)),
+        Check("limits", host.check_limits),
+    ]
 
 
-def check_store(runtime: Runtime) -> CheckResult:
-    """Reach the store and compare its tables with this version's."""
-    from sqlalchemy.exc import DBAPIError
-
-    from worker.store.db import unreachable
-    from worker.store.migrate import StoreOutdated, ensure_current
-
-    where = runtime.engine.url.render_as_string(hide_password=True)
-    try:
-        ensure_current(runtime.engine)
-    except StoreOutdated as error:
-        return CheckResult("store", False, f"{where}: {error}")
-    except DBAPIError as error:
-        return CheckResult("store", False, unreachable(runtime.engine, error))
-    return CheckResult("store", True, where)
+def checks_for(runtime: Runtime, surface: Surface) -> list[Check]:
+    """Return the checks of one surface."""
+    return [check for check in runtime_checks(runtime) if surface in check.also]
 
 
-def check_broker(runtime: Runtime) -> CheckResult:
-    """Connect to the broker."""
-    from kombu.exceptions import OperationalError
-
-    from worker.app import app
-    from worker.broker.settings import describe
-
-    where = describe(runtime.settings)
-    with app.connection_for_write() as connection:
-        try:
-            connection.ensure_connection(max_retries=1, timeout=5)
-        except (OSError, OperationalError, *connection.recoverable_connection_errors) as error:
-            reason = str(error) or type(error).__name__
-            return CheckResult(
-                "broker", False, f"{where} cannot be reached ({reason}); start it, or correct broker.url"
+def runtime_checks(runtime: Runtime) -> list[Check]:
+    """Return the checks of the configuration and of everything that it names, in order."""
+    settings = runtime.settings
+    longest = {name: runtime.request_seconds(name) + SLACK_SECONDS for name in settings.accounts}
+    return [
+        Check("configuration", lambda: configuration.summarize(settings), also=("check",)),
+        Check("settings", lambda: configuration.check_settings(settings)),
+        Check("store", lambda: [reach_store(runtime)], also=("check", "health")),
+        Check("store's server", lambda: store.check_store_server(runtime), ("store",)),
+        Check("broker", lambda: [reach_broker(runtime)], also=("check", "health")),
+        Check("broker's server", lambda: broker.check_broker_server(runtime), ("broker",)),
+        Check("other Redis servers", lambda: broker.check_other_redis(runtime)),
+        *(
+            Check(
+                f"account {name}",
+                partial(credentials.check_account, runtime, name),
+                ("store",),
+                also=("check",),
+                seconds=2 * seconds,
             )
-    return CheckResult("broker", True, where)
-
-
-def check_account(runtime: Runtime, name: str) -> CheckResult:
-    """Ask VirtualText for a contact that nobody has, and for its health. A stopped account that works goes on."""
-    client = runtime.client(name)
-    outcome = client.get_contact(NOBODY)
-    health = client.health() if outcome.cause is Cause.GATEWAY else None
-    ok, detail = judge_account(name, outcome, None if health is None else health.done)
-    if ok:
-        with writing(runtime.engine) as db:
-            if clear_stop(db, name):
-                detail += "; the account was stopped and goes on now"
-    return CheckResult(f"account {name}", ok, detail)
-
-
-def judge_account(name: str, outcome: Outcome[RemoteContact], healthy: bool | None) -> tuple[bool, str]:
-    """What the answer to an unknown id says about the credential. Pure."""
-    if outcome.done or outcome.http_status == 404 or (outcome.cause is Cause.GATEWAY and healthy):
-        return True, "VirtualText accepts the credential"
-    if outcome.cause is Cause.CREDENTIALS:
-        return (
-            False,
-            f"VirtualText refuses the credential ({outcome.detail}); correct uid and token of [accounts.{name}]",
-        )
-    if outcome.cause is Cause.REDIRECTED:
-        return False, f"the address answers with a redirect ({outcome.detail}); correct api_url of [accounts.{name}]"
-    if outcome.cause is Cause.UNREACHABLE:
-        return (
-            False,
-            f"VirtualText cannot be reached ({outcome.detail}); check api_url of [accounts.{name}] and the network",
-        )
-    return False, f"VirtualText does not answer properly just now ({outcome.detail}); try again later"
-
-
-def check_connection(runtime: Runtime, name: str) -> CheckResult:
-    """Let the adapter try its credential and source."""
-    what = f"connection {name}"
-    try:
-        adapter = build_adapter(runtime.settings, name)
-        try:
-            report = adapter.check()
-        finally:
-            adapter.close()
-    except AdapterError as error:
-        return CheckResult(what, False, str(error))
-    return CheckResult(what, True, report.summary)
+            for name, seconds in longest.items()
+        ),
+        *(
+            Check(
+                f"clock of VirtualText for {name}",
+                partial(credentials.check_account_clock, runtime, name),
+                seconds=seconds,
+            )
+            for name, seconds in longest.items()
+        ),
+        *(
+            Check(
+                f"connection {name}",
+                partial(credentials.check_connection, runtime, name),
+                also=("check",),
+                seconds=3 * MAX_SECONDS,
+            )
+            for name in settings.connections
+        ),
+        Check("store's history", lambda: fleet.check_history(runtime), ("store", "broker")),
+        Check("fleet", lambda: fleet.check_fleet(runtime), ("store",), also=("health",)),
+        Check("queues", lambda: queues.check_queues(runtime), ("store", "broker")),
+        Check("web", lambda: exposure.check_web(runtime), ("store",)),
+    ]

@@ -1,19 +1,19 @@
-"""Clocks: leases, due times and quiet hours are by the clock of each machine."""
+"""Clocks: every machine uses its own for leases, due times and quiet hours."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from worker.doctor.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, ok, problem, warning
 
 NOTICED = timedelta(seconds=5)
 TOO_MUCH = timedelta(seconds=30)
 
 
 def judge_clock(whose: str, theirs: datetime, asked: datetime, answered: datetime) -> Finding:
-    """How far ``theirs`` is from ours, which was ``asked`` and ``answered`` around it. Pure."""
+    """Compare ``theirs`` with our clock, which was read before (``asked``) and after (``answered``) it. Pure."""
     early, late = theirs - answered, theirs - asked
-    # What the way there and back can explain is no difference; a Date header has whole seconds.
+    # A difference that the round trip can explain does not count. A Date header has whole seconds.
     apart = early if early > timedelta(0) else min(late + timedelta(seconds=1), timedelta(0))
     if abs(apart) < NOTICED:
         return ok("clock", f"the same as {whose}")
@@ -22,11 +22,11 @@ def judge_clock(whose: str, theirs: datetime, asked: datetime, answered: datetim
     return level(
         "clock",
         f"this machine is {abs(apart).total_seconds():.0f} s {ahead} {whose}",
-        "a worker whose clock is wrong takes away what others still work on, and texts at the wrong hour",
-        "let both machines keep time by NTP (timedatectl says whether this one does)",
+        "a worker with a wrong clock takes over rows that others still work on, and sends texts at the wrong hour",
+        "synchronize both machines by NTP (`timedatectl` shows the state of this one)",
     )
 
 
 def now() -> datetime:
-    """Ours."""
+    """Return the time of this machine's clock."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What the configuration allows and may be meant otherwise. Pure."""
+"""Settings that are valid but risky. Pure."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from urllib.parse import urlsplit
 
 from config.models import Account, Settings
 from config.types import holds_password, is_loopback
+from worker.core.findings import Finding, ok, warning
 from worker.core.text import counted
-from worker.doctor.findings import Finding, ok, warning
 from worker.fleet.processes import STOP_SECONDS
 
 MANY_PEOPLE = 1000
+REQUEST_HEADROOM_SECONDS = 15
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
-    """Everything that the settings alone say."""
-    yield ok("configuration", sizes(settings))
+    """Check the settings by themselves, without connecting to anything."""
     for name, account in settings.accounts.items():
         yield from _account(name, account)
     yield from _policy(settings)
@@ -24,38 +24,40 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     yield from _unprotected_servers(settings)
 
 
-def sizes(settings: Settings) -> str:
-    """How much is configured: ``1 account, 2 connections, 3 triggers``."""
+def summarize(settings: Settings) -> Iterator[Finding]:
+    """Say how much is configured, ``1 account, 2 connections, 3 triggers``, and which keys have new names."""
     found: dict[str, Sized] = {
         "account": settings.accounts,
         "connection": settings.connections,
         "trigger": settings.triggers,
     }
-    return ", ".join(counted(len(several), name) for name, several in found.items())
+    yield ok("configuration", ", ".join(counted(len(several), name) for name, several in found.items()))
+    for note in settings.notes:
+        yield ok("renamed key", note)
 
 
 def _account(name: str, account: Account) -> Iterator[Finding]:
     what = f"account {name}"
     longest = account.connect_timeout + account.read_timeout
-    if longest > STOP_SECONDS - 15:
+    if longest > STOP_SECONDS - REQUEST_HEADROOM_SECONDS:
         yield warning(
             what,
             f"one request may take {longest:g} s",
-            f"a worker that is stopped is killed after {STOP_SECONDS:g} s; what is on the wire then becomes unknown",
-            "lower read_timeout (the platform gives up after 30 s, so 40 is enough)",
+            f"a stopping worker is killed after {STOP_SECONDS:g} s; the result of a request in flight is then unknown",
+            "lower read_timeout (VirtualText gives up after 30 s, so 40 is enough)",
         )
     if account.relay_secret is None:
         yield warning(
             what,
-            "no relay_secret: VirtualText does not tell us of replies",
-            "STOP is only learnt from a refused text, and a text whose answer was lost waits for a person",
+            "relay_secret is not set: VirtualText does not report replies",
+            "vtsync learns of STOP only when a text is refused, and a text whose answer was lost waits for you",
             "set relay_secret, run `vtsync web`, then `vtsync relay register` (docs/relay.md)",
         )
     if account.allow_http and not all(map(is_loopback, (account.api_url, account.create_url))):
         yield warning(
             what,
             "allow_http is set",
-            "token, numbers and texts travel in clear",
+            "the token, numbers and texts travel unencrypted",
             "use https:// addresses, and remove allow_http",
         )
 
@@ -66,15 +68,15 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         yield warning(
             "policy",
             'quiet_hours is "none"',
-            "people may be texted in the middle of the night; in the US that is against the law",
-            'set policy.quiet_hours = "us", and mark what cannot wait as urgent',
+            "people may get texts in the middle of the night; in the US that is illegal",
+            'set policy.quiet_hours = "us", and mark texts that cannot wait as urgent',
         )
     if policy.blast_limit > MANY_PEOPLE:
         yield warning(
             "policy",
-            f"one sync may text {policy.blast_limit:,} people unasked",
-            "an import or a mistake in the CRM would text all of them",
-            "lower policy.blast_limit; larger ones then wait for `vtsync approve`",
+            f"one sync may text {policy.blast_limit:,} people without approval",
+            "an import or a mistake in the CRM would send a text to all of them",
+            "lower policy.blast_limit; larger batches then wait for `vtsync approve`",
         )
 
 
@@ -84,9 +86,9 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     if limited and url.startswith("amqp") and settings.broker.limits_url is None:
         yield warning(
             "broker",
-            f"the rates of {', '.join(limited)} are counted by each process for itself",
-            "with three workers three times as much is asked of VirtualText",
-            "set broker.limits_url to a Redis",
+            f"each process counts the request rates of {', '.join(limited)} on its own",
+            "three workers together make three times as many requests as configured",
+            "set broker.limits_url to a Redis server",
         )
 
 
@@ -102,7 +104,7 @@ def _unprotected_servers(settings: Settings) -> Iterator[Finding]:
         if host and "." in host and not is_loopback(f"http://{host}") and not holds_password(url):
             yield warning(
                 what,
-                f"{host} is reached without a password",
-                "whoever reaches it can queue texts in your name, or read your customers' numbers",
-                f"give the server a password and put it into {what}.url by reference",
+                f"{host} needs no password",
+                "anyone who reaches it can queue texts in your name or read your customers' numbers",
+                f"give the server a password, and refer to it in {what}.url by variable or file",
             )

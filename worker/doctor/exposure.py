@@ -1,27 +1,52 @@
-"""Whether the HTTP side may listen where it is told to: never beyond this machine without a credential."""
+"""Refuses to listen beyond this machine where no credential protects the HTTP API."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
+from worker.core.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.tables import api_key
 
-WEAKEST_SECRET = 24
+MIN_SECRET_LENGTH = 24
 
 
 class Unprotected(Exception):
-    """It would listen beyond this machine, and nothing protects it; the words say what to do."""
+    """The HTTP API would listen beyond this machine without protection. ``found`` says why, ``do`` what to do."""
+
+    def __init__(self, found: str, do: str) -> None:
+        super().__init__(f"{found}; {do}")
+        self.found, self.do = found, do
+
+
+def check_web(runtime: Runtime) -> Iterator[Finding]:
+    """Check the address that `vtsync web` is configured to listen on."""
+    web = runtime.settings.web
+    try:
+        check_exposure(runtime, web.host)
+    except Unprotected as error:
+        yield problem("web", error.found, "anyone who reaches it could send texts in your name", error.do)
+        return
+    if web.public_url is not None and web.public_url.startswith("http://"):
+        yield warning(
+            "web",
+            "web.public_url is http://",
+            "keys, numbers and texts travel unencrypted",
+            "put a proxy with TLS in front of `vtsync web`, and set web.public_url to its https:// address",
+        )
+    else:
+        yield ok("web", f"listens on {web.host}:{web.port} where it runs")
 
 
 def check_exposure(runtime: Runtime, host: str) -> None:
-    """Raise Unprotected unless ``host`` is this machine's own or something asks callers for a credential.
+    """Raise Unprotected unless ``host`` is this machine only, or callers need a credential.
 
-    Behind a proxy the Relay's secret is what the world may guess at, wherever this listens.
+    Behind a proxy the whole internet can guess at the Relay's secret, even if ``host`` is this machine.
     """
     settings = runtime.settings
     public = urlsplit(settings.web.public_url or "").hostname
@@ -30,20 +55,20 @@ def check_exposure(runtime: Runtime, host: str) -> None:
     weak = [
         name
         for name, account in settings.accounts.items()
-        if account.relay_secret is not None and len(account.relay_secret.get_secret_value()) < WEAKEST_SECRET
+        if account.relay_secret is not None and len(account.relay_secret.get_secret_value()) < MIN_SECRET_LENGTH
     ]
     if weak:
         raise Unprotected(
-            f"accounts.{weak[0]}.relay_secret has fewer than {WEAKEST_SECRET} characters; make a longer one, such as"
-            " `openssl rand -hex 24` prints, and register it again with `vtsync relay register`"
+            f"accounts.{weak[0]}.relay_secret has fewer than {MIN_SECRET_LENGTH} characters",
+            "create a longer one with `openssl rand -hex 24`, then register it again with `vtsync relay register`",
         )
     if _is_loopback(host):
         return
     relays = any(account.relay_secret is not None for account in settings.accounts.values())
     if not (relays or settings.carriers or _has_key(runtime)):
         raise Unprotected(
-            f"it would listen on {host}, beyond this machine, and there is no credential that a caller could have;"
-            " make a key with `vtsync keys create NAME`, or set a relay_secret, or listen on 127.0.0.1"
+            f"it would listen on {host}, beyond this machine, and no caller needs a credential",
+            "create a key with `vtsync keys create NAME`, set a relay_secret, or listen on 127.0.0.1",
         )
 
 

@@ -1,4 +1,4 @@
-"""How things stand: connections, contacts, messages, and what waits for a person. For `vtsync status`."""
+"""The overview of `vtsync status`: connections, accounts, contacts, messages, and what waits for a person."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.sql import Select
 
+from worker.core.findings import Finding, Level, warning
 from worker.core.states import ForwardState, InboxState, MessageState, PushState
 from worker.core.text import counted
+from worker.doctor.accounts import judge_account_state
+from worker.monitoring.state import AccountNow, read_account
 from worker.runtime import Runtime
 from worker.store.configuration import UnusedConfiguration, unused_files
 from worker.store.db import reading
 from worker.store.models import utcnow
 from worker.store.tables import (
-    account_state,
     connection_state,
     contact,
     forward,
@@ -28,10 +30,12 @@ from worker.store.tables import (
     sync_run,
 )
 
+WAITING = "waiting for you"
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """A connection's last run and its next."""
+    """A connection's last and next run."""
 
     name: str
     adapter: str
@@ -47,7 +51,7 @@ class ConnectionStatus:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """An account's contacts and messages by state; ``stopped`` says why nothing is sent, if so."""
+    """An account's contacts and messages by state. ``stopped`` is the reason, or empty if it is not stopped."""
 
     name: str
     contacts: dict[str, int]
@@ -58,29 +62,34 @@ class AccountStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """Something that waits for a person: what, how many, and the command that deals with it."""
-
-    what: str
-    count: int
-    command: str
-    one: str = ""
-    """``what`` of a single one; "": ``what`` is no number of things."""
-
-    @property
-    def words(self) -> str:
-        """``3 texts wait``."""
-        return counted(self.count, self.one, self.what) if self.one else self.what
-
-
-@dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything `vtsync status` shows."""
+    """Everything that `vtsync status` shows. ``findings`` are also part of `vtsync doctor` and ``/health/fleet``."""
 
     connections: Sequence[ConnectionStatus]
     accounts: Sequence[AccountStatus]
-    attention: Sequence[Attention]
-    configuration: Sequence[UnusedConfiguration] = ()
+    configuration: Sequence[UnusedConfiguration]
+    findings: Sequence[Finding]
+
+    @property
+    def attention(self) -> list[Finding]:
+        """Return the findings that wait for a person and have a command to begin with."""
+        return [one for one in self.findings if one.level is not Level.OK and one.command]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `vtsync status --json` prints."""
+        return {
+            "connections": self.connections,
+            "accounts": self.accounts,
+            "attention": [
+                {"what": attention_text(one), "count": one.count, "command": one.command} for one in self.attention
+            ],
+            "configuration": self.configuration,
+        }
+
+
+def attention_text(finding: Finding) -> str:
+    """Describe what waits for a person, in a line of its own: ``3 texts of one sync waiting for approval``."""
+    return finding.found if finding.what == WAITING else f"{finding.what} {finding.found}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +105,34 @@ class Rejected:
 
 
 def overview(runtime: Runtime) -> Overview:
-    """Read how things stand, in one consistent view."""
+    """Read the state of everything, in one consistent view."""
+    now = utcnow()
     with reading(runtime.engine) as db:
         connections = [_connection(db, runtime, name) for name in runtime.settings.connections]
-        accounts = [_account(db, name) for name in runtime.settings.accounts]
-        return Overview(connections, accounts, _attention(db, accounts), unused_files(db, utcnow()))
+        states = {name: read_account(db, name, now) for name in runtime.settings.accounts}
+        accounts = [_account(db, name, state) for name, state in states.items()]
+        unused = unused_files(db, now)
+        waiting = _waiting(db, accounts)
+    findings = [
+        *(judge_account_state(name, state) for name, state in states.items()),
+        *map(judge_unused_configuration, unused),
+        *waiting,
+    ]
+    return Overview(connections, accounts, unused, findings)
+
+
+def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
+    """Describe a changed configuration file that the running processes cannot use."""
+    return warning(
+        "configuration",
+        f"{file.place} was changed and cannot be used: {' '.join(file.problem.split())}",
+        "running processes keep the configuration that they had; new ones do not start",
+        "correct the file; `vtsync check` lists every mistake",
+    )
 
 
 def rejected_records(runtime: Runtime, connections: Sequence[str], limit: int) -> list[Rejected]:
-    """The rejected records of these connections, oldest first."""
+    """Return the rejected records of these connections, oldest first."""
     r = rejected_record.c
     with reading(runtime.engine) as db:
         rows = db.execute(
@@ -143,117 +171,92 @@ def _connection(db: Connection, runtime: Runtime, name: str) -> ConnectionStatus
     )
 
 
-def _account(db: Connection, name: str) -> AccountStatus:
-    row = db.execute(
-        select(account_state.c.stopped_reason, account_state.c.paused_until, account_state.c.pause_reason).where(
-            account_state.c.account == name
-        )
-    ).first()
+def _account(db: Connection, name: str, state: AccountNow) -> AccountStatus:
     contacts = _grouped(
         db, select(contact.c.push_state, func.count()).where(contact.c.account == name).group_by(contact.c.push_state)
     )
     messages = _grouped(
         db, select(message.c.state, func.count()).where(message.c.account == name).group_by(message.c.state)
     )
-    if row is None:
-        return AccountStatus(name, contacts, messages, "", None)
-    return AccountStatus(name, contacts, messages, row.stopped_reason, row.paused_until, row.pause_reason)
+    stopped = state.reason if state.stopped else ""
+    return AccountStatus(name, contacts, messages, stopped, state.paused_until, state.pause_reason)
 
 
 def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in db.execute(statement)}
 
 
-def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attention]:
-    found = [
-        Attention(f"account {account.name} is stopped: {account.stopped}", 1, "vtsync check")
-        for account in accounts
-        if account.stopped
-    ]
+def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]:
+    """Count what goes on only when a person decides or repairs something."""
+    held = message.c.state == MessageState.HELD
     approvals = db.execute(
         select(message.c.batch_id, func.count())
-        .where(message.c.state == MessageState.HELD, message.c.reason.startswith("approval"))
+        .where(held, message.c.reason.startswith("approval"))
         .group_by(message.c.batch_id)
     )
-    found += [
-        Attention(
-            "texts of one sync wait for approval",
-            count,
-            f"vtsync approve {batch_id}",
-            "text of a sync waits for approval",
-        )
-        for batch_id, count in approvals
-    ]
-    broken = db.execute(
+    breakers = db.execute(
         select(message.c.trigger, func.count())
-        .where(message.c.state == MessageState.HELD, message.c.reason.startswith("breaker"))
+        .where(held, message.c.reason.startswith("breaker"))
         .group_by(message.c.trigger)
     )
-    found += [
-        Attention(
-            f"texts wait: the trigger {name} fires more than it used to",
-            count,
-            f"vtsync approve --trigger {name}",
-            f"text waits: the trigger {name} fires more than it used to",
-        )
-        for name, count in broken
-    ]
+
+    def rows(*where: ColumnElement[bool]) -> int:
+        return db.scalar(select(func.count()).where(*where)) or 0
+
     unknown = sum(account.messages.get(MessageState.UNKNOWN, 0) for account in accounts)
     lost = sum(account.contacts.get(PushState.UNKNOWN, 0) for account in accounts)
     refused = sum(account.contacts.get(PushState.REJECTED, 0) for account in accounts)
     rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
-    nowhere = select(func.count()).where(message.c.state == MessageState.HELD, message.c.reason.startswith("time_zone"))
-    unread = select(func.count()).where(inbox_event.c.state == InboxState.FAILED)
-    untold = select(func.count()).where(forward.c.state == ForwardState.FAILED)
-    found += [
-        Attention(
-            "texts may or may not have been sent",
-            unknown,
-            "vtsync messages --state unknown",
-            "text may or may not have been sent",
+    no_time_zone = rows(held, message.c.reason.startswith("time_zone"))
+    failed_events = rows(inbox_event.c.state == InboxState.FAILED)
+    failed_deliveries = rows(forward.c.state == ForwardState.FAILED)
+    found = [
+        *(
+            _wait(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}")
+            for batch, count in approvals
         ),
-        Attention(
-            "creates without an answer; looked up by themselves",
-            lost,
-            "vtsync status --contacts unknown",
-            "create without an answer; looked up by itself",
+        *(
+            _wait(
+                *(count, "text", f"held because the trigger {name} fires unusually often"),
+                f"vtsync approve --trigger {name}",
+            )
+            for name, count in breakers
         ),
-        Attention(
-            "contacts were refused by VirtualText",
-            refused,
-            "vtsync status --contacts rejected",
-            "contact was refused by VirtualText",
+        _wait(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
+        _wait(
+            *(lost, "create", "without an answer", "vtsync status --contacts unknown"),
+            why="vtsync looks for them at VirtualText by itself; they need you only if they stay",
         ),
-        Attention("CRM records were rejected", rejected, "vtsync status --rejected", "CRM record was rejected"),
-        Attention(
-            "people may have asked to be left alone", reviews, "vtsync review", "person may have asked to be left alone"
-        ),
-        Attention(
-            "texts wait for a time zone to be known",
-            db.scalar(nowhere) or 0,
-            "vtsync messages --state held",
-            "text waits for a time zone to be known",
-        ),
-        Attention(
-            "events that came in were not understood",
-            db.scalar(unread) or 0,
-            "vtsync relay show",
-            "event that came in was not understood",
-        ),
-        Attention(
-            "deliveries to CRMs and services were given up",
-            db.scalar(untold) or 0,
-            "vtsync forwards list --failed",
-            "delivery to a CRM or service was given up",
+        _wait(refused, "contact", "refused by VirtualText", "vtsync status --contacts rejected"),
+        _wait(rejected, "CRM record", "rejected", "vtsync status --rejected"),
+        _wait(reviews, "reply", "that may mean STOP", "vtsync review", many="replies"),
+        _wait(no_time_zone, "text", "held because the time zone is not known", "vtsync messages --state held"),
+        _wait(failed_events, "incoming event", "that could not be processed", "vtsync relay show"),
+        _wait(
+            *(failed_deliveries, "failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
+            many="failed deliveries",
         ),
     ]
     return [one for one in found if one.count]
 
 
+def _wait(
+    count: int,
+    one: str,
+    state: str,
+    command: str,
+    *,
+    many: str | None = None,
+    why: str = "nothing happens with these until you act",
+) -> Finding:
+    """Make a finding of ``count`` things of the kind ``one`` (plural ``many``, else with an s) in a state."""
+    return warning(WAITING, f"{counted(count, one, many)} {state}", why, f"`{command}`", command=command, count=count)
+
+
 @dataclass(frozen=True, slots=True)
 class StuckContact:
-    """A contact that is not in step with VirtualText, and why."""
+    """A contact that is not in sync with VirtualText, and the reason."""
 
     account: str
     phone: str
@@ -265,7 +268,7 @@ class StuckContact:
 
 
 def contacts_in(runtime: Runtime, state: str, limit: int) -> list[StuckContact]:
-    """Contacts in one push state."""
+    """Return the contacts in one push state."""
     c = contact.c
     with reading(runtime.engine) as db:
         rows = db.execute(

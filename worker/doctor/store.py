@@ -1,4 +1,4 @@
-"""The store beyond being reached: its server, its file, its speed."""
+"""The store's server or file: version, speed, clock, connections, disk space."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from worker.core.findings import Finding, ok, problem, warning
 from worker.doctor import clocks
-from worker.doctor.findings import Finding, ok, problem, size, warning
-from worker.doctor.host import judge_room
+from worker.doctor.host import format_size, judge_free_space
 from worker.runtime import Runtime
 from worker.store.db import is_postgres, reading
 from worker.store.migrate import head
 
 SLOW_SECONDS = 0.05
 LONG_WAL = 1e9
-POSTGRES_OLDEST, POSTGRES_TESTED = 130000, 150000
+POSTGRES_MINIMUM, POSTGRES_TESTED = 130000, 150000
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "glusterfs", "ceph")
-CONNECTIONS_BESIDE = 6
-"""Of a worker: its threads take one each while they work, its heart and a push's writers some more."""
+EXTRA_CONNECTIONS = 6
+"""Of a worker, for its heartbeat and the writers of a push. Each working thread needs one more."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresFacts:
-    """Of the server. ``version`` as PostgreSQL numbers it: 150004. ``processes``: of the fleet, at least one."""
+    """The state of the server. ``version`` is PostgreSQL's number: 150004. ``processes`` is at least one."""
 
     version: int
     max_connections: int
@@ -38,8 +38,8 @@ class PostgresFacts:
     concurrency: int
 
 
-def check_store(runtime: Runtime) -> Iterator[Finding]:
-    """Everything that needs the store."""
+def check_store_server(runtime: Runtime) -> Iterator[Finding]:
+    """Check the server or the file that holds the store."""
     with reading(runtime.engine) as db:
         yield _speed(db)
         if is_postgres(db):
@@ -52,7 +52,7 @@ def check_store(runtime: Runtime) -> Iterator[Finding]:
     wal = path.with_name(path.name + "-wal")
     yield from judge_sqlite(path, wal.stat().st_size if wal.exists() else 0, file_system(path))
     if path.is_file():
-        yield judge_room(path, shutil.disk_usage(path.parent).free)
+        yield judge_free_space(path, shutil.disk_usage(path.parent).free)
 
 
 def _speed(db: Connection) -> Finding:
@@ -65,15 +65,15 @@ def _speed(db: Connection) -> Finding:
 
 
 def judge_speed(seconds: float) -> Finding:
-    """Whether a statement is answered fast enough. Pure."""
-    found = f"at revision {head()}, a statement is answered in {seconds * 1000:.1f} ms"
+    """Judge whether the store answers fast enough. Pure."""
+    found = f"at revision {head()}, a query takes {seconds * 1000:.1f} ms"
     if seconds < SLOW_SECONDS:
         return ok("store", found)
     return warning(
         "store",
         found,
-        "each text takes some ten statements, so the store decides how many a second can go",
-        "run the workers near the store, and look at its load",
+        "each text takes about ten queries, so a slow store limits how many texts are sent per second",
+        "run the workers close to the store, and check its load",
     )
 
 
@@ -94,23 +94,23 @@ def _facts(runtime: Runtime, db: Connection) -> PostgresFacts:
 
 
 def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
-    """Version, and connections for the fleet. Pure."""
+    """Judge the version and the number of connections. Pure."""
     name = f"PostgreSQL {facts.version // 10000}"
     if facts.version < POSTGRES_TESTED:
-        level = problem if facts.version < POSTGRES_OLDEST else warning
+        level = problem if facts.version < POSTGRES_MINIMUM else warning
         yield level(
-            "store", name, "this is tested with PostgreSQL 15 and newer", "upgrade the server to a supported release"
+            "store", name, "vtsync is tested with PostgreSQL 15 and newer", "upgrade the server to a supported release"
         )
     else:
         yield ok("store", name)
     usable = facts.max_connections - facts.reserved
-    needed = facts.processes * (facts.concurrency + CONNECTIONS_BESIDE)
+    needed = facts.processes * (facts.concurrency + EXTRA_CONNECTIONS)
     found = f"{facts.in_use} of {usable} connections in use; {facts.processes} processes may take {needed}"
     if needed > usable or facts.in_use > usable * 0.9:
         yield problem(
             "store",
             found,
-            "a worker that gets no connection does nothing, and says so in its log",
+            "a worker that gets no connection does no work; its log says so",
             f"raise max_connections to {max(2 * needed, 100)}, lower worker.concurrency, or use fewer workers",
         )
     else:
@@ -118,27 +118,27 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
 
 
 def judge_sqlite(path: Path, wal_bytes: float, kind: str) -> Iterator[Finding]:
-    """A file: where it lies, and how long its write-ahead log is. Pure."""
+    """Judge the file's location and the size of its write-ahead log. Pure."""
     if any(kind.startswith(name) for name in NETWORK_FILE_SYSTEMS):
         yield problem(
             "store",
-            f"{path} lies on a network file system ({kind})",
-            "SQLite's locks do not work there: two machines would damage the file and text twice",
+            f"{path} is on a network file system ({kind})",
+            "SQLite's locks do not work there: two machines would damage the file and send texts twice",
             "move data_dir to a local disk, or use PostgreSQL (store.url)",
         )
     if wal_bytes > LONG_WAL:
         yield warning(
             "store",
-            f"the write-ahead log of {path} is {size(wal_bytes)} long",
-            "something keeps a transaction open; reading gets slower and the disk fills",
-            "look for a program that has the file open, or restart the workers one by one",
+            f"the write-ahead log of {path} has {format_size(wal_bytes)}",
+            "some program keeps a transaction open; queries get slower and the disk fills up",
+            "close other programs that have the file open, or restart the workers one by one",
         )
     else:
-        yield ok("store", f"SQLite, write-ahead log {size(wal_bytes)}")
+        yield ok("store", f"SQLite, write-ahead log {format_size(wal_bytes)}")
 
 
 def file_system(path: Path) -> str:
-    """The kind of file system that ``path`` lies on, "" where this system does not say."""
+    """Return the type of file system that holds ``path``; empty if this system does not say."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     except OSError:

@@ -43,8 +43,8 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
 
     from worker.broker.settings import queues_of
     from worker.core.metrics import answered
+    from worker.monitoring.celery_liveness import watch_worker
     from worker.monitoring.exposition import serve_metrics
-    from worker.monitoring.liveness import watch_worker
     from worker.upkeep.rollback_guard import guard
 
     warnings.filterwarnings("ignore", message=".*superuser privileges")  # usual in a container
@@ -76,8 +76,8 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
 def run_beat(metrics_port: int | None = None) -> None:
     """Run the scheduler until it is asked to stop."""
     from worker.fleet.wake import wake
+    from worker.monitoring.celery_liveness import WatchedScheduler, watch_beat
     from worker.monitoring.exposition import serve_metrics
-    from worker.monitoring.liveness import WatchedScheduler, watch_beat
     from worker.work import TICK
 
     app, runtime = _load_app(), open_runtime()

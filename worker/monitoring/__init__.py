@@ -1,1 +1,1 @@
-"""What an operator sees of it: pulses and health, metrics of the store, traces, error reports."""
+"""What operators monitor: heartbeats and liveness files, metrics, traces, error reports."""

@@ -1,4 +1,4 @@
-"""Celery's consumer, which says when its main loop waits for the broker."""
+"""Celery's consumer, extended to show when its main loop waits for the broker."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from celery.worker.consumer import Consumer
 
 
 class WatchedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
-    """``waits``: it has no connection, and tries until it has one."""
+    """``waits`` is true while it has no connection and keeps trying to get one."""
 
     waits = True
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Block until the broker is there, however long that takes."""
+        """Block until the broker is reachable, however long that takes."""
         self.waits = True
         connected = super().ensure_connected(conn)
         self.waits = False

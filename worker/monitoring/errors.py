@@ -1,7 +1,7 @@
-"""Errors for Sentry: every line of the log that is an error, with its traceback. Of the extra `sentry`.
+"""Error reports for Sentry: each error in the log, with its traceback. Needs the extra `sentry`.
 
-An event is made anew from what may be known outside: which error, where in the code, which task, run or message.
-Neither what people wrote, nor arguments, local values, headers or bodies.
+An event is rebuilt from what may leave the company: the kind of error, the place in the code, the task, run or message.
+It contains no texts, arguments, local variables, headers or bodies.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from config.models import Settings
 from worker.core.logs import masked
-from worker.monitoring.heartbeats import release
-from worker.monitoring.pulse import Role
-from worker.monitoring.tracing import Unusable
+from worker.monitoring.heartbeats import installed_version
+from worker.monitoring.liveness import Role
+from worker.monitoring.tracing import TelemetryError
 
 if TYPE_CHECKING:
     from sentry_sdk.transport import Transport
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 KEPT = ("event_id", "timestamp", "level", "logger", "platform", "release", "environment", "server_name", "sdk", "tags")
 IDS = ("task", "task_id", "connection", "run", "account", "contact", "message", "request", "inbox_event", "receiver")
 KEPT_FRAME = ("filename", "abs_path", "function", "module", "lineno", "in_app")
-MOST_BREADCRUMBS = 20
-LONGEST_WORDS = 500
+MAX_BREADCRUMBS = 20
+MAX_MESSAGE_LENGTH = 500
 
 
 def dsn_of(settings: Settings) -> str:
-    """Where errors go: ``sentry.dsn``, else SENTRY_DSN; empty: nowhere."""
+    """Return the address for error reports: ``sentry.dsn``, else SENTRY_DSN, else an empty string."""
     configured = settings.sentry.dsn
     return configured.get_secret_value() if configured is not None else os.environ.get("SENTRY_DSN", "").strip()
 
 
 def start_errors(role: Role, dsn: str, transport: type[Transport] | None = None) -> None:
-    """Report this process's errors from now on. Raises Unusable. ``transport``: instead of HTTP."""
+    """Start to report this process's errors. Raises TelemetryError. ``transport`` replaces HTTP, for tests."""
     try:
         import sentry_sdk
         from sentry_sdk.integrations.atexit import AtexitIntegration
@@ -43,15 +43,15 @@ def start_errors(role: Role, dsn: str, transport: type[Transport] | None = None)
         from sentry_sdk.integrations.threading import ThreadingIntegration
         from sentry_sdk.utils import BadDsn
     except ImportError:
-        raise Unusable(
-            "errors are to go to Sentry (sentry.dsn or SENTRY_DSN), and what sends them is not installed; run"
-            " `pip install 'virtualtext-crm-sync[sentry]'`, or take the address away"
+        raise TelemetryError(
+            "a Sentry address is set (sentry.dsn or SENTRY_DSN), but the Sentry client is not installed; run"
+            " `pip install 'virtualtext-crm-sync[sentry]'`, or remove the address"
         ) from None
     integrations = [LoggingIntegration(), ExcepthookIntegration(), ThreadingIntegration(), DedupeIntegration()]
     try:
         sentry_sdk.init(
             dsn,
-            release=f"virtualtext-crm-sync@{release()}",
+            release=f"virtualtext-crm-sync@{installed_version()}",
             default_integrations=False,
             auto_enabling_integrations=False,
             integrations=[*integrations, AtexitIntegration(callback=lambda *_: None)],
@@ -59,36 +59,38 @@ def start_errors(role: Role, dsn: str, transport: type[Transport] | None = None)
             include_local_variables=False,
             include_source_context=False,
             max_request_body_size="never",
-            max_breadcrumbs=MOST_BREADCRUMBS,
-            before_send=scrubbed,  # type: ignore[arg-type] # an event is a dict of the wire's shape
+            max_breadcrumbs=MAX_BREADCRUMBS,
+            before_send=scrub_event,  # type: ignore[arg-type] # Sentry's Event is a TypedDict
             before_breadcrumb=lambda crumb, hint: _crumb(crumb, hint),
             transport=transport,
         )
     except BadDsn as error:
-        raise Unusable(f"the Sentry address is none ({error}); copy the DSN from the project's settings") from None
+        raise TelemetryError(
+            f"the Sentry address is not valid ({error}); copy the DSN from the project's settings"
+        ) from None
     sentry_sdk.set_tag("role", role)
 
 
-def scrubbed(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
-    """The event with nothing but what is allowed."""
+def scrub_event(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
+    """Return the event with only its allowed fields."""
     kept = {key: event[key] for key in KEPT if key in event}
-    said = _said(hint)
-    exceptions = event.get("exception") or _exception(said.get("exc_info"))
+    line = _log_line(hint)
+    exceptions = event.get("exception") or _exception(line.get("exc_info"))
     if exceptions:
         kept["exception"] = {"values": [_clean(one) for one in exceptions.get("values") or ()]}
-    words = str(said.get("event") or (event.get("logentry") or {}).get("message") or "")
-    kept["logentry"] = {"message": _first_line(words)}
-    kept["tags"] = dict(event.get("tags") or {}) | {key: str(said[key]) for key in IDS if said.get(key) is not None}
+    message = str(line.get("event") or (event.get("logentry") or {}).get("message") or "")
+    kept["logentry"] = {"message": _first_line(message)}
+    kept["tags"] = dict(event.get("tags") or {}) | {key: str(line[key]) for key in IDS if line.get(key) is not None}
     crumbs = (event.get("breadcrumbs") or {}).get("values") or ()
-    kept["breadcrumbs"] = {"values": list(crumbs)}  # each was cleaned when it was made
+    kept["breadcrumbs"] = {"values": list(crumbs)}  # each was scrubbed when it was added
     return kept
 
 
-def _said(hint: dict[str, Any]) -> dict[str, Any]:
-    """The line of the log as structlog has it: its words, ids and exception."""
+def _log_line(hint: dict[str, Any]) -> dict[str, Any]:
+    """Return the log line as structlog has it: message, ids and exception."""
     record = hint.get("log_record")
-    said = getattr(record, "msg", None)
-    return said if isinstance(said, dict) else {}
+    line = getattr(record, "msg", None)
+    return line if isinstance(line, dict) else {}
 
 
 def _exception(exc_info: Any) -> dict[str, Any] | None:
@@ -110,7 +112,7 @@ def _clean(exception: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": exception.get("type"),
         "module": exception.get("module"),
-        # The first line: a database's details, after it, quote values.
+        # Only the first line: a database quotes values in the lines after it.
         "value": _first_line(str(exception.get("value") or "")),
         "mechanism": {"type": (exception.get("mechanism") or {}).get("type", "generic")},
         "stacktrace": {"frames": clean},
@@ -118,13 +120,13 @@ def _clean(exception: dict[str, Any]) -> dict[str, Any]:
 
 
 def _crumb(crumb: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any] | None:
-    """A line of the log before the error: its words, not its values."""
-    said = _said(hint)
+    """Return a log line from before the error: its message without its values."""
+    line = _log_line(hint)
     if crumb.get("type") != "log":
         return None
     kept = {key: crumb[key] for key in ("type", "level", "category", "timestamp") if key in crumb}
-    return kept | {"message": _first_line(str(said.get("event") or ""))}
+    return kept | {"message": _first_line(str(line.get("event") or ""))}
 
 
 def _first_line(text: str) -> str:
-    return masked(text.partition("\n")[0])[:LONGEST_WORDS]
+    return masked(text.partition("\n")[0])[:MAX_MESSAGE_LENGTH]

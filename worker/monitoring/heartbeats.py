@@ -1,6 +1,6 @@
-"""Feels the pulse of a process, keeps it for probes on this machine, and tells the fleet by a row in the store.
+"""A process's heartbeat: a liveness file for probes on this machine, and a row in the store for the fleet.
 
-Two threads, because a store that is away must not look like a process that hangs.
+Each has its own thread, so that a process does not seem to hang when the store is away.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 from sqlalchemy import Connection, delete
 from sqlalchemy.exc import SQLAlchemyError
 
-from worker.monitoring.pulse import EVERY_SECONDS, MOST_SECONDS, PulseFile, Role, alive_folder
+from worker.monitoring.liveness import EVERY_SECONDS, MAX_SILENCE_SECONDS, LivenessFile, Role, liveness_folder
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
@@ -25,57 +25,58 @@ from worker.store.tables import heartbeat
 
 STORED_EVERY = timedelta(seconds=30)
 FORGOTTEN_AFTER = timedelta(minutes=10)
-"""A process that was not heard of for this long is not counted among the fleet any more."""
+"""A heartbeat that is older than this is deleted."""
 ALIVE_SECONDS = 3 * STORED_EVERY.total_seconds()
-"""One that was heard of since lives."""
-TICK = "tick"
+"""A process counts as alive if its heartbeat is not older than this."""
+TICK_ROLE = "tick"
 PATIENCE_REQUESTS = 3
 
 log = structlog.get_logger(__name__)
 
 
-class Heart:
-    """``feel`` is called each second and notes in ``pulse`` what it finds of the process's working parts."""
+class HeartbeatWriter:
+    """The two threads of a heartbeat. ``observe`` is called each second to report on the process in its file."""
 
-    def __init__(self, runtime: Runtime, role: Role, feel: Callable[[PulseFile], None]) -> None:
-        self._runtime, self._role, self._feel = runtime, role, feel
+    def __init__(self, runtime: Runtime, role: Role, observe: Callable[[LivenessFile], None]) -> None:
+        self._runtime, self._role, self._observe = runtime, role, observe
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True, name="heart") for work in (self._beat, self._store)]
+        loops = (self._write_file, self._write_rows)
+        self._threads = [threading.Thread(target=loop, daemon=True, name="heartbeat") for loop in loops]
         self._id = f"{role}:{socket.gethostname()}:{os.getpid()}"[:80]
         self._started_at = utcnow()
-        self.pulse = PulseFile(alive_folder(runtime.settings.data_dir), role, _patience(runtime))
+        self.file = LivenessFile(liveness_folder(runtime.settings.data_dir), role, _work_patience(runtime))
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """The process ends, as it was asked to."""
+        """Remove the file and the row, because the process ends as it was asked to."""
         self._ended.set()
         self._threads[0].join(EVERY_SECONDS * 2)
-        self.pulse.close()
-        self._threads[1].join(EVERY_SECONDS * 2)  # the row of a store that is away is pruned by others
+        self.file.close()
+        self._threads[1].join(EVERY_SECONDS * 2)  # if the store is away, another process deletes the row later
 
-    def _beat(self) -> None:
+    def _write_file(self) -> None:
         while not self._ended.wait(EVERY_SECONDS):
-            self._feel(self.pulse)
+            self._observe(self.file)
             try:
-                self.pulse.write()
-            except OSError as error:  # a full disk: the process works on, and probes say what they see
-                log.warning("the pulse cannot be written", error=error.strerror)
+                self.file.write()
+            except OSError as error:  # a full disk: the process goes on working, and probes report what they see
+                log.warning("the liveness file cannot be written", error=error.strerror)
 
-    def _store(self) -> None:
+    def _write_rows(self) -> None:
         away = False
         while True:
             try:
-                if self.pulse.healthy:  # one that hangs is missed by the fleet
+                if self.file.healthy:  # a process that hangs must disappear from the fleet
                     with writing(self._runtime.engine) as db:
-                        keep(db, self._id, self._role, since=self._started_at)
+                        write_heartbeat(db, self._id, self._role, since=self._started_at)
                 away = False
             except SQLAlchemyError as error:
                 if not away:
-                    log.warning("the store does not take this process's heartbeat", error=type(error).__name__)
+                    log.warning("this process's heartbeat cannot be stored", error=type(error).__name__)
                 away = True
             if self._ended.wait(STORED_EVERY.total_seconds()):
                 break
@@ -84,40 +85,40 @@ class Heart:
                 with writing(self._runtime.engine) as db:
                     db.execute(delete(heartbeat).where(heartbeat.c.id == self._id))
             except SQLAlchemyError:
-                return  # others prune it
+                return  # another process deletes it later
 
 
-def start_heart(runtime: Runtime, role: Role, feel: Callable[[PulseFile], None]) -> Heart | None:
-    """A beating heart; None, with a line in the log, where ``data_dir`` cannot be written to."""
+def start_heartbeat(runtime: Runtime, role: Role, observe: Callable[[LivenessFile], None]) -> HeartbeatWriter | None:
+    """Start a heartbeat. Return None, and log a warning, if ``data_dir`` cannot be written to."""
     try:
-        heart = Heart(runtime, role, feel)
+        made = HeartbeatWriter(runtime, role, observe)
     except OSError as error:
-        where = alive_folder(runtime.settings.data_dir)
-        log.warning("no pulse can be kept; `vtsync health` will fail", folder=str(where), error=error.strerror)
+        folder = str(liveness_folder(runtime.settings.data_dir))
+        log.warning("no liveness file can be written; `vtsync health` will fail", folder=folder, error=error.strerror)
         return None
-    heart.start()
-    return heart
+    made.start()
+    return made
 
 
-def keep(db: Connection, name: str, role: str, *, since: object = None) -> None:
-    """Write a heartbeat, and remove those of processes that are gone."""
+def write_heartbeat(db: Connection, name: str, role: str, *, since: datetime | None = None) -> None:
+    """Store a heartbeat, and delete those of processes that are gone."""
     now = utcnow()
-    row = {"id": name, "role": role, "version": release(), "started_at": since or now, "seen_at": now}
+    row = {"id": name, "role": role, "version": installed_version(), "started_at": since or now, "seen_at": now}
     statement = insert(db, heartbeat)
     update = {"seen_at": statement.excluded.seen_at, "version": statement.excluded.version}
     db.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update), row)
-    db.execute(delete(heartbeat).where(heartbeat.c.role != TICK, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
+    db.execute(delete(heartbeat).where(heartbeat.c.role != TICK_ROLE, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
 
 
-def release() -> str:
-    """The version that runs."""
+def installed_version() -> str:
+    """Return the installed version."""
     try:
         return version("virtualtext-crm-sync")
     except PackageNotFoundError:  # run from a copy of the sources
         return "unknown"
 
 
-def _patience(runtime: Runtime) -> float:
-    """No thread waits longer than a few requests; one of each kind of long work always leaves some free."""
+def _work_patience(runtime: Runtime) -> float:
+    """Return how long all threads may be busy: no thread waits longer than for a few requests."""
     longest = max(map(runtime.request_seconds, runtime.settings.accounts), default=0.0)
-    return MOST_SECONDS + PATIENCE_REQUESTS * longest
+    return MAX_SILENCE_SECONDS + PATIENCE_REQUESTS * longest

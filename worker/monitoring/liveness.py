@@ -1,73 +1,168 @@
-"""What shows that a process works: its main loop comes round, and its threads still end what they begin.
+"""Liveness files: how `vtsync health` sees whether the processes of this machine work.
 
-No thread of its own says "alive" here: the loop and the threads themselves do.
+Each process keeps one small file in ``data_dir/alive`` and holds a lock on it, which ends with the process however it
+ends. A file without its lock belongs to a process that is gone. A locked file that is no longer written belongs to a
+process that hangs or was stopped (SIGSTOP). The probe asks neither the store nor the broker: if it failed while those
+are away, every process would be restarted, and that would repair nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Literal, TypeAlias, get_args
 
-import structlog
-from celery import signals
-from celery.beat import PersistentScheduler
-from celery.worker import state
+from worker.core.findings import Finding, Level, ok, problem, warning
 
-from worker.monitoring.heartbeats import Heart, start_heart
-from worker.monitoring.pulse import PulseFile
-from worker.runtime import Runtime
+Role: TypeAlias = Literal["worker", "beat", "web"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
-BROKER = "the broker"
-
-log = structlog.get_logger(__name__)
-
-
-def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> Heart | None:
-    """Feel a Celery worker's pulse. ``answered`` counts what its threads get done within tasks."""
-    begun = -1
-
-    def feel(pulse: PulseFile) -> None:
-        nonlocal begun
-        consumer = worker.consumer
-        pulse.note(waits=BROKER if consumer.waits else "")
-        if consumer.waits:
-            pulse.loop()
-        else:
-            consumer.call_soon(pulse.loop)  # the main loop itself carries it out
-        progress = state.all_total_count[0] + answered()
-        if len(state.active_requests) < worker.concurrency or progress != begun:
-            begun = progress
-            pulse.work()
-
-    heart = start_heart(runtime, "worker", feel)
-    if heart is not None:
-        signals.worker_shutting_down.connect(lambda **_: heart.pulse.note(stopping=True), weak=False)
-    return heart
+EVERY_SECONDS = 1.0
+MAX_SILENCE_SECONDS = 60.0
+"""How long a main loop may be silent. A Redis that does not answer keeps it waiting for half of this."""
+_FILE_BYTES = 1024
+_LOCK_TRIES, _RETRY_SECONDS = 10, 0.02
+_STALE_SECONDS = 24 * 3600.0
+"""A file of another machine, or container, is removed if it was not written for this long."""
+WORKS = "works"
+RESTART = "restart it; its log shows what it did last"
 
 
-class WatchedScheduler(PersistentScheduler):  # type: ignore[misc] # Celery has no types
-    """Celery's scheduler, whose pulse is its own loop."""
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """What a process last wrote about itself. Times are seconds of this machine's monotonic clock."""
 
-    pulse: PulseFile | None = None
-
-    def tick(self, *args: Any, **kwargs: Any) -> Any:
-        """One round of the loop."""
-        if self.pulse is not None:
-            self.pulse.note(loop_at=time.monotonic(), waits="")
-        return super().tick(*args, **kwargs)
-
-    def _ensure_connected(self) -> Any:
-        def again(error: Exception, seconds: float) -> None:
-            if self.pulse is not None:
-                self.pulse.note(waits=BROKER)
-            log.warning("the broker cannot be reached", error=str(error), again_in_seconds=seconds)
-
-        return self.connection.ensure_connection(again, self.app.conf.broker_connection_max_retries)
+    role: Role
+    pid: int
+    written_at: float
+    loop_at: float
+    """When the main loop last completed a round."""
+    work_at: float
+    """When work last progressed: a thread was free, a task began or ended, or VirtualText answered a request."""
+    work_patience: float
+    """How many seconds work may make no progress before the process counts as hanging."""
+    waits: str = ""
+    """What the main loop is waiting for, if it waits for a good reason: `the broker`."""
+    stopping: bool = False
+    """The process was asked to stop and is finishing its work."""
 
 
-def watch_beat(runtime: Runtime) -> Heart | None:
-    """Feel the scheduler's pulse; it is ``WatchedScheduler`` that must run."""
-    heart = start_heart(runtime, "beat", PulseFile.work)  # its loop does all the work
-    WatchedScheduler.pulse = None if heart is None else heart.pulse
-    return heart
+def judge_liveness(process: Liveness, now: float, max_silence: float = MAX_SILENCE_SECONDS) -> Finding:
+    """Judge whether a process works. Pure. ``max_silence`` is for its main loop, in seconds."""
+    what = f"{process.role} {process.pid}"
+    if (silent := now - process.written_at) > max_silence:
+        why = "it was stopped (SIGSTOP), or it hangs"
+        return problem(what, f"has shown no sign of life for {silent:.0f} s: it was stopped or hangs", why, RESTART)
+    if process.stopping:
+        return ok(what, "is stopping")
+    if not process.waits and (silent := now - process.loop_at) > max_silence:
+        why = "it takes no jobs and answers nobody"
+        return problem(what, f"its main loop has made no progress for {silent:.0f} s: it hangs", why, RESTART)
+    if (stuck := now - process.work_at) > process.work_patience:
+        found = f"all its threads are busy and nothing has ended for {stuck:.0f} s: they hang"
+        return problem(what, found, "it does no work", RESTART)
+    if process.waits:
+        why = "it does no work until then; a restart does not help"
+        return warning(what, f"waits for {process.waits}", why, f"start {process.waits}, or correct its address")
+    return ok(what, WORKS)
+
+
+class LivenessFile:
+    """This process's liveness file. Any thread may report; ``write`` stores what was reported."""
+
+    def __init__(self, folder: Path, role: Role, work_patience: float = MAX_SILENCE_SECONDS) -> None:
+        now = time.monotonic()
+        self._now = Liveness(role, os.getpid(), now, now, now, work_patience)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_files(folder)
+        self._path = folder / f"{role}@{socket.gethostname()}@{os.getpid()}.json"
+        self._file = _create_locked(self._path)
+        self._lock = threading.Lock()
+        self.write()
+
+    def report_loop(self) -> None:
+        """Report that the main loop completed a round."""
+        self.report(loop_at=time.monotonic())
+
+    def report_progress(self) -> None:
+        """Report that work goes on, or that a thread is free for it."""
+        self.report(work_at=time.monotonic())
+
+    def report(self, **changes: float | str | bool) -> None:
+        """Change fields of ``Liveness``."""
+        with self._lock:
+            self._now = replace(self._now, **changes)  # type: ignore[arg-type] # the caller names fields of Liveness
+
+    def write(self) -> None:
+        """Write the file for `vtsync health`."""
+        self.report(written_at=time.monotonic())
+        # One write of a fixed length, so that nobody reads half of it.
+        os.pwrite(self._file.fileno(), json.dumps(asdict(self._now)).encode().ljust(_FILE_BYTES), 0)
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether the process works by what was reported so far."""
+        return judge_liveness(self._now, time.monotonic()).level is not Level.PROBLEM
+
+    def close(self) -> None:
+        """Remove the file when the process ends."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def live_processes(folder: Path) -> list[Liveness]:
+    """Read the liveness files of this machine's processes that still run."""
+    found = []
+    for path in sorted(folder.glob(f"*@{socket.gethostname()}@*.json")):
+        # Suppressed: the process ended just now, or has just begun.
+        with contextlib.suppress(OSError, ValueError, TypeError), path.open("r+b") as file:
+            if not _try_lock(file):
+                found.append(Liveness(**json.loads(file.read())))
+    return found
+
+
+def remove_stale_files(folder: Path) -> None:
+    """Remove the files of processes that were killed."""
+    for path in folder.glob("*@*@*.json"):
+        with contextlib.suppress(OSError):
+            ours = f"@{socket.gethostname()}@" in path.name
+            if not ours and time.time() - path.stat().st_mtime < _STALE_SECONDS:
+                continue
+            with path.open("r+b") as file:
+                if _try_lock(file):
+                    path.unlink()
+
+
+def liveness_folder(data_dir: Path) -> Path:
+    """Return the folder of the liveness files."""
+    return data_dir / "alive"
+
+
+def _create_locked(path: Path) -> IO[bytes]:
+    """Open the file and lock it until it is closed. Raises OSError if another process holds the lock."""
+    for _ in range(_LOCK_TRIES):
+        file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):  # removed in between; somebody reads it
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()
+        time.sleep(_RETRY_SECONDS)
+    raise BlockingIOError(errno.EAGAIN, "another process uses a liveness file of the same name", str(path))
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    """Lock the file until it is closed; return False if a process holds the lock."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

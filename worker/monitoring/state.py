@@ -1,5 +1,6 @@
-"""How the fleet stands, read from the store in one go: for metrics, for health. Every look-up has an index of its own;
-what only grows, such as texts that were sent, is not counted.
+"""The state of the fleet, read from the store in one go, for metrics.
+
+Every query has its own index. What only grows, such as sent texts, is not counted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
 from worker.limits.adaptive_rate import ceiling_now
-from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK
+from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
 from worker.runtime import Runtime
 from worker.store.db import is_postgres, reading
 from worker.store.models import utcnow
@@ -40,29 +41,32 @@ UNSYNCED = tuple(state for state in PushState if state is not PushState.SYNCED)
 
 @dataclass(frozen=True, slots=True)
 class AccountNow:
-    """Whether an account may be called. ``ceiling`` in requests a second, None: nothing slows it down."""
+    """The state of an account. ``ceiling`` is in requests a second; None if nothing slows the account down."""
 
     stopped: bool
     paused: bool
     breaker_open: bool
     ceiling: float | None
     reason: str
+    """Why it is stopped, else why it is paused."""
+    paused_until: datetime | None = None
+    pause_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """Counts and ages. Lags are seconds that the oldest of what is due has been due for; 0: nothing is."""
+    """Counts and ages. A lag is the age of the oldest due row in seconds; 0 if nothing is due."""
 
     at: datetime
     messages: Mapping[tuple[str, str, str], int]
-    """(account, kind, state): those that are not at their end."""
+    """Unfinished ones, by (account, kind, state)."""
     held: Mapping[tuple[str, str], int]
-    """(account, reason)."""
+    """By (account, reason)."""
     lags: Mapping[tuple[str, str], float]
-    """(task, account): each kind of background work that has due times; account "" where it is not by account."""
+    """By (task, account), for each kind of work that has due times; account "" if it is not divided by account."""
     outbox_lag: Mapping[str, float]
     contacts: Mapping[tuple[str, str], int]
-    """(account, state): those not in step."""
+    """Those not in sync, by (account, state)."""
     contacts_lag: Mapping[str, float]
     rejected: Mapping[str, int]
     last_success: Mapping[str, datetime]
@@ -74,12 +78,12 @@ class FleetState:
     forwards_lag: float
     reviews: int
     processes: Mapping[str, int]
-    """By role: those that live."""
+    """Those that are alive, by role."""
     last_tick: datetime | None
 
 
 def read_state(runtime: Runtime) -> FleetState:
-    """Read it all, in one consistent view."""
+    """Read everything in one consistent view."""
     now, accounts, connections = utcnow(), list(runtime.settings.accounts), list(runtime.settings.connections)
     m, c, e, f = message.c, contact.c, inbox_event.c, forward.c
     with reading(runtime.engine) as db:
@@ -90,7 +94,7 @@ def read_state(runtime: Runtime) -> FleetState:
             for name in kind.names(runtime.settings)
         }
         beats = db.execute(select(heartbeat.c.role, heartbeat.c.seen_at)).all()
-        roles = [b.role for b in beats if b.role != TICK and (now - b.seen_at).total_seconds() < ALIVE_SECONDS]
+        roles = [b.role for b in beats if b.role != TICK_ROLE and (now - b.seen_at).total_seconds() < ALIVE_SECONDS]
         states = select(connection_state.c.connection, connection_state.c.next_run_at)
         return FleetState(
             at=now,
@@ -122,7 +126,7 @@ def read_state(runtime: Runtime) -> FleetState:
             ),
             last_success={name: found for name in connections if (found := _last_success(db, name)) is not None},
             next_run={row[0]: row[1] for row in db.execute(states) if row[0] in connections and row[1] is not None},
-            accounts={name: _account(db, name, now) for name in accounts},
+            accounts={name: read_account(db, name, now) for name in accounts},
             inbox=_all(
                 db.execute(
                     select(e.state, func.count())
@@ -139,12 +143,12 @@ def read_state(runtime: Runtime) -> FleetState:
             forwards_lag=lags[DELIVERIES.task, ""],
             reviews=db.scalar(select(func.count()).select_from(number_review)) or 0,
             processes={role: roles.count(role) for role in ("worker", "beat", "web")},
-            last_tick=next((b.seen_at for b in beats if b.role == TICK), None),
+            last_tick=next((b.seen_at for b in beats if b.role == TICK_ROLE), None),
         )
 
 
 class StateCache:
-    """The state, read again when it is older than ten seconds: scraping often costs nothing."""
+    """The state, read again only when it is older than ten seconds, so that frequent scrapes are cheap."""
 
     def __init__(self, current: Callable[[], Runtime]) -> None:
         self._current = current
@@ -153,7 +157,7 @@ class StateCache:
         self._last: FleetState | None = None
 
     def __call__(self) -> FleetState:
-        """Raises what the store raises."""
+        """Return the state. Raises what the store raises."""
         with self._lock:
             if self._last is None or time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._last, self._read_at = read_state(self._current()), time.monotonic()
@@ -161,7 +165,7 @@ class StateCache:
 
 
 def _held(db: Connection, account: str) -> Select[Any]:
-    """Reasons are a code, a colon and words; the codes are few."""
+    """Count held texts by the code before the colon of their reason; there are few codes."""
     m = message.c
     find = func.strpos if is_postgres(db) else func.instr
     code = func.substr(m.reason, 1, find(m.reason + ":", ":") - 1)
@@ -176,7 +180,8 @@ def _last_success(db: Connection, connection: str) -> datetime | None:
     return found
 
 
-def _account(db: Connection, name: str, now: datetime) -> AccountNow:
+def read_account(db: Connection, name: str, now: datetime) -> AccountNow:
+    """Read the state of an account."""
     row = db.execute(select(account_state).where(account_state.c.account == name)).first()
     if row is None:
         return AccountNow(False, False, False, None, "")
@@ -186,10 +191,12 @@ def _account(db: Connection, name: str, now: datetime) -> AccountNow:
         breaker_open=row.trips > 0,
         ceiling=ceiling_now(row.rate_ceiling, row.rate_lowered_at, now),
         reason=row.stopped_reason or row.pause_reason,
+        paused_until=row.paused_until,
+        pause_reason=row.pause_reason,
     )
 
 
 def _all(rows: Iterable[Any], names: Iterable[str]) -> dict[str, int]:
-    """Counts by name, 0 for those that have none: a series that vanishes cannot be alerted on."""
+    """Return counts by name, 0 if there is no row: no alert can watch a series that vanishes."""
     found = {str(row[0]): int(row[1]) for row in rows}
     return {str(name): found.get(str(name), 0) for name in names}

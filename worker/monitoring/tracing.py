@@ -1,7 +1,7 @@
-"""Traces for OpenTelemetry: tasks, requests in and out, statements. Of the extra `otel`; nothing is loaded without.
+"""OpenTelemetry traces of tasks, HTTP requests and database statements. Needs the extra `otel`.
 
-The standard OTEL_* variables switch it on and say where traces go. What a span may carry is a list, see ``ALLOWED``:
-paths, parameters, exceptions' words and whatever a library adds may hold numbers, texts or secrets, and stay here.
+The standard OTEL_* variables switch traces on and set their destination. ``ALLOWED`` lists what a span may contain:
+paths, parameters, exception messages and other attributes may hold numbers, texts or secrets, and are removed.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from worker.monitoring.heartbeats import release
-from worker.monitoring.pulse import Role
+from worker.monitoring.heartbeats import installed_version
+from worker.monitoring.liveness import Role
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,12 +33,12 @@ ALLOWED = frozenset(
 )
 
 
-class Unusable(Exception):
-    """What was asked for cannot be done; the words say what to do."""
+class TelemetryError(Exception):
+    """Traces or error reports are configured but cannot be started. The message says what to do."""
 
 
-def wanted() -> bool:
-    """Whether the environment asks for traces."""
+def traces_wanted() -> bool:
+    """Return whether the OTEL_* variables ask for traces."""
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip()
@@ -46,7 +46,7 @@ def wanted() -> bool:
 
 
 def start_tracing(role: Role, engine: Engine, exporter: SpanExporter | None = None) -> TracerProvider:
-    """Trace this process from now on. Raises Unusable. ``exporter``: instead of the environment's."""
+    """Start to trace this process. Raises TelemetryError. ``exporter`` replaces the environment's, for tests."""
     try:
         from opentelemetry.instrumentation.celery import CeleryInstrumentor
         from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
@@ -55,39 +55,39 @@ def start_tracing(role: Role, engine: Engine, exporter: SpanExporter | None = No
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
     except ImportError:
-        raise Unusable(
-            "the OTEL_* variables ask for traces, and what makes them is not installed; run"
+        raise TelemetryError(
+            "the OTEL_* variables ask for traces, but OpenTelemetry is not installed; run"
             " `pip install 'virtualtext-crm-sync[otel]'`, or set OTEL_SDK_DISABLED=true"
         ) from None
     name = os.environ.get("OTEL_SERVICE_NAME") or f"vtsync-{role}"
-    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": release()}))
+    provider = TracerProvider(resource=Resource.create({"service.name": name, "service.version": installed_version()}))
     provider.add_span_processor(_processor(exporter or _exporter()))
     CeleryInstrumentor().instrument(  # type: ignore[no-untyped-call]
         tracer_provider=provider
     )
     URLLib3Instrumentor().instrument(tracer_provider=provider)
-    # Not by their instrumentor, which declares SQLAlchemy below 2.1 and needs greenlet; the events are the same.
+    # Not by SQLAlchemyInstrumentor, which requires SQLAlchemy below 2.1 and greenlet; the events are the same.
     unused = NoOpMeter("vtsync").create_up_down_counter("connections")
     EngineTracer(provider.get_tracer("vtsync"), engine, unused)  # type: ignore[no-untyped-call]
     return provider
 
 
 def trace_app(app: FastAPI, provider: TracerProvider) -> None:
-    """Trace the HTTP side's requests, too, but for probes and scrapes."""
+    """Trace the requests to the HTTP API, except probes and scrapes."""
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, excluded_urls="health/,metrics")
 
 
-def scrubbed(span: ReadableSpan) -> ReadableSpan:
-    """The span with nothing but what is allowed."""
+def scrub_span(span: ReadableSpan) -> ReadableSpan:
+    """Return the span with only its allowed attributes."""
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.trace import SpanKind
     from opentelemetry.trace.status import Status
 
     attributes = {key: value for key, value in (span.attributes or {}).items() if key in ALLOWED}
     name = span.name
-    if span.kind is SpanKind.SERVER:  # never a path: it may be a secret or a number
+    if span.kind is SpanKind.SERVER:  # never the path: it may contain a secret or a number
         method = attributes.get("http.method") or attributes.get("http.request.method") or "HTTP"
         name = f"{method} {attributes.get('http.route', '')}".strip()
     events = [
@@ -111,12 +111,12 @@ def scrubbed(span: ReadableSpan) -> ReadableSpan:
 
 
 def _processor(exporter: SpanExporter) -> SpanProcessor:
-    """Batches what is scrubbed, in a thread that is started anew after a fork."""
+    """Scrub each span, then batch it in a thread, which is restarted after a fork."""
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     class Scrubbing(BatchSpanProcessor):
         def on_end(self, span: ReadableSpan) -> None:
-            super().on_end(scrubbed(span))
+            super().on_end(scrub_span(span))
 
     return Scrubbing(exporter)
 
@@ -128,9 +128,9 @@ def _exporter() -> SpanExporter:
 
         return ConsoleSpanExporter()
     if chosen != "otlp" or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
-        raise Unusable(
-            "traces go by OTLP over HTTP: set OTEL_TRACES_EXPORTER to otlp, console or none, and"
-            " OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf or nothing"
+        raise TelemetryError(
+            "traces can only be sent by OTLP over HTTP: set OTEL_TRACES_EXPORTER to otlp, console or none, and"
+            " OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf, or unset it"
         )
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 

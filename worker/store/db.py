@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 SQLITE_BUSY_SECONDS = 60
@@ -109,10 +109,3 @@ def is_postgres(connection: Connection | Engine) -> bool:
 def new_lease_owner() -> str:
     """Return a new owner for a claim: the fencing token. Results are written only while the row still carries it."""
     return uuid.uuid4().hex
-
-
-def unreachable(engine: Engine, error: DBAPIError, what: str = "reached") -> str:
-    """Explain an error of the driver for a person: which store it was, why it failed, and what to do."""
-    where = engine.url.render_as_string(hide_password=True)
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-    return f"{where} cannot be {what} ({reason}); start it, or correct store.url"

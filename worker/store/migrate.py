@@ -15,7 +15,13 @@ _LOCK = 0x76747379  # "vtsy": the PostgreSQL advisory lock that a migration hold
 
 
 class StoreOutdated(Exception):
-    """The store's tables are not those of this version. The text says what to do."""
+    """The store's tables are not those of this version. ``state`` and ``do`` are the two halves of the message."""
+
+    do = "run `vtsync migrate`, then start again"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the store {state}; {self.do}")
+        self.state = state
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
@@ -47,7 +53,7 @@ def ensure_current(engine: Engine) -> None:
     """Check that the store has the tables of this version.
 
     An embedded SQLite file is migrated; a server is not: that is up to ``vtsync migrate``. Raises StoreOutdated, and
-    the driver's errors where the store cannot be reached (``db.unreachable`` explains those).
+    the driver's errors where the store cannot be reached (``doctor.reach`` explains those).
     """
     with reading(engine) as connection:
         current = _revision(connection)
@@ -57,7 +63,7 @@ def ensure_current(engine: Engine) -> None:
         migrate(engine)
         return
     state = "has no tables yet" if current is None else f"is at revision {current}, this version needs {head()}"
-    raise StoreOutdated(f"the store {state}; run `vtsync migrate`, then start again")
+    raise StoreOutdated(state)
 
 
 def _revision(connection: Connection) -> str | None:

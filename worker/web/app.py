@@ -14,9 +14,9 @@ from worker.runtime import Runtime
 from worker.web import carriers, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
-from worker.web.heartbeat import WebHeart
+from worker.web.heartbeat import WebHeartbeat
 from worker.web.limits import RequestLimits
-from worker.web.notifier import Telling
+from worker.web.notifier import Notifier
 from worker.web.openapi import openapi
 from worker.web.problems import install_error_handlers
 
@@ -35,22 +35,20 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
     ``current`` returns the runtime for a request; the default is always ``runtime``.
     """
     intake = BatchIntake(runtime, lambda: wake("vtsync.process_inbox"))
-    telling = Telling(lambda *what: wake(*what))
-    heart = WebHeart(runtime)
-    context = WebContext(current or (lambda: runtime), intake, telling.tell)
+    notifier = Notifier(lambda *what: wake(*what))
+    heartbeat = WebHeartbeat(runtime)
+    context = WebContext(current or (lambda: runtime), intake, notifier.notify)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await heart.start()
+        await heartbeat.start()
         await intake.start()
-        telling.start()
-        telling.tell(
-            "vtsync.process_inbox"
-        )  # for events that the last process left; also opens the broker's connection
+        notifier.start()
+        notifier.notify("vtsync.process_inbox")  # for events from before the start; also connects to the broker
         yield
         await intake.stop()
-        await asyncio.to_thread(telling.stop)
-        await heart.stop()
+        await asyncio.to_thread(notifier.stop)
+        await heartbeat.stop()
 
     app = FastAPI(
         title="VirtualText CRM sync",
@@ -73,6 +71,6 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> Response:
-        return page.response(app.openapi())
+        return page.docs_response(app.openapi())
 
     return app

@@ -1,4 +1,4 @@
-"""``/health/live`` and ``/health/ready``: whether this process runs, and whether it can take anything."""
+"""``/health/live`` and ``/health/ready``: this process runs, and it can accept requests."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from worker.web.context import WebContext
 
 
 class Health(BaseModel):
-    """``problems`` say what is wrong and what to do."""
+    """``problems`` describe what is wrong and what to do."""
 
     ready: bool
     problems: list[str] = []
 
 
 def routes(context: WebContext) -> APIRouter:
-    """The health routes, for orchestrators; without a key."""
+    """Return the health routes, for orchestrators. They need no key, so they reveal no addresses."""
     router = APIRouter(prefix="/health", tags=["health"])
 
     @router.get("/live")
     def live() -> Health:
-        """This process answers."""
+        """The process runs."""
         return Health(ready=True)
 
-    @router.get("/ready", responses={503: {"model": Health, "description": "It cannot take requests."}})
+    @router.get("/ready", responses={503: {"model": Health, "description": "The process cannot accept requests."}})
     def ready(response: Response) -> Health:
-        """The store is reached and fits this version."""
+        """The store can be reached and its tables fit this version."""
         try:
             ensure_current(context.runtime.engine)
         except StoreOutdated as error:

@@ -1,4 +1,4 @@
-"""What shows that the HTTP side works: its event loop comes round, and a thread is free to answer."""
+"""The heartbeat of the HTTP API: its event loop completes rounds, and a thread is free to answer."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ import asyncio
 
 from anyio import to_thread
 
-from worker.monitoring.heartbeats import start_heart
-from worker.monitoring.pulse import EVERY_SECONDS, PulseFile
+from worker.monitoring.heartbeats import start_heartbeat
+from worker.monitoring.liveness import EVERY_SECONDS, LivenessFile
 from worker.runtime import Runtime
 
 
-class WebHeart:
-    """The pulse of the HTTP side: its event loop, and the threads that answer."""
+class WebHeartbeat:
+    """Reports on the event loop and on the threads that answer requests."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     async def start(self) -> None:
-        """Begin to beat, from the loop that is to be watched."""
-        self._heart = start_heart(self._runtime, "web", lambda _: None)
-        if self._heart is not None:
-            self._tasks = [asyncio.create_task(part(self._heart.pulse)) for part in (_loop, _threads)]
+        """Start reporting. Call it in the event loop that is to be watched."""
+        self._heartbeat = start_heartbeat(self._runtime, "web", lambda _: None)
+        if self._heartbeat is not None:
+            parts = (_report_loop, _report_threads)
+            self._tasks = [asyncio.create_task(part(self._heartbeat.file)) for part in parts]
 
     async def stop(self) -> None:
-        """The process ends."""
-        if self._heart is not None:
+        """Stop reporting, because the process ends."""
+        if self._heartbeat is not None:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.to_thread(self._heart.stop)
+            await asyncio.to_thread(self._heartbeat.stop)
 
 
-async def _loop(pulse: PulseFile) -> None:
+async def _report_loop(file: LivenessFile) -> None:
     while True:
-        pulse.loop()
+        file.report_loop()
         await asyncio.sleep(EVERY_SECONDS)
 
 
-async def _threads(pulse: PulseFile) -> None:
+async def _report_threads(file: LivenessFile) -> None:
     while True:
-        await to_thread.run_sync(pulse.work)  # waits for one to be free, as requests do
+        await to_thread.run_sync(file.report_progress)  # waits for a free thread, as requests do
         await asyncio.sleep(EVERY_SECONDS)

@@ -1,4 +1,4 @@
-"""``/metrics`` for Prometheus, and ``/health/fleet`` for monitors. Both need a key with `metrics:read`."""
+"""``/metrics`` for Prometheus and ``/health/fleet`` for monitors. Both need a key with `metrics:read`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from worker.web.openapi import problem_answers
 
 
 def routes(context: WebContext) -> APIRouter:
-    """The routes for monitoring."""
+    """Return the routes for monitoring."""
     router = APIRouter(tags=["health"])
     reader = Depends(Guard(context).needs("metrics:read"))
     state = StateCache(context.current)
-    shown = registry_of("web", state)
+    registry = registry_of("web", state)
 
     @router.get("/metrics", include_in_schema=False, dependencies=[reader])
     def metrics(request: Request) -> Response:
-        page, content_type = render(shown, request.headers.get("accept", ""))
+        page, content_type = render(registry, request.headers.get("accept", ""))
         return Response(page, headers={"Content-Type": content_type})
 
     @router.get(
         "/health/fleet",
-        responses=problem_answers() | {503: {"model": FleetOut, "description": "The fleet does not do its work."}},
+        responses=problem_answers()
+        | {503: {"model": FleetOut, "description": "Something keeps the fleet from working."}},
         dependencies=[reader],
     )
     def fleet(response: Response) -> FleetOut:
-        """Whether the fleet does its work: store, broker, processes, the tick, queues, accounts."""
-        found = fleet_health(context.runtime, state)
+        """The state of the fleet: store, broker, processes, the tick, overdue work, accounts, open decisions."""
+        found = fleet_health(context.runtime)
         response.status_code = 503 if found.status == "fail" else 200
         return found
 

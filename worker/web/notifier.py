@@ -1,4 +1,4 @@
-"""Tells workers that there is work, from a thread of its own: no caller waits for a broker that is away."""
+"""Sends hints to workers from its own thread, so that no caller waits for a broker that is away."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 STOP_SECONDS = 5.0
 
 
-class Telling:
-    """What is to be told waits here, each thing once however often it is asked for. ``send`` tells one of them."""
+class Notifier:
+    """A queue of hints. Each waits in it once, however often it is added. ``send`` sends one of them."""
 
     def __init__(self, send: Callable[..., object]) -> None:
         self._send = send
@@ -19,21 +19,21 @@ class Telling:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to tell."""
+        """Start the thread."""
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="hints", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
         self._thread.start()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Tell what waits, for at most ``seconds``. What is not told is found by the next tick."""
+        """Send what waits, for at most ``seconds``. The next tick finds the work of hints that were not sent."""
         with self._change:
             self._ended = True
             self._change.notify()
         if self._thread is not None:
             self._thread.join(seconds)
 
-    def tell(self, task: str, *arguments: str) -> None:
-        """Have it told soon. Returns at once."""
+    def notify(self, task: str, *arguments: str) -> None:
+        """Add a hint. Returns at once."""
         with self._change:
             self._waiting[task, *arguments] = None
             self._change.notify()
@@ -44,7 +44,7 @@ class Telling:
                 self._change.wait_for(lambda: self._waiting or self._ended)
                 if not self._waiting:
                     return
-                # Taken before it is told: what is committed meanwhile is told again.
+                # Remove it before sending: if more work is committed meanwhile, the hint is added and sent again.
                 what = next(iter(self._waiting))
                 del self._waiting[what]
             self._send(*what)

@@ -1,4 +1,4 @@
-"""``/docs``: the OpenAPI description as one page that needs nothing from anywhere else, not even a script."""
+"""``/docs``: the OpenAPI description as one self-contained page without scripts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-def response(schema: dict[str, Any]) -> Response:
-    """The page for an OpenAPI description."""
+def docs_response(schema: dict[str, Any]) -> Response:
+    """Return the page for an OpenAPI description."""
     headers = {"Content-Security-Policy": POLICY}
-    return Response(render(schema), headers=headers, media_type="text/html; charset=utf-8")
+    return Response(render_docs(schema), headers=headers, media_type="text/html; charset=utf-8")
 
 
-def render(schema: dict[str, Any]) -> str:
-    """The page as HTML."""
+def render_docs(schema: dict[str, Any]) -> str:
+    """Render the page as HTML."""
     info = schema["info"]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
@@ -62,58 +62,60 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
         for name, field in body.get("properties", {}).items()
     ]
     title = f"<b>{method.upper()}</b> <code>{_text(path)}</code> <span class='soft'>{_prose(first)}</span>"
-    words = f"<p>{_prose(rest.strip())}</p>" if rest.strip() else ""
+    details = f"<p>{_prose(rest.strip())}</p>" if rest.strip() else ""
     table = "".join(_row(schema, *row) for row in rows)
     parameters = f"<table><tr><th>name</th><th>in</th><th>what</th></tr>{table}</table>" if rows else ""
-    inside = words + parameters + _example(schema, method, path, operation, body) + _answers(schema, operation)
+    inside = details + parameters + _example(schema, method, path, operation, body) + _answers(schema, operation)
     return f"<details><summary>{title}</summary><div>{inside}</div></details>"
 
 
 def _answers(schema: dict[str, Any], operation: dict[str, Any]) -> str:
-    """What comes back when it went well, field by field; then each status."""
+    """Render the fields of a successful response, then each status."""
     answers = operation["responses"].items()
     good = next((_resolve(schema, _json(one)) for status, one in answers if status.startswith("2")), {})
     fields = [
         (name, _about(schema, field.get("description", ""), field))
         for name, field in good.get("properties", {}).items()
     ]
-    # FastAPI's own words for 200 say nothing.
+    # FastAPI's description of 200 says nothing.
     statuses = [
         (status, good.get("description", "") if status == "200" else one["description"]) for status, one in answers
     ]
-    return _table("in the answer", fields) + _table("status", statuses)
+    return _table("in the response", fields) + _table("status", statuses)
 
 
 def _table(head: str, rows: list[tuple[str, str]]) -> str:
-    shown = "".join(f"<tr><td><code>{_text(name)}</code></td><td>{_prose(words)}</td></tr>" for name, words in rows)
-    return f"<table><tr><th>{head}</th><th></th></tr>{shown}</table>"
+    body = "".join(f"<tr><td><code>{_text(name)}</code></td><td>{_prose(text)}</td></tr>" for name, text in rows)
+    return f"<table><tr><th>{head}</th><th></th></tr>{body}</table>"
 
 
 def _row(schema: dict[str, Any], name: str, where: str, required: bool, description: str, field: dict[str, Any]) -> str:
-    words = " ".join(filter(None, ["Required." if required else "", _about(schema, description, field)]))
-    return f"<tr><td><code>{_text(name)}</code></td><td class='soft'>{_text(where)}</td><td>{_prose(words)}</td></tr>"
+    text = " ".join(filter(None, ["Required." if required else "", _about(schema, description, field)]))
+    return f"<tr><td><code>{_text(name)}</code></td><td class='soft'>{_text(where)}</td><td>{_prose(text)}</td></tr>"
 
 
 def _about(schema: dict[str, Any], description: str, field: dict[str, Any]) -> str:
-    """The description, what it may be, and an example."""
+    """Return the description, the allowed values, the default and an example."""
     one = _resolve(schema, next((each for each in field.get("anyOf", []) if each.get("type") != "null"), field))
-    words = [description]
+    sentences = [description]
     if "enum" in one:
-        words.append(f"One of {', '.join(f'`{value}`' for value in one['enum'])}.")
+        sentences.append(f"One of {', '.join(f'`{value}`' for value in one['enum'])}.")
     if "maximum" in one:
-        words.append(f"{one.get('minimum', 0)} to {one['maximum']}.")
+        sentences.append(f"{one.get('minimum', 0)} to {one['maximum']}.")
     if field.get("default") not in (None, ""):
-        words.append(f"Left out: `{orjson.dumps(field['default']).decode()}`.")
+        sentences.append(f"Default: `{orjson.dumps(field['default']).decode()}`.")
     example = next((each for each in field.get("examples", []) if each not in (None, "")), None)
     if example is not None:
-        words.append(f"Such as `{orjson.dumps(example).decode()}`.")
+        sentences.append(f"Example: `{orjson.dumps(example).decode()}`.")
     if one.get("type") == "array" and "$ref" in one.get("items", {}):
-        words.append(f"Each with {', '.join(f'`{name}`' for name in _resolve(schema, one['items'])['properties'])}.")
-    return " ".join(filter(None, words))
+        sentences.append(
+            f"Each with {', '.join(f'`{name}`' for name in _resolve(schema, one['items'])['properties'])}."
+        )
+    return " ".join(filter(None, sentences))
 
 
 def _example(schema: dict[str, Any], method: str, path: str, operation: dict[str, Any], body: dict[str, Any]) -> str:
-    """A request that works once the key is put in."""
+    """Render a request that works once the key is filled in."""
     for one in operation.get("parameters", []):
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", str(one["schema"]["examples"][0]))
@@ -132,8 +134,8 @@ def _example(schema: dict[str, Any], method: str, path: str, operation: dict[str
     }
     if chosen:
         lines.append(f"  --json '{orjson.dumps(chosen).decode()}'")
-    shown = " \\\n".join(lines)
-    return f"<pre>{_text(shown)}</pre>"
+    command = " \\\n".join(lines)
+    return f"<pre>{_text(command)}</pre>"
 
 
 def _json(part: dict[str, Any]) -> dict[str, Any] | None:
@@ -150,7 +152,7 @@ def _resolve(schema: dict[str, Any], part: dict[str, Any] | None) -> dict[str, A
 
 
 def _prose(text: str) -> str:
-    """Text with `code` in it."""
+    """Render text that contains `code`."""
     pieces = _text(text).split("`")
     return "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
 

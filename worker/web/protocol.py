@@ -1,8 +1,13 @@
-"""HTTP/1.1 for callers that mean no good, or speak it in their own way.
+"""HTTP/1.1 with limits, for slow, hostile and unusual callers.
 
-uvicorn with httptools bounds neither the time nor the size of a request's head, waits for ever for a caller that does
-not read its answer or that says nothing more after a blank line, and loses the body of a request that offers an
-upgrade, as Java's HttpClient does on ``http://``. It counts all of them towards its limit of connections.
+uvicorn with httptools limits neither the time nor the size of a request's head. It waits forever for a caller that
+does not read its response, or that sends only blank lines. It loses the body of a request that offers an upgrade, as
+Java's HttpClient does on ``http://``. Each such connection counts towards its limit of connections.
+
+uvicorn with h11 limits the size of a head and keeps the body, but has none of the time limits, answers in plain text,
+and takes about 100 microseconds of CPU more for each request (150 instead of 53), which halves the rate of Relay events
+that one process can take. So this module extends the httptools protocol, and depends on private names of uvicorn:
+tests/web/test_protocol.py fails if a new release changes them.
 """
 
 from __future__ import annotations
@@ -17,24 +22,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from worker.web.problems import Problem
 
 HEAD_SECONDS = 10.0
-"""For the request line and all headers."""
-MOST_HEAD_BYTES = 64 * 1024
+"""Time limit for the request line and all headers."""
+MAX_HEAD_BYTES = 64 * 1024
 READ_SECONDS = 30.0
-"""For the caller to take what waits to be sent."""
+"""Time limit for the caller to read what waits to be sent."""
 
-TOO_SLOW = Problem(408, "request_timeout", f"the head did not arrive within {HEAD_SECONDS:g} seconds")
-TOO_LARGE = Problem(431, "head_too_large", f"the head is longer than {MOST_HEAD_BYTES:,} bytes")
-NOT_HTTP = Problem(400, "not_http", "this is not HTTP/1.1, or a method that nobody knows")
+TOO_SLOW = Problem(
+    408, "request_timeout", f"the request line and headers did not arrive within {HEAD_SECONDS:g} seconds"
+)
+TOO_LARGE = Problem(431, "head_too_large", f"the request line and headers are longer than {MAX_HEAD_BYTES:,} bytes")
+NOT_HTTP = Problem(400, "not_http", "this is not HTTP/1.1, or an unknown method")
 BUSY = Problem(
     503,
     "unavailable",
-    "too many callers at once; send the request again",
+    "too many connections; send the request again later",
     headers={"Connection": "close", "Retry-After": "1"},
 )
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol that gives a head this much time and room, an answer this much time to be read."""
+    """uvicorn's protocol with limits for the head of a request and for reading the response."""
 
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
@@ -42,63 +49,63 @@ class BoundedHttp(HttpToolsProtocol):
     _received = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A caller that connects and says nothing is not waited for either."""
+        """Start the time limit; it also applies to a caller that sends nothing."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # hear of whatever the caller does not take
-        self._begin()
+        transport.set_write_buffer_limits(high=0)  # call pause_writing for any bytes that the caller has not read
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there to be waited for."""
-        self._end()
-        self._was_read()
-        if self._running is not None:  # uvicorn tells only the last of several that were sent at once
+        """Stop all timers and tell the running request that its caller is gone."""
+        self._stop_head_timer()
+        self._stop_read_timer()
+        if self._running is not None:  # with pipelined requests, uvicorn tells only the last one
             self._running.disconnected = True
         super().connection_lost(exc)
 
-    # --- a request's head
+    # --- the head of a request
 
     def on_message_begin(self) -> None:
-        """A head begins; the first one's time has been running since the connection."""
+        """Start the time limit of a head. The first one's started with the connection."""
         super().on_message_begin()
         if self._head_timer is None:
-            self._begin()
+            self._start_head_timer()
 
     def on_headers_complete(self) -> None:
-        """It came in time."""
-        self._end()
-        if not self.parser.should_upgrade():  # else it is read once more, without that offer
+        """Stop the time limit, and handle the head unless it offers an upgrade."""
+        self._stop_head_timer()
+        if not self.parser.should_upgrade():  # else it is parsed again without the offer
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Handle a part of the body."""
         if not self.parser.should_upgrade():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is there."""
+        """Handle the end of a request."""
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; count what belongs to the head alone."""
+        """Parse bytes, and count those that belong to a head."""
         waiting = self._head_timer is not None
         self._unset_keepalive_if_required()
         self._feed(data)
         if waiting and self._head_timer is not None:
             self._received += len(data)
-            if self._received > MOST_HEAD_BYTES:
+            if self._received > MAX_HEAD_BYTES:
                 self._refuse(TOO_LARGE)
         idle = self.cycle is None or self.cycle.response_complete
         if idle and self._head_timer is None and not self.transport.is_closing():
-            self._begin()  # blank lines begin no head, and have ended the wait for one
+            self._start_head_timer()  # a blank line stopped the keep-alive timer but began no head
 
     def _feed(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
             while (offered := self._fed(rest)) is not None and self.parser.get_method() != b"CONNECT":
                 head = self._without_upgrade()
-                self.parser = httptools.HttpRequestParser(self)  # the other one waits for another protocol now
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+                self.parser = httptools.HttpRequestParser(self)  # the old parser now expects the other protocol
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
                 self.parser.feed_data(head)
                 rest = rest[offered:]
         except httptools.HttpParserError:
@@ -107,7 +114,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(NOT_HTTP)
 
     def _fed(self, data: memoryview) -> int | None:
-        """None: all of it was read. Else how much, up to a head that offers another protocol."""
+        """Parse bytes. Return how many were parsed up to a head that offers an upgrade, or None for all of them."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stopped:
@@ -115,40 +122,40 @@ class BoundedHttp(HttpToolsProtocol):
         return None
 
     def _without_upgrade(self) -> bytes:
-        """The request's head without its offer of another protocol, which a server may just not take (RFC 9110)."""
+        """Return the head without its upgrade offer, which a server may ignore (RFC 9110, section 7.8)."""
         kept = [b"%s: %s\r\n" % one for one in self.headers if one[0] != b"upgrade"]
         version = self.parser.get_http_version().encode()
         return b"%s %s HTTP/%s\r\n%s\r\n" % (self.parser.get_method(), self.url, version, b"".join(kept))
 
-    def _begin(self) -> None:
+    def _start_head_timer(self) -> None:
         self._received = 0
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._refuse, TOO_SLOW)
 
-    def _end(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
     def _refuse(self, problem: Problem) -> None:
-        self._end()
+        self._stop_head_timer()
         if not self.transport.is_closing():
-            if self._received or problem is not TOO_SLOW:  # a connection that was never used just ends
+            if self._received or problem is not TOO_SLOW:  # an unused connection is closed without a response
                 self.transport.write(_on_the_wire(problem))
             self.transport.close()
 
-    # --- its answer
+    # --- the response
 
     def pause_writing(self) -> None:
-        """The caller does not take what is sent."""
+        """Start the time limit for a caller that does not read."""
         super().pause_writing()
         self._read_timer = self.loop.call_later(READ_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It took everything."""
-        self._was_read()
+        """Stop the time limit, because the caller has read everything."""
+        self._stop_read_timer()
         super().resume_writing()
 
-    def _was_read(self) -> None:
+    def _stop_read_timer(self) -> None:
         if self._read_timer is not None:
             self._read_timer.cancel()
             self._read_timer = None
@@ -159,7 +166,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def _on_the_wire(problem: Problem) -> bytes:
-    """A whole answer, where there is no request that an application could answer."""
+    """Return a complete response, for when there is no request that the application could answer."""
     answer = problem.response()
     head = b"".join(b"%s: %s\r\n" % one for one in answer.raw_headers)
     title = problem.title.encode()

@@ -1,4 +1,4 @@
-"""Runs the HTTP side, and refuses to where anybody could use it."""
+"""Runs the HTTP API, and refuses to run where anybody could use it without a credential."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 KEEP_ALIVE_SECONDS = 20
-MOST_CONNECTIONS = 1000
+MAX_CONNECTIONS = 1000
 BACKLOG = 512
 STOP_SECONDS = 30
 
 
-def serve(runtime: Runtime, host: str, port: int, traces: TracerProvider | None = None) -> None:
-    """Listen until SIGTERM; what is being answered is finished. Raises Unprotected, OSError when the port is taken."""
+def serve_api(runtime: Runtime, host: str, port: int, traces: TracerProvider | None = None) -> None:
+    """Serve until SIGTERM, then finish running requests. Raises Unprotected, or OSError if the port is taken."""
     import uvicorn
 
     from worker.web.app import create_app
@@ -38,16 +38,16 @@ def serve(runtime: Runtime, host: str, port: int, traces: TracerProvider | None 
         http=BoundedHttp,
         ws="none",
         log_config=None,
-        access_log=False,  # the Relay's address is a secret; ours names only routes
+        access_log=False,  # it would contain the Relay's secret; AccessLog writes only routes
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         backlog=BACKLOG,
-        proxy_headers=False,  # the public URL is configured, not believed
+        proxy_headers=False,  # the public URL comes from the configuration, not from callers
     )
     listener = _listen(host, port)
-    # Uvicorn raises the signal that ended it once more; ended as asked is no failure.
+    # Uvicorn raises the signal again after its shutdown; a requested stop must exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     logging.getLogger("vtsync.web").info("listening on http://%s:%s", *listener.getsockname()[:2])
     uvicorn.Server(config).run(sockets=[listener])

@@ -14,10 +14,18 @@ import pytest
 
 from tests.harness import Fleet, fleet, until
 from tests.web.test_serve import free_port
-from worker.monitoring.pulse import Pulse, PulseFile, alive_folder, judge, prune, pulses
+from worker.core.findings import Level
+from worker.monitoring.liveness import (
+    Liveness,
+    LivenessFile,
+    judge_liveness,
+    live_processes,
+    liveness_folder,
+    remove_stale_files,
+)
 
 NOW = 1000.0
-WELL = Pulse("worker", 7, written_at=NOW - 1, loop_at=NOW - 2, work_at=NOW - 3, work_patience=120)
+WELL = Liveness("worker", 7, written_at=NOW - 1, loop_at=NOW - 2, work_at=NOW - 3, work_patience=120)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +33,7 @@ WELL = Pulse("worker", 7, written_at=NOW - 1, loop_at=NOW - 2, work_at=NOW - 3, 
     [
         ({}, ""),
         ({"written_at": NOW - 61}, "no sign of life for 61 s"),
-        ({"loop_at": NOW - 61}, "main loop has not come round for 61 s"),
+        ({"loop_at": NOW - 61}, "main loop has made no progress for 61 s"),
         ({"loop_at": NOW - 61, "waits": "the broker"}, ""),
         ({"work_at": NOW - 121}, "nothing has ended for 121 s"),
         ({"work_at": NOW - 119}, ""),
@@ -33,50 +41,51 @@ WELL = Pulse("worker", 7, written_at=NOW - 1, loop_at=NOW - 2, work_at=NOW - 3, 
         ({"written_at": NOW - 61, "stopping": True}, "no sign of life"),
     ],
 )
-def test_what_a_pulse_means(changes: dict[str, float], problem: str) -> None:
-    found = judge(replace(WELL, **changes), NOW).problem  # type: ignore[arg-type]
-    assert problem in found
-    assert bool(problem) == bool(found)
+def test_what_a_liveness_file_means(changes: dict[str, float], problem: str) -> None:
+    found = judge_liveness(replace(WELL, **changes), NOW)  # type: ignore[arg-type]
+    assert problem in found.found
+    assert bool(problem) == (found.level is Level.PROBLEM)
 
 
-def test_a_pulse_is_read_while_its_process_lives_and_pruned_after(tmp_path: Path) -> None:
-    file = PulseFile(tmp_path, "beat")
-    assert [(one.role, one.pid) for one in pulses(tmp_path)] == [("beat", os.getpid())]
-    prune(tmp_path)  # never what is held
-    assert len(pulses(tmp_path)) == 1
+def test_a_file_is_read_while_its_process_lives_and_pruned_after(tmp_path: Path) -> None:
+    file = LivenessFile(tmp_path, "beat")
+    assert [(one.role, one.pid) for one in live_processes(tmp_path)] == [("beat", os.getpid())]
+    remove_stale_files(tmp_path)  # never what is held
+    assert len(live_processes(tmp_path)) == 1
     [path] = tmp_path.iterdir()
     left = tmp_path / path.name.replace("beat@", "worker@")
     left.write_bytes(path.read_bytes())  # as kill -9 leaves it: without its lock
-    assert len(pulses(tmp_path)) == 1
-    prune(tmp_path)
+    assert len(live_processes(tmp_path)) == 1
+    remove_stale_files(tmp_path)
     assert [*tmp_path.iterdir()] == [path]
     file.close()
     assert [*tmp_path.iterdir()] == []
 
 
 def test_a_name_that_is_taken_is_an_error_and_keeps_nobody_waiting(tmp_path: Path) -> None:
-    first = PulseFile(tmp_path, "web")
+    first = LivenessFile(tmp_path, "web")
     with pytest.raises(OSError, match="same name"):
-        PulseFile(tmp_path, "web")
-    assert len(pulses(tmp_path)) == 1
+        LivenessFile(tmp_path, "web")
+    assert len(live_processes(tmp_path)) == 1
     first.close()
 
 
 def test_another_machine_s_file_is_left_until_it_is_old(tmp_path: Path) -> None:
     other = tmp_path / "worker@elsewhere@1.json"
     other.write_text("{}")
-    prune(tmp_path)
+    remove_stale_files(tmp_path)
     assert other.exists()
-    assert pulses(tmp_path) == []
+    assert live_processes(tmp_path) == []
     os.utime(other, (0, 0))
-    prune(tmp_path)
+    remove_stale_files(tmp_path)
     assert not other.exists()
 
 
 def seen(made: Fleet, most: float = 60) -> dict[str, str]:
     """The problem of each role that runs."""
-    found = pulses(alive_folder(made.folder / "data"))
-    return {one.role: judge(one, time.monotonic(), most).problem for one in found}
+    found = live_processes(liveness_folder(made.folder / "data"))
+    judged = {one.role: judge_liveness(one, time.monotonic(), most) for one in found}
+    return {role: one.found if one.level is Level.PROBLEM else "" for role, one in judged.items()}
 
 
 def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(tmp_path: Path) -> None:
@@ -90,7 +99,7 @@ def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(
             "beat": made.start("beat"),
             "web": made.start("web", "--port", str(free_port())),
         }
-        until("their pulses", lambda: seen(made) == well)
+        until("their files", lambda: seen(made) == well)
         until("heartbeats", lambda: len(made.query("SELECT role FROM heartbeat WHERE role != 'tick'")) == 3)
         until("a tick", lambda: made.query("SELECT seen_at FROM heartbeat WHERE role = 'tick'"))
         scraped = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
@@ -106,11 +115,11 @@ def test_each_process_is_healthy_until_it_is_stopped_and_gone_when_it_is_killed(
         made.kill(running["worker"])
         said = made.run("health", "--role", "worker")
         assert said.exit_code == 1
-        assert "no worker runs on this machine" in said.stdout
+        assert "no worker is running on this machine" in said.stdout
         for role in ("beat", "web"):
             running[role].send_signal(signal.SIGTERM)
             assert running[role].wait(30) == 0, made.log(running[role]).decode()
-        assert [path.name.split("@")[0] for path in alive_folder(tmp_path / "data").iterdir()] == ["worker"]
+        assert [path.name.split("@")[0] for path in liveness_folder(tmp_path / "data").iterdir()] == ["worker"]
         assert {row[0] for row in made.query("SELECT role FROM heartbeat")} == {"worker", "tick"}
 
 
@@ -120,7 +129,8 @@ def test_a_worker_whose_broker_is_away_is_not_restarted_for_it(tmp_path: Path) -
         assert made.run("migrate").exit_code == 0
         worker = made.start("worker")
         until("its complaint", lambda: b"Cannot connect" in made.log(worker))
-        until("its pulse to say so", lambda: any(one.waits for one in pulses(alive_folder(tmp_path / "data"))))
+        folder = liveness_folder(tmp_path / "data")
+        until("its file to say so", lambda: any(one.waits for one in live_processes(folder)))
         (tmp_path / "vtsync.toml").write_text('data_dir = "data"\nmistake = 1', encoding="utf-8")  # nor for a bad edit
         done = made.run("health", "--max-age", "5")
         assert f"worker {worker.pid}: works; it waits for the broker" in done.stdout

@@ -28,7 +28,7 @@ from worker.cli import common
 from worker.core.logs import set_up_logging, start_context
 from worker.monitoring import tracing
 from worker.monitoring.errors import start_errors
-from worker.monitoring.extras import Unusable, start_extras
+from worker.monitoring.telemetry import TelemetryError, start_telemetry
 from worker.monitoring.tracing import ALLOWED, start_tracing, trace_app
 from worker.sandbox import Sandbox
 from worker.virtualtext.client import VirtualTextClient
@@ -126,7 +126,7 @@ def test_the_environment_decides(environment: dict[str, str], wanted: bool, monk
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert tracing.wanted() is wanted
+    assert tracing.traces_wanted() is wanted
 
 
 class Kept(Transport):
@@ -203,7 +203,7 @@ def test_a_missing_extra_ends_the_command_with_what_to_do(
     monkeypatch.setenv(variable, value)
     common.error_console.cache_clear()
     with pytest.raises(typer.Exit) as ended:
-        common.report_outside(site.runtime, "worker")
+        common.enable_telemetry(site.runtime, "worker")
     assert ended.value.exit_code == common.USAGE
     assert f"pip install 'virtualtext-crm-sync[{extra}]'" in " ".join(capsys.readouterr().err.split())
 
@@ -219,13 +219,13 @@ def test_what_cannot_be_used_is_said(
     variable: str, value: str, words: str, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(Unusable, match=words):
-        start_extras(site.runtime, "worker")
+    with pytest.raises(TelemetryError, match=words):
+        start_telemetry(site.runtime, "worker")
 
 
 def test_nothing_is_loaded_that_nobody_asked_for() -> None:
     program = (
-        "import sys, worker.monitoring.extras, worker.web.serve, worker.monitoring.exposition;"
+        "import sys, worker.monitoring.telemetry, worker.web.serve, worker.monitoring.exposition;"
         "print([m for m in sys.modules if m.startswith(('opentelemetry', 'sentry_sdk'))])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

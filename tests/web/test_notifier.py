@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from worker.web.notifier import Telling
+from worker.web.notifier import Notifier
 
 
 def test_a_caller_does_not_wait_and_each_thing_is_told_once() -> None:
@@ -16,25 +16,25 @@ def test_a_caller_does_not_wait_and_each_thing_is_told_once() -> None:
         broker_is_back.wait(10)
         told.append(what)
 
-    telling = Telling(send)
-    telling.start()
-    telling.tell("first")
+    notifier = Notifier(send)
+    notifier.start()
+    notifier.notify("first")
     assert begun.wait(10)
     for _ in range(100):
-        telling.tell("deliver", "main")
-        telling.tell("first")
+        notifier.notify("deliver", "main")
+        notifier.notify("first")
     assert told == [], "all of it was asked for while the broker answered nothing"
     broker_is_back.set()
-    telling.stop()
+    notifier.stop()
     # What was committed while the first was being told is told again.
     assert sorted(told) == [("deliver", "main"), ("first",), ("first",)]
 
 
 def test_a_broker_that_never_answers_does_not_keep_the_process() -> None:
     never = threading.Event()
-    telling = Telling(lambda *_: never.wait(30))
-    telling.start()
-    telling.tell("first")
-    telling.stop(0.1)
+    notifier = Notifier(lambda *_: never.wait(30))
+    notifier.start()
+    notifier.notify("first")
+    notifier.stop(0.1)
     assert not never.is_set()
     never.set()

@@ -1,0 +1,66 @@
+"""The broker's queues: their lengths, and whether workers take jobs from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+
+from worker.core.findings import Finding, ok, problem, warning
+from worker.doctor.fleet import ALIVE, START_ALL
+from worker.runtime import Runtime
+from worker.store.db import reading
+from worker.store.models import utcnow
+from worker.store.tables import heartbeat
+
+LONG_QUEUE = 500
+SECOND_LOOK_SECONDS = 1.0
+
+
+def check_queues(runtime: Runtime) -> Iterator[Finding]:
+    """Compare the lengths of the queues at two moments."""
+    from worker.app import app
+    from worker.broker.settings import INTAKE, INTERNAL
+
+    with app.connection_for_read() as connection:
+        connection.ensure_connection(max_retries=1, timeout=5)
+        before = {name: _length(connection, name) for name in (INTAKE, *INTERNAL)}
+        time.sleep(SECOND_LOOK_SECONDS if any(before.values()) else 0)
+        after = {name: _length(connection, name) for name in before}
+    with reading(runtime.engine) as db:
+        alive = heartbeat.c.seen_at > utcnow() - ALIVE
+        workers = db.scalar(select(func.count()).where(heartbeat.c.role == "worker", alive)) or 0
+    yield judge_queues(before, after, workers)
+
+
+def _length(connection: Any, name: str) -> int:
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue=name, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # no worker has created it yet
+
+
+def judge_queues(before: Mapping[str, int], after: Mapping[str, int], workers: int) -> Finding:
+    """Judge by the lengths of the queues at two moments whether workers take jobs from them. Pure."""
+    lengths = ", ".join(f"{name} {length}" for name, length in after.items() if length) or "empty"
+    untouched = [name for name, length in after.items() if length and length >= before[name] > 0]
+    if sum(after.values()) and not workers:
+        return problem("queues", lengths, "no worker takes these jobs", START_ALL)
+    if untouched:
+        return warning(
+            "queues",
+            f"{lengths}; nothing was taken from {', '.join(untouched)} for {SECOND_LOOK_SECONDS:g} s",
+            "either all workers are busy, or none of them takes this kind of work",
+            "assign the queue to a worker (worker.queues, --queues), or start more workers",
+        )
+    if max(after.values(), default=0) >= LONG_QUEUE:
+        return warning(
+            "queues",
+            lengths,
+            "jobs arrive faster than workers take them, or the workers wait for something",
+            "start more workers; a worker's log says what it waits for",
+        )
+    return ok("queues", lengths)

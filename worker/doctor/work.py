@@ -1,0 +1,117 @@
+"""Overdue work: late texts, rows whose worker is gone, late syncs, carriers' lists that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+
+from config.models import Settings
+from worker.core.findings import Finding, ok, problem, warning
+from worker.core.states import ForwardState, InboxState, MessageState, PushState
+from worker.core.text import counted
+from worker.store.tables import (
+    account_state,
+    carrier_state,
+    connection_state,
+    contact,
+    forward,
+    inbox_event,
+    message,
+)
+from worker.work import RECORDS, SENDS
+
+LATE, VERY_LATE = timedelta(minutes=5), timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueWork:
+    """``oldest_due``: when the oldest text that may go became due. ``abandoned``: rows whose worker is gone."""
+
+    oldest_due: datetime | None
+    abandoned: int
+    late_syncs: tuple[str, ...]
+    queued: int
+
+
+def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
+    """Read from the store what should have been done by now."""
+    m, s, a = message.c, connection_state.c, account_state.c
+    idle = select(a.account).where(or_(a.stopped_at.is_not(None), a.paused_until > now))
+    active = set(settings.accounts).difference(db.scalars(idle))
+    oldest = (kind.oldest_due(db, name, now) for kind in (SENDS, RECORDS) if kind.oldest_due for name in active)
+    late = select(s.connection).where(s.next_run_at < now - LATE, s.connection.in_(_scheduled(settings)))
+    queued = (m.state == MessageState.QUEUED, m.account.in_(list(settings.accounts)))
+    return OverdueWork(
+        oldest_due=min(filter(None, oldest), default=None),
+        abandoned=sum(db.scalar(select(func.count()).where(*rows)) or 0 for rows in _abandoned(now - LATE)),
+        late_syncs=tuple(db.scalars(late.order_by(s.connection))),
+        queued=db.scalar(select(func.count()).where(*queued)) or 0,
+    )
+
+
+def _scheduled(settings: Settings) -> list[str]:
+    return [name for name, one in settings.connections.items() if one.enabled and one.schedule]
+
+
+def _abandoned(before: datetime) -> Iterator[tuple[ColumnElement[bool], ...]]:
+    """Yield, for each table, the conditions for rows whose lease expired before ``before``."""
+    in_request = contact.c.push_state.in_((PushState.CREATING, PushState.UPDATING))
+    yield message.c.state == MessageState.DISPATCHING, message.c.lease_until < before
+    yield in_request, contact.c.lease_until < before
+    yield inbox_event.c.state == InboxState.NEW, inbox_event.c.lease_until < before
+    yield forward.c.state == ForwardState.SENDING, forward.c.lease_until < before
+
+
+def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:
+    """Judge whether due work gets done. Pure."""
+    late = timedelta(0) if work.oldest_due is None else now - work.oldest_due
+    if late > LATE:
+        level = problem if late > VERY_LATE else warning
+        yield level(
+            "work",
+            f"the oldest due text has been waiting for {duration(late)}",
+            "people get their texts late, or not at all once the texts expire",
+            "fix the problems above; look for paused accounts in `vtsync status`; otherwise start more workers",
+        )
+    if work.abandoned:
+        yield problem(
+            "work",
+            f"{counted(work.abandoned, 'row')} still claimed by workers that are gone",
+            "the tick releases such rows, so no tick is carried out",
+            "start `vtsync beat` and a worker",
+        )
+    if work.late_syncs:
+        yield warning(
+            "work",
+            f"syncs more than {duration(LATE)} late: {', '.join(work.late_syncs)}",
+            "changes in the CRM arrive late",
+            "look at `vtsync status`; if a sync takes longer than its schedule allows, run it less often",
+        )
+    if late <= LATE and not (work.abandoned or work.late_syncs):
+        yield ok("work", "nothing is late")
+
+
+def stuck_carriers(db: Connection) -> list[Finding]:
+    """Find carriers whose list of sent texts could not be read the last time."""
+    rows = db.execute(select(carrier_state.c.name, carrier_state.c.last_error).where(carrier_state.c.last_error != ""))
+    return [
+        warning(
+            f"carrier {row.name}",
+            f"its list of sent texts cannot be read: {row.last_error}",
+            "texts whose event was lost do not appear in VirtualText's conversations",
+            f"correct [carriers.{row.name}]; vtsync tries again by itself",
+        )
+        for row in rows
+    ]
+
+
+def duration(length: timedelta) -> str:
+    """Format a length of time in its largest useful unit: ``6 minutes``."""
+    seconds = length.total_seconds()
+    for unit, long in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * long:
+            return f"{seconds / long:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
