@@ -31,7 +31,7 @@ _KEYS_ON_LINE = re.compile(r"[\w.\"'-]+(?=\s*=)")
 def load(path: Path | str | None = None, checks: AdapterChecks | None = None) -> Settings:
     """Read the settings from ``path`` (default: ``$VTSYNC_CONFIG``, else ``./vtsync.toml``).
 
-    First read the files ``.env`` in the working directory and beside the configuration into the environment; a
+    First read the files ``.env`` in the working directory and next to the configuration into the environment; a
     variable that is already set keeps its value. Raises ConfigError with every problem. Without ``checks``, adapter
     options and templates are not checked.
     """

@@ -53,7 +53,7 @@ _ID = """
     customernumber kundennummer kundennr kontaktid numeroclient idcliente
 """.split()
 
-# If the first name's column has one of these names, a plain "Name" beside it is the family name.
+# If the first name's column has one of these names, a plain "Name" next to it is the family name.
 _LAST_NAME_BESIDE = {"vorname": "name", "prenom": "nom"}
 # Pipedrive writes "Person - Phone", others "Contact Email" or "Customer Name".
 _PREFIXES = ("person", "contact", "customer", "client", "lead")

@@ -1,6 +1,6 @@
 """What all value types share: the context of the file, refusals, and helpers for the JSON Schema.
 
-Some values depend on the file that they are written in: paths are relative to its folder, and a secret must not stand
+Some values depend on the file that they are written in: paths are relative to its folder, and a secret must not be
 in it. ``FromFile`` is the validation context that carries this; models built in code have none.
 """
 

@@ -40,7 +40,7 @@ def _from_environment(name: str) -> str:
     state = "is not set" if value is None else "is set but empty"
     raise invalid_value(
         f"the environment variable {name} {state}",
-        f"set it where the worker is started, or add the line {name}=... to the file .env beside the configuration",
+        f"set it where the worker is started, or add the line {name}=... to the file .env next to the configuration",
     )
 
 
