@@ -184,7 +184,7 @@ def approve(
     """Release texts that wait for approval."""
     from worker.messages.decisions import approve as decide
 
-    _decide(decide, what, trigger, json, "released; the workers send them, or `vtsync sync`")
+    _decide(decide, what, trigger, json, "texts released; the running workers send them, or `vtsync sync`")
 
 
 @app.command()
@@ -196,7 +196,7 @@ def cancel(
     """Cancel texts that are not being sent yet."""
     from worker.messages.decisions import cancel as decide
 
-    _decide(decide, what, trigger, json, "cancelled")
+    _decide(decide, what, trigger, json, "texts cancelled")
 
 
 @app.command()
@@ -215,9 +215,9 @@ def retry(
         usage("give message ids or --contacts")
     runtime = open_store_runtime()
     if contacts:
-        count, what = retry_contacts(runtime, account=account, phone=number), "contacts are due again"
+        count, what = retry_contacts(runtime, account=account, phone=number), "contacts will be tried again"
     else:
-        count, what = retry_messages(runtime, message_ids or [], actor=actor()), "messages are queued again"
+        count, what = retry_messages(runtime, message_ids or [], actor=actor()), "messages queued again"
         if not count:
             _say_why_nothing(runtime, message_ids or [])
     _show_count(count, what, json)
@@ -324,7 +324,7 @@ def _say_why_nothing(runtime: Runtime, what: Sequence[str], trigger: str | None 
         elif found[0].id == one:
             complain(f"message {one} is {found[0].state}{': ' + found[0].reason if found[0].reason else ''}")
             if is_pruned(found[0]):
-                complain("its text was pruned (retention.texts); send a new one with `vtsync send`")
+                complain("the text was pruned (retention.texts); send a new text with `vtsync send`")
         else:
             complain(f"batch {one} has no text that waits; `vtsync messages --batch {one}` lists its texts")
 
