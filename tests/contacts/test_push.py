@@ -106,6 +106,24 @@ def test_a_first_list_that_fails_lets_nothing_be_created(world: World) -> None:
     assert world.virtualtext.calls == Counter(list=1)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "pause", "slower"),
+    [
+        (not_done(Cause.RATE_LIMITED, 429, retry_after=120.0), 120, True),
+        (not_done(Cause.UNREACHABLE), 10, False),
+    ],
+)
+def test_the_account_pauses_after_the_list_as_after_any_request(
+    world: World, outcome: Outcome[None], pause: int, slower: bool
+) -> None:
+    one(world)
+    world.virtualtext.fault("list", outcome)
+    assert "pauses: VirtualText" in world.push().deferred
+    (account,) = world.rows(account_state)
+    assert timedelta(seconds=pause - 5) < account.paused_until - utcnow() <= timedelta(seconds=pause)
+    assert (account.rate_ceiling is not None) is slower
+
+
 def test_a_lost_update_is_simply_repeated(world: World) -> None:
     one(world)
     world.push()

@@ -1,1 +1,1 @@
-"""VirtualText over HTTP: the calls, what they came to, and a sandbox to call."""
+"""The VirtualText API over HTTP: calls, wire format and outcomes."""
