@@ -66,7 +66,7 @@ class TaskKind:
     share: Share = "shared"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkKind(TaskKind):
     """A kind of background work. ``account`` is "" for a kind that is not ``per_account``.
 
@@ -74,13 +74,13 @@ class WorkKind(TaskKind):
     something is due, for the metrics; None: the kind has no such time.
     """
 
-    has_due: Callable[[Connection, Settings, str, datetime], bool] = lambda *_: False
-    run: Callable[[Runtime, str], Ran] = lambda *_: Ran()
+    has_due: Callable[[Connection, Settings, str, datetime], bool]
+    run: Callable[[Runtime, str], Ran]
     oldest_due: Callable[[Connection, str, datetime], datetime | None] | None = None
     per_account: bool = False
 
     def names(self, settings: Settings) -> Iterable[str]:
-        """Return the accounts that have work of this kind; "" alone where it is not divided by account."""
+        """Return the accounts that can have work of this kind; just "" where it is not divided by account."""
         return settings.accounts if self.per_account else ("",)
 
     def waiting(self, db: Connection, settings: Settings, now: datetime) -> list[TaskCall]:
@@ -102,9 +102,8 @@ def _push(runtime: Runtime, account: str) -> Ran:
     from worker.contacts.push import push_account
 
     report = push_account(runtime, account)
-    if values := {
-        key: value for key, value in asdict(report).items() if key != "account" and value not in (0, "", None)
-    }:
+    values = {key: value for key, value in (asdict(report) | {"account": ""}).items() if value not in (0, "", None)}
+    if values:
         log.info("pushed", **values)
     return Ran(again=not report.deferred)
 

@@ -1,8 +1,8 @@
-"""The tables: what is known, what is wanted, and what was done about it. The database is the truth.
+"""The tables. The database is the source of truth: the known state, the wanted state, and what was done.
 
-Two halves. *Contacts*: ``ContactMapping`` (a CRM record) -> ``Contact`` (a phone in an account, what VirtualText
-should hold and what it was last told). *Messages*: ``Message`` (an intent to text or to record) and its
-``MessageEvent`` history. Times are UTC. Rows that a worker acts on are claimed with a lease (owner, until).
+Two halves. *Contacts*: ``ContactMapping`` (a CRM record) -> ``Contact`` (a phone in an account: what VirtualText should
+have, and what was last pushed). *Messages*: ``Message`` (an intent to text or to record) and its history,
+``MessageEvent``. Times are UTC. A worker claims the rows that it works on with a lease (owner, until).
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from worker.core.states import ForwardState, InboxState, MessageKind, MessageSta
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A UTC time on every database; SQLite forgets time zones, so they are put back on reading."""
+    """A UTC time on every database. SQLite drops time zones, so they are added again on reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
     _last: tuple[datetime | None, datetime | None] = (None, None)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times, store UTC."""
+        """Store UTC. Refuses times without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a time without a zone reached the store")
         if dialect.name != "sqlite":
             return value.astimezone(UTC)
-        # A thousand rows of a page carry the same moment, the very object.
+        # A thousand rows of a page share the same time, the same object.
         given, naive = self._last
         if value is not given:
             naive = value.astimezone(UTC).replace(tzinfo=None)
@@ -53,32 +53,32 @@ class UTCDateTime(TypeDecorator[datetime]):
         return naive
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Always aware, always UTC."""
+        """Return a UTC time with its zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class RowId(TypeDecorator[int]):
-    """A row number: 64 bits (upserts use numbers up on PostgreSQL), spelt INTEGER where SQLite wants its own."""
+    """A 64-bit row number, because upserts on PostgreSQL consume numbers. On SQLite it is INTEGER, its own row id."""
 
     impl = BigInteger
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[int]:
-        """INTEGER on SQLite, which is 64 bits there and names the row itself."""
+        """Return INTEGER for SQLite, where it has 64 bits and is the row id."""
         return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
 
 
 class Code(TypeDecorator[str]):
-    """A short code kept as plain text, so that a new member of an enumeration needs no migration."""
+    """A short code stored as text, so that a new member of an enumeration needs no migration."""
 
     impl = String(40)
     cache_ok = True
 
 
 def utcnow() -> datetime:
-    """Now, aware."""
+    """Return the current time, in UTC."""
     return datetime.now(UTC)
 
 
@@ -89,12 +89,12 @@ def _time(*, nullable: bool = True, index: bool = False) -> Any:
 
 
 def _index_where(condition: str, name: str, *columns: str) -> Index:
-    """An index of only some rows: the others cost it nothing."""
+    """Return an index of the rows that meet the condition; the other rows take no space in it."""
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
 
 
 class AccountState(SQLModel, table=True):
-    """What is known of a VirtualText account: whether its list can be read, whether it is stopped or paused."""
+    """The state of a VirtualText account: whether its list can be read, whether it is stopped or paused."""
 
     __tablename__ = "account_state"
 
@@ -102,7 +102,7 @@ class AccountState(SQLModel, table=True):
     listed_at: datetime | None = _time()
     """When the whole contact list was last read into ``remote_contact``."""
     list_unavailable_at: datetime | None = _time()
-    """When the platform said it cannot give the list (408). Correctness never needs it."""
+    """When the platform answered that it cannot return the list (408). Correctness never depends on the list."""
     list_lease_owner: str | None = None
     list_lease_until: datetime | None = _time()
     stopped_at: datetime | None = _time()
@@ -112,34 +112,34 @@ class AccountState(SQLModel, table=True):
     """Set on 429, on a stopped account to the next probe, and while the breaker is open."""
     pause_reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
     trips: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    """How often the breaker (``worker.limits.adaptive_rate``) opened since the last success; 0: it is closed."""
+    """How often the breaker (``worker.limits.adaptive_rate``) has opened since the last success; 0: it is closed."""
     rate_ceiling: float | None = None
-    """Requests a second that a 429 brought the fleet down to at ``rate_lowered_at``."""
+    """The requests per second to which a 429 lowered the fleet at ``rate_lowered_at``."""
     rate_lowered_at: datetime | None = _time()
 
 
 class ConnectionState(SQLModel, table=True):
-    """How far a connection was read, and who is reading it now."""
+    """How far a connection has been read, and who reads it now."""
 
     __tablename__ = "connection_state"
 
     connection: str = Field(primary_key=True)
     cursor: str | None = Field(default=None, sa_type=Text)
-    """The adapter's JSON cursor; committed with the page before it."""
+    """The adapter's JSON cursor, committed with the page that precedes it."""
     baseline_at: datetime | None = _time()
-    """When the first complete pull ended. Before that no trigger fires."""
+    """When the first complete pull ended. No trigger fires before that."""
     batch_id: str | None = None
-    """The blast guard counts per batch: the runs from one complete pull to the next."""
+    """The batch of the blast guard: the runs from one complete pull to the next."""
     next_run_at: datetime | None = _time(index=True)
     schedule: str | None = None
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
     run_id: int | None = Field(default=None, sa_type=RowId)
-    """The run that is open; with an expired lease it was interrupted."""
+    """The open run; if the lease has ended, the run was interrupted."""
 
 
 class SyncRun(SQLModel, table=True):
-    """One reading of one connection and what it came to. Counts are of records."""
+    """One run of one connection and its result. The counts are numbers of records."""
 
     __tablename__ = "sync_run"
 
@@ -160,9 +160,9 @@ class SyncRun(SQLModel, table=True):
 
 
 class Contact(SQLModel, table=True):
-    """A phone in an account: what VirtualText should hold (``phone``, ``full_name``, ``email``, ``wanted_hash``)
-    and what it was last told (``pushed_hash``; None: nothing yet). The two hashes differ exactly when there is
-    something to push.
+    """A phone in an account: what VirtualText should have (``phone``, ``full_name``, ``email``, ``wanted_hash``), and
+    what was last pushed (``pushed_hash``; None: nothing yet). The hashes differ exactly when there is something to
+    push.
     """
 
     __table_args__ = (
@@ -184,7 +184,7 @@ class Contact(SQLModel, table=True):
     next_attempt_at: datetime | None = _time()
     attempts: int = 0
     attempted_at: datetime | None = _time()
-    """When the last create or update was put on the wire."""
+    """When the last create or update was sent."""
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
     last_error: str = Field(default="", sa_type=Text)
@@ -198,7 +198,7 @@ class ContactMapping(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("connection", "external_id", name="uq_mapping_connection_external_id"),
         Index("ix_mapping_contact", "contact_id"),
-        # For counting a connection's live records, and walking through them in chunks.
+        # For counting a connection's live records, and for reading them in chunks.
         _index_where("deleted_at IS NULL", "ix_mapping_live", "connection", "id"),
     )
 
@@ -207,14 +207,14 @@ class ContactMapping(SQLModel, table=True):
     external_id: str
     contact_id: int | None = Field(default=None, foreign_key="contact.id", sa_type=RowId)
     record_hash: bytes = Field(sa_type=LargeBinary)
-    """Of the record as it came, with the mapping rules: an equal hash means nothing to do."""
+    """The hash of the record as it came, with the mapping rules: an equal hash means nothing to do."""
     properties: str = Field(default="{}", sa_type=Text)
     full_name: str = ""
     email: str = ""
     updated_at: datetime | None = _time()
-    """The CRM's own time of change."""
+    """The CRM's own time of the change."""
     revision: int = 1
-    """Counts stored versions; names the occurrence that a `changed` trigger texts about."""
+    """The number of stored versions; it names the occurrence of a `changed` trigger."""
     first_seen_at: datetime = _time(nullable=False)
     changed_at: datetime = _time(nullable=False)
     deleted_at: datetime | None = _time()
@@ -222,7 +222,7 @@ class ContactMapping(SQLModel, table=True):
 
 
 class RejectedRecord(SQLModel, table=True):
-    """A CRM record that could not be used, why, and since when. Gone when the record becomes good."""
+    """A CRM record that could not be used, why, and since when. Deleted once the record can be used."""
 
     __tablename__ = "rejected_record"
     __table_args__ = (UniqueConstraint("connection", "key", name="uq_rejected_connection_key"),)
@@ -230,7 +230,7 @@ class RejectedRecord(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     connection: str
     key: str
-    """The external id, or what names the place where there is none."""
+    """The external id, or a name of the place if there is none."""
     code: str = Field(sa_type=Code)
     reason: str = Field(sa_type=Text)
     where: str = ""
@@ -240,7 +240,7 @@ class RejectedRecord(SQLModel, table=True):
 
 
 class RemoteContactRow(SQLModel, table=True):
-    """VirtualText's contact list as last read: for adopting contacts and settling lost creates."""
+    """VirtualText's contact list as last read, for adopting contacts and looking up lost creates."""
 
     __tablename__ = "remote_contact"
     __table_args__ = (Index("ix_remote_phone", "account", "phone"),)
@@ -267,14 +267,14 @@ class ContactEvent(SQLModel, table=True):
 
 
 class TriggerState(SQLModel, table=True):
-    """Since when a trigger watches a connection. None: the next complete pull is its baseline, no texts yet."""
+    """Since when a trigger watches a connection. None: the next complete pull is its baseline, and texts nobody."""
 
     __tablename__ = "trigger_state"
 
     trigger: str = Field(primary_key=True)
     connection: str = Field(primary_key=True)
     fingerprint: str
-    """Of what it watches (not of its text): another one means a new baseline."""
+    """The fingerprint of what it watches (not of its text): a change means a new baseline."""
     active_since: datetime | None = _time()
 
 
@@ -367,7 +367,7 @@ class MessageEvent(SQLModel, table=True):
 
 
 class OptOutEvent(SQLModel, table=True):
-    """One change of a number's opt-out. Never deleted: it is the proof of who said what, when."""
+    """One change of a number's opt-out. Never deleted: it proves who asked for it and when."""
 
     __tablename__ = "opt_out_event"
     __table_args__ = (Index("ix_opt_out_event_phone", "phone", "id"),)
@@ -376,14 +376,14 @@ class OptOutEvent(SQLModel, table=True):
     phone: str
     at: datetime = _time(nullable=False)
     opted_out: bool
-    """False: opted in again."""
+    """False: the person opted in again."""
     source: str = Field(sa_type=Code)
     detail: str = Field(default="", sa_type=Text)
     actor: str = Field(default="worker", max_length=80)
 
 
 class NumberReview(SQLModel, table=True):
-    """A number whose owner may have asked to be left alone, in words of their own: held until a person decides."""
+    """A number whose owner may have asked for no more texts. Texts to it are held until a person decides."""
 
     __tablename__ = "number_review"
 
@@ -394,7 +394,7 @@ class NumberReview(SQLModel, table=True):
 
 
 class DatePlan(SQLModel, table=True):
-    """When a date trigger is due for one CRM record. Re-planned whenever the record's date changes."""
+    """When a date trigger is due for one CRM record. Planned again whenever the record's date changes."""
 
     __tablename__ = "date_plan"
     __table_args__ = (
@@ -407,13 +407,13 @@ class DatePlan(SQLModel, table=True):
     connection: str
     external_id: str
     occurrence: str
-    """The date that it is about, as the CRM has it; names the occurrence for the idempotency key."""
+    """The date as the CRM has it; it names the occurrence in the idempotency key."""
     due_at: datetime | None = _time()
-    """None: it fired, and nothing follows unless the date changes."""
+    """None: the trigger has fired, and does not fire again unless the date changes."""
 
 
 class InboxEvent(SQLModel, table=True):
-    """What VirtualText's Relay or a carrier told us, stored before it is answered. No secrets are in it."""
+    """An event of VirtualText's Relay or of a carrier, stored before the call is answered. Contains no secrets."""
 
     __tablename__ = "inbox_event"
     __table_args__ = (Index("ix_inbox_due", "state", "due_at"), Index("ix_inbox_received", "received_at"))
@@ -422,14 +422,14 @@ class InboxEvent(SQLModel, table=True):
     source: str = Field(sa_type=Code)
     """``relay`` or ``carrier``."""
     name: str
-    """The account whose Relay it is, or the configured carrier's name."""
+    """The account of the Relay, or the name of the configured carrier."""
     received_at: datetime = _time(nullable=False)
     payload: str = Field(sa_type=Text)
-    """JSON: as it came, without secrets."""
+    """The JSON as it came, without secrets."""
     state: InboxState = Field(default=InboxState.NEW, sa_type=Code)
     detail: str = Field(default="", sa_type=Text)
     message_id: str | None = None
-    """The message or inbound message that it turned out to be about."""
+    """The message or inbound message of the event."""
     attempts: int = 0
     due_at: datetime = _time(nullable=False)
     lease_owner: str | None = None
@@ -452,26 +452,26 @@ class InboundMessage(SQLModel, table=True):
     text: str = Field(default="", sa_type=Text)
     media: str = Field(default="[]", sa_type=Text)
     keyword: str = Field(default="", sa_type=Code)
-    """``stop``, ``start``, ``help``, ``review`` (may mean stop), or nothing of the kind."""
+    """``stop``, ``start``, ``help``, ``review`` (may mean stop), or empty."""
     virtualtext_message_id: str | None = None
     received_at: datetime = _time(nullable=False)
 
 
 class PublicEvent(SQLModel, table=True):
-    """Something that CRMs and other services may want to hear of; gone once it has been handed out to all of them."""
+    """Something that CRMs and other services may want to know. Deleted once there is a delivery for each of them."""
 
     __tablename__ = "public_event"
 
     id: str = Field(primary_key=True, max_length=32)
-    """Time-ordered; subscribers de-duplicate by it."""
+    """Sorts by time; subscribers detect duplicates by it."""
     type: str = Field(sa_type=Code)
     at: datetime = _time(nullable=False)
     account: str
     phone: str
     message_id: str | None = None
-    """Of a message or an inbound message."""
+    """The id of a message or an inbound message."""
     payload: str = Field(default="{}", sa_type=Text)
-    """JSON object: the event's data."""
+    """The event's data, a JSON object."""
 
 
 class Forward(SQLModel, table=True):
@@ -499,12 +499,12 @@ class Forward(SQLModel, table=True):
 
 
 class ApiKey(SQLModel, table=True):
-    """A key of the HTTP side. Only its hash is kept."""
+    """A key of the HTTP API. Only its hash is stored."""
 
     __tablename__ = "api_key"
 
     id: str = Field(primary_key=True, max_length=32)
-    """The part of the key that is no secret."""
+    """The public part of the key."""
     name: str
     key_hash: str
     scopes: str = Field(default="[]", sa_type=Text)
@@ -518,7 +518,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class CarrierState(SQLModel, table=True):
-    """How far a carrier's list of sent texts was read."""
+    """How far a carrier's list of sent texts has been read."""
 
     __tablename__ = "carrier_state"
 
@@ -531,10 +531,10 @@ class CarrierState(SQLModel, table=True):
 
 
 class Heartbeat(SQLModel, table=True):
-    """A process of the fleet that lives, by its own word; written every half minute."""
+    """A process of the fleet that is alive; each process writes its own row every half minute."""
 
     id: str = Field(primary_key=True, max_length=80)
-    """``worker:HOST:PID`` and the like."""
+    """For example ``worker:HOST:PID``."""
     role: str = Field(sa_type=Code)
     """``worker``, ``beat``, ``web``; ``tick`` is the last tick that a worker carried out."""
     version: str = Field(default="", max_length=40)
@@ -554,12 +554,12 @@ class MaintenanceLock(SQLModel, table=True):
 
 
 class ConfigurationProblem(SQLModel, table=True):
-    """A configuration file that was changed while processes ran, and that they cannot use as it is."""
+    """A configuration file that was changed while processes ran, and that they cannot use."""
 
     __tablename__ = "configuration_problem"
 
     place: str = Field(primary_key=True)
-    """The file's path and its machine."""
+    """The path of the file, and its machine."""
     problem: str = Field(sa_type=Text)
     since: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)

@@ -1,4 +1,4 @@
-"""The few statements that SQLite and PostgreSQL spell differently."""
+"""The few statements that differ between SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from worker.store.db import is_postgres
 
 
 def any_of(connection: Connection, of: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """``of IN values`` with the values as one parameter, however many: no statement text grows or is compiled anew."""
+    """Return ``of IN values`` with all values in one parameter, so the statement is the same for any number of them."""
     if is_postgres(connection):
-        # Not joined with unnest(): before its first ANALYZE a table would be read whole for that, page after page.
+        # Not a join with unnest(): before its first ANALYZE, PostgreSQL would read the whole table for it.
         return of == any_(literal(list(values), ARRAY(of.type)))
     members = func.json_each(orjson.dumps(list(values)).decode()).table_valued("value")
     return of.in_(select(column("value")).select_from(members))
 
 
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT that knows ON CONFLICT."""
+    """Return an INSERT that supports ON CONFLICT."""
     return postgresql.insert(table) if is_postgres(connection) else sqlite.insert(table)
 
 
@@ -52,11 +52,11 @@ def insert_many(
     unique: Sequence[str],
     update: Collection[str] = (),
 ) -> None:
-    """Insert ``rows`` (all with the same keys); where ``unique`` columns meet a stored row, ``update`` these of it.
+    """Insert ``rows`` (all with the same keys). For a stored row with the same ``unique`` columns, set ``update``.
 
-    PostgreSQL gets each column as one array, or one value where all rows have the same, SQLite its driver's own rows:
-    several times as fast as rows that pass through SQLAlchemy one by one. No two rows may have the same ``unique``
-    values, and each must name every column that has no default in the database.
+    PostgreSQL gets each column as one array, or as one value where all rows have the same. SQLite gets the rows of its
+    driver. This is several times as fast as rows that pass through SQLAlchemy one by one. No two rows may have the same
+    ``unique`` values, and each must name every column that has no default in the database.
     """
     if not rows:
         return
@@ -82,7 +82,7 @@ def _insert_text(
     unique: tuple[str, ...],
     update: tuple[str, ...],
 ) -> str:
-    """The statement of ``insert_many`` as the driver takes it, with its parameters in the order of ``names``."""
+    """Return the statement of ``insert_many`` for the driver, with its parameters in the order of ``names``."""
     statement: postgresql.Insert | sqlite.Insert
     if dialect.name == "postgresql":
         values = [
@@ -103,7 +103,7 @@ def _insert_text(
 
 
 def _as_stored(dialect: Dialect, column: Column[Any], values: list[Any]) -> list[Any]:
-    """The values as the driver takes them. Each is converted once, however many rows share it."""
+    """Convert values for the driver, each only once, however many rows share it."""
     convert = column.type.dialect_impl(dialect).bind_processor(dialect)
     if convert is None or isinstance(column.type, LargeBinary):  # drivers take bytes without a wrapper, too
         return values
@@ -112,17 +112,17 @@ def _as_stored(dialect: Dialect, column: Column[Any], values: list[Any]) -> list
 
 
 def analyse(engine: Engine, *tables: str) -> None:
-    """Let PostgreSQL count these tables now; by itself it does so a minute later, with the wrong plans until then."""
+    """Have PostgreSQL analyse these tables now. By itself it does so a minute later, and uses bad plans until then."""
     if is_postgres(engine):
         with engine.connect() as connection, connection.begin():
             connection.execute(text(f"ANALYZE {', '.join(tables)}"))
 
 
 def lock_account(connection: Connection, *names: str) -> None:
-    """Let one transaction at a time decide about an account's contacts, until it ends.
+    """Let one transaction at a time decide about an account's contacts, until the transaction ends.
 
-    Two syncs that meet the same new phone would otherwise both read "no such contact" on their own snapshots.
-    SQLite has one writer anyway. Several ``names`` are locked in one order, so that nobody waits in a circle.
+    Otherwise two syncs that find the same new phone would both read "no such contact" in their own snapshots. SQLite
+    has only one writer. Several ``names`` are locked in a fixed order, which prevents deadlocks.
     """
     if names and is_postgres(connection):
         digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
