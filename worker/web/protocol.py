@@ -5,9 +5,9 @@ does not read its response, or that sends only blank lines. It loses the body of
 Java's HttpClient does on ``http://``. Each such connection counts towards its limit of connections.
 
 uvicorn with h11 limits the size of a head and keeps the body, but has none of the time limits, answers in plain text,
-and takes about 100 microseconds of CPU more for each request (150 instead of 53), which halves the rate of Relay events
-that one process can take. So this module extends the httptools protocol, and depends on private names of uvicorn:
-tests/web/test_protocol.py fails if a new release changes them.
+and takes about 100 microseconds of CPU more for each request (150 instead of 53): on the same machine 12,000 Relay
+events took 13.0 s instead of 8.4 s (bench/relay_storm.py). So this module extends the httptools protocol. It depends on
+private names of uvicorn; tests/web/test_protocol.py fails if a new release changes them.
 """
 
 from __future__ import annotations
