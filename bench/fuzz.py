@@ -39,9 +39,9 @@ from sqlmodel import SQLModel
 from config.integrations import Carrier, Web
 from config.models import Account, Settings
 from config.policy import Policy
-from worker.carriers.apply import prepare as prepare_carrier
+from worker.inbox.carrier_texts import prepare_carrier
 from worker.inbox.process import process_due
-from worker.inbox.relay import prepare as prepare_relay
+from worker.inbox.relay import prepare_relay
 from worker.runtime import Runtime
 from worker.store.db import open_engine, reading
 from worker.store.tables import inbound_message, inbox_event, message

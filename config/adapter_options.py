@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from config.carriers import KnownCarriers, carrier_problems, no_carriers_known
 from config.errors import ConfigError, Problem
 from config.models import Settings
 from config.problems import did_you_mean, dotted, problems_of
@@ -50,6 +51,7 @@ class Checks:
     adapter_names: AdapterNames = tuple
     check_condition: CheckTemplate = no_template_problems
     can_write: CanWrite = always
+    known_carriers: KnownCarriers = no_carriers_known
 
 
 def validate_adapters(
@@ -83,6 +85,8 @@ def check_with_adapters(
         else:
             problems.extend(checked)
         problems.extend(_cannot_write(name, connection, checks))
+    for name, carrier in _tables(data, "carriers"):
+        problems.extend(carrier_problems(name, carrier, checks.known_carriers))
     for name, trigger in _tables(data, "triggers"):
         message = trigger.get("message")
         if isinstance(message, str) and message.strip():

@@ -47,7 +47,6 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
     for name, carrier in _tables(data, "carriers"):
         key = dotted(["carriers", name, "account"])
         yield from _unknown_name(key, carrier.get("account"), "account", accounts)
-        yield from _carrier_credentials(name, carrier)
     for name, subscriber in _tables(data, "subscribers"):
         yield from _subscriber(name, subscriber)
         yield from subscriber_problems(name, subscriber, accounts, context)
@@ -135,45 +134,6 @@ def _kind_of_trigger(key: list[str], trigger: Table) -> Iterator[Problem]:
         if name in trigger and on not in kinds and not (on == "created" and name in ("field", "from", "to")):
             remedy = f"remove it, or write  on = {' or '.join(f'{kind!r}' for kind in kinds)}".replace("'", '"')
             yield Problem(dotted([*key, name]), shown(trigger[name]), f'means nothing with on = "{on}"', remedy)
-
-
-_CARRIER_NEEDS = {
-    "twilio": ("account_id", "auth_token"),
-    "telnyx": ("public_key",),
-    "bandwidth": ("username", "password"),
-    "vonage": ("signing_key",),
-    "plivo": ("auth_token",),
-    "sinch": ("signing_key",),
-}
-_CARRIER_LISTS = {"twilio": ("account_id", "auth_token"), "sinch": ("account_id", "auth_token")}
-
-
-def _carrier_credentials(name: str, carrier: Table) -> Iterator[Problem]:
-    kind = carrier.get("carrier")
-    if not isinstance(kind, str) or kind not in _CARRIER_NEEDS:
-        return
-    for needed in _CARRIER_NEEDS[kind]:
-        if needed not in carrier:
-            yield Problem(
-                dotted(["carriers", name, needed]),
-                None,
-                f"is missing: without it nobody can tell whether an event comes from {kind}",
-                "copy it from the carrier's console; secrets as { env = NAME }",
-            )
-    if "poll_every" not in carrier:
-        return
-    if kind not in _CARRIER_LISTS:
-        yield Problem(
-            dotted(["carriers", name, "poll_every"]),
-            shown(carrier["poll_every"]),
-            f"cannot be: {kind} has no list that gives the words of sent texts",
-            f"remove it (there are lists of: {', '.join(_CARRIER_LISTS)})",
-        )
-        return
-    for needed in _CARRIER_LISTS[kind]:
-        if needed not in carrier:
-            remedy = "copy it from the carrier's console"
-            yield Problem(dotted(["carriers", name, needed]), None, "is missing: poll_every needs it", remedy)
 
 
 def _subscriber(name: str, subscriber: Table) -> Iterator[Problem]:

@@ -22,6 +22,7 @@ from config.adapter_options import (
     no_template_problems,
     without_known_secrets,
 )
+from config.carriers import KnownCarriers, no_carriers_known
 from config.checks import broken_rules
 from config.errors import ConfigError, Problem
 from config.models import Settings
@@ -53,12 +54,14 @@ def load_all(
     adapter_names: AdapterNames = tuple,
     check_condition: CheckTemplate = no_template_problems,
     can_write: CanWrite = always,
+    known_carriers: KnownCarriers = no_carriers_known,
 ) -> Settings:
     """Like ``load``, with the adapters' options and the templates checked too (see ``validate_adapters``).
 
     Raises ConfigError with every problem of all of them.
     """
-    return _load(path, Checks(options_model_of, check_template, adapter_names, check_condition, can_write))
+    checks = Checks(options_model_of, check_template, adapter_names, check_condition, can_write, known_carriers)
+    return _load(path, checks)
 
 
 def find_file(path: Path | str | None = None) -> Path:

@@ -158,9 +158,9 @@ def record_messages(account: str) -> None:
 @app.task(name="vtsync.process_inbox")  # type: ignore[untyped-decorator]
 def process_inbox() -> None:
     """Work through what the Relay and the carriers have told us."""
-    from worker.carriers.apply import prepare as prepare_carrier
+    from worker.inbox.carrier_texts import prepare_carrier
     from worker.inbox.process import process_due
-    from worker.inbox.relay import prepare as prepare_relay
+    from worker.inbox.relay import prepare_relay
 
     task = "vtsync.process_inbox"
 
@@ -180,7 +180,7 @@ def process_inbox() -> None:
 @app.task(name="vtsync.poll_carriers")  # type: ignore[untyped-decorator]
 def poll_carriers() -> None:
     """Read carriers' lists of sent texts where that is due."""
-    from worker.carriers.polling import poll_due
+    from worker.inbox.carrier_lists import poll_due
     from worker.store.models import utcnow
 
     def poll(runtime: Runtime) -> bool:

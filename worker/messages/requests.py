@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.phones import is_e164
+from worker.core.times import plausible
 from worker.runtime import Runtime
 from worker.triggers.segments import LONGEST_TEXT
 
@@ -96,11 +97,6 @@ def validate(runtime: Runtime, request: SendRequest | RecordRequest) -> list[str
     )
     problems += [problem for name, at in times.items() if at is not None and (problem := _time_problem(name, at))]
     return problems + (_record_problems(request) if isinstance(request, RecordRequest) else [])
-
-
-def plausible(at: datetime) -> bool:
-    """Whether a text can be of that time; also, whether there are times a little before and after it."""
-    return 2000 <= at.year < 2100
 
 
 def _time_problem(name: str, at: datetime) -> str:
