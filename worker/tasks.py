@@ -194,15 +194,15 @@ def poll_carriers() -> None:
 @app.task(name="vtsync.forward_events")  # type: ignore[untyped-decorator]
 def forward_events() -> None:
     """Hand on what happened to the CRMs and services that want to hear of it."""
-    from worker.deliveries.deliver import forward_due
     from worker.deliveries.fan_out import fan_out
+    from worker.deliveries.run import run_deliveries
 
     task = "vtsync.forward_events"
 
     def forward(runtime: Runtime) -> bool:
         while fan_out(runtime) and not runtime.stop.requested:
             pass
-        report = forward_due(runtime, limit=EVENTS_A_TASK)
+        report = run_deliveries(runtime, limit=EVENTS_A_TASK)
         if report.done + report.retried + report.failed >= EVENTS_A_TASK:
             hint(task)
         return True

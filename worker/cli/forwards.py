@@ -26,9 +26,9 @@ def list_forwards(
     json: Json = False,
 ) -> None:
     """List deliveries, the newest first."""
-    from worker.deliveries.listing import find_forwards
+    from worker.deliveries.listing import find_deliveries
 
-    found = find_forwards(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
+    found = find_deliveries(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
     if json:
         show_json(found)
         return
@@ -56,12 +56,12 @@ def retry(
     json: Json = False,
 ) -> None:
     """Try deliveries again now: those that were given up, and with ids or --target also those that wait."""
-    from worker.deliveries.listing import retry_forwards
+    from worker.deliveries.listing import retry_deliveries
     from worker.fleet.wake import hint
 
     if not (ids or target or all_failed):
         usage("say which: ids (`vtsync forwards list` shows them), --target, or --all-failed")
-    count = retry_forwards(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
+    count = retry_deliveries(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
     if count:
         hint("vtsync.forward_events")
     if json:

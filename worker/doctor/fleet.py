@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from config.checks import is_loopback
 from config.models import Settings
-from worker.core.states import ForwardState, InboxState, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.doctor.findings import Finding, ok, problem, warning
 from worker.doctor.status import overview
 from worker.runtime import Runtime
@@ -24,7 +24,7 @@ from worker.store.tables import (
     carrier_state,
     connection_state,
     contact,
-    forward,
+    delivery,
     heartbeat,
     inbox_event,
     message,
@@ -240,7 +240,7 @@ def _left(before: datetime) -> Iterator[tuple[ColumnElement[bool], ...]]:
     yield message.c.state == MessageState.DISPATCHING, message.c.lease_until < before
     yield on_the_wire, contact.c.lease_until < before
     yield inbox_event.c.state == InboxState.NEW, inbox_event.c.lease_until < before
-    yield forward.c.state == ForwardState.SENDING, forward.c.lease_until < before
+    yield delivery.c.state == DeliveryState.SENDING, delivery.c.lease_until < before
 
 
 def _carriers(db: Connection) -> list[Finding]:

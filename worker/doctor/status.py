@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.sql import Select
 
-from worker.core.states import ForwardState, InboxState, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.configuration import UnusedConfiguration, unused_files
@@ -20,7 +20,7 @@ from worker.store.tables import (
     account_state,
     connection_state,
     contact,
-    forward,
+    delivery,
     inbox_event,
     message,
     number_review,
@@ -205,7 +205,7 @@ def _attention(db: Connection, accounts: Sequence[AccountStatus]) -> list[Attent
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
     nowhere = select(func.count()).where(message.c.state == MessageState.HELD, message.c.reason.startswith("time_zone"))
     unread = select(func.count()).where(inbox_event.c.state == InboxState.FAILED)
-    untold = select(func.count()).where(forward.c.state == ForwardState.FAILED)
+    untold = select(func.count()).where(delivery.c.state == DeliveryState.FAILED)
     found += [
         Attention(
             "texts may or may not have been sent",

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, and_, or_, select
 
 from config.models import Settings
-from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState
 from worker.fleet.schedule import abandoned, claim_due
 from worker.messages.claims import expire_leases
 from worker.messages.date_plans import fire_due_dates
@@ -18,7 +18,7 @@ from worker.messages.expiry import expire_messages
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import carrier_state, contact, forward, inbox_event, message, public_event
+from worker.store.tables import carrier_state, contact, delivery, inbox_event, message, public_event
 from worker.upkeep.retention import pruning_due
 
 log = structlog.get_logger(__name__)
@@ -125,9 +125,9 @@ def _inbox_waits(db: Connection, now: datetime) -> bool:
 
 def _events_wait(db: Connection, now: datetime) -> bool:
     """Something happened that is not handed out yet, or somebody is still to be told."""
-    f = forward.c
-    due = and_(f.state == ForwardState.DUE, f.due_at <= now)
-    left = and_(f.state == ForwardState.SENDING, f.lease_until <= now)
+    f = delivery.c
+    due = and_(f.state == DeliveryState.DUE, f.due_at <= now)
+    left = and_(f.state == DeliveryState.SENDING, f.lease_until <= now)
     return (
         db.scalar(select(public_event.c.id).limit(1)) is not None
         or db.scalar(select(f.id).where(or_(due, left)).limit(1)) is not None

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
 from worker.limits.adaptive_rate import ceiling_now
 from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK
 from worker.runtime import Runtime
@@ -23,7 +23,7 @@ from worker.store.tables import (
     account_state,
     connection_state,
     contact,
-    forward,
+    delivery,
     heartbeat,
     inbox_event,
     message,
@@ -78,7 +78,7 @@ class FleetState:
 def read_state(runtime: Runtime) -> FleetState:
     """Read it all, in one consistent view."""
     now, accounts, connections = utcnow(), list(runtime.settings.accounts), list(runtime.settings.connections)
-    m, c, e, f = message.c, contact.c, inbox_event.c, forward.c
+    m, c, e, f = message.c, contact.c, inbox_event.c, delivery.c
     with reading(runtime.engine) as db:
         lag = _Lag(db, now)
         beats = db.execute(select(heartbeat.c.role, heartbeat.c.seen_at)).all()
@@ -131,10 +131,10 @@ def read_state(runtime: Runtime) -> FleetState:
             ),
             inbox_lag=lag.of(e.due_at, e.state == InboxState.NEW),
             forwards=_all(
-                db.execute(select(f.state, func.count()).where(f.state != ForwardState.DONE).group_by(f.state)),
-                (ForwardState.DUE, ForwardState.SENDING, ForwardState.FAILED),
+                db.execute(select(f.state, func.count()).where(f.state != DeliveryState.DONE).group_by(f.state)),
+                (DeliveryState.DUE, DeliveryState.SENDING, DeliveryState.FAILED),
             ),
-            forwards_lag=lag.of(f.due_at, f.state == ForwardState.DUE),
+            forwards_lag=lag.of(f.due_at, f.state == DeliveryState.DUE),
             reviews=db.scalar(select(func.count()).select_from(number_review)) or 0,
             processes={role: roles.count(role) for role in ("worker", "beat", "web")},
             last_tick=next((b.seen_at for b in beats if b.role == TICK), None),
