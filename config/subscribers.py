@@ -1,4 +1,4 @@
-"""What must hold of a subscriber beyond its types: that its events and accounts exist, and that its secret can sign."""
+"""Checks subscribers beyond their types: events and accounts must exist, and the secret must be able to sign."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ EVENTS = (
     "contact.opted_out",
     "contact.opted_in",
 )
-"""What a subscriber may ask for, see docs/forwarding.md."""
+"""The events that a subscriber may receive, see docs/forwarding.md."""
 
-FEWEST_SECRET_BYTES = 24
+MIN_SECRET_BYTES = 24
 """The Standard Webhooks specification asks for 24 to 64 bytes."""
 
 
 def subscriber_problems(
     name: str, subscriber: Mapping[str, Any], accounts: Collection[str], context: object
 ) -> Iterator[Problem]:
-    """What is wrong with one ``[subscribers.NAME]`` of a file's raw data."""
+    """Yield what is wrong with one ``[subscribers.NAME]`` of a file's raw data."""
     key = ["subscribers", name]
     for event in _texts(subscriber.get("events")):
         if not any(fnmatchcase(known, event) for known in EVENTS):
             remedy = did_you_mean(event, "events", EVENTS)
-            yield Problem(dotted([*key, "events"]), shown(event), "is no event, so it would never be heard of", remedy)
+            yield Problem(dotted([*key, "events"]), shown(event), "is not an event", remedy)
     for account in _texts(subscriber.get("accounts")):
         if account not in accounts:
             remedy = did_you_mean(account, "accounts", accounts)
-            yield Problem(dotted([*key, "accounts"]), shown(account), "names no account of this file", remedy)
+            yield Problem(dotted([*key, "accounts"]), shown(account), "is not an account of this file", remedy)
     if not _signs(subscriber.get("secret"), context):
-        words = f'is no signing secret: "whsec_" and at least {FEWEST_SECRET_BYTES} bytes in base64'
-        remedy = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
-        yield Problem(dotted([*key, "secret"]), HIDDEN, words, remedy)
+        message = f'is not a signing secret: "whsec_" and at least {MIN_SECRET_BYTES} bytes in base64'
+        remedy = 'create one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
+        yield Problem(dotted([*key, "secret"]), HIDDEN, message, remedy)
 
 
 def _texts(value: object) -> list[str]:
@@ -58,7 +58,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _signs(secret: object, context: object) -> bool:
-    """Whether webhooks can be signed with it; what is missing or cannot be read is another rule's matter."""
+    """Return whether webhooks can be signed with it. Other rules check that it exists and can be read."""
     try:
         text = resolve_reference(secret, context) if isinstance(secret, dict) else secret
     except PydanticCustomError:
@@ -68,6 +68,6 @@ def _signs(secret: object, context: object) -> bool:
     if not text.startswith("whsec_"):
         return False
     try:
-        return len(base64.b64decode(text.removeprefix("whsec_"), validate=True)) >= FEWEST_SECRET_BYTES
+        return len(base64.b64decode(text.removeprefix("whsec_"), validate=True)) >= MIN_SECRET_BYTES
     except (binascii.Error, ValueError):
         return False
