@@ -1,9 +1,9 @@
-"""The standard set of benchmarks, as Markdown. On a machine that does nothing else; about 15 minutes, with --full 40.
+"""Runs the standard set of benchmarks and prints Markdown. It needs an idle machine, and 15 minutes (--full: 40).
 
     python bench/all.py [--postgres URL] [--redis URL] [--rabbitmq URL] [--full] [--only sync push ...] [--write]
 
-Servers that are not named are left out. ``--write`` puts the tables into docs/performance.md. ``--full`` adds 2 million
-rows, 100,000 contacts, and the peers, which are installed from the package index.
+Benchmarks of servers that are not given are skipped. ``--write`` puts the tables into docs/performance.md. ``--full``
+adds 2 million rows, 100,000 contacts, and the peers, which are installed from the package index.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MILLION = "1000000"
 
 
 def commands(options: argparse.Namespace) -> list[list[str]]:
-    """What is run, in order."""
+    """Return the commands, in order."""
     store = ["--store", options.postgres] if options.postgres else None
     redis = ["--broker", options.redis] if options.redis else None
     rabbitmq = ["--broker", options.rabbitmq] if options.rabbitmq else None
@@ -53,7 +53,7 @@ def commands(options: argparse.Namespace) -> list[list[str]]:
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--postgres")
-    made.add_argument("--redis", help="with a database that may be emptied, such as redis://127.0.0.1:6379/7")
+    made.add_argument("--redis", help="THE DATABASE IS EMPTIED, such as redis://127.0.0.1:6379/7")
     made.add_argument("--rabbitmq")
     made.add_argument("--full", action="store_true")
     made.add_argument("--only", nargs="+", metavar="NAME", help="start, latency, push, sync, peers")
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def nameless(argument: str) -> str:
-    """A server's URL as its kind, for the document."""
+    """Replace the URL of a server by its scheme, for the document."""
     return argument.split(":", 1)[0].split("+")[0] + "://..." if "://" in argument else argument
 
 

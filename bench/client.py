@@ -1,9 +1,9 @@
-"""What the client costs: requests/s of our client and of plain ``session.post`` against the bare urllib3 pool.
+"""Measures the overhead of the client: requests/s of ours and of ``session.post``, against the bare urllib3 pool.
 
     python bench/client.py [--threads 1 16] [--latency-ms 0] [--seconds 1.0] [--rounds 5]
 
-All three have the same time-outs, which alone cost a tenth. They take turns within every round, so that the
-machine's mood hits them alike; the median of the ratios of the rounds is what counts, absolute figures do not.
+All three have the same time-outs, which alone cost a tenth. They take turns within each round, so that other load on
+the machine affects all of them. The result is the median of the ratios of the rounds; absolute figures mean little.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REFERENCE = "urllib3 pool"
 
 @contextmanager
 def fake_server(latency_ms: float = 0.0) -> Iterator[str]:
-    """The base URL of a responder in a process of its own."""
+    """Start a responder in its own process and yield its base URL."""
     command = [sys.executable, str(ROOT / "bench" / "fake_server.py"), "--latency-ms", str(latency_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -46,7 +46,7 @@ def fake_server(latency_ms: float = 0.0) -> Iterator[str]:
 
 
 def contestants(base: str, threads: int) -> dict[str, Callable[[], object]]:
-    """One contact update, three ways."""
+    """Return three ways to update one contact."""
     session = requests.Session()
     session.mount("http://", HTTPAdapter(pool_maxsize=threads))
     headers = {"Authorization": "Bearer uid:token", "Content-Type": "application/json"}
@@ -70,7 +70,7 @@ def contestants(base: str, threads: int) -> dict[str, Callable[[], object]]:
 
 
 def rate(call: Callable[[], object], threads: int, seconds: float) -> float:
-    """Calls a second, ``threads`` at once."""
+    """Return the calls per second of ``threads`` threads."""
     counts = [0] * threads
     start = threading.Barrier(threads + 1)
 

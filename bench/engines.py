@@ -1,4 +1,4 @@
-"""The broker and the store that a benchmark works on, for its configuration file."""
+"""The broker and the store of a benchmark, for its configuration file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def engines(broker: str | None, store: str | None) -> str:
-    """The sections that name them. The URLs, which may hold passwords, go into the environment of this process."""
+    """Return the sections of both. The URLs, which may contain passwords, go into the environment of this process."""
     sections = ""
     for section, url in (("broker", broker), ("store", store)):
         if url:

@@ -1,10 +1,10 @@
-"""A VirtualText that answers at once: a keep-alive responder for measuring clients, not for testing behaviour.
+"""A VirtualText that answers at once: a keep-alive responder to measure clients with, not to test behaviour.
 
     python bench/fake_server.py [--port 0] [--latency-ms 0]
 
-Prints its port on a line of its own, then answers every request with 200 and a body that is a success of every
-call: a receipt and a contact in one. The contact list is empty. ``GET /bench/counts`` answers at once how many contacts
-were created and how many updated since it was last asked.
+It prints its port on a line and then answers every request with 200. The body is a success for every call: a receipt
+and a contact in one. The contact list is empty. ``GET /bench/counts`` returns, without latency, how many contacts were
+created and how many were updated since the previous such request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Len
 
 
 class Responder(asyncio.Protocol):
-    """One connection. Finds where a request ends and writes the answer, after the latency."""
+    """One connection: finds the end of each request and writes the answer after the latency."""
 
     created = updated = 0
 
@@ -58,7 +58,7 @@ def _counts() -> bytes:
 
 
 def request_end(received: bytes) -> int | None:
-    """Where the first request in ``received`` ends, None while it is incomplete."""
+    """Return the end of the first request in ``received``; None while it is incomplete."""
     head_end = received.find(b"\r\n\r\n")
     if head_end < 0:
         return None

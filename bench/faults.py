@@ -1,6 +1,6 @@
-"""The fault scenarios in full, with their figures: ``python bench/faults.py [SCENARIO]`` (see ``--help``).
+"""Runs the full fault scenarios and prints their figures: ``python bench/faults.py [SCENARIO]`` (see ``--help``).
 
-Exits 1 when a promise is broken. Each scenario starts real processes and a sandbox of its own, and leaves nothing.
+Exits with 1 if a promise is broken. Each scenario starts real processes and its own sandbox, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ RUNS: dict[str, Callable[[Fleet, argparse.Namespace], Figures]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenario", nargs="?", default="all", choices=["all", "chaos", *RUNS])
-    parser.add_argument("--contacts", type=int, default=CONTACTS, help="people to tell VirtualText about (%(default)s)")
-    parser.add_argument("--texts", type=int, default=TEXTS, help="people to text, besides (%(default)s)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the moments of kills")
-    parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
-    parser.add_argument("--redis", metavar="URL", help="a broker instead of files; ITS DATABASE IS EMPTIED")
+    parser.add_argument("--contacts", type=int, default=CONTACTS, help="contacts to push (%(default)s)")
+    parser.add_argument("--texts", type=int, default=TEXTS, help="texts to send besides (%(default)s)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="seed for the times of kills")
+    parser.add_argument("--postgres", metavar="URL", help="use this store instead of SQLite, in a temporary schema")
+    parser.add_argument("--redis", metavar="URL", help="use this broker instead of files; ITS DATABASE IS EMPTIED")
     parser.add_argument(
-        "--jobs", type=int, default=JOBS, help="of chaos and rolling: jobs that a service sends (%(default)s)"
+        "--jobs", type=int, default=JOBS, help="chaos and rolling: jobs that a service sends (%(default)s)"
     )
     parser.add_argument(
-        "--rabbitmq", metavar="URL", help="of chaos: this broker instead of a Redis of its own; USE A VHOST OF ITS OWN"
+        "--rabbitmq", metavar="URL", help="chaos: use this broker instead of a temporary Redis; GIVE IT ITS OWN VHOST"
     )
     given = parser.parse_args()
     if given.scenario == "chaos":
         return 0 if _chaos(given) else 1
     chosen = list(RUNS) if given.scenario == "all" else [given.scenario]
-    kept = [_run(name, given) for name in chosen]  # every one runs, whatever became of those before
+    kept = [_run(name, given) for name in chosen]  # all of them run, also after a failure
     return 0 if all(kept) else 1
 
 
 def _run(name: str, given: argparse.Namespace) -> bool:
-    """Run one scenario and print its figures; False when a promise is broken."""
+    """Run one scenario and print its figures. Return False if a promise is broken."""
     store, broker = "PostgreSQL" if given.postgres else "SQLite", "Redis" if given.redis else "files"
     print(f"\n{name} on {store} and {broker}, seed {given.seed}")
     began = time.monotonic()
@@ -83,7 +83,7 @@ def _show(figures: Figures) -> None:
 
 
 def _chaos(given: argparse.Namespace) -> bool:
-    """Four workers on a broker and a PostgreSQL of their own, which are killed, too."""
+    """Run four workers on a temporary broker and PostgreSQL, which are killed, too."""
     crowd = Crowd(given.contacts, given.texts, jobs=given.jobs)
     broker = "RabbitMQ" if given.rabbitmq else "Redis"
     print(f"\nchaos on PostgreSQL and {broker}: {crowd}, seed {given.seed}", flush=True)

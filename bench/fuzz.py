@@ -1,11 +1,11 @@
-"""Mutated Relay and carrier payloads through the HTTP side: no answer 5xx, and no valid event among them lost.
+"""Sends mutated Relay and carrier payloads to the HTTP side: no answer may be 5xx, and no valid event may be lost.
 
     python bench/fuzz.py [--payloads 50000] [--seed N]
 
-Half of the payloads go to the Relay, half to the six carriers, signed as each signs. A fifth is valid and must be in
-the store in the end: a reply as a reply, a carrier's text as a record, or, where the carrier does not tell the words,
-as an event that says so. The rest are such events with fields changed, removed, doubled, nested or cut, plain noise,
-and headers that nobody signed. Exits 1 when something is broken.
+Half of the payloads go to the Relay, half to the six carriers, with valid signatures. A fifth of them is valid and must
+be in the store in the end: a reply as a reply, a carrier's text as a record or, if the carrier does not send the text,
+as an event with that reason. The others have fields that are changed, removed, doubled, nested or cut, are plain noise,
+or have wrong headers. Exits with 1 if something is broken.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from sqlmodel import SQLModel
 from config.integrations import Carrier
 from config.models import Account, Settings, Web
 from config.policy import Policy
-from worker.carriers.apply import prepare as prepare_carrier
+from worker.inbox.carrier_texts import prepare_carrier
 from worker.inbox.process import process_due
-from worker.inbox.relay import prepare as prepare_relay
+from worker.inbox.relay import prepare_relay
 from worker.runtime import Runtime
 from worker.store.db import open_engine, reading
 from worker.store.tables import inbound_message, inbox_event, message
@@ -83,7 +83,7 @@ def relay_event(number: int) -> dict[str, Any]:
 
 
 def carrier_event(kind: str, number: int) -> Any:
-    """An event of a text that was sent, with its words where the carrier has them."""
+    """Return an event of a text that was sent, with its content if the carrier sends it."""
     to, ours, id_ = f"+1212555{number % 10_000:04d}", "+14155550100", f"t{number}"
     match kind:
         case "twilio":
@@ -93,8 +93,8 @@ def carrier_event(kind: str, number: int) -> Any:
             payload = {"id": id_, "direction": "outbound", "from": {"phone_number": ours}, "to": [sent]}
             return {"data": {"event_type": "message.sent", "payload": payload | {"text": f"text {number}"}}}
         case "bandwidth":
-            told = {"id": id_, "owner": ours, "from": ours, "to": [to], "direction": "out"}
-            return [{"type": "message-delivered", "to": to, "message": told}]
+            message = {"id": id_, "owner": ours, "from": ours, "to": [to], "direction": "out"}
+            return [{"type": "message-delivered", "to": to, "message": message}]
         case "vonage":
             return {"message_uuid": id_, "to": to[1:], "from": ours[1:], "status": "delivered"}
         case "plivo":
@@ -116,7 +116,7 @@ def on_the_wire(kind: str, event: Any) -> bytes:
 
 
 def mutated(rng: random.Random, value: Any) -> Any:
-    """The value with something wrong in it, at any depth."""
+    """Return the value with an error in it, at any depth."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         changed = dict(value)
         key = rng.choice(list(changed))
@@ -136,7 +136,7 @@ def mutated(rng: random.Random, value: Any) -> Any:
 
 
 def body_of(rng: random.Random, kind: str, event: Any) -> bytes:
-    """What is sent instead of the event."""
+    """Return the body to send instead of the event."""
     chance = rng.random()
     if chance < 0.1:
         return rng.randbytes(rng.randrange(200))
@@ -148,15 +148,15 @@ def body_of(rng: random.Random, kind: str, event: Any) -> bytes:
 
 
 def signed(kind: str, body: bytes) -> dict[str, str]:
-    """The headers with which this carrier would send the body."""
+    """Return the headers that this carrier sends with the body."""
     stamp, url = str(int(time.time())), f"{HOST}/carriers/{kind}/{kind}"
     form = sorted(set(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))) if is_form(kind) else []
-    words = "".join(name + value for name, value in form)
+    fields = "".join(name + value for name, value in form)
     match kind:
         case "twilio":
-            return {"content-type": FORM, "x-twilio-signature": _hmac("sha1", f"{url}{words}".encode())}
+            return {"content-type": FORM, "x-twilio-signature": _hmac("sha1", f"{url}{fields}".encode())}
         case "plivo":
-            over = f"{url}?{words}.nonce" if form else f"{url}.nonce"
+            over = f"{url}?{fields}.nonce" if form else f"{url}.nonce"
             headers = {"content-type": FORM, "x-plivo-signature-v3-nonce": "nonce"}
             return headers | {"x-plivo-signature-v3": _hmac("sha256", over.encode())}
         case "telnyx":
@@ -178,13 +178,13 @@ def _hmac(kind: str, words: bytes) -> str:
 
 
 def spoilt(rng: random.Random, headers: dict[str, str]) -> dict[str, str]:
-    """One header made into something else, as somebody would who is not the carrier."""
+    """Change one header, as a sender that is not the carrier."""
     odd = ["", "9" * 400, "-1", "\xe9", "Bearer a.b.c", "Basic \xe9", "key=\xe9,algorithm=x", "x" * 3000]
     return headers | {rng.choice([*headers, "x-twilio-webhooks-signature-settings"]): rng.choice(odd)}
 
 
 async def send_all(runtime: Runtime, payloads: int, rng: random.Random) -> tuple[Counter[int], Ids]:
-    """Answers by status, and the ids of the valid events of each ("relay" or the carrier)."""
+    """Return the number of answers by status, and the ids of valid events by source ("relay" or the carrier)."""
     from worker.web.app import create_app
 
     app, statuses, places = create_app(runtime), Counter[int](), asyncio.Semaphore(AT_ONCE)
@@ -237,7 +237,7 @@ def main() -> int:
                     public_key=PUBLIC,
                     username="u",
                     password=SECRET,  # type: ignore[arg-type]
-                    look_up=False,  # nobody is there to be asked
+                    look_up=False,  # there is no API to ask
                 )
                 for kind in CARRIERS
             },
@@ -282,14 +282,14 @@ def run(runtime: Runtime, payloads: int, seed: int) -> int:
 
 
 def _kept(connection: Connection) -> Ids:
-    """The ids of replies, and of carriers' texts: as records, or as events whose words are missing."""
+    """Return the ids of replies, and of carriers' texts: as records, or as events without content."""
     kept: Ids = defaultdict(set)
     kept["relay"] = set(connection.execute(select(inbound_message.c.virtualtext_message_id)).scalars())
     for kind, found in connection.execute(select(message.c.carrier, message.c.carrier_message_id)):
         kept[kind].add(found)
-    wordless = select(inbox_event.c.detail).where(inbox_event.c.detail.contains("does not carry the text"))
+    wordless = select(inbox_event.c.detail).where(inbox_event.c.detail.contains("does not contain the text"))
     for detail in connection.execute(wordless).scalars():
-        _, _, _, kind, found, *_ = detail.split()  # "the event of KIND ID does not carry the text"
+        _, _, _, kind, found, *_ = detail.split()  # "the event of KIND ID does not contain the text"
         kept[kind].add(found.partition("/")[0])
     return kept
 

@@ -1,10 +1,10 @@
-"""How long a text takes from another service's call to its request on the wire, while the fleet is idle.
+"""Measures the time from another service's call to the request on the wire, for a text on idle workers.
 
     python bench/latency.py [--texts 300] [--every-ms 50] [--broker redis://...|amqp://...] [--store postgresql+psycopg://...]
 
-The service calls by ``send_task``, or by POST /v1/messages. Beside them, in the same run, the least that Celery itself
-takes: from ``send_task`` to the start of an empty task on the same broker. All clocks are one machine's. A Redis
-database is emptied before and after; with ``--store`` the work is done in a schema that is gone afterwards.
+The service calls ``send_task`` or POST /v1/messages. The same run also measures Celery alone: from ``send_task`` to the
+start of an empty task on the same broker. All times are from one clock. The Redis database is emptied before and after;
+``--store`` uses a temporary schema.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def empty(sent):
 
 
 class Recorder(socketserver.ThreadingTCPServer):
-    """A VirtualText that notes when each text came."""
+    """A VirtualText that stores the arrival time of each text."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -75,11 +75,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b'{"status":"true"}')
 
     def log_message(self, *arguments: object) -> None:
-        """Silent."""
+        """Log nothing."""
 
 
 def configure(folder: Path, base: str, options: argparse.Namespace) -> dict[str, str]:
-    """A fleet's environment."""
+    """Write the configuration and return the environment of the processes."""
     (folder / "vtsync.toml").write_text(
         f"""
 data_dir = "data"
@@ -100,7 +100,7 @@ create_url = "{base}"
 
 
 def service(options: argparse.Namespace, folder: Path) -> Celery:
-    """Another service, which knows the broker and the name of a task."""
+    """Return another service's Celery app, which knows the broker and the name of a task."""
     other = Celery("another-service")
     if options.broker:
         other.conf.update(broker_url=options.broker)
@@ -119,7 +119,7 @@ def show(found: Results, what: str, seconds: list[float], *, goals: bool) -> Non
 
 
 def texts(options: argparse.Namespace, folder: Path) -> tuple[list[float], list[float]]:
-    """Seconds to the wire for each text: from send_task, from the POST."""
+    """Return the seconds to the wire for each text, from send_task and from the POST."""
     recorder = Recorder()
     threading.Thread(target=recorder.serve_forever, daemon=True).start()
     environment = configure(folder, f"http://127.0.0.1:{recorder.server_address[1]}", options)
@@ -186,7 +186,7 @@ def is_listening(port: int) -> bool:
 
 
 def empty_tasks(options: argparse.Namespace, folder: Path) -> list[float]:
-    """Seconds from send_task to the start of a task that does nothing."""
+    """Return the seconds from send_task to the start of a task that does nothing."""
     out = folder / "empty.txt"
     out.touch()
     (folder / "empty_app.py").write_text(EMPTY_TASK)
@@ -212,7 +212,7 @@ def empty_tasks(options: argparse.Namespace, folder: Path) -> list[float]:
 def wait(condition: object) -> None:
     deadline = time.monotonic() + 120
     while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it never came"
+        assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
 
@@ -220,7 +220,7 @@ def main() -> None:
     made = parser(__doc__)
     made.add_argument("--texts", type=int, default=300)
     made.add_argument("--every-ms", type=float, default=50)
-    made.add_argument("--warm-up", type=int, default=20, help="texts before, which are not counted")
+    made.add_argument("--warm-up", type=int, default=20, help="texts before the measurement, which do not count")
     made.add_argument("--broker", help="redis://... or amqp://... (default: files)")
     made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
     options = made.parse_args()

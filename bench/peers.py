@@ -1,12 +1,11 @@
-"""The same work by other tools: people of a SQLite table that are new become contacts, one POST each.
+"""Compares other tools at the same work: new people in a SQLite table become contacts, one POST each.
 
     python bench/peers.py [--rows 5000] [--latency-ms 0] [--rounds 3] [--only drt dlt ...]
 
-Each tool is installed from the package index into a virtual environment of its own in a temporary folder, which is
-gone afterwards; ``--venvs FOLDER`` keeps them for the next run. What is measured is the wall time of the tool's own
-command, with its start-up; "start-up apart" is the rate of the rows beyond the first few, from a run with few rows.
-Then the command runs again, once with nothing changed and once with 1 % of the rows changed: how many creates and
-updates does it ask for?
+Each tool is installed from the package index into its own virtual environment in a temporary folder; ``--venvs FOLDER``
+keeps them for the next run. The measured time is the wall time of the tool's own command, with its start-up. "Start-up
+apart" is the rate without the time of a run with few rows. Then the command runs again, once with nothing changed and
+once with 1 % of the rows changed, and the requested creates and updates are counted.
 """
 
 from __future__ import annotations
@@ -43,14 +42,14 @@ GOALS = {0.0: Goal(3), 20.0: Goal(20)}
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool: what to install, and how to set it up in a folder with ``people.db``; returns the command."""
+    """A tool: its packages, and a function that sets it up in a folder with ``people.db`` and returns the command."""
 
     packages: tuple[str, ...]
     prepare: Callable[[Path, str, Path], list[str]]
 
 
 class Run(NamedTuple):
-    """Seconds, and how many creates and updates were asked for."""
+    """The seconds of a run, and its numbers of creates and updates."""
 
     seconds: float
     created: int
@@ -77,7 +76,7 @@ options = {{ url = "sqlite:///people.db", table = "customers", updated_at = "upd
 
 
 def drt(folder: Path, base: str, python: Path) -> list[str]:
-    (folder / ".drt").mkdir(exist_ok=True)  # the home folder is this one
+    (folder / ".drt").mkdir(exist_ok=True)  # this is the home folder
     (folder / ".drt" / "profiles.yml").write_text("default:\n  type: sqlite\n  database: people.db\n")
     (folder / "drt_project.yml").write_text("name: bench\nprofile: default\n")
     (folder / "syncs").mkdir(exist_ok=True)
@@ -221,11 +220,11 @@ NAMES = {
     "aiohttp": "loop of aiohttp, 16 in flight",
 }
 PLAIN = ("requests", "aiohttp")
-"""They know nothing of what they did before, and are no tools."""
+"""Plain loops: they do not remember earlier runs, and are not tools."""
 
 
 def interpreter(tool: str, venvs: Path) -> Path:
-    """The Python that runs a tool; made once in ``venvs``."""
+    """Return the Python that runs a tool; its environment is created once in ``venvs``."""
     packages = TOOLS[tool].packages
     if not packages:
         return Path(sys.executable)
@@ -260,7 +259,7 @@ def run(command: list[str], folder: Path, base: str) -> Run:
 
 
 def measure(tool: str, python: Path, base: str, rows: int, scratch: Path) -> list[Run]:
-    """First run with few rows; with all of them; again; again with 1 % changed."""
+    """Run with few rows, with all rows, with no change, and with 1 % changed."""
     runs = []
     for count in (FEW, rows):
         folder = scratch / f"{tool}-{count}"
@@ -283,7 +282,7 @@ def measure(tool: str, python: Path, base: str, rows: int, scratch: Path) -> lis
 
 
 def show(found: Results, tool: str, rounds: list[list[Run]], rows: int) -> tuple[float, float]:
-    """Adds a line; returns rows a second with start-up and without."""
+    """Add a line. Return the rows per second with start-up and without."""
     whole = rows / statistics.median(runs[1].seconds for runs in rounds)
     apart = (rows - FEW) / max(statistics.median(runs[1].seconds - runs[0].seconds for runs in rounds), 1e-3)
     again, changed = rounds[-1][2:]
@@ -299,7 +298,7 @@ def main() -> None:
     made.add_argument("--latency-ms", type=float, default=0)
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS))
-    made.add_argument("--venvs", type=Path, help="a folder in which the environments stay")
+    made.add_argument("--venvs", type=Path, help="keep the environments in this folder")
     options = made.parse_args()
     title = f"Peers: {options.rows:,} new people, {options.latency_ms:g} ms"
     with ExitStack() as stack, results(title, options) as found:

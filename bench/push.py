@@ -1,12 +1,12 @@
-"""What a push costs end to end: Celery task, claims in the store, requests, results written back.
+"""Measures a push end to end: Celery task, claims in the store, requests, storing the results.
 
     python bench/push.py [--contacts 10000] [--latency-ms 0 5 50] [--concurrency 16 32 100] [--rounds 3]
                          [--broker redis://127.0.0.1:6379/7] [--store postgresql+psycopg://...]
 
-The reference, in turn with it, is the product's own client alone in a bare loop with as many threads: the same requests
-to the same server, and nothing else. Two worker processes are compared with one. Each process has a core of its own,
-the bare loop too. Ratios count; absolute figures move with the machine's mood. With ``--store`` the work is done in a
-schema that is gone afterwards; the broker's database is emptied before and after.
+The reference is the product's own client in a bare loop with the same number of threads, which sends the same requests
+to the same server and does nothing else. Both take turns. Two worker processes are compared with one. Each process has
+its own core, also the bare loop. The ratios are the result; absolute figures vary with the load of the machine.
+``--store`` uses a temporary schema. The broker's database is emptied before and after.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ HINT_SECONDS = 0.1
 
 
 def bare_loop(base: str, contacts: int, concurrency: int) -> float:
-    """Creates a second by the client alone."""
+    """Return the creates per second of the client alone."""
     client = VirtualTextClient(Endpoint("uid", "token", base, base, concurrency=concurrency))
     waiting = deque(range(contacts))
 
@@ -71,7 +71,7 @@ def bare_loop(base: str, contacts: int, concurrency: int) -> float:
 
 
 def configure(folder: Path, base: str, contacts: int, concurrency: int, options: argparse.Namespace) -> Runtime:
-    """A store in which every contact is new to VirtualText."""
+    """Prepare a store in which every contact is new to VirtualText."""
     make_csv(folder / "people.csv", contacts)
     (folder / "vtsync.toml").write_text(
         f"""
@@ -105,7 +105,7 @@ options = {{ path = "people.csv", settle_seconds = 0 }}
 
 @contextmanager
 def workers(folder: Path, processes: int) -> Iterator[None]:
-    """Worker processes, each on a core of its own as far as there are so many."""
+    """Run worker processes, each on its own core as long as there are enough cores."""
     cores = sorted(os.sched_getaffinity(0))
     started = []
     for index in range(processes):
@@ -123,14 +123,14 @@ def workers(folder: Path, processes: int) -> Iterator[None]:
 
 
 def on_one_core(base: str, contacts: int, concurrency: int) -> float:
-    """The bare loop in a process of its own, placed as a worker is."""
+    """Run the bare loop in its own process, on the core of a worker."""
     core = {min(os.sched_getaffinity(0))}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.sched_setaffinity, (0, core)) as process:
         return process.submit(bare_loop, base, contacts, concurrency).result()
 
 
 def is_done(engine: Engine) -> bool:
-    """Whether nothing is due or on its way. One look into an index, so that looking costs the workers nothing."""
+    """Return whether nothing is due or in flight. One query of an index, so that it does not slow the workers."""
     open_states = (PushState.DUE, PushState.CREATING, PushState.UPDATING)
     c = contact.c
     found = select(c.id).where(c.account == "main", c.push_state.in_(open_states)).limit(1)
@@ -148,7 +148,7 @@ def push(runtime: Runtime, contacts: int) -> float:
     began, hinted = time.perf_counter(), 0.0
     while not is_done(runtime.engine):
         assert time.perf_counter() - began < 600
-        # As a running sync does, so that every process hears of it; more often, since this is over in seconds.
+        # As a running sync does, so that every process gets a hint; more often, because this takes only seconds.
         if time.perf_counter() - hinted > HINT_SECONDS:
             wake("vtsync.push_contacts", "main")
             hinted = time.perf_counter()
@@ -161,7 +161,7 @@ def push(runtime: Runtime, contacts: int) -> float:
 
 
 def measure(latency: float, concurrency: int, options: argparse.Namespace) -> list[dict[int, float]]:
-    """Contacts a second in each round by the number of worker processes; 0: the client alone."""
+    """Return the contacts per second of each round by the number of worker processes; 0 is the client alone."""
     with tempfile.TemporaryDirectory(prefix="vtsync-bench-") as name, fake_server(latency) as base:
         folder, contacts = Path(name), options.contacts
         runtime = configure(folder, base, contacts, concurrency, options)
@@ -170,7 +170,7 @@ def measure(latency: float, concurrency: int, options: argparse.Namespace) -> li
             rates = {0: on_one_core(base, contacts, concurrency)}
             for processes in options.processes:
                 with workers(folder, processes):
-                    push(runtime, contacts)  # warms up: processes, connections, caches
+                    push(runtime, contacts)  # warm-up of processes, connections and caches
                     rates[processes] = push(runtime, contacts)
             found.append(rates)
         os.chdir(ROOT)
@@ -207,7 +207,7 @@ def main() -> None:
 
 
 def alone(latency: float, concurrency: int, options: argparse.Namespace) -> list[dict[int, float]]:
-    """In a process of its own, since a process works with one configuration; on engines that are empty."""
+    """Run in a separate process, as a process has one configuration, with an empty broker and store."""
     from tests.faults.servers import empty_redis, own_schema
 
     with ExitStack() as stack:

@@ -1,11 +1,11 @@
-"""Relay events at a steady rate while texts go out: how fast they are answered, and whether one is lost.
+"""Sends Relay events at a steady rate while texts go out, measures the answers, and checks that none is lost.
 
     python bench/relay_storm.py [--rate 2000] [--seconds 30] [--texts 300] [--store postgresql+psycopg://...] \\
         [--redis redis://127.0.0.1:6379/7]
 
-A real `vtsync web` and a real `vtsync worker`; the events come from a process of their own, at their times whether or
-not earlier ones were answered, and their seconds count from those times. Exits 1 when an event was not answered 200 or
-is not in the store, or when a text was sent twice or not at all.
+It runs a real `vtsync web` and a real `vtsync worker`. Another process sends each event at its scheduled time, whether
+earlier ones were answered or not, and measures from that time. Exits with 1 if an event was not answered with 200 or is
+not in the store, or if a text was sent twice or not at all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OURS = "+12025550100"
 
 
 def event(number: int) -> bytes:
-    """The n-th reply, each of another person and with an id of its own."""
+    """Return reply number n. Each is from another person and has its own id."""
     body = {
         "MessageID": f"storm-{number}",
         "ConversationID": f"c{number % 5000}",
@@ -52,7 +52,7 @@ def event(number: int) -> bytes:
 
 
 async def load(port: int, rate: float, seconds: float) -> dict[str, object]:
-    """Post the events. Returns seconds by event and how many had which answer."""
+    """Post the events. Return the seconds of each and the number of answers by status."""
     waiting: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
     took: list[float] = []
     answers: dict[str, int] = {}
@@ -70,7 +70,7 @@ async def load(port: int, rate: float, seconds: float) -> dict[str, object]:
                 status = type(error).__name__
             took.append(time.monotonic() - one[1])
             answers[status] = answers.get(status, 0) + 1
-            if status != "200":  # its body, or what is left of the connection, is of no interest
+            if status != "200":  # neither its body nor the rest of the connection matters
                 writer.close()
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
@@ -89,7 +89,7 @@ async def load(port: int, rate: float, seconds: float) -> dict[str, object]:
 
 
 def storm(made: Fleet, options: argparse.Namespace) -> bool:
-    """Run it and print the figures. Returns whether nothing was lost."""
+    """Run it and print the figures. Return whether nothing was lost."""
     (made.folder / "secret").write_text(SECRET)
     made.configure(
         account=f'relay_secret = {{ file = "{made.folder / "secret"}" }}', read_timeout=10, connect_timeout=5
@@ -152,9 +152,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=2000, help="events a second (%(default)g)")
     parser.add_argument("--seconds", type=float, default=30, help="(%(default)g)")
-    parser.add_argument("--texts", type=int, default=300, help="that go out meanwhile (%(default)s)")
-    parser.add_argument("--store", metavar="URL", help="PostgreSQL instead of SQLite; a schema of its own is used")
-    parser.add_argument("--redis", metavar="URL", help="a broker instead of files; ITS DATABASE IS EMPTIED")
+    parser.add_argument("--texts", type=int, default=300, help="texts that go out meanwhile (%(default)s)")
+    parser.add_argument("--store", metavar="URL", help="use PostgreSQL instead of SQLite, in a temporary schema")
+    parser.add_argument("--redis", metavar="URL", help="use this broker instead of files; ITS DATABASE IS EMPTIED")
     parser.add_argument("--load", type=int, metavar="PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.load:

@@ -1,4 +1,4 @@
-"""What a benchmark found, each figure with its goal beside it: a line at once, and a Markdown table at the end."""
+"""Prints the figures of a benchmark with their goals: a line for each at once, and a Markdown table at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure should be: at least or at most ``bound``."""
+    """The goal of a figure: at least or at most ``bound``."""
 
     bound: float
     at_most: bool = False
@@ -23,14 +23,14 @@ class Goal:
 
 @dataclass
 class Results:
-    """The figures of one benchmark. ``unit`` "" is a ratio."""
+    """The figures of one benchmark. A figure without unit is a ratio."""
 
     title: str
     markdown: bool = False
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
 
     def add(self, what: str, figure: float, unit: str = "", goal: Goal | None = None, beside: str = "") -> None:
-        """``beside`` are the two sides of a ratio, or what else belongs to the figure."""
+        """Add a figure. ``beside`` are the two sides of a ratio, or other details."""
         asked = "" if goal is None else f"{'<=' if goal.at_most else '>='} {_shown(goal.bound, unit)}"
         met = "" if goal is None else ("yes" if goal.met_by(figure) else "NO")
         row = (what, _shown(figure, unit), asked, met, beside)
@@ -44,7 +44,7 @@ class Results:
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """With the options that every benchmark has."""
+    """Return a parser with the options of every benchmark."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--markdown", action="store_true", help="print a Markdown table; the lines go to stderr")
     return made
@@ -52,7 +52,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 @contextmanager
 def results(title: str, options: argparse.Namespace) -> Iterator[Results]:
-    """Collect figures, then print the table if it was asked for."""
+    """Collect figures, then print the table with ``--markdown``."""
     found = Results(title, options.markdown)
     print(title, file=sys.stderr if options.markdown else sys.stdout, flush=True)
     yield found
@@ -61,7 +61,7 @@ def results(title: str, options: argparse.Namespace) -> Iterator[Results]:
 
 
 def machine() -> str:
-    """What it was measured on, for the document."""
+    """Describe the machine, for the document."""
     import os
 
     model = next(

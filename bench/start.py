@@ -1,9 +1,9 @@
-"""How long commands and workers take to start, and how much memory a worker takes.
+"""Measures how long commands and workers take to start, and how much memory a worker uses.
 
     python bench/start.py [--rounds 5] [--broker redis://127.0.0.1:6379/7] [--store postgresql+psycopg://...]
 
-Memory is the proportional set size: shared pages count as the share that falls to the process. A worker is measured
-when it is ready, and again after it has pushed the contacts of a first sync.
+Memory is the proportional set size: a shared page counts only by the share of the process. A worker is measured when
+it is ready, and again after it has pushed the contacts of a first sync.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ READY = b"worker ready"
 
 
 class Started(NamedTuple):
-    """A worker's figures: seconds until it was ready, MB then, MB after its work."""
+    """The figures of a worker: seconds until it was ready, MB at that time, MB after its work."""
 
     seconds: float
     cpu: float
@@ -54,7 +54,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def start_worker(folder: Path, contacts: int) -> Started:
-    """Start a worker in a configured folder, let it work, stop it."""
+    """Start a worker in a configured folder, let it work, and stop it."""
     from bench.push import push
     from worker.runtime import open_runtime
 

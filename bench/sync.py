@@ -1,11 +1,11 @@
-"""What the store's side of a sync costs: a first sync, and one in which nothing has changed. No request is made.
+"""Measures a sync without its requests: a first sync, and one in which nothing has changed.
 
     python bench/sync.py [--rows 100000] [--adapter csv|sql] [--store postgresql+psycopg://...] [--rounds 3]
 
-The unchanged sync is compared, in the same run, with the least that such a sync must do: read every row from the same
-source, hash it, look the hashes up in batches of 1,000 in a table of the same database, compare. They take turns, so
-that both meet the machine in the same moods; the median of the ratios counts. Each part runs in a process of its own,
-so that the peak of its memory is its own. With ``--store`` the work is done in a schema that is gone afterwards.
+The same run compares the unchanged sync with the minimum that it must do: read every row from the same source, hash it,
+look up the hashes in batches of 1,000 in a table of the same database, and compare them. Both take turns, so that other
+load on the machine affects both; the result is the median of the ratios. Each part runs in its own process, so that its
+peak of memory is its own. ``--store`` uses a temporary schema.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from bench.results import Goal, parser, results
 BATCH = 1000
 NUMBERS = 7_500_000
 SCATTER = 1_000_003
-"""Has no factor in common with NUMBERS: people do not come in the order of their phone numbers."""
+"""It has no factor in common with NUMBERS, so that people do not come in the order of their phone numbers."""
 
 
 def make_csv(path: Path, rows: int) -> None:
-    """An export with ten columns and valid numbers of many area codes, in no order."""
+    """Write an export with ten columns and valid numbers of many area codes, in no order."""
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file)
         out.writerow(["id", "first_name", "last_name", "mobile", "email", "city", "status", "owner", "score", "note"])
@@ -63,14 +63,14 @@ def make_csv(path: Path, rows: int) -> None:
 
 
 def number(index: int) -> str:
-    """A valid US number as people write it; different for each of the first 7.5 million."""
+    """Return a valid US number as people write it, different for each of the first 7.5 million."""
     areas = ("415", "212", "305", "713", "206", "312", "617", "404", "602", "303")
     rest, area = divmod(index * SCATTER % NUMBERS, 10)
     return f"({areas[area]}) {200 + rest // 10_000 % 750}-{rest % 10_000:04d}"
 
 
 def make_sql(path: Path, rows: int) -> None:
-    """The same people in a database."""
+    """Write the same people to a database."""
     with sqlite3.connect(path) as database:
         database.execute(
             "CREATE TABLE customers (id TEXT PRIMARY KEY, first_name TEXT, last_name TEXT, mobile TEXT, email TEXT,"
@@ -83,7 +83,7 @@ def make_sql(path: Path, rows: int) -> None:
 
 
 def configure(folder: Path, adapter: str, store: str | None) -> None:
-    """A configuration that syncs the people, named in the environment."""
+    """Write a configuration that syncs the people, and name it in the environment."""
     source = {
         "csv": 'path = "people.csv", settle_seconds = 0',
         "sql": 'url = "sqlite:///people.db", table = "customers"',
@@ -108,7 +108,7 @@ options = {{ {source[adapter]} }}
 
 
 def sync() -> dict[str, Any]:
-    """One sync by the product, without its push."""
+    """Run one sync of the product, without its push."""
     from worker.contacts.pull import sync_connection
     from worker.runtime import open_runtime
     from worker.store.migrate import migrate
@@ -131,7 +131,7 @@ def spent(began: float, used: float, memory: float) -> dict[str, Any]:
 
 
 def bare_loop(folder: Path, adapter: str, store: str | None) -> dict[str, Any]:
-    """Read, hash, look up in batches, compare: the least that an unchanged sync must do."""
+    """Do the minimum of an unchanged sync: read, hash, look up in batches, compare."""
     look_up = known_hashes(folder, adapter, store)
     began, used, memory = time.perf_counter(), time.process_time(), peak_mb()
     same, rows = 0, hashed(folder, adapter)
@@ -141,7 +141,7 @@ def bare_loop(folder: Path, adapter: str, store: str | None) -> dict[str, Any]:
 
 
 def known_hashes(folder: Path, adapter: str, store: str | None) -> Callable[[list[str]], list[tuple[str, bytes]]]:
-    """Store every hash (once), and return how to look some up."""
+    """Store every hash once, and return a function that looks some up."""
     table = "CREATE TABLE IF NOT EXISTS bench_known (id TEXT PRIMARY KEY, hash {})"
     if store is None:
         connection = sqlite3.connect(folder / "known.db")
@@ -165,7 +165,7 @@ def known_hashes(folder: Path, adapter: str, store: str | None) -> Callable[[lis
 
 
 def hashed(folder: Path, adapter: str) -> Iterator[tuple[str, bytes]]:
-    """(id, hash) of every row of the source."""
+    """Yield (id, hash) of every row of the source."""
     for row in rows_of(folder, adapter):
         canonical = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
         yield row["id"], hashlib.blake2b(canonical, digest_size=16).digest()
@@ -183,13 +183,13 @@ def rows_of(folder: Path, adapter: str) -> Iterator[dict[str, Any]]:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had, in MB."""
+    """Return the peak of memory of this process, in MB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
 def alone(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Run in a process of its own."""
+    """Run in a separate process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
 
@@ -205,7 +205,7 @@ def main() -> None:
     made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
     made.add_argument("--rounds", type=int, default=3)
     options = made.parse_args()
-    from tests.faults.servers import own_schema  # not at the top: processes that are measured import this module
+    from tests.faults.servers import own_schema  # not at the top, because the measured processes import this module
 
     rows, adapter = options.rows, options.adapter
     title = f"{rows:,} rows from {adapter.upper()}, store {'PostgreSQL' if options.store else 'SQLite'}"

@@ -1,14 +1,14 @@
-"""Trigger events replayed twice in random order by two workers that are killed: each occurrence texts at most once.
+"""Replays trigger events twice, in random order, with workers that are killed: each may text at most once.
 
     python bench/triggers.py [--events 100000] [--sends N] [--kills 20] [--postgres URL] [--seed N]
 
-Every event is a new version of a CRM record that a trigger watches. Two processes insert the texts of random pages of
+Each event is a new version of a CRM record that a trigger watches. Two processes insert the texts of random pages of
 events, as a sync does, each page in one transaction, and then all of them once more in another order. Then two
-processes send what is in the outbox to a sandbox. All of them are killed with -9 again and again, and begin anew.
+processes send the outbox to a sandbox. All of them are killed with -9 again and again, and restarted.
 
-In the end every occurrence must be in the outbox once, and the sandbox must have no text twice; a text that it has or
-has not because a worker was killed in mid-request must be known as accepted or unknown. Exits 1 otherwise. ``--sends``:
-how many of the texts are sent (all of them), the rest is left in the outbox.
+In the end every occurrence must be in the outbox once, and the sandbox must not have a text twice. A text whose worker
+was killed during the request must be accepted or unknown. Exits with 1 otherwise. ``--sends`` limits how many of the
+texts are sent (default: all).
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ POLICY = Policy(quiet_hours="none", expires_after=timedelta(days=7))
 
 
 def event(index: int) -> RecordEvent:
-    """The n-th event: one of five versions of a record."""
+    """Return event number n: one of five versions of a record."""
     record, version = divmod(index, VERSIONS)
     old, new = ({"order": str(record), "stage": str(one)} for one in (version, version + 1))
     return RecordEvent("crm", str(record), None, number(record), "Ada", "", "changed", old, new, version + 2, AT)
 
 
 def intents(numbers: list[int]) -> list[TextIntent]:
-    """The texts of these events."""
+    """Return the texts of these events."""
     return [intent for index in numbers for intent in evaluate(RULES, event(index))]
 
 
 def insert(url: str, numbers: list[int], seed: int) -> None:
-    """Insert all events in random order, a page a transaction, then all of them once more."""
+    """Insert all events in random order, one transaction a page, and then all of them once more."""
     engine, rng = open_engine(url), random.Random(seed)
     for _ in range(2):
         rng.shuffle(numbers)
@@ -95,7 +95,7 @@ def insert(url: str, numbers: list[int], seed: int) -> None:
 
 
 def send(settings: Settings) -> None:
-    """Send until every text has ended one way or the other."""
+    """Send until every text has a final state."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     runtime = Runtime(settings)
     while ended(runtime.settings.database_url()) is None:
@@ -104,7 +104,7 @@ def send(settings: Settings) -> None:
 
 
 def ended(url: str) -> Counter[str] | None:
-    """How many texts that are due ended in which state; None while some have not."""
+    """Return the number of texts by final state; None while some have none."""
     with reading(open_engine(url)) as connection:
         due = select(message.c.state, func.count()).where(message.c.due_at <= utcnow())
         rows = connection.execute(due.group_by(message.c.state))
@@ -115,10 +115,10 @@ def ended(url: str) -> Counter[str] | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--sends", type=int, help="how many of the texts are sent (default: all)")
+    parser.add_argument("--sends", type=int, help="send only this many texts (default: all)")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--postgres", metavar="URL", help="a store instead of SQLite; a schema of its own is used")
+    parser.add_argument("--postgres", metavar="URL", help="use this store instead of SQLite, in a temporary schema")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vtsync-bench-")))
@@ -200,7 +200,7 @@ def _killed(
     kills: int,
     rng: random.Random,
 ) -> int:
-    """Two workers until both have ended by themselves; returns how many were killed.
+    """Run two workers until both have ended by themselves. Return how many were killed.
 
     ``due`` says, with the number of those killed so far, whether it is time for the next.
     """
@@ -225,7 +225,7 @@ def _killed(
 
 
 def _records(connection: Connection, count: int) -> None:
-    """The CRM records that the events are about, as a sync has stored them."""
+    """Insert the CRM records of the events, as a sync stores them."""
     now = utcnow()
     known = {"account": "main", "full_name": "Ada", "email": "", "wanted_hash": b"1", "push_state": "synced"}
     contacts = [known | {"phone": number(record), "created_at": now} for record in range(count)]

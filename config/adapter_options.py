@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
+from config.carriers import KnownCarriers, carrier_problems
 from config.errors import ConfigProblem
 from config.problems import did_you_mean, dotted, problems_of
 from config.raw import Table, named_tables
@@ -33,6 +34,8 @@ class AdapterChecks:
     adapter_names: Callable[[], Iterable[str]]
     """Lists the adapters that exist, for the hint at a misspelt one."""
 
+    known_carriers: KnownCarriers
+
     can_write: Callable[[str], bool]
     """Returns True if the adapter of this name writes to its CRM, and for unknown names, which are reported anyway."""
 
@@ -42,6 +45,8 @@ def adapter_problems(data: Table, checks: AdapterChecks, context: object) -> Ite
     for name, connection in named_tables(data, "connections"):
         yield from _option_problems(name, connection, checks, context)
         yield from _write_problems(name, connection, checks)
+    for name, carrier in named_tables(data, "carriers"):
+        yield from carrier_problems(name, carrier, checks.known_carriers)
     for name, trigger in named_tables(data, "triggers"):
         for field, check in (
             ("message", checks.check_template),

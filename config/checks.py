@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from config.account_checks import account_problems
 from config.errors import ConfigProblem
-from config.integration_checks import carrier_problems, subscriber_problems
+from config.integration_checks import carrier_account_problems, subscriber_problems
 from config.problems import dotted, unknown_name
 from config.raw import Table, named_tables, section
 from config.redact import redact_value
@@ -26,7 +26,7 @@ def rule_problems(data: Table, context: object = None) -> Iterator[ConfigProblem
     for name, connection in connections.items():
         yield from _connection_problems(name, connection, accounts)
     for name, carrier in named_tables(data, "carriers"):
-        yield from carrier_problems(name, carrier, accounts)
+        yield from carrier_account_problems(name, carrier, accounts)
     for name, subscriber in named_tables(data, "subscribers"):
         yield from subscriber_problems(name, subscriber, accounts, context)
     yield from _policy_problems(section(data, "policy"))

@@ -30,46 +30,12 @@ EVENTS = (
 FEWEST_SECRET_BYTES = 24
 """The Standard Webhooks specification asks for 24 to 64 bytes."""
 
-_CARRIER_NEEDS = {
-    "twilio": ("account_id", "auth_token"),
-    "telnyx": ("public_key",),
-    "bandwidth": ("username", "password"),
-    "vonage": ("signing_key",),
-    "plivo": ("auth_token",),
-    "sinch": ("signing_key",),
-}
-_CARRIER_LISTS = {"twilio": ("account_id", "auth_token"), "sinch": ("account_id", "auth_token")}
-"""Carriers with a list of sent texts, and the keys that reading it needs."""
-
 _MAKE_ONE = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
 
 
-def carrier_problems(name: str, carrier: Table, accounts: Collection[str]) -> Iterator[ConfigProblem]:
-    """Yield every broken rule of one ``[carriers.<name>]``."""
-    key = ["carriers", name]
-    yield from unknown_name(dotted([*key, "account"]), carrier.get("account"), "account", accounts)
-    kind = carrier.get("carrier")
-    if not isinstance(kind, str) or kind not in _CARRIER_NEEDS:
-        return
-    for needed in _CARRIER_NEEDS[kind]:
-        if needed not in carrier:
-            message = f"is missing: without it, nobody can verify that an event comes from {kind}"
-            remedy = "copy it from the carrier's console; write secrets as { env = NAME }"
-            yield ConfigProblem(dotted([*key, needed]), None, message, remedy)
-    if "poll_every" in carrier:
-        yield from _polling(key, kind, carrier)
-
-
-def _polling(key: list[str], kind: str, carrier: Table) -> Iterator[ConfigProblem]:
-    if kind not in _CARRIER_LISTS:
-        message = f"is not possible: {kind} has no list with the content of sent texts"
-        remedy = f"remove it (carriers with a list: {', '.join(_CARRIER_LISTS)})"
-        yield ConfigProblem(dotted([*key, "poll_every"]), redact_value(carrier["poll_every"]), message, remedy)
-        return
-    for needed in _CARRIER_LISTS[kind]:
-        if needed not in carrier:
-            remedy = "copy it from the carrier's console"
-            yield ConfigProblem(dotted([*key, needed]), None, "is missing: poll_every needs it", remedy)
+def carrier_account_problems(name: str, carrier: Table, accounts: Collection[str]) -> Iterator[ConfigProblem]:
+    """Yield a problem if one ``[carriers.<name>]`` names an unknown account."""
+    yield from unknown_name(dotted(["carriers", name, "account"]), carrier.get("account"), "account", accounts)
 
 
 def subscriber_problems(

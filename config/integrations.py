@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StrictBool
 
@@ -13,7 +13,10 @@ from config.types import Duration, HttpUrl, Secret, one_or_many
 class Carrier(Model):
     """A carrier account that other systems of the company send texts with. Its texts are recorded in VirtualText."""
 
-    carrier: Literal["twilio", "telnyx", "bandwidth", "vonage", "plivo", "sinch"] = Field(description="The carrier.")
+    carrier: str = Field(
+        description="The carrier; [carriers](carriers.md) lists them, with the keys that each needs.",
+        examples=["twilio"],
+    )
     account: str = Field(description="The account that these conversations are recorded in.", examples=["main"])
     account_id: str | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,12 @@ class _AsWritten(GenerateJsonSchema):
         return readable_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of the TOML file, with values as they are written in it."""
+def json_schema(carriers: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the TOML file, with values as they are written in it.
+
+    ``carriers`` are the names of all carriers, for completion in editors.
+    """
     schema = Settings.model_json_schema(schema_generator=_AsWritten)
+    if names := sorted(carriers):
+        schema["$defs"]["Carrier"]["properties"]["carrier"]["enum"] = names
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "VirtualText CRM sync"}

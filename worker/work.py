@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 
 from config.models import Settings
 from worker.broker import settings as queues
-from worker.carriers import polling
 from worker.contacts import push_rows
 from worker.core.states import MessageKind
 from worker.deliveries import claims as deliveries
+from worker.inbox import carrier_lists
 from worker.inbox import events as inbox
 from worker.messages import claims as messages
 from worker.runtime import Runtime
@@ -126,9 +126,9 @@ def _messages(report: Any) -> Ran:
 
 
 def _process_inbox(runtime: Runtime, _: str) -> Ran:
-    from worker.carriers.apply import prepare as prepare_carrier
+    from worker.inbox.carrier_texts import prepare_carrier
     from worker.inbox.process import process_due
-    from worker.inbox.relay import prepare as prepare_relay
+    from worker.inbox.relay import prepare_relay
 
     report = process_due(runtime, {"relay": prepare_relay, "carrier": prepare_carrier}, limit=EVENTS_PER_TASK)
     done = report.done + report.ignored
@@ -137,17 +137,17 @@ def _process_inbox(runtime: Runtime, _: str) -> Ran:
 
 
 def _poll_carriers(runtime: Runtime, _: str) -> Ran:
-    found = polling.poll_due(runtime, utcnow())
+    found = carrier_lists.poll_due(runtime, utcnow())
     return Ran(again=False, then=(INBOX.call(),) if found else ())
 
 
 def _deliver(runtime: Runtime, _: str) -> Ran:
-    from worker.deliveries.deliver import forward_due
     from worker.deliveries.fan_out import fan_out
+    from worker.deliveries.run import run_deliveries
 
     while fan_out(runtime) and not runtime.stop.requested:
         pass
-    report = forward_due(runtime, limit=EVENTS_PER_TASK)
+    report = run_deliveries(runtime, limit=EVENTS_PER_TASK)
     return Ran(more=report.done + report.retried + report.failed >= EVENTS_PER_TASK)
 
 
@@ -201,7 +201,7 @@ INBOX = WorkKind(
 POLLS = WorkKind(
     "vtsync.poll_carriers",
     queues.INBOX,
-    has_due=lambda db, settings, _, now: polling.has_due(db, settings, now),
+    has_due=lambda db, settings, _, now: carrier_lists.has_due(db, settings, now),
     run=_poll_carriers,
 )
 DELIVERIES = WorkKind(

@@ -16,10 +16,10 @@ from config.integrations import Carrier
 from config.models import Account, Settings
 from tests.inbox.conftest import Inbox
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime
-from worker.carriers.apply import prepare as prepare_carrier
-from worker.inbox.events import Incoming, store
-from worker.inbox.process import Report, process_due
-from worker.inbox.relay import prepare as prepare_relay
+from worker.inbox.carrier_texts import prepare_carrier
+from worker.inbox.events import Incoming, store_events
+from worker.inbox.process import InboxReport, process_due
+from worker.inbox.relay import prepare_relay
 from worker.store.db import writing
 from worker.store.models import utcnow
 
@@ -64,12 +64,14 @@ def carrier() -> Iterator[CarrierServer]:
 class CarrierInbox(Inbox):
     """An inbox that carriers' events come into."""
 
-    def tells(self, name: str, *payloads: Any) -> Report:
+    def tells(self, name: str, *payloads: Any) -> InboxReport:
         with writing(self.engine) as connection:
-            store(connection, [Incoming("carrier", name, orjson.dumps(one).decode(), utcnow()) for one in payloads])
+            store_events(
+                connection, [Incoming("carrier", name, orjson.dumps(one).decode(), utcnow()) for one in payloads]
+            )
         return self.process()
 
-    def process(self) -> Report:
+    def process(self) -> InboxReport:
         return process_due(self.runtime, {"relay": prepare_relay, "carrier": prepare_carrier}, limit=10_000)
 
 

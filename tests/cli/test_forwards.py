@@ -12,7 +12,7 @@ from tests.cli.conftest import Shell
 from worker.cli import forwards  # noqa: F401 - registers its commands
 from worker.runtime import open_runtime
 from worker.store.db import reading, writing
-from worker.store.tables import forward
+from worker.store.tables import delivery
 
 NOW = datetime.now(UTC)
 
@@ -29,13 +29,13 @@ def shell(shell: Shell) -> Shell:
         for number, (target, state, attempts, error) in enumerate(rows):
             values: dict[str, Any] = {"event_id": f"e{number}", "target": target, "type": "message.received"}
             values |= {"payload": "{}", "created_at": NOW, "state": state, "due_at": NOW + timedelta(hours=5)}
-            connection.execute(insert(forward).values(values | {"attempts": attempts, "last_error": error}))
+            connection.execute(insert(delivery).values(values | {"attempts": attempts, "last_error": error}))
     return shell
 
 
 def states() -> dict[int, tuple[str, int]]:
     with reading(open_runtime().engine) as connection:
-        return {row.id: (row.state, row.attempts) for row in connection.execute(select(forward))}
+        return {row.id: (row.state, row.attempts) for row in connection.execute(select(delivery))}
 
 
 def test_deliveries_are_listed_and_found(shell: Shell) -> None:

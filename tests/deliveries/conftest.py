@@ -18,11 +18,12 @@ from config.integrations import Subscriber
 from config.models import Account, Connection, Settings
 from tests.inbox.conftest import THEM, Inbox
 from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, crm_record_of
-from worker.deliveries.deliver import Report, forward_due
+from worker.deliveries.claims import DeliveryCounts
 from worker.deliveries.fan_out import fan_out
+from worker.deliveries.run import run_deliveries
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.tables import forward
+from worker.store.tables import delivery
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -77,17 +78,17 @@ class Outward(Inbox):
 
     crm: Engine
 
-    def goes(self) -> Report:
+    def goes(self) -> DeliveryCounts:
         while fan_out(self.runtime):
             pass
-        return forward_due(self.runtime, 10_000)
+        return run_deliveries(self.runtime, 10_000)
 
     def later_still(self) -> None:
         with writing(self.engine) as connection:
-            connection.execute(update(forward).values(due_at=utcnow() - timedelta(seconds=1)))
+            connection.execute(update(delivery).values(due_at=utcnow() - timedelta(seconds=1)))
 
     def forwards(self) -> list[Any]:
-        return self.rows(forward)
+        return self.rows(delivery)
 
     def logged(self) -> list[Any]:
         with self.crm.connect() as connection:

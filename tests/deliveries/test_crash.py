@@ -17,12 +17,12 @@ from sqlalchemy import update
 from tests.deliveries.conftest import Outward, Receiver, on_sqlite
 from tests.deliveries.worker_process import settings
 from tests.inbox.conftest import inbound
-from worker.deliveries.deliver import forward_due
 from worker.deliveries.fan_out import fan_out
+from worker.deliveries.run import run_deliveries
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.tables import forward
+from worker.store.tables import delivery
 
 EVENTS = 40
 
@@ -68,8 +68,8 @@ def test_a_killed_worker_loses_nothing(outward: Outward, receiver: Receiver) -> 
     assert "sending" in left, "it was killed with deliveries in its hands"
     with writing(outward.engine) as connection:  # as if their lease had run out
         past = utcnow() - timedelta(seconds=1)
-        connection.execute(update(forward).where(forward.c.state == "sending").values(lease_until=past))
-    forward_due(Runtime(settings(*urls)), 10_000)
+        connection.execute(update(delivery).where(delivery.c.state == "sending").values(lease_until=past))
+    run_deliveries(Runtime(settings(*urls)), 10_000)
     assert {row.state for row in outward.forwards()} == {"done"}
     assert len(set(receiver.ids)) == EVENTS, "a service hears each at least once, and knows it by its id"
     assert [row.text for row in outward.logged()] == [f"text {number}" for number in range(EVENTS)], "a CRM once"
@@ -84,7 +84,7 @@ def test_two_processes_share_the_work(outward: Outward, receiver: Receiver) -> N
     while fan_out(outward.runtime):
         pass
     with worker(*urls) as other:
-        forward_due(Runtime(settings(*urls)), 10_000)
+        run_deliveries(Runtime(settings(*urls)), 10_000)
         assert other.wait(60) == 0
     assert {row.state for row in outward.forwards()} == {"done"}
     assert sorted(event["data"]["text"] for event in receiver.heard) == sorted(f"text {n}" for n in range(EVENTS))

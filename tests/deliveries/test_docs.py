@@ -16,7 +16,7 @@ import pytest
 from tests.deliveries.conftest import SECRET, Outward, Receiver, on_sqlite
 from tests.inbox.conftest import THEM, inbound
 from worker.deliveries.outcome import SCHEDULE
-from worker.deliveries.webhooks import ANSWER_SECONDS, CONNECT_SECONDS, sign
+from worker.deliveries.webhooks import ANSWER_SECONDS, CONNECT_SECONDS, sign_webhook
 from worker.messages.delivery import deliver_due
 from worker.messages.events import EventType
 from worker.store.models import utcnow
@@ -51,11 +51,11 @@ def in_node(secret: str, headers: dict[str, str], body: str) -> Any:
 def test_receivers_accept_ours_and_nobody_elses(verify: Verify) -> None:
     now = utcnow()
     headers = {"webhook-id": "e1", "webhook-timestamp": str(int(now.timestamp()))}
-    signed = headers | {"webhook-signature": f"v1,abc {sign(SECRET, 'e1', now, BODY)}"}
+    signed = headers | {"webhook-signature": f"v1,abc {sign_webhook(SECRET, 'e1', now, BODY)}"}
     assert verify(SECRET, signed, BODY) == json.loads(BODY)
     wrong: list[tuple[dict[str, str], str]] = [(signed, BODY + " "), (signed | {"webhook-id": "e2"}, BODY)]
     past = now - timedelta(minutes=6)
-    old = {"webhook-timestamp": str(int(past.timestamp())), "webhook-signature": sign(SECRET, "e1", past, BODY)}
+    old = {"webhook-timestamp": str(int(past.timestamp())), "webhook-signature": sign_webhook(SECRET, "e1", past, BODY)}
     for given, body in [*wrong, (signed | old, BODY)]:
         with pytest.raises(ValueError, match=r"too old|not signed"):
             verify(SECRET, given, body)

@@ -13,22 +13,22 @@ from sqlalchemy import select, text, update
 from config.integrations import Subscriber
 from tests.deliveries.conftest import SECRET, Outward, Receiver, on_sqlite
 from tests.inbox.conftest import THEM, echo, inbound
-from worker.deliveries.deliver import Report
+from worker.deliveries.claims import DeliveryCounts
 from worker.deliveries.fan_out import fan_out
-from worker.deliveries.listing import find_forwards, retry_forwards
+from worker.deliveries.listing import find_deliveries, retry_deliveries
 from worker.deliveries.outcome import SCHEDULE
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import add_opt_out
 from worker.messages.recording import record_due
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import contact_mapping, forward, public_event
+from worker.store.tables import contact_mapping, delivery, public_event
 
 
 def test_a_reply_reaches_service_and_crm_once(outward: Outward, receiver: Receiver) -> None:
     outward.comes(inbound("Hello 👋", "in1"), inbound("Hello 👋", None))
-    assert outward.goes() == Report(done=2)
-    assert outward.goes() == Report()
+    assert outward.goes() == DeliveryCounts(done=2)
+    assert outward.goes() == DeliveryCounts()
     (event,) = receiver.heard
     assert (event["type"], event["data"]["text"], event["data"]["from"]) == ("message.received", "Hello 👋", THEM)
     assert outward.logged() == [(1, "in", "Hello 👋")]
@@ -94,11 +94,11 @@ def test_what_the_policy_stops_is_told(outward: Outward, receiver: Receiver) -> 
 def test_a_service_that_is_away_hears_it_later_with_the_same_id_and_body(outward: Outward, receiver: Receiver) -> None:
     receiver.answer = lambda _: (500, {})
     outward.comes(inbound())
-    assert outward.goes() == Report(done=1, retried=1), "the CRM is not kept waiting"
-    assert outward.goes() == Report(), "not before its time"
+    assert outward.goes() == DeliveryCounts(done=1, retried=1), "the CRM is not kept waiting"
+    assert outward.goes() == DeliveryCounts(), "not before its time"
     receiver.answer = lambda _: (204, {})
     outward.later_still()
-    assert outward.goes() == Report(done=1)
+    assert outward.goes() == DeliveryCounts(done=1)
     assert len(set(receiver.ids)) == 1
     assert [len(bodies) for bodies in receiver.bodies.values()] == [1]
 
@@ -111,24 +111,26 @@ def test_in_the_end_it_is_given_up_until_a_person_retries(outward: Outward, rece
     for _ in range(len(SCHEDULE) + 1):
         outward.later_still()
         reports.append(outward.goes())
-    assert reports[-1] == Report(failed=1)
-    (failed,) = find_forwards(outward.runtime, state="failed")
+    assert reports[-1] == DeliveryCounts(failed=1)
+    (failed,) = find_deliveries(outward.runtime, state="failed")
     assert (failed.target, failed.last_error) == ("subscriber:shop", "the receiver answered HTTP 503")
     receiver.answer = lambda _: (200, {})
-    assert retry_forwards(outward.runtime, target="subscriber:*") == 1
-    assert outward.goes() == Report(done=1)
+    assert retry_deliveries(outward.runtime, target="subscriber:*") == 1
+    assert outward.goes() == DeliveryCounts(done=1)
 
 
 @on_sqlite
 @pytest.mark.parametrize(
     ("status", "headers", "report"),
     [
-        (410, {}, Report(done=1, failed=1)),
-        (302, {"Location": "http://elsewhere.example"}, Report(done=1, retried=1)),
-        (429, {"Retry-After": "3600"}, Report(done=1, retried=1)),
+        (410, {}, DeliveryCounts(done=1, failed=1)),
+        (302, {"Location": "http://elsewhere.example"}, DeliveryCounts(done=1, retried=1)),
+        (429, {"Retry-After": "3600"}, DeliveryCounts(done=1, retried=1)),
     ],
 )
-def test_answers(outward: Outward, receiver: Receiver, status: int, headers: dict[str, str], report: Report) -> None:
+def test_answers(
+    outward: Outward, receiver: Receiver, status: int, headers: dict[str, str], report: DeliveryCounts
+) -> None:
     receiver.answer = lambda _: (status, headers)
     outward.comes(inbound())
     assert outward.goes() == report
@@ -152,11 +154,11 @@ def test_a_worker_that_vanished_leaves_nothing_untold(outward: Outward, receiver
         pass
     with writing(outward.engine) as connection:  # as a killed worker leaves it: told already, and not written down
         past = utcnow() - timedelta(seconds=1)
-        connection.execute(update(forward).values(state="sending", lease_owner="gone", lease_until=past, attempts=1))
-    assert outward.goes() == Report(done=2)
+        connection.execute(update(delivery).values(state="sending", lease_owner="gone", lease_until=past, attempts=1))
+    assert outward.goes() == DeliveryCounts(done=2)
     with writing(outward.engine) as connection:
-        connection.execute(update(forward).values(state="sending", lease_owner="gone", lease_until=past))
-    assert outward.goes() == Report(done=2)
+        connection.execute(update(delivery).values(state="sending", lease_owner="gone", lease_until=past))
+    assert outward.goes() == DeliveryCounts(done=2)
     assert len(outward.logged()) == 1, "a CRM has it once"
     assert len(set(receiver.ids)) == 1, "a service tells by the id that it knows it"
 
@@ -179,8 +181,8 @@ def test_a_record_that_is_gone_is_said_and_given_up(outward: Outward) -> None:
     with outward.crm.begin() as connection:
         connection.execute(text("DELETE FROM people WHERE id = 1"))
     outward.comes(inbound())
-    assert outward.goes() == Report(done=1, failed=1)
-    (failed,) = find_forwards(outward.runtime, target="crm:people:*")
+    assert outward.goes() == DeliveryCounts(done=1, failed=1)
+    (failed,) = find_deliveries(outward.runtime, target="crm:people:*")
     assert "no record 1" in failed.last_error
 
 
@@ -195,9 +197,9 @@ def test_a_crm_that_is_away_is_tried_again(outward: Outward, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(SqlAdapter, "log_message", away)
         outward.comes(inbound())
-        assert outward.goes() == Report(done=1, retried=1)
+        assert outward.goes() == DeliveryCounts(done=1, retried=1)
     outward.later_still()
-    assert outward.goes() == Report(done=1)
+    assert outward.goes() == DeliveryCounts(done=1)
 
 
 @on_sqlite
@@ -209,7 +211,7 @@ def test_another_services_task_is_called(outward: Outward, monkeypatch: pytest.M
     subscribers = {"shop": Subscriber(task="shop.on_text", queue="shop")}
     outward.runtime.settings = outward.runtime.settings.model_copy(update={"subscribers": subscribers})
     outward.comes(inbound())
-    assert outward.goes() == Report(done=2)
+    assert outward.goes() == DeliveryCounts(done=2)
     ((name, given),) = called
     assert (name, given["queue"], given["kwargs"]["event"]["type"]) == ("shop.on_text", "shop", "message.received")
     assert given["task_id"] == given["kwargs"]["event"]["id"]
@@ -219,9 +221,9 @@ def test_without_anybody_who_wants_them_announcements_are_forgotten(outward: Out
     nobody: dict[str, Any] = {"subscribers": {}, "connections": {}}
     outward.runtime.settings = outward.runtime.settings.model_copy(update=nobody)
     outward.comes(inbound())
-    assert outward.goes() == Report()
+    assert outward.goes() == DeliveryCounts()
     with reading(outward.engine) as connection:
-        assert connection.execute(select(public_event)).all() == connection.execute(select(forward)).all() == []
+        assert connection.execute(select(public_event)).all() == connection.execute(select(delivery)).all() == []
 
 
 @on_sqlite

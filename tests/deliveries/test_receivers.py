@@ -15,15 +15,15 @@ from sqlalchemy import text, update
 from config.integrations import Subscriber
 from tests.deliveries.conftest import SECRET, Outward, Receiver, on_sqlite
 from tests.inbox.conftest import THEM, inbound
-from worker.deliveries import deliver, fan_out, webhooks
-from worker.deliveries.claims import claim, finish
-from worker.deliveries.deliver import Report
-from worker.deliveries.listing import find_forwards, retry_forwards
-from worker.deliveries.outcome import Again, Done
+from worker.deliveries import fan_out, run, webhooks
+from worker.deliveries.claims import DeliveryCounts, claim_deliveries, finish_deliveries
+from worker.deliveries.listing import find_deliveries, retry_deliveries
+from worker.deliveries.outcome import Delivered, RetryLater
+from worker.deliveries.targets import Receiver as To
 from worker.messages.opt_outs import add_opt_out, remove_opt_out
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.tables import forward
+from worker.store.tables import delivery
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def subscribe(outward: Outward, **urls: str) -> None:
 def test_while_one_is_waited_for_the_others_hear_what_happens(
     outward: Outward, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.02)
     asked, release = threading.Event(), threading.Event()
 
     def slow(connection: socket.socket) -> None:
@@ -74,7 +74,7 @@ def test_while_one_is_waited_for_the_others_hear_what_happens(
     with raw_server(slow) as url:
         subscribe(outward, slow=url, shop=receiver.url)
         outward.comes(inbound("first", "in1"))
-        reports: list[Report] = []
+        reports: list[DeliveryCounts] = []
         working = threading.Thread(target=lambda: reports.append(outward.goes()))
         working.start()
         assert asked.wait(20)
@@ -91,7 +91,7 @@ def test_while_one_is_waited_for_the_others_hear_what_happens(
         assert not reports
         release.set()
         working.join(30)
-    assert reports == [Report(done=4)]
+    assert reports == [DeliveryCounts(done=4)]
 
 
 @on_sqlite
@@ -102,8 +102,8 @@ def test_one_that_is_away_is_asked_a_few_times_only(outward: Outward, receiver: 
     outward.comes(*(inbound(f"text {number}", f"in{number}") for number in range(30)))
     report = outward.goes()
     assert (report.done, report.failed) == (30, 0)
-    assert report.retried == deliver.THREADS_A_RECEIVER, "one by each thread tells enough"
-    waiting = find_forwards(outward.runtime, target="subscriber:away")
+    assert report.retried == run.THREADS_PER_RECEIVER, "one by each thread tells enough"
+    waiting = find_deliveries(outward.runtime, target="subscriber:away")
     assert sorted(one.attempts for one in waiting) == [0] * 26 + [1] * 4, "what was not tried costs no try"
     assert len(receiver.ids) == 30
 
@@ -125,15 +125,15 @@ def _endless(connection: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("answer", "report"),
     [
-        (_drip, Report(retried=1)),
-        (_endless, Report(done=1)),
-        (lambda connection: connection.sendall(b"\xff\x00 what?\r\n\r\n"), Report(retried=1)),
-        (lambda connection: None, Report(retried=1)),
+        (_drip, DeliveryCounts(retried=1)),
+        (_endless, DeliveryCounts(done=1)),
+        (lambda connection: connection.sendall(b"\xff\x00 what?\r\n\r\n"), DeliveryCounts(retried=1)),
+        (lambda connection: None, DeliveryCounts(retried=1)),
     ],
     ids=["drips its head", "never ends its body", "speaks no HTTP", "closes"],
 )
 def test_a_hostile_answer_is_bounded(
-    outward: Outward, monkeypatch: pytest.MonkeyPatch, answer: Any, report: Report
+    outward: Outward, monkeypatch: pytest.MonkeyPatch, answer: Any, report: DeliveryCounts
 ) -> None:
     monkeypatch.setattr(webhooks, "ANSWER_SECONDS", 0.3)
     with raw_server(answer) as url:
@@ -144,7 +144,7 @@ def test_a_hostile_answer_is_bounded(
 
 def test_records_keep_their_order_in_small_portions(outward: Outward, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fan_out, "PORTION", 3)
-    monkeypatch.setattr(deliver, "SHARE", 4)
+    monkeypatch.setattr(run, "SHARE", 4)
     outward.comes(*(inbound(f"text {number:02}", f"in{number}") for number in range(20)))
     workers = [threading.Thread(target=outward.goes) for _ in range(2)]
     for worker in workers:
@@ -164,11 +164,11 @@ def test_a_claim_passes_nothing_by_that_another_is_taking(outward: Outward) -> N
 
     def claim_too() -> None:
         with writing(outward.engine) as connection:
-            second.extend(claim(connection, {"crm:people": 4}, utcnow()))
+            second.extend(claim_deliveries(connection, {To("crm", "people"): 4}, utcnow()))
 
     other = threading.Thread(target=claim_too)
     with writing(outward.engine) as connection:
-        first = claim(connection, {"crm:people": 2}, utcnow())
+        first = claim_deliveries(connection, {To("crm", "people"): 2}, utcnow())
         other.start()
         waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
         while other.is_alive() and not connection.execute(waits).scalar():
@@ -193,11 +193,11 @@ def test_a_record_waits_for_what_could_not_be_written(outward: Outward, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(SqlAdapter, "log_message", refuses_one)
         outward.comes(*(inbound(f"text {number}", f"in{number}") for number in range(4)))
-        assert outward.goes() == Report(done=1 + 4, retried=1)
+        assert outward.goes() == DeliveryCounts(done=1 + 4, retried=1)
         assert [row.text for row in outward.logged()] == ["text 0"]
-        assert outward.goes() == Report()
+        assert outward.goes() == DeliveryCounts()
     outward.later_still()
-    assert outward.goes() == Report(done=3)
+    assert outward.goes() == DeliveryCounts(done=3)
     assert [row.text for row in outward.logged()] == [f"text {number}" for number in range(4)]
 
 
@@ -208,10 +208,10 @@ def test_an_old_opt_out_does_not_come_back(outward: Outward) -> None:
     outward.goes()
     with writing(outward.engine) as connection:
         remove_opt_out(connection, THEM, source="cli", detail="", now=utcnow())
-        connection.execute(update(forward).values(state="failed"))
+        connection.execute(update(delivery).values(state="failed"))
     outward.goes()
     assert outward.flag() == "no"
-    assert retry_forwards(outward.runtime, target="crm:*") == 1
+    assert retry_deliveries(outward.runtime, target="crm:*") == 1
     outward.goes()
     assert outward.flag() == "no", "the record says how it is now, not how it was when the event happened"
 
@@ -223,11 +223,11 @@ def test_who_is_not_configured_any_more_is_said(outward: Outward, receiver: Rece
         pass
     before = outward.runtime.settings
     outward.runtime.settings = before.model_copy(update={"connections": {}, "subscribers": {}})
-    assert outward.goes() == Report(failed=2)
-    assert {"put it back" in one.last_error for one in find_forwards(outward.runtime)} == {True}
+    assert outward.goes() == DeliveryCounts(failed=2)
+    assert {"put it back" in one.last_error for one in find_deliveries(outward.runtime)} == {True}
     outward.runtime.settings = before
-    retry_forwards(outward.runtime)
-    assert outward.goes() == Report(done=2)
+    retry_deliveries(outward.runtime)
+    assert outward.goes() == DeliveryCounts(done=2)
 
 
 def test_a_lost_lease_writes_nothing_down(outward: Outward) -> None:
@@ -236,11 +236,11 @@ def test_a_lost_lease_writes_nothing_down(outward: Outward) -> None:
         pass
     now = utcnow()
     with writing(outward.engine) as connection:
-        (mine,) = claim(connection, {"subscriber:shop": 5}, now)
-        connection.execute(update(forward).where(forward.c.id == mine.id).values(lease_owner="another"))
-    for outcome in (Done(), Again("away")):
+        (mine,) = claim_deliveries(connection, {To("subscriber", "shop"): 5}, now)
+        connection.execute(update(delivery).where(delivery.c.id == mine.id).values(lease_owner="another"))
+    for outcome in (Delivered(), RetryLater("away")):
         with writing(outward.engine) as connection:
-            finish(connection, [(mine, outcome)], now, 0.0)
+            finish_deliveries(connection, [(mine, outcome)], now, 0.0)
         (row,) = [row for row in outward.forwards() if row.id == mine.id]
         assert (row.state, row.lease_owner, row.attempts) == ("sending", "another", 1)
 
@@ -254,7 +254,7 @@ def test_a_worker_that_stops_gives_back_what_it_has(outward: Outward, receiver: 
     outward.runtime.settings = outward.runtime.settings.model_copy(update={"connections": {}})
     outward.comes(*(inbound(f"text {number}", f"in{number}") for number in range(30)))
     report = outward.goes()
-    assert 1 <= report.done <= deliver.THREADS_A_RECEIVER
+    assert 1 <= report.done <= run.THREADS_PER_RECEIVER
     left = [row for row in outward.forwards() if row.state != "done"]
     assert len(left) == 30 - report.done
     assert {(row.state, row.attempts, row.lease_owner) for row in left} == {("due", 0, None)}
@@ -273,25 +273,25 @@ def test_a_broker_that_is_away_is_tried_again(outward: Outward, monkeypatch: pyt
     changed: dict[str, Any] = {"subscribers": {"desk": Subscriber(task="desk.on_text")}, "connections": {}}
     outward.runtime.settings = outward.runtime.settings.model_copy(update=changed)
     outward.comes(inbound())
-    assert outward.goes() == Report(retried=1)
+    assert outward.goes() == DeliveryCounts(retried=1)
     outward.later_still()
     monkeypatch.setattr(app, "send_task", lambda *_, **__: None)
-    assert outward.goes() == Report(done=1)
+    assert outward.goes() == DeliveryCounts(done=1)
 
 
 @pytest.mark.parametrize(
     ("status", "retry_after", "outcome"),
     [
-        (200, "", Done()),
-        (299, "", Done()),
-        (302, "", Again("the receiver answered HTTP 302")),
-        (500, "60", Again("the receiver answered HTTP 500", timedelta(seconds=60))),
-        (429, "7", Again("the receiver answered HTTP 429", timedelta(seconds=7), away=True)),
-        (503, "999999", Again("the receiver answered HTTP 503", timedelta(days=1), away=True)),
-        (429, "Wed, 21 Oct 2026 07:28:00 GMT", Again("the receiver answered HTTP 429", away=True)),
-        (429, "-5", Again("the receiver answered HTTP 429", away=True)),
-        (429, "٣", Again("the receiver answered HTTP 429", away=True)),
+        (200, "", Delivered()),
+        (299, "", Delivered()),
+        (302, "", RetryLater("the receiver answered HTTP 302")),
+        (500, "60", RetryLater("the receiver answered HTTP 500", timedelta(seconds=60))),
+        (429, "7", RetryLater("the receiver answered HTTP 429", timedelta(seconds=7), is_down=True)),
+        (503, "999999", RetryLater("the receiver answered HTTP 503", timedelta(days=1), is_down=True)),
+        (429, "Wed, 21 Oct 2026 07:28:00 GMT", RetryLater("the receiver answered HTTP 429", is_down=True)),
+        (429, "-5", RetryLater("the receiver answered HTTP 429", is_down=True)),
+        (429, "٣", RetryLater("the receiver answered HTTP 429", is_down=True)),
     ],
 )
 def test_what_an_answer_means(status: int, retry_after: str, outcome: Any) -> None:
-    assert webhooks.judge(status, retry_after) == outcome
+    assert webhooks.outcome_of_status(status, retry_after) == outcome

@@ -7,25 +7,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, insert, select
 
 from config.integrations import Subscriber
 from config.models import Account, Connection, Settings
-from worker.deliveries.claims import Delivery
-from worker.deliveries.deliver import THREADS_A_RECEIVER, divided
-from worker.deliveries.outcome import SCHEDULE, Again, next_try
-from worker.deliveries.targets import CrmRecord, Event, targets
+from worker.core.states import DeliveryState
+from worker.deliveries.claims import ClaimedDelivery
+from worker.deliveries.outcome import SCHEDULE, RetryLater, next_attempt_at
+from worker.deliveries.run import THREADS_PER_RECEIVER, divided
+from worker.deliveries.targets import CrmRecord, OutgoingEvent, Receiver, Target, targets_of
+from worker.store.db import writing
+from worker.store.tables import delivery
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PHONE = "+12125550123"
 RULE = {"field": "do_not_text"}
 
 
-def event(type_: str, account: str = "main", **data: Any) -> Event:
-    return Event("e1", type_, NOW, account, PHONE, data)
+def event(type_: str, account: str = "main", **data: Any) -> OutgoingEvent:
+    return OutgoingEvent("e1", type_, NOW, account, PHONE, data)
 
 
 def told(
-    what: Event, *records: CrmRecord, connections: dict[str, dict[str, Any]] | None = None, **subscribers: Any
+    what: OutgoingEvent, *records: CrmRecord, connections: dict[str, dict[str, Any]] | None = None, **subscribers: Any
 ) -> list[str]:
     account = Account(uid="u", token="t", from_number="+14155550100")
     settings = Settings(
@@ -39,7 +43,7 @@ def told(
     )
     found: dict[str, list[CrmRecord]] = defaultdict(list)
     found[PHONE] = list(records)
-    return targets(what, settings, found)
+    return [str(target) for target in targets_of(what, settings, found)]
 
 
 @pytest.mark.parametrize(
@@ -112,32 +116,57 @@ LOGS = {"people": {"log_messages": True}}
     ],
 )
 def test_crm_records(
-    what: Event, records: list[CrmRecord], connections: dict[str, dict[str, Any]], expected: list[str]
+    what: OutgoingEvent, records: list[CrmRecord], connections: dict[str, dict[str, Any]], expected: list[str]
 ) -> None:
     assert told(what, *records, connections=connections) == expected
 
 
+PEOPLE, SHOP = Receiver("crm", "people"), Receiver("subscriber", "shop")
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("subscriber:shop", Target(SHOP)),
+        ("crm:people:17", Target(PEOPLE, "17")),
+        ("crm:people:", Target(PEOPLE, "")),
+        ("crm:people:a:b", Target(PEOPLE, "a:b")),
+        ("crm:people::", Target(PEOPLE, ":")),
+        ("crm:people:Ada-1_x", Target(PEOPLE, "Ada-1_x")),
+        ("crm:crm:crm:x", Target(Receiver("crm", "crm"), "crm:x")),
+        ("crm:a_B-9:\u00e9\U0001f600", Target(Receiver("crm", "a_B-9"), "\u00e9\U0001f600")),
+    ],
+)
+def test_a_target_is_read_as_it_is_written_and_the_store_finds_its_receiver(
+    engine: Engine, text: str, target: Target
+) -> None:
+    assert Target.from_text(text) == target
+    assert str(target) == text
+    row = {"event_id": "e1", "type": "t", "payload": "{}", "created_at": NOW, "due_at": NOW, "attempts": 0}
+    with writing(engine) as connection:
+        connection.execute(insert(delivery), row | {"target": text, "state": DeliveryState.DUE, "last_error": ""})
+        assert connection.scalar(select(delivery.c.receiver)) == str(target.receiver)
+
+
 def test_a_connections_work_is_divided_by_record() -> None:
-    made = [Delivery(number, "me", f"e{number}", f"crm:people:{number % 7}", "{}", 1) for number in range(40)]
-    made += [Delivery(number, "me", f"e{number}", "subscriber:shop", "{}", 1) for number in range(40, 50)]
+    made = [
+        ClaimedDelivery(number, "me", f"e{number}", Target(PEOPLE, str(number % 7)), "{}", 1) for number in range(40)
+    ]
+    made += [ClaimedDelivery(number, "me", f"e{number}", Target(SHOP), "{}", 1) for number in range(40, 50)]
     parts = divided(made)
     assert sorted(one.id for part in parts for one in part) == list(range(50))
     assert all(len({one.receiver for one in part}) == 1 for part in parts)
-    assert [
-        len([part for part in parts if part[0].receiver == name]) for name in ("crm:people", "subscriber:shop")
-    ] == [
-        THREADS_A_RECEIVER,
-        THREADS_A_RECEIVER,
-    ]
+    for receiver in (PEOPLE, SHOP):
+        assert len([part for part in parts if part[0].receiver == receiver]) == THREADS_PER_RECEIVER
     for record in range(7):
-        (together,) = [part for part in parts if any(one.target == f"crm:people:{record}" for one in part)]
+        (together,) = [part for part in parts if any(one.target == Target(PEOPLE, str(record)) for one in part)]
         ids = [one.id for one in together]
         assert ids == sorted(ids)
 
 
 def test_the_schedule_of_tries() -> None:
-    again = Again("away")
-    waits = [next_try(again, attempt, NOW, 0.0) for attempt in range(1, len(SCHEDULE) + 2)]
+    again = RetryLater("away")
+    waits = [next_attempt_at(again, attempt, NOW, 0.0) for attempt in range(1, len(SCHEDULE) + 2)]
     assert [None if one is None else one - NOW for one in waits] == [*SCHEDULE, None]
-    assert next_try(Again("busy", timedelta(hours=1)), 1, NOW, 0.0) == NOW + timedelta(hours=1)
-    assert next_try(again, 2, NOW, 1.0) == NOW + SCHEDULE[1] * 1.1
+    assert next_attempt_at(RetryLater("busy", timedelta(hours=1)), 1, NOW, 0.0) == NOW + timedelta(hours=1)
+    assert next_attempt_at(again, 2, NOW, 1.0) == NOW + SCHEDULE[1] * 1.1

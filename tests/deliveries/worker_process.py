@@ -6,7 +6,7 @@ import sys
 
 from config.integrations import Subscriber
 from config.models import Account, Connection, Settings, Store
-from worker.deliveries.deliver import forward_due
+from worker.deliveries.run import run_deliveries
 from worker.runtime import Runtime
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -26,4 +26,4 @@ def settings(store_url: str, crm_url: str, webhook_url: str) -> Settings:
 if __name__ == "__main__":
     runtime = Runtime(settings(*sys.argv[1:4]))
     print("ready", flush=True)
-    forward_due(runtime, 10_000)
+    run_deliveries(runtime, 10_000)

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Engine, Row, select, update
 
 from tests.messages.conftest import FakeClient, FakeRuntime, Outbox, number
-from worker.inbox.events import Incoming, store
-from worker.inbox.process import Report, process_due
-from worker.inbox.relay import prepare
+from worker.inbox.events import Incoming, store_events
+from worker.inbox.process import InboxReport, process_due
+from worker.inbox.relay import prepare_relay
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import inbound_message, inbox_event, public_event
@@ -50,17 +50,17 @@ def echo(text: str = "hello", message_id: str | None = "out1", to: str = THEM, *
 class Inbox(Outbox):
     """An outbox with the inbox beside it."""
 
-    def comes(self, *payloads: Any, at: datetime | None = None) -> Report:
+    def comes(self, *payloads: Any, at: datetime | None = None) -> InboxReport:
         """These events come in and are worked off."""
         now = at or utcnow()
         with writing(self.engine) as connection:
-            store(connection, [Incoming("relay", "main", orjson.dumps(one).decode(), now) for one in payloads])
+            store_events(connection, [Incoming("relay", "main", orjson.dumps(one).decode(), now) for one in payloads])
         return self.process()
 
-    def process(self) -> Report:
-        return process_due(self.runtime, {"relay": prepare}, limit=10_000)
+    def process(self) -> InboxReport:
+        return process_due(self.runtime, {"relay": prepare_relay}, limit=10_000)
 
-    def later(self) -> Report:
+    def later(self) -> InboxReport:
         """As if every wait were over."""
         with writing(self.engine) as connection:
             connection.execute(update(inbox_event).values(due_at=utcnow() - timedelta(seconds=1)))

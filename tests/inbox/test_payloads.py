@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.inbox.payloads import LONGEST_TEXT, read_payload, without_secrets
-from worker.inbox.relay_shapes import parse
+from worker.inbox.payloads import MAX_TEXT, read_payload, without_secrets
+from worker.inbox.relay_shapes import parse_relay
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -29,8 +29,8 @@ FORM = "application/x-www-form-urlencoded"
         (b"just words", FORM, {"just words": ""}),
         (b"just words", "", "just words"),
         (b"", "", ""),
-        (b"x" * 50_000, "", "x" * LONGEST_TEXT),
-        (b"token" * 50_000, "", "token" * (LONGEST_TEXT // 5)),
+        (b"x" * 50_000, "", "x" * MAX_TEXT),
+        (b"token" * 50_000, "", "token" * (MAX_TEXT // 5)),
     ],
 )
 def test_bodies(body: bytes, kind: str, read: Any) -> None:
@@ -73,10 +73,10 @@ def test_nesting_without_end_ends() -> None:
         body = b'{"data":' * levels + b"1" + b"}" * levels
         payload = read_payload(body, "")
         orjson.dumps(payload)
-        assert len(parse(payload)) == 1
+        assert len(parse_relay(payload)) == 1
 
 
 @settings(max_examples=150)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode), st.sampled_from(["", FORM, "application/json"]))
 def test_any_body_can_be_stored_and_read(body: bytes, kind: str) -> None:
-    assert parse(orjson.loads(orjson.dumps(read_payload(body, kind))))
+    assert parse_relay(orjson.loads(orjson.dumps(read_payload(body, kind))))

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from tests.inbox.conftest import Inbox, inbound
 from worker.core.states import InboxState
-from worker.inbox.events import Apply, Claimed, Handled, Incoming, claim, store
+from worker.inbox.events import Apply, ClaimedEvent, Handled, Incoming, claim_events, store_events
 from worker.inbox.intake import BATCH, BatchIntake, Overloaded
-from worker.inbox.process import ATTEMPTS, Report, process_due, wait_before
+from worker.inbox.process import ATTEMPTS, RETRY_WAIT, InboxReport, process_due
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -24,14 +24,14 @@ from worker.store.tables import inbox_event, opt_out
 
 def fill(engine: Engine, count: int, source: str = "relay") -> None:
     with writing(engine) as connection:
-        store(connection, [Incoming(source, "main", f'{{"n": {n}}}', utcnow()) for n in range(count)])  # type: ignore[arg-type]
+        store_events(connection, [Incoming(source, "main", f'{{"n": {n}}}', utcnow()) for n in range(count)])  # type: ignore[arg-type]
 
 
 def test_workers_share_the_inbox_and_each_event_happens_once(inbox: Inbox) -> None:
     fill(inbox.engine, 500)
     seen: Counter[int] = Counter()
 
-    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+    def prepare(runtime: Runtime, event: ClaimedEvent) -> Apply:
         def apply(connection: Connection, now: datetime) -> Handled:
             row = {"phone": f"n{event.id}", "since": now, "source": "cli", "detail": ""}
             connection.execute(insert(opt_out).values(row))  # a second time would break the key
@@ -53,7 +53,7 @@ def test_workers_share_the_inbox_and_each_event_happens_once(inbox: Inbox) -> No
 def test_an_event_that_breaks_takes_no_other_along_and_is_given_up_with_a_reason(inbox: Inbox) -> None:
     fill(inbox.engine, 3)
 
-    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+    def prepare(runtime: Runtime, event: ClaimedEvent) -> Apply:
         def apply(connection: Connection, now: datetime) -> Handled:
             connection.execute(insert(opt_out).values(phone=f"n{event.id}", since=now, source="cli", detail=""))
             if event.id == 2:
@@ -62,17 +62,17 @@ def test_an_event_that_breaks_takes_no_other_along_and_is_given_up_with_a_reason
 
         return apply
 
-    def go() -> Report:
+    def go() -> InboxReport:
         with writing(inbox.engine) as connection:
             connection.execute(update(inbox_event).values(due_at=utcnow()))
         return process_due(inbox.runtime, {"relay": prepare}, 100)
 
-    assert go() == Report(done=2, waiting=1)
+    assert go() == InboxReport(done=2, waiting=1)
     with reading(inbox.engine) as connection:
         assert len(connection.execute(select(opt_out)).all()) == 2, "what it had done is taken back"
     for _ in range(ATTEMPTS - 2):
-        assert go() == Report(waiting=1)
-    assert go() == Report(failed=1)
+        assert go() == InboxReport(waiting=1)
+    assert go() == InboxReport(failed=1)
     (failed,) = [event for event in inbox.events() if event.state == "failed"]
     assert "RuntimeError" in failed.detail
     assert "somebody" not in failed.detail
@@ -81,7 +81,7 @@ def test_an_event_that_breaks_takes_no_other_along_and_is_given_up_with_a_reason
 def test_a_lease_that_was_lost_leaves_nothing_behind(inbox: Inbox) -> None:
     fill(inbox.engine, 1)
 
-    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+    def prepare(runtime: Runtime, event: ClaimedEvent) -> Apply:
         with writing(inbox.engine) as connection:
             connection.execute(update(inbox_event).values(lease_owner="another"))
 
@@ -91,7 +91,7 @@ def test_a_lease_that_was_lost_leaves_nothing_behind(inbox: Inbox) -> None:
 
         return apply
 
-    assert process_due(inbox.runtime, {"relay": prepare}, 100) == Report()
+    assert process_due(inbox.runtime, {"relay": prepare}, 100) == InboxReport()
     with reading(inbox.engine) as connection:
         assert connection.execute(select(opt_out)).all() == []
 
@@ -99,7 +99,7 @@ def test_a_lease_that_was_lost_leaves_nothing_behind(inbox: Inbox) -> None:
 def test_what_the_store_refuses_fails_alone(inbox: Inbox) -> None:
     fill(inbox.engine, 3)
 
-    def prepare(runtime: Runtime, event: Claimed) -> Apply:
+    def prepare(runtime: Runtime, event: ClaimedEvent) -> Apply:
         def apply(connection: Connection, now: datetime) -> Handled:
             phone = "twice" if event.id == 2 else f"n{event.id}"
             row = {"phone": phone, "since": now, "source": "cli", "detail": ""}
@@ -109,7 +109,7 @@ def test_what_the_store_refuses_fails_alone(inbox: Inbox) -> None:
 
         return apply
 
-    assert process_due(inbox.runtime, {"relay": prepare}, 100) == Report(done=2, waiting=1)
+    assert process_due(inbox.runtime, {"relay": prepare}, 100) == InboxReport(done=2, waiting=1)
     assert len(inbox.rows(opt_out)) == 2
     (waiting,) = [event for event in inbox.events() if event.state == "new"]
     assert "(IntegrityError)" in waiting.detail or "(UniqueViolation)" in waiting.detail
@@ -123,7 +123,7 @@ def test_workers_whose_events_cross_do_not_wait_for_each_other(
     monkeypatch.setattr("worker.inbox.process.PORTION", 20)
     texts = [inbound(f"{n}", f"in{n}", FromNumber=numbers[n if n < 20 else 39 - n]) for n in range(40)]
     with writing(inbox.engine) as connection:
-        store(connection, [Incoming("relay", "main", orjson.dumps(one).decode(), utcnow()) for one in texts])
+        store_events(connection, [Incoming("relay", "main", orjson.dumps(one).decode(), utcnow()) for one in texts])
     threads = [threading.Thread(target=inbox.process) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -137,15 +137,15 @@ def test_workers_whose_events_cross_do_not_wait_for_each_other(
 def test_a_claim_that_ran_out_is_given_to_another(inbox: Inbox) -> None:
     fill(inbox.engine, 1)
     with writing(inbox.engine) as connection:
-        assert len(claim(connection, utcnow(), 0, 10)) == 1
+        assert len(claim_events(connection, utcnow(), 0, 10)) == 1
     with writing(inbox.engine) as connection:
-        (again,) = claim(connection, utcnow(), 60, 10)
+        (again,) = claim_events(connection, utcnow(), 60, 10)
         assert again.attempts == 2
-        assert claim(connection, utcnow(), 60, 10) == []
+        assert claim_events(connection, utcnow(), 60, 10) == []
 
 
 def test_waits_grow_and_are_bounded() -> None:
-    waits = [wait_before(attempt).total_seconds() for attempt in (1, 2, 3, 4, 5, 6, 50)]
+    waits = [RETRY_WAIT.seconds(attempt) for attempt in (1, 2, 3, 4, 5, 6, 50)]
     assert waits == [5, 20, 80, 320, 1280, 3600, 3600]
 
 
@@ -209,7 +209,7 @@ def test_a_store_that_is_away_is_told_to_whoever_waits(inbox: Inbox, monkeypatch
         intake = BatchIntake(inbox.runtime, lambda: None)
         await intake.start()
         with monkeypatch.context() as patch:
-            patch.setattr("worker.inbox.intake.store", away)
+            patch.setattr("worker.inbox.intake.store_events", away)
             with pytest.raises(OSError, match="disk"):
                 await intake.put(Incoming("relay", "main", "{}", utcnow()))
         await intake.put(Incoming("relay", "main", "{}", utcnow()))
@@ -236,7 +236,7 @@ def test_too_many_that_wait_are_refused(inbox: Inbox, monkeypatch: pytest.Monkey
 
 def test_replies_of_a_removed_account_are_kept(inbox: Inbox) -> None:
     with writing(inbox.engine) as connection:
-        store(connection, [Incoming("relay", "gone", '{"x": 1}', utcnow())])
-    assert inbox.process() == Report(failed=1)
-    assert "there is no account" in inbox.events()[0].detail
-    assert inbox.comes(inbound()) == Report(done=1)
+        store_events(connection, [Incoming("relay", "gone", '{"x": 1}', utcnow())])
+    assert inbox.process() == InboxReport(failed=1)
+    assert "no account" in inbox.events()[0].detail
+    assert inbox.comes(inbound()) == InboxReport(done=1)

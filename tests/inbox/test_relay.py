@@ -9,7 +9,7 @@ import pytest
 
 from tests.inbox.conftest import THEM, Inbox, echo, inbound
 from worker.core.states import MessageState
-from worker.inbox.process import Report
+from worker.inbox.process import InboxReport
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import add_opt_out, open_reviews, opted_out
 from worker.store.db import reading, writing
@@ -98,13 +98,13 @@ def test_an_echo_without_id_belongs_to_the_text_whose_answer_was_heard(inbox: In
 )
 def test_another_text_settles_nothing(inbox: Inbox, other: dict[str, object]) -> None:
     send = sent(inbox, lost=True)
-    assert inbox.comes(other) == Report(ignored=1)
+    assert inbox.comes(other) == InboxReport(ignored=1)
     assert inbox.state(send) is MessageState.UNKNOWN
 
 
 def test_an_old_text_is_not_settled_by_a_new_one(inbox: Inbox) -> None:
     send = sent(inbox, lost=True)
-    assert inbox.comes(echo(), at=utcnow() + timedelta(hours=7)) == Report()  # not due yet: it is of the future
+    assert inbox.comes(echo(), at=utcnow() + timedelta(hours=7)) == InboxReport()  # not due yet: it is of the future
     inbox.later()
     assert inbox.state(send) is MessageState.UNKNOWN
 
@@ -140,7 +140,7 @@ def test_receipts(inbox: Inbox, status: str, state: str) -> None:
 def test_the_first_word_about_what_became_of_a_text_counts(inbox: Inbox, first: str, late: str) -> None:
     send = sent(inbox)
     inbox.comes(echo(), {"MessageID": "out1", "status": first})
-    assert inbox.comes({"MessageID": "out1", "status": late}) == Report(done=1)
+    assert inbox.comes({"MessageID": "out1", "status": late}) == InboxReport(done=1)
     assert inbox.state(send) == first
 
 
@@ -150,13 +150,13 @@ def test_a_receipt_of_a_record_changes_nothing(inbox: Inbox) -> None:
     record = inbox.record("SM1", THEM, "sent elsewhere")
     record_due(inbox.runtime)
     inbox.comes(echo("sent elsewhere"))
-    assert inbox.comes({"MessageID": "out1", "status": "failed"}) == Report(done=1)
+    assert inbox.comes({"MessageID": "out1", "status": "failed"}) == InboxReport(done=1)
     assert inbox.state(record) is MessageState.CONFIRMED
 
 
 def test_a_receipt_that_overtakes_its_echo_waits(inbox: Inbox) -> None:
     send = sent(inbox)
-    assert inbox.comes({"MessageID": "out1", "status": "delivered"}) == Report(waiting=1)
+    assert inbox.comes({"MessageID": "out1", "status": "delivered"}) == InboxReport(waiting=1)
     inbox.comes(echo())
     assert inbox.later().done == 1
     assert inbox.state(send) is MessageState.DELIVERED
@@ -208,7 +208,7 @@ def test_the_same_words_later_are_another_reply(inbox: Inbox) -> None:
 
 
 def test_what_is_not_understood_is_kept_with_the_reason(inbox: Inbox) -> None:
-    assert inbox.comes({"hello": "world"}, inbound()) == Report(done=1, failed=1)
+    assert inbox.comes({"hello": "world"}, inbound()) == InboxReport(done=1, failed=1)
     (failed,) = [event for event in inbox.events() if event.state == "failed"]
     assert "neither text nor media" in failed.detail
 

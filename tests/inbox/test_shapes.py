@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.inbox.payloads import without_secrets
-from worker.inbox.relay_shapes import Receipt, Text, Unreadable, parse
+from worker.inbox.relay_shapes import RelayReceipt, RelayText, UnreadableEvent, parse_relay
 
 US, THEM = "+14155550100", "+12125550123"
 FLAT = {
@@ -25,8 +25,8 @@ FLAT = {
     "ContactEmail": "ada@example.org",
     "Media": [],
 }
-IN = Text("in", "m1", "c1", US, THEM, "Hello", ())
-OUT = Text("out", "m1", "c1", THEM, US, "Hello", ())
+IN = RelayText("in", "m1", "c1", US, THEM, "Hello", ())
+OUT = RelayText("out", "m1", "c1", THEM, US, "Hello", ())
 OUT_FLAT = FLAT | {"MessageDirection": "out", "ToNumber": THEM, "FromNumber": US}
 
 
@@ -34,12 +34,12 @@ def without(*names: str, of: dict[str, Any] = FLAT) -> dict[str, Any]:
     return {key: value for key, value in of.items() if key not in names}
 
 
-TEXTS: list[tuple[str, Any, Text]] = [
+TEXTS: list[tuple[str, Any, RelayText]] = [
     ("documented, in", FLAT, IN),
     ("documented, out", OUT_FLAT, OUT),
-    ("without id", without("MessageID"), Text("in", "", "c1", US, THEM, "Hello", ())),
-    ("id null", FLAT | {"MessageID": None}, Text("in", "", "c1", US, THEM, "Hello", ())),
-    ("id a number", FLAT | {"MessageID": 17}, Text("in", "17", "c1", US, THEM, "Hello", ())),
+    ("without id", without("MessageID"), RelayText("in", "", "c1", US, THEM, "Hello", ())),
+    ("id null", FLAT | {"MessageID": None}, RelayText("in", "", "c1", US, THEM, "Hello", ())),
+    ("id a number", FLAT | {"MessageID": 17}, RelayText("in", "17", "c1", US, THEM, "Hello", ())),
     ("wrapped", {"eventType": "message.received", "timestamp": 1, "data": FLAT}, IN),
     ("wrapped, sent", {"eventType": "message.sent", "timestamp": 1, "data": OUT_FLAT}, OUT),
     ("wrapped twice", {"data": {"eventType": "x", "data": FLAT}}, IN),
@@ -67,56 +67,56 @@ TEXTS: list[tuple[str, Any, Text]] = [
     ("numbers without plus", FLAT | {"ToNumber": "14155550100", "FromNumber": "12125550123"}, IN),
     ("ten digits", FLAT | {"ToNumber": "4155550100", "FromNumber": "(212) 555-0123"}, IN),
     ("numbers as numbers", FLAT | {"ToNumber": 14155550100, "FromNumber": 12125550123}, IN),
-    ("a short code", FLAT | {"FromNumber": "262966"}, Text("in", "m1", "c1", US, "262966", "Hello", ())),
+    ("a short code", FLAT | {"FromNumber": "262966"}, RelayText("in", "m1", "c1", US, "262966", "Hello", ())),
     (
         "a picture without words",
         FLAT | {"MessageBody": None, "Media": ["https://a.example/1.png"]},
-        Text("in", "m1", "c1", US, THEM, "", ("https://a.example/1.png",)),
+        RelayText("in", "m1", "c1", US, THEM, "", ("https://a.example/1.png",)),
     ),
     (
         "media as a string",
         without("Media") | {"MediaURL": "https://a.example/1.png"},
-        Text("in", "m1", "c1", US, THEM, "Hello", ("https://a.example/1.png",)),
+        RelayText("in", "m1", "c1", US, THEM, "Hello", ("https://a.example/1.png",)),
     ),
     (
         "several in a string",
         without("Media") | {"MediaUrls": "https://a.example/1.png, https://a.example/2.png"},
-        Text("in", "m1", "c1", US, THEM, "Hello", ("https://a.example/1.png", "https://a.example/2.png")),
+        RelayText("in", "m1", "c1", US, THEM, "Hello", ("https://a.example/1.png", "https://a.example/2.png")),
     ),
     (
         "media objects",
         FLAT | {"Media": [{"url": "https://a.example/1.png"}, {"no": "url"}, None]},
-        Text("in", "m1", "c1", US, THEM, "Hello", ("https://a.example/1.png",)),
+        RelayText("in", "m1", "c1", US, THEM, "Hello", ("https://a.example/1.png",)),
     ),
     ("NUL and half a pair", FLAT | {"MessageBody": "He\x00llo\ud83d"}, IN),
 ]
 
 
 @pytest.mark.parametrize(("payload", "text"), [one[1:] for one in TEXTS], ids=[one[0] for one in TEXTS])
-def test_texts(payload: Any, text: Text) -> None:
-    assert parse(payload) == [text]
+def test_texts(payload: Any, text: RelayText) -> None:
+    assert parse_relay(payload) == [text]
 
 
 @pytest.mark.parametrize(
     ("payload", "receipt"),
     [
-        ({"MessageID": "m1", "MessageStatus": "delivered"}, Receipt("m1", "delivered", "delivered")),
-        ({"id": "m1", "status": "Failed"}, Receipt("m1", "failed", "Failed")),
-        ({"id": "m1", "status": "undelivered"}, Receipt("m1", "failed", "undelivered")),
-        ({"id": "m1", "status": "sent"}, Receipt("m1", "taken", "sent")),
-        ({"eventType": "message.delivered", "data": {"MessageID": "m1"}}, Receipt("m1", "delivered", "delivered")),
+        ({"MessageID": "m1", "MessageStatus": "delivered"}, RelayReceipt("m1", "delivered", "delivered")),
+        ({"id": "m1", "status": "Failed"}, RelayReceipt("m1", "failed", "Failed")),
+        ({"id": "m1", "status": "undelivered"}, RelayReceipt("m1", "failed", "undelivered")),
+        ({"id": "m1", "status": "sent"}, RelayReceipt("m1", "taken", "sent")),
+        ({"eventType": "message.delivered", "data": {"MessageID": "m1"}}, RelayReceipt("m1", "delivered", "delivered")),
         (
             {"eventType": "message.status", "data": {"MessageID": "m1", "status": "failed"}},
-            Receipt("m1", "failed", "failed"),
+            RelayReceipt("m1", "failed", "failed"),
         ),
     ],
 )
-def test_receipts(payload: Any, receipt: Receipt) -> None:
-    assert parse(payload) == [receipt]
+def test_receipts(payload: Any, receipt: RelayReceipt) -> None:
+    assert parse_relay(payload) == [receipt]
 
 
 def test_an_echo_that_carries_its_receipt() -> None:
-    assert parse(OUT_FLAT | {"status": "delivered"}) == [OUT, Receipt("m1", "delivered", "delivered")]
+    assert parse_relay(OUT_FLAT | {"status": "delivered"}) == [OUT, RelayReceipt("m1", "delivered", "delivered")]
 
 
 @pytest.mark.parametrize(
@@ -127,15 +127,15 @@ def test_an_echo_that_carries_its_receipt() -> None:
         (7, "not a JSON object"),
         ([], "empty"),
         ({}, "neither text nor media"),
-        (without("MessageDirection"), "came in or went out"),
+        (without("MessageDirection"), "MessageDirection"),
         (without("FromNumber"), "number is missing"),
         ({"status": "delivered"}, "without a message id"),
         ({"id": "m1", "status": "reticulating"}, "reticulating"),
     ],
 )
 def test_what_is_not_understood_says_why(payload: Any, word: str) -> None:
-    (event,) = parse(payload)
-    assert isinstance(event, Unreadable)
+    (event,) = parse_relay(payload)
+    assert isinstance(event, UnreadableEvent)
     assert word in event.reason
 
 
@@ -160,7 +160,7 @@ JSON = st.recursive(
 @settings(max_examples=300)
 @given(JSON)
 def test_nothing_that_json_can_say_breaks_it(payload: Any) -> None:
-    events = parse(without_secrets(payload))
+    events = parse_relay(without_secrets(payload))
     assert events
     for event in events:
         orjson.dumps(event)  # all text can be stored

@@ -21,7 +21,7 @@ from tests.messages.conftest import Outbox
 from tests.web.conftest import Site
 from worker.core import metrics
 from worker.core.findings import ok, problem
-from worker.core.states import ForwardState, InboxState, RunState
+from worker.core.states import DeliveryState, InboxState, RunState
 from worker.messages.delivery import deliver_due
 from worker.monitoring import state as state_module
 from worker.monitoring.exposition import registry_of, render
@@ -32,7 +32,7 @@ from worker.store.models import utcnow
 from worker.store.tables import (
     account_state,
     connection_state,
-    forward,
+    delivery,
     heartbeat,
     inbox_event,
     message,
@@ -106,10 +106,10 @@ def test_the_store_is_shown_as_it_stands(site: Site, monkeypatch: pytest.MonkeyP
         db.execute(insert(account_state), stopped | {"rate_ceiling": 5.0, "rate_lowered_at": now})
         event = {"source": "relay", "name": "main", "received_at": ago, "payload": "{}", "attempts": 0, "detail": ""}
         db.execute(insert(inbox_event), [event | {"state": one, "due_at": ago} for one in (InboxState.NEW, "failed")])
-        delivery = {"event_id": "e", "type": "message.sent", "payload": "{}", "created_at": ago, "due_at": ago}
-        delivery |= {"attempts": 0, "last_error": ""}
-        states = (("a", ForwardState.DUE), ("b", ForwardState.FAILED), ("c", ForwardState.DONE))
-        db.execute(insert(forward), [delivery | {"target": target, "state": one} for target, one in states])
+        row = {"event_id": "e", "type": "message.sent", "payload": "{}", "created_at": ago, "due_at": ago}
+        row |= {"attempts": 0, "last_error": ""}
+        states = (("a", DeliveryState.DUE), ("b", DeliveryState.FAILED), ("c", DeliveryState.DONE))
+        db.execute(insert(delivery), [row | {"target": target, "state": one} for target, one in states])
         write_heartbeat(db, TICK_ROLE, TICK_ROLE)
         write_heartbeat(db, "worker:host:1", "worker")
         write_heartbeat(db, "worker:host:2", "worker")

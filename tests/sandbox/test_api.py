@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import CUSTOMER, NUMBER, ask, create, send, text
-from worker.sandbox import Account, Sandbox
+from worker.sandbox import Sandbox, SandboxAccount
 
 OK = {"status": "true"}
 MARIA = {"fullName": "Maria Alvarez", "phoneNumber": CUSTOMER, "email": "maria@example.com"}
@@ -220,7 +220,7 @@ class TestContacts:
     @pytest.mark.parametrize("method", ["GET", "POST"])
     @pytest.mark.parametrize("contact_id", ["nobody", "a%2Fb", "deleted", "somebody else's"])
     def test_an_unknown_id_is_a_gateway_page(self, method: str, contact_id: str) -> None:
-        accounts = [Account("sandbox", "sandbox-token"), Account("other", "token")]
+        accounts = [SandboxAccount("sandbox", "sandbox-token"), SandboxAccount("other", "token")]
         with Sandbox(accounts=accounts) as sandbox:
             if contact_id == "deleted":
                 contact_id = create(sandbox).json["id"]
@@ -310,7 +310,7 @@ class TestTexts:
             assert answer.get("MessageID", message.id) == message.id
 
     def test_an_account_without_numbers_sends_from_any(self) -> None:
-        with Sandbox(accounts=[Account("u", "t")]) as sandbox:
+        with Sandbox(accounts=[SandboxAccount("u", "t")]) as sandbox:
             answered = ask(sandbox.api_url, "POST", "/api/send", text(), credentials="Bearer u:t")
         assert answered.status == 200
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import CUSTOMER, NUMBER, ask, create, send
-from worker.sandbox import Account, Sandbox
+from worker.sandbox import Sandbox, SandboxAccount
 
 
 def inspect(sandbox: Sandbox, path: str) -> Any:
@@ -106,12 +106,12 @@ def test_looking_is_not_counted_as_a_call(sandbox: Sandbox) -> None:
 def test_the_sandbox_side_is_on_the_api_host_alone(sandbox: Sandbox) -> None:
     assert ask(sandbox.create_url, "GET", "/sandbox/state").status == 404
     assert ask(sandbox.create_url, "GET", "/").status == 404
-    assert ask(sandbox.api_url, "GET", "/sandbox/nothing").json == {"error": "The sandbox has no such address."}
+    assert ask(sandbox.api_url, "GET", "/sandbox/nothing").json == {"error": "The sandbox has no such URL."}
 
 
 class TestInbound:
     def test_a_customer_answers_the_number_that_texted_last(self) -> None:
-        with Sandbox(accounts=[Account("sandbox", "sandbox-token", (NUMBER, "+12025550101"))]) as sandbox:
+        with Sandbox(accounts=[SandboxAccount("sandbox", "sandbox-token", (NUMBER, "+12025550101"))]) as sandbox:
             assert act(sandbox, "inbound", {"from": CUSTOMER, "text": "Hello"}).json["to"] == NUMBER
             send(sandbox, **{"from": "+12025550101"})
 
@@ -121,7 +121,7 @@ class TestInbound:
             assert sandbox.messages("inbound")[1].media == ("https://x.example/a",)
 
     def test_the_account_is_the_numbers(self) -> None:
-        accounts = [Account("a", "t", ("+12025550101",)), Account("b", "t", ("+12025550102",))]
+        accounts = [SandboxAccount("a", "t", ("+12025550101",)), SandboxAccount("b", "t", ("+12025550102",))]
         with Sandbox(accounts=accounts) as sandbox:
             message = sandbox.inbound(CUSTOMER, "Hello", to="+12025550102")
         assert message.account == "b"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.sandbox.conftest import ask, send, text, until
 from worker.core.isolated import isolated
-from worker.sandbox import Account, Sandbox
+from worker.sandbox import Sandbox, SandboxAccount
 from worker.sandbox.__main__ import account, main
 
 
@@ -67,13 +67,13 @@ def test_a_taken_port_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ("u:t", Account("u", "t")),
-        ("u:t:", Account("u", "t")),
-        ("u:t:+12025550100", Account("u", "t", ("+12025550100",))),
-        ("u:t:+12025550100,+12025550101", Account("u", "t", ("+12025550100", "+12025550101"))),
+        ("u:t", SandboxAccount("u", "t")),
+        ("u:t:", SandboxAccount("u", "t")),
+        ("u:t:+12025550100", SandboxAccount("u", "t", ("+12025550100",))),
+        ("u:t:+12025550100,+12025550101", SandboxAccount("u", "t", ("+12025550100", "+12025550101"))),
     ],
 )
-def test_an_account_on_the_command_line(given: str, expected: Account) -> None:
+def test_an_account_on_the_command_line(given: str, expected: SandboxAccount) -> None:
     assert account(given) == expected
 
 
@@ -84,7 +84,7 @@ def test_half_an_account_is_refused(given: str) -> None:
 
 
 def test_a_token_is_never_shown() -> None:
-    assert "secret" not in repr(Account("u", "secret"))
+    assert "secret" not in repr(SandboxAccount("u", "secret"))
 
 
 def test_stopping_frees_the_ports_even_with_a_request_in_flight() -> None:

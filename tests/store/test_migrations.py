@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from tests.services import postgres_url
-from worker.store.db import open_engine, reading
+from worker.store.db import open_engine, reading, writing
 from worker.store.migrate import MIGRATIONS, StoreOutdated, ensure_current, head, migrate
 
 
@@ -44,6 +47,43 @@ def test_migrated_tables_are_the_models(empty: Engine) -> None:
     with reading(empty) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, SQLModel.metadata) == []
+
+
+def at_revision(engine: Engine, revision: str) -> None:
+    """Migrate to an older version's tables."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_deliveries_of_the_version_before_are_kept_and_get_their_receivers(empty: Engine) -> None:
+    at_revision(empty, "0005")
+    put = text(
+        "INSERT INTO forward (event_id, target, type, payload, created_at, state, due_at, attempts, last_error)"
+        " VALUES (:event, :target, 't', '{}', '2026-01-01', 'due', '2026-01-01', 3, 'no answer')"
+    )
+    before = ["subscriber:shop", "crm:people:17", "crm:people:a:b"]
+    with writing(empty) as connection:
+        connection.execute(put, [{"event": "e1", "target": target} for target in before])
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(put, {"event": "e2", "target": "crm:people:18"})
+    with reading(empty) as connection:
+        rows = connection.execute(text("SELECT id, target, receiver, attempts, last_error FROM forward ORDER BY id"))
+        assert [tuple(row) for row in rows] == [
+            (1, "subscriber:shop", "subscriber:shop", 3, "no answer"),
+            (2, "crm:people:17", "crm:people", 3, "no answer"),
+            (3, "crm:people:a:b", "crm:people", 3, "no answer"),
+            (4, "crm:people:18", "crm:people", 3, "no answer"),
+        ]
+    with pytest.raises(IntegrityError), writing(empty) as connection:
+        connection.execute(put, {"event": "e1", "target": "crm:people:17"})
+    with reading(empty) as connection:
+        indexes = {index["name"]: index["column_names"] for index in inspect(connection).get_indexes("forward")}
+    assert indexes["ix_forward_due"] == ["state", "due_at"]
+    assert indexes["ix_forward_receiver"] == ["receiver", "state", "due_at"]
 
 
 def test_migrating_again_changes_nothing(empty: Engine) -> None:

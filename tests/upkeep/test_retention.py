@@ -26,7 +26,7 @@ from worker.store.tables import (
     carrier_state,
     connection_state,
     contact_event,
-    forward,
+    delivery,
     inbound_message,
     inbox_event,
     maintenance_lock,
@@ -165,7 +165,7 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
     sent = {"target": "subscriber:a", "type": "t", "payload": "{}", "created_at": now, "due_at": now, "attempts": 1}
     put(
         box,
-        forward,
+        delivery,
         *(
             sent | {"event_id": state, "state": state, "last_error": ""}
             for state in ("due", "sending", "done", "failed")
@@ -184,7 +184,7 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
     with reading(box.engine) as connection:
         assert set(connection.scalars(select(sync_run.c.id))) == {1, 3}  # the open one and the last
         assert set(connection.scalars(select(inbox_event.c.state))) == {"new", "failed"}
-        assert set(connection.scalars(select(forward.c.state))) == {"due", "sending", "failed"}
+        assert set(connection.scalars(select(delivery.c.state))) == {"due", "sending", "failed"}
 
 
 def test_replies_go_and_what_opt_outs_rest_on_stays(box: Outbox) -> None:

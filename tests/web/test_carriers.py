@@ -14,9 +14,10 @@ from sqlalchemy import Engine, select
 from twilio.request_validator import RequestValidator
 
 from config.integrations import Carrier
-from tests.carriers.test_events import BANDWIDTH, TWILIO
+from tests.carriers.samples.bandwidth import EVENT as BANDWIDTH
+from tests.carriers.samples.twilio import EVENT as TWILIO
 from tests.web.conftest import Site, runtime_over
-from worker.carriers.apply import prepare
+from worker.inbox.carrier_texts import prepare_carrier
 from worker.inbox.process import process_due
 from worker.store.db import reading
 from worker.store.tables import inbox_event
@@ -83,7 +84,7 @@ def test_each_event_of_a_list_is_one(site: Site) -> None:
 def test_no_payload_breaks_it(site: Site, body: bytes) -> None:
     answer = site.http.post("/carriers/bandwidth/bw", content=body, auth=("user", "hush"))
     assert answer.status_code == 204
-    process_due(site.runtime, {"carrier": prepare}, 100)
+    process_due(site.runtime, {"carrier": prepare_carrier}, 100)
     with reading(site.engine) as connection:
         assert not connection.execute(select(inbox_event).where(inbox_event.c.state == "new")).all()
 

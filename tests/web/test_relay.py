@@ -15,7 +15,7 @@ from tests.inbox.conftest import echo, inbound
 from tests.web.conftest import RELAY_SECRET, Site
 from worker.core.logs import set_up_logging
 from worker.inbox.process import process_due
-from worker.inbox.relay import prepare
+from worker.inbox.relay import prepare_relay
 from worker.store.db import reading
 from worker.store.tables import inbound_message, inbox_event
 
@@ -66,7 +66,7 @@ def test_secrets_never_reach_the_store(site: Site) -> None:
 def test_whatever_comes_is_kept(site: Site, body: bytes, content_type: str, kept: Any) -> None:
     assert site.http.post(URL, content=body, headers={"Content-Type": content_type}).status_code == 200
     assert stored(site) == [kept]
-    assert process_due(site.runtime, {"relay": prepare}, 100).failed == 1
+    assert process_due(site.runtime, {"relay": prepare_relay}, 100).failed == 1
 
 
 def test_a_store_that_is_away_is_not_answered_200(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_a_store_that_is_away_is_not_answered_200(site: Site, monkeypatch: pytes
     def away(*_: object) -> None:
         raise OperationalError("INSERT", {}, Exception())
 
-    monkeypatch.setattr("worker.inbox.intake.store", away)
+    monkeypatch.setattr("worker.inbox.intake.store_events", away)
     assert site.http.post(URL, json=inbound()).status_code == 503
 
 
@@ -119,7 +119,7 @@ def test_no_payload_breaks_it_and_no_valid_event_is_lost(site: Site, bodies: lis
     valid = orjson.dumps(inbound("a valid one", f"valid-{number}"))
     for body in [*bodies, valid, orjson.dumps(echo())]:
         assert site.http.post(URL, content=body).status_code == 200
-    process_due(site.runtime, {"relay": prepare}, 1000)
+    process_due(site.runtime, {"relay": prepare_relay}, 1000)
     with reading(site.engine) as connection:
         mine = inbound_message.c.virtualtext_message_id == f"valid-{number}"
         assert connection.execute(select(func.count()).where(mine)).scalar() == 1

@@ -1,1 +1,1 @@
-"""Carriers that other systems of the company send with: their events become records in VirtualText."""
+"""The carriers that other systems of the company send texts with: one module of ``providers`` each."""

@@ -25,10 +25,10 @@ def list_forwards(
     limit: Annotated[int, typer.Option(min=1, help="List at most this many, newest first.")] = 50,
     json: Json = False,
 ) -> None:
-    """List deliveries, newest first."""
-    from worker.deliveries.listing import find_forwards
+    """List deliveries, the newest first."""
+    from worker.deliveries.listing import find_deliveries
 
-    found = find_forwards(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
+    found = find_deliveries(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
     if json:
         show_json(found)
         return
@@ -55,14 +55,14 @@ def forwards_retry(
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed deliveries.")] = False,
     json: Json = False,
 ) -> None:
-    """Retry deliveries now: failed ones, and with ids or --target also those that wait for their next try."""
+    """Try deliveries again now: those that were given up, and with ids or --target also those that wait."""
     from worker.core.text import counted
-    from worker.deliveries.listing import retry_forwards
+    from worker.deliveries.listing import retry_deliveries
     from worker.fleet.wake import wake
 
     if not (ids or target or all_failed):
         usage("name ids (`vtsync forwards list` shows them), --target, or --all-failed")
-    count = retry_forwards(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
+    count = retry_deliveries(open_store_runtime(), ids=ids or (), target=target, failed_only=all_failed)
     if count:
         wake("vtsync.forward_events")
     if json:

@@ -100,8 +100,9 @@ def adapters(
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors."""
     from config.schema import json_schema
+    from worker.carriers.registry import CARRIERS
 
-    show_json(json_schema())
+    show_json(json_schema(CARRIERS))
 
 
 @app.command()

@@ -65,8 +65,8 @@ class InboxState(StrEnum):
     """Kept for a person; ``detail`` says what is wrong with it."""
 
 
-class ForwardState(StrEnum):
-    """The state of a delivery to a CRM or a subscriber."""
+class DeliveryState(StrEnum):
+    """The state of a delivery to a CRM record or a subscriber."""
 
     DUE = "due"
     SENDING = "sending"

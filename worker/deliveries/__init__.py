@@ -1,1 +1,1 @@
-"""Hands on what happened: to CRM records, to subscribers' webhooks and tasks."""
+"""Delivers events to CRM records and to subscribers: their webhooks and Celery tasks."""

@@ -1,18 +1,18 @@
-"""Calls another service's Celery task with an event."""
+"""Calls a Celery task of another service with an event."""
 
 from __future__ import annotations
 
 import orjson
 from kombu.exceptions import OperationalError
 
-from worker.deliveries.outcome import Again, Done, Outcome
+from worker.deliveries.outcome import Delivered, DeliveryOutcome, RetryLater
 
-# Once more over a new connection, for the one that the broker has dropped meanwhile.
+# One retry over a new connection, as the broker may have dropped the old one.
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
 
 
-def deliver(task: str, queue: str | None, event_id: str, payload: str) -> Outcome:
-    """``task(event={"id", "type", "timestamp", "data"})``; the task's own id is the event's."""
+def call_task(task: str, queue: str | None, event_id: str, payload: str) -> DeliveryOutcome:
+    """Call ``task(event={"id", "type", "timestamp", "data"})``; its task id is the id of the event."""
     from worker.app import app
 
     event = {"id": event_id, **orjson.loads(payload)}
@@ -27,5 +27,5 @@ def deliver(task: str, queue: str | None, event_id: str, payload: str) -> Outcom
             retry_policy=_RETRY,
         )
     except OperationalError:
-        return Again("the broker cannot be reached", away=True)
-    return Done()
+        return RetryLater("the broker cannot be reached", is_down=True)
+    return Delivered()

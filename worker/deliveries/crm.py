@@ -21,7 +21,8 @@ from crm_adapters.base import (
     WritesMessages,
 )
 from worker.contacts.adapters import build_adapter
-from worker.deliveries.outcome import Again, Done, GivenUp, Outcome
+from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, RetryLater
+from worker.deliveries.targets import Target
 from worker.messages.events import EventType
 from worker.messages.opt_outs import opted_out
 from worker.runtime import Runtime
@@ -31,57 +32,60 @@ RETRY = "then `vtsync forwards retry`"
 
 
 @contextmanager
-def writer(settings: Settings, connection: str) -> Iterator[WritesMessages]:
-    """The connection's adapter. Raises SourceInvalid when it cannot write."""
+def open_writer(settings: Settings, connection: str) -> Iterator[WritesMessages]:
+    """Open the adapter of a connection. Raises SourceInvalid if it cannot write."""
     adapter: Adapter = build_adapter(settings, connection)
     try:
         if not isinstance(adapter, WritesMessages):
             name = settings.connections[connection].adapter
-            raise SourceInvalid(f'the adapter "{name}" cannot write to its CRM; switch log_messages off')
+            raise SourceInvalid(
+                f'the adapter "{name}" cannot write to its CRM; remove log_messages and report_opt_outs'
+            )
         yield adapter
     finally:
         adapter.close()
 
 
-def deliver(
-    runtime: Runtime, adapter: WritesMessages, connection: str, external_id: str, event_id: str, payload: str
-) -> Outcome:
-    """Write one event to one record. Doing it twice writes it once."""
+def write_event(
+    runtime: Runtime, adapter: WritesMessages, target: Target, event_id: str, payload: str
+) -> DeliveryOutcome:
+    """Write one event to one record. A repetition changes nothing."""
     event = orjson.loads(payload)
+    connection = target.receiver.name
     try:
         if event["type"] in (EventType.CONTACT_OPTED_OUT, EventType.CONTACT_OPTED_IN):
             rule = runtime.settings.connections[connection].do_not_text
             if rule is None:
-                return GivenUp(f"connections.{connection}.do_not_text names no field any more; set it, {RETRY}")
-            adapter.set_do_not_text(external_id, rule.field, _has_opted_out(runtime, event["data"]["phone"]))
+                return GaveUp(f"connections.{connection}.do_not_text names no field any more; name one, {RETRY}")
+            adapter.set_do_not_text(target.external_id, rule.field, _has_opted_out(runtime, event["data"]["phone"]))
         else:
-            adapter.log_message(external_id, as_message(event_id, event))
+            adapter.log_message(target.external_id, as_message(event_id, event))
     except AdapterError as error:
         return outcome_of(error)
     except Exception as error:  # noqa: BLE001 - adapters are third-party code
-        return Again(f"the adapter failed ({type(error).__name__})")
-    return Done()
+        return RetryLater(f"the adapter failed ({type(error).__name__})")
+    return Delivered()
 
 
 def _has_opted_out(runtime: Runtime, phone: str) -> bool:
-    """As it is now: an event that was delayed, or is tried again by hand, must not bring back what was so once."""
+    """Return the state of now: an event that was delayed or repeated must not bring an older state back."""
     with reading(runtime.engine) as connection:
         return bool(opted_out(connection, [phone]))
 
 
-def outcome_of(error: AdapterError) -> Outcome:
-    """What an adapter's error means."""
+def outcome_of(error: AdapterError) -> DeliveryOutcome:
+    """Classify an error of an adapter."""
     if isinstance(error, RecordGone):
-        return GivenUp(str(error))
+        return GaveUp(str(error))
     if isinstance(error, CredentialsRejected | SourceInvalid):
-        return GivenUp(f"{error}; {RETRY}")
-    away = isinstance(error, SourceUnavailable)
+        return GaveUp(f"{error}; {RETRY}")
+    is_down = isinstance(error, SourceUnavailable)
     after = error.retry_after if isinstance(error, SourceUnavailable) else None
-    return Again(str(error), None if after is None else timedelta(seconds=after), away=away)
+    return RetryLater(str(error), None if after is None else timedelta(seconds=after), is_down=is_down)
 
 
 def as_message(event_id: str, event: Mapping[str, Any]) -> CrmMessage:
-    """The text of an event. Its id is that of the message where there is one: however it is told, it is one text."""
+    """Return the text of an event, with the id of its message if there is one, so that all its events are one text."""
     data = event["data"]
     inbound = event["type"] == EventType.MESSAGE_RECEIVED
     at = data.get("received_at" if inbound else "sent_at") or event["timestamp"]

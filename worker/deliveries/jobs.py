@@ -1,4 +1,4 @@
-"""One thread's work: some deliveries for one receiver, one after the other."""
+"""The work of one thread: some deliveries to one receiver, one after the other."""
 
 from __future__ import annotations
 
@@ -10,77 +10,82 @@ import structlog
 
 from crm_adapters.base import AdapterError, WritesMessages
 from worker.core.logs import working_on
-from worker.deliveries import celery_tasks, crm
-from worker.deliveries.claims import Delivery
-from worker.deliveries.outcome import Again, NotTried, Outcome
-from worker.deliveries.webhooks import Sender
+from worker.deliveries import crm
+from worker.deliveries.celery_tasks import call_task
+from worker.deliveries.claims import ClaimedDelivery
+from worker.deliveries.outcome import DeliveryOutcome, NotTried, RetryLater
+from worker.deliveries.targets import Receiver, Target
+from worker.deliveries.webhooks import WebhookSender
 from worker.runtime import Runtime
 
 JOB_SECONDS = 60.0
-"""No delivery begins later than this, so that all end while their lease lasts."""
+"""No delivery starts later than this, so that all of them end before their lease."""
 
-Results = list[tuple[Delivery, Outcome]]
-Deliver = Callable[[Delivery], Outcome]
+Results = list[tuple[ClaimedDelivery, DeliveryOutcome]]
+Deliver = Callable[[ClaimedDelivery], DeliveryOutcome]
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """Deliveries for one receiver, in order. Called, it says what became of each; it never raises."""
+class DeliveryJob:
+    """Deliveries to one receiver, in order. A call makes them and returns the outcome of each; it never raises."""
 
     runtime: Runtime
-    sender: Sender
-    deliveries: Sequence[Delivery]
+    sender: WebhookSender
+    deliveries: Sequence[ClaimedDelivery]
 
     @property
-    def receiver(self) -> str:
-        """Whom they are for."""
+    def receiver(self) -> Receiver:
+        """Return the receiver of all of them."""
         return self.deliveries[0].receiver
 
     def __call__(self) -> Results:
-        """Deliver them."""
-        kind, _, name = self.receiver.partition(":")
+        """Make the deliveries."""
+        name = self.receiver.name
         try:
-            return self._to_crm(name) if kind == "crm" else self._to_subscriber(name)
-        except Exception as error:  # one receiver's trouble must not end the others' deliveries
-            log.exception("deliveries failed", receiver=self.receiver)
-            return [(one, Again(f"it failed unexpectedly ({type(error).__name__})")) for one in self.deliveries]
+            return self._to_crm(name) if self.receiver.is_crm else self._to_subscriber(name)
+        except Exception as error:  # an unexpected failure at one receiver must not stop the others
+            log.exception("deliveries failed; they are tried again later", receiver=str(self.receiver))
+            return [(one, RetryLater(f"it failed unexpectedly ({type(error).__name__})")) for one in self.deliveries]
 
     def _to_subscriber(self, name: str) -> Results:
         subscriber = self.runtime.settings.subscribers[name]
 
-        def deliver(one: Delivery) -> Outcome:
+        def deliver(one: ClaimedDelivery) -> DeliveryOutcome:
             if subscriber.task is None:
-                return self.sender.deliver(subscriber, one.event_id, one.payload)
-            return celery_tasks.deliver(subscriber.task, subscriber.queue, one.event_id, one.payload)
+                return self.sender.post(subscriber, one.event_id, one.payload)
+            return call_task(subscriber.task, subscriber.queue, one.event_id, one.payload)
 
         return self._each(deliver)
 
     def _to_crm(self, connection: str) -> Results:
         try:
-            with crm.writer(self.runtime.settings, connection) as adapter:
-                return self._each(lambda one: self._write(adapter, connection, one))
+            with crm.open_writer(self.runtime.settings, connection) as adapter:
+                return self._each(lambda one: self._write(adapter, one))
         except AdapterError as error:
-            return [(delivery, crm.outcome_of(error)) for delivery in self.deliveries]
+            return [(one, crm.outcome_of(error)) for one in self.deliveries]
 
-    def _write(self, adapter: WritesMessages, connection: str, one: Delivery) -> Outcome:
-        return crm.deliver(self.runtime, adapter, connection, one.target.split(":", 2)[2], one.event_id, one.payload)
+    def _write(self, adapter: WritesMessages, one: ClaimedDelivery) -> DeliveryOutcome:
+        return crm.write_event(self.runtime, adapter, one.target, one.event_id, one.payload)
 
     def _each(self, deliver: Deliver) -> Results:
-        """One after the other, while there is time, the receiver answers, and what came before it was taken."""
+        """Deliver one after the other until the time is over, the receiver is down or an earlier one has failed.
+
+        An earlier failure holds back only the same CRM record; a subscriber gets the rest.
+        """
         until = time.monotonic() + JOB_SECONDS
         results: Results = []
-        held: set[str] = set()
-        away = False
+        held: set[Target] = set()
+        is_down = False
         for one in self.deliveries:
             late = self.runtime.stop.requested or time.monotonic() > until
-            outcome: Outcome = NotTried()
-            if not (away or late or one.target in held):
-                with working_on(receiver=self.receiver, event_id=one.event_id):
+            outcome: DeliveryOutcome = NotTried()
+            if not (is_down or late or one.target in held):
+                with working_on(receiver=str(self.receiver), event_id=one.event_id):
                     outcome = deliver(one)
             results.append((one, outcome))
-            if isinstance(outcome, Again | NotTried) and one.target.startswith("crm:"):
+            if isinstance(outcome, RetryLater | NotTried) and one.receiver.is_crm:
                 held.add(one.target)
-            away = away or (isinstance(outcome, Again) and outcome.away)
+            is_down = is_down or (isinstance(outcome, RetryLater) and outcome.is_down)
         return results

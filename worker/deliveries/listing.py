@@ -1,4 +1,4 @@
-"""Shows deliveries to people, and gives what was given up another round."""
+"""Lists deliveries for people, and repeats those that were given up."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, select, update
 
-from worker.core.states import ForwardState
+from worker.core.states import DeliveryState
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import forward
+from worker.store.tables import delivery
 
 
 @dataclass(frozen=True, slots=True)
-class ListedForward:
-    """One delivery."""
+class ListedDelivery:
+    """One delivery, as the command line shows it."""
 
     id: int
     target: str
@@ -29,38 +29,38 @@ class ListedForward:
     last_error: str
 
 
-def find_forwards(
+def find_deliveries(
     runtime: Runtime, *, state: str | None = None, target: str | None = None, limit: int = 50
-) -> list[ListedForward]:
-    """The newest deliveries that fit what is given. ``target`` may end in ``*``."""
-    columns = [forward.c[name] for name in ListedForward.__dataclass_fields__]
-    statement = select(*columns).where(*_fits(state, target)).order_by(forward.c.id.desc()).limit(limit)
+) -> list[ListedDelivery]:
+    """Return the newest deliveries with this state and target. ``target`` may end in ``*``."""
+    columns = [delivery.c[name] for name in ListedDelivery.__dataclass_fields__]
+    statement = select(*columns).where(*_fits(state, target)).order_by(delivery.c.id.desc()).limit(limit)
     with reading(runtime.engine) as connection:
-        return [ListedForward(*row) for row in connection.execute(statement)]
+        return [ListedDelivery(*row) for row in connection.execute(statement)]
 
 
-def retry_forwards(
+def retry_deliveries(
     runtime: Runtime, *, ids: Collection[int] = (), target: str | None = None, failed_only: bool = False
 ) -> int:
-    """Have deliveries that were given up, or wait for their next try, tried now, from the start of their schedule.
+    """Repeat deliveries now that were given up or wait for their next attempt. Their schedule starts again.
 
-    ``failed_only`` leaves those alone that wait. Returns how many are tried.
+    With ``failed_only``, those that wait are left alone. Return how many are repeated.
     """
-    states = [ForwardState.FAILED] if failed_only else [ForwardState.FAILED, ForwardState.DUE]
-    chosen = [forward.c.id.in_(ids)] if ids else []
+    states = [DeliveryState.FAILED] if failed_only else [DeliveryState.FAILED, DeliveryState.DUE]
+    chosen = [delivery.c.id.in_(ids)] if ids else []
     again = (
-        update(forward)
-        .where(forward.c.state.in_(states), *_fits(None, target), *chosen)
-        .values(state=ForwardState.DUE, due_at=utcnow(), attempts=0)
+        update(delivery)
+        .where(delivery.c.state.in_(states), *_fits(None, target), *chosen)
+        .values(state=DeliveryState.DUE, due_at=utcnow(), attempts=0)
     )
     with writing(runtime.engine) as connection:
         return connection.execute(again).rowcount
 
 
 def _fits(state: str | None, target: str | None) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [] if state is None else [forward.c.state == state]
+    conditions: list[ColumnElement[bool]] = [] if state is None else [delivery.c.state == state]
     if target is not None and target.endswith("*"):
-        conditions.append(forward.c.target.startswith(target[:-1], autoescape=True))
+        conditions.append(delivery.c.target.startswith(target[:-1], autoescape=True))
     elif target is not None:
-        conditions.append(forward.c.target == target)
+        conditions.append(delivery.c.target == target)
     return conditions

@@ -1,4 +1,4 @@
-"""What became of one delivery, and when the next try is. Pure."""
+"""The outcome of one delivery, and the time of the next attempt. Pure."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ SCHEDULE = tuple(
     timedelta(seconds=seconds)
     for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 )
-"""The waits that the Standard Webhooks specification recommends: more than three days in all."""
+"""The waits that the Standard Webhooks specification recommends: more than three days in total."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Delivered:
     """The receiver has it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """Not now; ``words`` say why. ``after``: the receiver said when. ``away``: it takes nothing else now, either."""
+class RetryLater:
+    """It failed for now. ``after``: the receiver's own wait. ``is_down``: it takes nothing else now, either."""
 
-    words: str
+    reason: str
     after: timedelta | None = None
-    away: bool = False
+    is_down: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class GivenUp:
-    """Never by itself; ``words`` say why and what to do."""
+class GaveUp:
+    """It is not repeated by itself. ``reason`` also says what to do."""
 
-    words: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotTried:
-    """Claimed, and given back: the worker stops, or the receiver is away."""
+    """It was claimed and is given back: the worker stops, or the receiver is down."""
 
 
-Outcome = Done | Again | GivenUp | NotTried
+DeliveryOutcome = Delivered | RetryLater | GaveUp | NotTried
 
 
-def next_try(outcome: Again, attempt: int, now: datetime, jitter: float) -> datetime | None:
-    """When to try again after the ``attempt``-th (from 1) try; None: that was the last. ``jitter``: 0 to 1."""
+def next_attempt_at(outcome: RetryLater, attempt: int, now: datetime, jitter: float) -> datetime | None:
+    """Return the time after attempt number ``attempt`` (from 1); None after the last. ``jitter``, 0 to 1, adds 10 %."""
     if attempt > len(SCHEDULE):
         return None
     wait = SCHEDULE[attempt - 1] * (1 + jitter / 10)

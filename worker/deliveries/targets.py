@@ -1,4 +1,4 @@
-"""Who hears of what. Pure, but for the look-up of CRM records by number."""
+"""Decides who receives an event. Pure, apart from the query for CRM records by number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import Connection, select
 
@@ -19,10 +19,54 @@ from worker.store.tables import contact, contact_mapping
 LOGGED = (EventType.MESSAGE_RECEIVED, EventType.MESSAGE_SENT, EventType.MESSAGE_RECORDED)
 OPT_OUTS = (EventType.CONTACT_OPTED_OUT, EventType.CONTACT_OPTED_IN)
 
+ReceiverKind: TypeAlias = Literal["subscriber", "crm"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Receiver:
+    """A subscriber or a CRM connection. Written as ``subscriber:NAME`` or ``crm:NAME``."""
+
+    kind: ReceiverKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+    @property
+    def is_crm(self) -> bool:
+        """Return whether it is a CRM connection."""
+        return self.kind == "crm"
+
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One announcement."""
+class Target:
+    """Where an event goes: to a subscriber, or to one record (``external_id``) of a CRM connection.
+
+    Written as ``subscriber:NAME`` or ``crm:CONNECTION:EXTERNAL_ID``.
+    """
+
+    receiver: Receiver
+    external_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.receiver}:{self.external_id}" if self.receiver.is_crm else str(self.receiver)
+
+    @classmethod
+    def from_text(cls, text: str) -> Target:
+        """Read the written form. An external id may contain colons; names never do."""
+        kind, name, *external_id = text.split(":", 2)
+        return cls(Receiver(cast(ReceiverKind, kind), name), *external_id)
+
+
+def receivers_of(settings: Settings) -> list[Receiver]:
+    """Return all receivers in the configuration."""
+    subscribers = [Receiver("subscriber", name) for name in settings.subscribers]
+    return subscribers + [Receiver("crm", name) for name in settings.connections]
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingEvent:
+    """An event that was published and is to be delivered."""
 
     id: str
     type: str
@@ -46,19 +90,19 @@ Records = Mapping[str, list[CrmRecord]]
 
 
 def records_of(connection: Connection, settings: Settings, phones: Iterable[str]) -> Records:
-    """The live records of connections that are told anything."""
-    told = [name for name, one in settings.connections.items() if one.log_messages or one.report_opt_outs]
+    """Return the live records of all connections that receive events."""
+    receiving = [name for name, one in settings.connections.items() if one.log_messages or one.report_opt_outs]
     found: dict[str, list[CrmRecord]] = defaultdict(list)
-    if not told:
+    if not receiving:
         return found
-    accounts = sorted({settings.connections[name].account for name in told})
+    accounts = sorted({settings.connections[name].account for name in receiving})
     rows = connection.execute(
         select(contact.c.phone, contact.c.account, contact_mapping.c.connection, contact_mapping.c.external_id)
         .select_from(contact.join(contact_mapping, contact_mapping.c.contact_id == contact.c.id))
         .where(
             any_of(connection, contact.c.account, accounts),
             any_of(connection, contact.c.phone, sorted(set(phones))),
-            any_of(connection, contact_mapping.c.connection, told),
+            any_of(connection, contact_mapping.c.connection, receiving),
             contact_mapping.c.deleted_at.is_(None),
         )
         .order_by(contact_mapping.c.id)
@@ -68,35 +112,38 @@ def records_of(connection: Connection, settings: Settings, phones: Iterable[str]
     return found
 
 
-def targets(event: Event, settings: Settings, records: Records) -> list[str]:
-    """``subscriber:NAME`` and ``crm:CONNECTION:EXTERNAL_ID`` of everybody who is to hear of the event."""
+def targets_of(event: OutgoingEvent, settings: Settings, records: Records) -> list[Target]:
+    """Return everybody who receives the event."""
     subscribers = [
-        f"subscriber:{name}"
+        Target(Receiver("subscriber", name))
         for name, one in settings.subscribers.items()
         if any(fnmatchcase(event.type, pattern) for pattern in one.events)
         and (not one.accounts or not event.account or event.account in one.accounts)
     ]
-    return subscribers + [f"crm:{one.connection}:{one.external_id}" for one in _crm(event, settings, records)]
+    crm_records = _crm_records(event, settings, records)
+    return subscribers + [Target(Receiver("crm", one.connection), one.external_id) for one in crm_records]
 
 
-def _crm(event: Event, settings: Settings, records: Records) -> list[CrmRecord]:
+def _crm_records(event: OutgoingEvent, settings: Settings, records: Records) -> list[CrmRecord]:
     found = records.get(event.phone, [])
     if event.type in OPT_OUTS:
         told = [one for one in found if settings.connections[one.connection].report_opt_outs]
         return _not_ambiguous(settings, told)
     if event.type not in LOGGED:
         return []
-    told = [one for one in found if one.account == event.account and settings.connections[one.connection].log_messages]
+    chosen = [
+        one for one in found if one.account == event.account and settings.connections[one.connection].log_messages
+    ]
     about = event.data.get("record")
-    if about:  # our own text about one record belongs to that one, where its connection is told
-        told = [one for one in told if one.connection != about["connection"] or one.external_id == about["id"]]
-    return _not_ambiguous(settings, told)
+    if about:  # of its connection, only the record that our own text was about
+        chosen = [one for one in chosen if one.connection != about["connection"] or one.external_id == about["id"]]
+    return _not_ambiguous(settings, chosen)
 
 
-def _not_ambiguous(settings: Settings, told: list[CrmRecord]) -> list[CrmRecord]:
-    """Where several records of a connection share the number: all of them or none, as configured, never a guess."""
+def _not_ambiguous(settings: Settings, chosen: list[CrmRecord]) -> list[CrmRecord]:
+    """Keep all or none of several records of a connection with the same number, as configured. Never guess one."""
     by_connection: dict[str, list[CrmRecord]] = defaultdict(list)
-    for one in told:
+    for one in chosen:
         by_connection[one.connection].append(one)
     return [
         one

@@ -1,4 +1,4 @@
-"""`vtsync demo`: the main job for real on one machine, against the sandbox."""
+"""`vtsync demo`: runs the whole product on one machine, against the sandbox."""
 
 from worker.demo.run import run_demo
 

@@ -1,6 +1,6 @@
-"""The demo's two CRMs: a CSV export as a CRM writes it, and a SQL database. The same people every time.
+"""The two CRMs of the demo: a CSV export as a CRM writes it, and a SQL database. The people are always the same.
 
-Every number is from the ranges kept free for fiction (555-0100 to 555-0199), every address from example domains.
+Every number is from the range that is reserved for fiction (555-0100 to 555-0199), every address from example domains.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _STAGES = ("Lead", "Lead", "Opportunity", "Customer")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """One record of either CRM. ``phone`` as a person typed it."""
+class DemoPerson:
+    """One record of either CRM. ``phone`` is written as a person typed it."""
 
     id: str
     first_name: str
@@ -43,40 +43,40 @@ class Person:
 
     @property
     def full_name(self) -> str:
-        """First and last name."""
+        """Return first and last name."""
         return f"{self.first_name} {self.last_name}"
 
 
 def e164(index: int) -> str:
-    """The n-th fictional number, E.164."""
+    """Return fictional number n as E.164."""
     area, number = _AREAS[index % len(_AREAS)], index // len(_AREAS)
     return f"+1{area}555{100 + number:04d}"
 
 
-def exported() -> list[Person]:
-    """The people of the CSV export; the last few have phones that nobody should guess about."""
+def exported() -> list[DemoPerson]:
+    """Return the people of the CSV export. The phones of the last few are ambiguous or invalid."""
     rng = random.Random(20260301)
     people = [_person(rng, f"{51000 + index}", index) for index in range(EXPORTED - len(BAD_PHONES))]
     strange = [replace(_person(rng, f"{52000 + index}", 0), phone=phone) for index, phone in enumerate(BAD_PHONES)]
     return people + strange
 
 
-def customers() -> list[Person]:
-    """The people of the SQL database. The first ones are in the export as well: one phone, two records."""
+def customers() -> list[DemoPerson]:
+    """Return the people of the SQL database. The first ones are also in the export: one phone, two records."""
     rng = random.Random(20260302)
     shared = list(range(SHARED))
     own = list(range(EXPORTED, EXPORTED + CUSTOMERS - SHARED))
     return [_person(rng, f"{index + 1}", number) for index, number in enumerate(shared + own)]
 
 
-def _person(rng: random.Random, identifier: str, number: int) -> Person:
+def _person(rng: random.Random, identifier: str, number: int) -> DemoPerson:
     first, last = rng.choice(_FIRST), rng.choice(_LAST)
     email = "" if rng.random() < 0.08 else f"person{identifier}@example.{rng.choice(('com', 'org', 'net'))}"
-    return Person(identifier, first, last, email, _typed(rng, e164(number)), rng.choice(_STAGES))
+    return DemoPerson(identifier, first, last, email, _typed(rng, e164(number)), rng.choice(_STAGES))
 
 
 def _typed(rng: random.Random, number: str) -> str:
-    """A number as people type it."""
+    """Return a number as people type it."""
     area, exchange, line = number[2:5], number[5:8], number[8:]
     forms = (
         number,
@@ -88,8 +88,8 @@ def _typed(rng: random.Random, number: str) -> str:
     return rng.choice(forms)
 
 
-def write_export(path: Path, people: list[Person]) -> None:
-    """Write the CSV export, whole or not at all, as a careful exporter does."""
+def write_export(path: Path, people: list[DemoPerson]) -> None:
+    """Write the CSV export atomically, as a careful exporter does."""
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
@@ -101,8 +101,8 @@ def write_export(path: Path, people: list[Person]) -> None:
     part.replace(path)
 
 
-def write_database(path: Path, people: list[Person]) -> None:
-    """Make the SQL database."""
+def write_database(path: Path, people: list[DemoPerson]) -> None:
+    """Create the SQL database."""
     with sqlite3.connect(path) as db:
         db.execute(
             "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, email TEXT, mobile TEXT, stage TEXT,"
@@ -113,14 +113,14 @@ def write_database(path: Path, people: list[Person]) -> None:
     db.close()
 
 
-def save_customer(path: Path, person: Person) -> None:
+def save_customer(path: Path, person: DemoPerson) -> None:
     """Add or change one customer."""
     with sqlite3.connect(path) as db:
         db.executemany("INSERT OR REPLACE INTO customers VALUES (?, ?, ?, ?, ?, ?, 0)", _rows([person]))
     db.close()
 
 
-def _rows(people: list[Person]) -> Iterator[tuple[int, str, str, str, str, str]]:
+def _rows(people: list[DemoPerson]) -> Iterator[tuple[int, str, str, str, str, str]]:
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
     for one in people:
         yield int(one.id), one.full_name, one.email, one.phone, one.stage, now

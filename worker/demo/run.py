@@ -1,7 +1,7 @@
-"""Runs the main job for real and compares every number with the sandbox's own record.
+"""Runs the whole product and compares every number with the sandbox's own log.
 
-Sandbox, worker and scheduler are processes of their own; the jobs of "another service" go through the broker by task
-name, as any service would send them. Nothing is left running at the end.
+Sandbox, worker and scheduler are separate processes. The jobs of "another service" go through the broker by the name
+of the task, as from any service. Nothing is left running at the end.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.demo import people
-from worker.demo.people import Person
+from worker.demo.people import DemoPerson
 from worker.demo.setting import Setting
 
 PATIENCE_SECONDS = 90.0
 
 
 class DemoFailed(Exception):
-    """Something did not happen. The text says what was waited for."""
+    """Something did not happen in time. The message says what."""
 
 
 @dataclass
 class Fact:
-    """One number of the summary: what we say happened, and what the sandbox says."""
+    """One number of the summary, as we count it and as the sandbox counts it."""
 
     what: str
     ours: int
@@ -45,12 +45,12 @@ class Fact:
 
     @property
     def agrees(self) -> bool:
-        """Whether both say the same."""
+        """Return whether both counts are the same."""
         return self.ours == self.theirs
 
 
 def run_demo(keep: bool = False) -> int:
-    """Run the demo; returns the exit code: 0 only if the sandbox's own record agrees with every number shown."""
+    """Run the demo and return the exit code: 0 only if the sandbox confirms every number."""
     console = Console(highlight=False, soft_wrap=True)
     folder = Path(tempfile.mkdtemp(prefix="vtsync-demo-"))
     try:
@@ -70,18 +70,18 @@ def run_demo(keep: bool = False) -> int:
 
 @dataclass
 class Demo:
-    """The story, step by step."""
+    """The demo, step by step."""
 
     console: Console
     setting: Setting
     stack: contextlib.ExitStack
-    exported: list[Person] = field(default_factory=people.exported)
-    customers: list[Person] = field(default_factory=people.customers)
+    exported: list[DemoPerson] = field(default_factory=people.exported)
+    customers: list[DemoPerson] = field(default_factory=people.customers)
     facts: list[Fact] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
     def run(self) -> int:
-        """Tell it all; 0 when every number agrees."""
+        """Run all steps. Return 0 if every number agrees."""
         self._prepare()
         self._first_sync()
         self._changes()
@@ -90,16 +90,16 @@ class Demo:
         self._nothing_to_do()
         return self._summary()
 
-    # The steps
+    # the steps
 
     def _prepare(self) -> None:
-        self._say("Starting a VirtualText sandbox, a worker and a scheduler (SQLite, files as broker, no server)")
+        self._say("Starting a VirtualText sandbox, a worker and a scheduler (SQLite, a folder as broker, no server)")
         people.write_export(self.setting.export, self.exported)
         people.write_database(self.setting.database, self.customers)
         self._start("sandbox", self.setting.sandbox_command())
         self.setting.connect(self._until("the sandbox to listen", self.setting.sandbox_address))
         self.setting.configure()
-        for person in self.exported[:20]:  # contacts that somebody made in VirtualText before
+        for person in self.exported[:20]:  # contacts that exist in VirtualText already
             self._create_by_hand(person)
         self.stopping_up = self._start("up", self.setting.up_command())
         self.celery = self.setting.plain_celery()
@@ -117,33 +117,33 @@ class Demo:
         )
         record = self._record()
         created = self._pushed() - self.setting.contacts_adopted()
-        self._tell(f"{added} records stored, {rejected} rejected with reasons, {len(usable)} contacts in VirtualText")
+        self._detail(f"{added} records stored, {rejected} rejected with reasons, {len(usable)} contacts in VirtualText")
         self._fact("contacts in VirtualText", len(usable), record["contacts"])
-        self._fact("phones that are there twice", len(usable) - self._pushed(), len(record["duplicate_phones"]))
+        self._fact("phones with two contacts", len(usable) - self._pushed(), len(record["duplicate_phones"]))
         self._fact("contacts created", created, record["contacts"] - self.before["contacts"])
         self._fact("texts sent by the first sync", self._texts_sent(), self._sent(record))
 
     def _changes(self) -> None:
-        self._say("In the CRMs: one name is corrected, one deal is won, one customer is new. Syncing again")
+        self._say("In the CRMs, one name is corrected, one deal is won and one customer is new. Syncing again")
         before, mark = self._record(), datetime.now(UTC)
         renamed = replace(self.exported[40], last_name="Corrected-Name")
         won = replace(self.exported[41], stage="Won")
         self.exported[40:42] = [renamed, won]
         people.write_export(self.setting.export, self.exported)
-        new = Person("9001", "Nia", "Newcomer", "nia@example.org", people.e164(700), "Lead")
+        new = DemoPerson("9001", "Nia", "Newcomer", "nia@example.org", people.e164(700), "Lead")
         people.save_customer(self.setting.database, new)
         for connection in ("export", "customers"):
             self._call("vtsync.sync_connection", connection=connection)
         self._until("the update and two texts", lambda: self._texts_sent() == 2 and self._waiting() == 0)
         record = self._record()
-        self._tell("1 contact updated, 1 created, 2 texts sent: one welcome, one congratulation")
+        self._detail("1 contact updated, 1 created, 2 texts sent: one welcome, one congratulation")
         created, updated = self.setting.pushed_since(mark)
         self._fact("contacts updated after one change", updated, _calls(record, "update") - _calls(before, "update"))
         self._fact("contacts created after one addition", created, _calls(record, "create") - _calls(before, "create"))
-        self._fact("texts that the changes called for", self._texts_sent(), self._sent(record))
+        self._fact("texts because of these changes", self._texts_sent(), self._sent(record))
 
     def _jobs_of_another_service(self) -> None:
-        self._say("Another service sends a text and records one that a carrier has sent; each job comes twice")
+        self._say("Another service sends a text and records one that a carrier has sent. It sends each job twice")
         before = self._record()
         text = {
             "account": "demo",
@@ -162,12 +162,12 @@ class Demo:
         answers = [self._call(task, **arguments) for task, arguments in jobs]
         self._until("the text and the record", lambda: self._texts_sent() == 3 and self._texts_recorded() == 1)
         record = self._record()
-        self._tell("1 text sent, 1 recorded; each repeated job got the answer of the first one")
+        self._detail("1 text sent, 1 recorded. Each repeated job got the answer of the first one")
         repeated = sum(answer["duplicate"] for answer in answers)
         reached = self._sent(record) - self._sent(before) + _recorded(record) - _recorded(before)
         self._fact("texts sent so far", self._texts_sent(), self._sent(record))
         self._fact("texts recorded, not sent", self._texts_recorded(), _recorded(record))
-        self._fact("repeated jobs that did nothing twice", repeated, len(jobs) - reached)
+        self._fact("repeated jobs without an effect", repeated, len(jobs) - reached)
 
     def _a_mass_change(self) -> None:
         self._say("Somebody imports a list: 40 deals are won at once")
@@ -177,7 +177,7 @@ class Demo:
         report = self._call("vtsync.sync_connection", connection="export")
         if report["held"] != 40:
             raise DemoFailed(f"{report['held']} texts were held for approval instead of 40")
-        self._tell(f"{report['held']} texts wait for approval (`vtsync approve`), nobody was texted")
+        self._detail(f"{report['held']} texts wait for approval (`vtsync approve`), nobody was texted")
         self._fact("texts sent because of the import", self._texts_sent() - sent, self._sent(self._record()) - sent)
 
     def _nothing_to_do(self) -> None:
@@ -186,7 +186,7 @@ class Demo:
         mark, unchanged = datetime.now(UTC), 0
         for connection in ("export", "customers"):
             unchanged += self._call("vtsync.sync_connection", connection=connection)["unchanged"]
-        self._tell(f"{unchanged} records read, no request to VirtualText")
+        self._detail(f"{unchanged} records read, no request to VirtualText")
         pushed = sum(self.setting.pushed_since(mark))
         self._fact("requests for unchanged records", pushed, _all_calls(self._record()) - _all_calls(before))
 
@@ -212,12 +212,12 @@ class Demo:
             self.console.print(f"  {command:<28} {what}")
         return 0 if agreed else 1
 
-    # What the steps are made of
+    # helpers
 
     def _say(self, text: str) -> None:
         self.console.print(f"[bold]{time.monotonic() - self.began:4.0f} s[/]  {text}")
 
-    def _tell(self, text: str) -> None:
+    def _detail(self, text: str) -> None:
         self.console.print(f"        {text}", markup=False)
 
     def _fact(self, what: str, ours: int, theirs: int) -> None:
@@ -232,11 +232,11 @@ class Demo:
         return process
 
     def _call(self, task: str, **arguments: Any) -> dict[str, Any]:
-        """Send a task by name and wait for its result, as another service would."""
+        """Send a task by name and wait for its result, as another service does."""
         result = self.celery.send_task(task, kwargs=arguments)
         try:
             answer: dict[str, Any] = result.get(timeout=PATIENCE_SECONDS, interval=0.05)
-        except Exception as error:  # noqa: BLE001 - whatever kept the answer away, the demo has failed
+        except Exception as error:  # noqa: BLE001 - without an answer the demo has failed
             raise DemoFailed(f"the task {task} gave no result ({type(error).__name__})") from None
         if not answer["ok"]:
             raise DemoFailed(f"the task {task} answered {answer['error']}")
@@ -267,7 +267,7 @@ class Demo:
         with self.console.status(f"waiting for {what}") as status:
             yield lambda text: status.update(f"waiting for {what}: {text}")
 
-    def _create_by_hand(self, person: Person) -> None:
+    def _create_by_hand(self, person: DemoPerson) -> None:
         body = {"phoneNumber": self._parsed(person), "fullName": person.full_name, "email": person.email}
         answer = requests.post(
             f"{self.setting.create_url}/api/contacts", json=body, headers=self.setting.authorization(), timeout=10
@@ -280,15 +280,15 @@ class Demo:
         parsed = (parse_phone(person.phone, "US") for person in [*self.exported, *self.customers])
         return [phone for phone in parsed if isinstance(phone, Phone)]
 
-    def _parsed(self, person: Person) -> str:
+    def _parsed(self, person: DemoPerson) -> str:
         from worker.core.phones import Phone, parse_phone
 
         phone = parse_phone(person.phone, "US")
         if not isinstance(phone, Phone):
-            raise DemoFailed(f"{person.phone} is no number")
+            raise DemoFailed(f"{person.phone} is not a phone number")
         return phone.e164
 
-    # What the store says
+    # counts of the store
 
     def _pushed(self) -> int:
         return self.setting.contacts_in_state("synced")
@@ -302,7 +302,7 @@ class Demo:
     def _texts_recorded(self) -> int:
         return self.setting.messages("record", "accepted")
 
-    # What the sandbox says
+    # counts of the sandbox
 
     def _record(self) -> dict[str, Any]:
         answer = requests.get(f"{self.setting.api_url}/sandbox/state", timeout=10)
@@ -328,7 +328,7 @@ def _all_calls(record: dict[str, Any]) -> int:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and whatever it started."""
+    """End a process and its children."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(timeout=15)
@@ -347,7 +347,7 @@ def _show_logs(console: Console, folder: Path) -> None:
 
 
 def _command_prefix() -> str:
-    """How to reach the command that this one was: a path when it is not on PATH."""
+    """Return the path of the running command, if it is not on PATH."""
     if shutil.which("vtsync"):
         return ""
     with contextlib.suppress(ValueError):

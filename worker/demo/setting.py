@@ -1,4 +1,4 @@
-"""Where the demo takes place: its folder, its configuration, its processes, and how to look at the results."""
+"""The environment of the demo: its folder, its configuration, its processes, and queries for its results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.core.isolated import isolated
 
 CONFIGURATION = """\
 data_dir = "data"
-policy.quiet_hours = "none"  # so that the demo works at night, too
+policy.quiet_hours = "none"  # so that the demo also works at night
 
 [accounts.demo]
 uid = "sandbox"
@@ -54,9 +54,9 @@ tick_every = "2s"
 
 
 class Setting:
-    """The demo's folder and everything in it."""
+    """The folder of the demo and everything in it."""
 
-    token = "sandbox-token"  # noqa: S105 - the sandbox's own, no secret
+    token = "sandbox-token"  # noqa: S105 - the token of the sandbox is no secret
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,16 +66,16 @@ class Setting:
         self.api_url = self.create_url = ""
 
     def connect(self, address: dict[str, Any]) -> None:
-        """Take over where the sandbox listens."""
+        """Store the URLs of the sandbox."""
         self.api_url, self.create_url = address["api_url"], address["create_url"]
 
     def configure(self) -> None:
-        """Write the configuration, as a user would."""
+        """Write the configuration, as a user does."""
         text = CONFIGURATION.format(api_url=self.api_url, create_url=self.create_url, database=self.database)
         (self.folder / "vtsync.toml").write_text(text, encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
-        """For the demo's processes: their configuration, and nothing of the user's own."""
+        """Return the environment of the demo's processes, without the user's own settings."""
         mine = {key: value for key, value in os.environ.items() if not key.startswith("VTSYNC_")}
         return mine | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "DEMO_TOKEN": self.token}
 
@@ -88,7 +88,7 @@ class Setting:
         return isolated("vtsync", "up")
 
     def sandbox_address(self) -> dict[str, Any] | None:
-        """Where the sandbox listens, once it does."""
+        """Return the URLs of the sandbox once it listens."""
         try:
             address: dict[str, Any] = json.loads(self.ready_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -96,11 +96,11 @@ class Setting:
         return address
 
     def authorization(self) -> dict[str, str]:
-        """The header for calls by hand."""
+        """Return the header for direct calls."""
         return {"Authorization": f"Bearer sandbox:{self.token}"}
 
     def plain_celery(self) -> Celery:
-        """A Celery application as another service has it: it knows the broker and the names of the tasks, not us."""
+        """Return the Celery app of another service, which knows only the broker and the names of the tasks."""
         from worker.broker.settings import embedded_settings
 
         service = Celery("another-service")
@@ -108,19 +108,19 @@ class Setting:
         return service
 
     def contacts_in_state(self, state: str) -> int:
-        """How many contacts the store has in this push state."""
+        """Count the contacts with this push state in the store."""
         return self._count("SELECT count(*) FROM contact WHERE push_state = ?", state)
 
     def contacts_adopted(self) -> int:
-        """How many contacts were found in VirtualText instead of created."""
+        """Count the contacts that were found in VirtualText instead of created."""
         return self._count("SELECT count(DISTINCT contact_id) FROM contact_event WHERE kind = ?", "adopted")
 
     def messages(self, kind: str, state: str) -> int:
-        """How many messages of a kind the store has in this state."""
+        """Count the messages of a kind with this state in the store."""
         return self._count("SELECT count(*) FROM message WHERE kind = ? AND state = ?", kind, state)
 
     def pushed_since(self, moment: datetime) -> tuple[int, int]:
-        """(contacts created, contacts updated) in VirtualText since then."""
+        """Count the contacts created and updated in VirtualText since then."""
         since = moment.replace(tzinfo=None).isoformat(" ")
         pushed = "SELECT count(*) FROM contact WHERE pushed_at >= ? AND created_at"
         return self._count(f"{pushed} >= ?", since, since), self._count(f"{pushed} < ?", since, since)

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.sql import Select
 
 from worker.core.findings import Finding, Level, warning
-from worker.core.states import ForwardState, InboxState, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
 from worker.doctor.accounts import judge_account_state
 from worker.monitoring.state import AccountNow, read_account
@@ -22,7 +22,7 @@ from worker.store.models import utcnow
 from worker.store.tables import (
     connection_state,
     contact,
-    forward,
+    delivery,
     inbox_event,
     message,
     number_review,
@@ -210,7 +210,7 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
     no_time_zone = rows(held, message.c.reason.startswith("time_zone"))
     failed_events = rows(inbox_event.c.state == InboxState.FAILED)
-    failed_deliveries = rows(forward.c.state == ForwardState.FAILED)
+    failed_deliveries = rows(delivery.c.state == DeliveryState.FAILED)
     found = [
         *(
             _wait(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}")

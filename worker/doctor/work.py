@@ -10,14 +10,14 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from config.models import Settings
 from worker.core.findings import Finding, ok, problem, warning
-from worker.core.states import ForwardState, InboxState, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
 from worker.store.tables import (
     account_state,
     carrier_state,
     connection_state,
     contact,
-    forward,
+    delivery,
     inbox_event,
     message,
 )
@@ -62,7 +62,7 @@ def _abandoned(before: datetime) -> Iterator[tuple[ColumnElement[bool], ...]]:
     yield message.c.state == MessageState.DISPATCHING, message.c.lease_until < before
     yield in_request, contact.c.lease_until < before
     yield inbox_event.c.state == InboxState.NEW, inbox_event.c.lease_until < before
-    yield forward.c.state == ForwardState.SENDING, forward.c.lease_until < before
+    yield delivery.c.state == DeliveryState.SENDING, delivery.c.lease_until < before
 
 
 def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:

@@ -1,1 +1,1 @@
-"""What comes in from outside: the Relay's and the carriers' events, stored before they are answered."""
+"""What comes in from outside: events of the Relay and of carriers, stored before they are answered."""

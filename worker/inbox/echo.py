@@ -1,7 +1,8 @@
-"""Which of our texts an outgoing Relay event is about. The platform has no idempotency key: contents and time decide.
+"""Matches outgoing Relay events ("echoes") with the texts that we sent.
 
-One event settles one text, the oldest first. Where two shapes tell of the same text, the one without an id comes
-seconds before or after the other; it settles nothing of its own then.
+The platform has no idempotency key, so content and time decide. One event matches one text, the oldest first. If the
+platform reports the same text in two formats, the one without an id comes seconds before or after the other; it then
+matches no text of its own.
 """
 
 from __future__ import annotations
@@ -15,44 +16,44 @@ import orjson
 from sqlalchemy import Connection, Row, select, update
 
 from worker.core.states import MessageState
-from worker.inbox.relay_shapes import Receipt, Text
+from worker.inbox.relay_shapes import RelayReceipt, RelayText
 from worker.messages.states import Ground
 from worker.messages.transitions import move, reason_text
 from worker.store.tables import message
 
 WINDOW = timedelta(hours=6)
-"""How long after its request a text's echo may come."""
-AHEAD = timedelta(minutes=2)
-"""How far the clocks of two of our machines may differ."""
+"""How long after its request the echo of a text may come."""
+CLOCK_SKEW = timedelta(minutes=2)
+"""How much the clocks of two of our machines may differ."""
 RECENT = timedelta(minutes=10)
-"""How long after a text was sent the second shape of its event may come."""
+"""How long after a text was sent its event may come in the second format."""
 
 _S = MessageState
 _MATCHED = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED, _S.CONFIRMED, _S.DELIVERED, _S.FAILED)
 _CONFIRMS = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED)
 
 
-def settle_echo(connection: Connection, account: str, echo: Text, seen_at: datetime, now: datetime) -> str | None:
-    """Write down that VirtualText has this text. Returns the id of our message; None when it is none of ours."""
+def match_echo(connection: Connection, account: str, echo: RelayText, seen_at: datetime, now: datetime) -> str | None:
+    """Confirm the text of ours that this is the echo of. Return its id; None if it is not one of ours."""
     if echo.message_id and (known := _by_remote_id(connection, account, echo.message_id)) is not None:
         _confirm(connection, known, echo, now)
         return str(known.id)
     candidates = [row for row in _candidates(connection, account, echo, seen_at) if _same_content(row, echo)]
     waiting = [row for row in candidates if row.state in _CONFIRMS and not row.virtualtext_message_id]
     recent = [row for row in candidates if row not in waiting and row.attempted_at >= seen_at - RECENT]
-    settled = [row for row in recent if row.state not in _CONFIRMS]
+    confirmed = [row for row in recent if row.state not in _CONFIRMS]
     if not echo.message_id:
-        chosen = next(iter(recent or waiting), None)  # rather leave a text to a person than call the wrong one sent
+        chosen = next(iter(recent or waiting), None)  # better to leave a text to a person than to confirm the wrong one
     else:
-        chosen = next((row for row in settled if not row.virtualtext_message_id), None) or next(iter(waiting), None)
+        chosen = next((row for row in confirmed if not row.virtualtext_message_id), None) or next(iter(waiting), None)
     if chosen is None:
         return None
     _confirm(connection, chosen, echo, now)
     return str(chosen.id)
 
 
-def settle_receipt(connection: Connection, account: str, receipt: Receipt, now: datetime) -> str | None:
-    """Write down what became of a text. Returns our message's id; None when no text of ours has that id (yet)."""
+def apply_receipt(connection: Connection, account: str, receipt: RelayReceipt, now: datetime) -> str | None:
+    """Store the state of a text that was sent. Return our message's id; None if no text of ours has that id (yet)."""
     known = _by_remote_id(connection, account, receipt.message_id)
     if known is None:
         return None
@@ -60,15 +61,23 @@ def settle_receipt(connection: Connection, account: str, receipt: Receipt, now: 
     after = {"delivered": _S.DELIVERED, "failed": _S.FAILED, "taken": _S.CONFIRMED}[receipt.status]
     allowed = (_S.ACCEPTED, _S.CONFIRMED) if receipt.status != "taken" else (_S.ACCEPTED,)
     if known.kind == "send" and before in allowed:
-        words = f'VirtualText reports it as "{receipt.detail[:40]}"'
-        reason = reason_text("failed", words) if after is _S.FAILED else ""
-        mine = message.c.id == known.id
-        move(connection, before, after, mine, ground=Ground.ECHO, reason=reason, actor="relay", now=now)
+        report = f'VirtualText reports it as "{receipt.detail[:40]}"'
+        reason = reason_text("failed", report) if after is _S.FAILED else ""
+        move(
+            connection,
+            before,
+            after,
+            message.c.id == known.id,
+            ground=Ground.ECHO,
+            reason=reason,
+            actor="relay",
+            now=now,
+        )
     return str(known.id)
 
 
-def same_words(one: str, other: str) -> bool:
-    """Whether two texts are the same but for how the platform stores characters and spaces."""
+def is_same_text(one: str, other: str) -> bool:
+    """Return whether two texts are the same, apart from how the platform stores characters and spaces."""
     return _normal(one) == _normal(other)
 
 
@@ -81,7 +90,7 @@ def _by_remote_id(connection: Connection, account: str, remote_id: str) -> Row[A
     return connection.execute(mine.order_by(message.c.id).limit(1).with_for_update()).first()
 
 
-def _candidates(connection: Connection, account: str, echo: Text, seen_at: datetime) -> list[Row[Any]]:
+def _candidates(connection: Connection, account: str, echo: RelayText, seen_at: datetime) -> list[Row[Any]]:
     m = message.c
     found = (
         select(message)
@@ -90,7 +99,7 @@ def _candidates(connection: Connection, account: str, echo: Text, seen_at: datet
             m.to_number == echo.to_number,
             m.from_number == echo.from_number,
             m.state.in_(_MATCHED),
-            m.attempted_at.between(seen_at - WINDOW, seen_at + AHEAD),
+            m.attempted_at.between(seen_at - WINDOW, seen_at + CLOCK_SKEW),
         )
         .order_by(m.attempted_at, m.id)
         .with_for_update()
@@ -98,19 +107,19 @@ def _candidates(connection: Connection, account: str, echo: Text, seen_at: datet
     return list(connection.execute(found))
 
 
-def _same_content(row: Row[Any], echo: Text) -> bool:
+def _same_content(row: Row[Any], echo: RelayText) -> bool:
     media = orjson.loads(row.media)
-    # The platform may serve pictures from addresses of its own; how many there are remains.
-    return same_words(row.text, echo.text) and len(media) == len(echo.media)
+    # The platform may serve pictures from addresses of its own; only their number stays the same.
+    return is_same_text(row.text, echo.text) and len(media) == len(echo.media)
 
 
-def _confirm(connection: Connection, row: Row[Any], echo: Text, now: datetime) -> None:
+def _confirm(connection: Connection, row: Row[Any], echo: RelayText, now: datetime) -> None:
     named: dict[str, Any] = {}
     if echo.message_id and not row.virtualtext_message_id:
         named["virtualtext_message_id"] = echo.message_id
     mine, before = message.c.id == row.id, MessageState(row.state)
     if before in _CONFIRMS:
-        words = "" if before is _S.ACCEPTED else reason_text("echo", "VirtualText shows it in the conversation")
-        move(connection, before, _S.CONFIRMED, mine, ground=Ground.ECHO, reason=words, actor="relay", now=now, **named)
+        reason = "" if before is _S.ACCEPTED else reason_text("echo", "VirtualText shows it in the conversation")
+        move(connection, before, _S.CONFIRMED, mine, ground=Ground.ECHO, reason=reason, actor="relay", now=now, **named)
     elif named:
         connection.execute(update(message).where(mine).values(**named))

@@ -1,29 +1,28 @@
-"""The inbox: what came in from outside, one row an event, worked off by whoever has a lease on it."""
+"""The inbox: one row for each event that came in, processed by the worker that holds a lease on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal, TypeAlias
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from worker.core.states import InboxState
 from worker.runtime import Runtime
 from worker.store import sql
-from worker.store.db import new_lease_owner
-from worker.store.leases import LeaseColumns
+from worker.store.leases import LeaseColumns, new_lease
 from worker.store.tables import inbox_event
 
 Source: TypeAlias = Literal["relay", "carrier"]
 
+LEASE = LeaseColumns(inbox_event)
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An event to be stored. ``name`` is the account (relay) or the configured carrier; ``payload`` is JSON without
-    secrets.
-    """
+    """An event to store. ``name`` is the account (relay) or the configured carrier; ``payload`` is JSON, no secrets."""
 
     source: Source
     name: str
@@ -32,7 +31,7 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedEvent:
     """An event that only ``owner`` works on until its lease ends."""
 
     id: int
@@ -47,7 +46,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """What became of an event. ``again_at``: not yet done, tried again then (``state`` is ``new``)."""
+    """The result of an event. With ``again_at`` it is not done yet and is tried again then (``state`` is ``new``)."""
 
     state: InboxState
     detail: str = ""
@@ -56,16 +55,27 @@ class Handled:
 
 
 Apply: TypeAlias = Callable[[Connection, datetime], Handled]
-Prepare: TypeAlias = Callable[[Runtime, Claimed], Apply]
-"""How a source's events are handled, in two steps: ``prepare`` may ask others over the network and has no transaction;
-what it returns runs in the transaction that also finishes the event, so that its effects happen exactly once.
+Prepare: TypeAlias = Callable[[Runtime, ClaimedEvent], Apply]
+"""Handles the events of a source in two steps. ``prepare`` has no transaction, so it may send requests. The function
+that it returns runs in the transaction that also finishes the event, so that its effects happen exactly once.
 
-It may carry ``locks``, names for ``sql.lock_account`` that its effects take: those of all events of a transaction are
-taken first and in one order, so that two workers never wait for each other in a circle."""
+That function may have ``locks``: names for ``sql.lock_account``. The locks of all events of a transaction are taken
+first and in one order, so that two workers never wait for each other in a circle."""
 
 
-def store(connection: Connection, events: Sequence[Incoming]) -> None:
-    """Keep ``events``, due at once."""
+def always(handled: Handled) -> Apply:
+    """Return an ``Apply`` that has no effects."""
+    return lambda *_: handled
+
+
+def weightiest(several: Sequence[Handled]) -> Handled:
+    """Return the result of a whole event from the results of its parts: one part to repeat, or failed, decides."""
+    order = (InboxState.IGNORED, InboxState.DONE, InboxState.FAILED, InboxState.NEW)
+    return max(several, key=lambda handled: order.index(handled.state))
+
+
+def store_events(connection: Connection, events: Sequence[Incoming]) -> None:
+    """Store ``events``, due at once."""
     rows = [
         {
             "source": event.source,
@@ -83,42 +93,35 @@ def store(connection: Connection, events: Sequence[Incoming]) -> None:
         connection.execute(insert(inbox_event), rows)
 
 
-def claim(connection: Connection, now: datetime, lease_seconds: float, limit: int) -> list[Claimed]:
-    """Up to ``limit`` due events, oldest first, for the caller alone."""
+def claim_events(connection: Connection, now: datetime, lease_seconds: float, limit: int) -> list[ClaimedEvent]:
+    """Claim up to ``limit`` due events, the oldest first."""
     e = inbox_event.c
-    owner = new_lease_owner()
+    lease = new_lease(now, lease_seconds)
     due = (
         select(e.id)
-        .where(e.state == InboxState.NEW, e.due_at <= now, or_(e.lease_until.is_(None), e.lease_until <= now))
+        .where(e.state == InboxState.NEW, e.due_at <= now, LEASE.is_free(now))
         .order_by(e.due_at, e.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("chosen")
     )
-    rows = connection.execute(
-        update(inbox_event)
-        .where(e.id.in_(select(due.c.id)))
-        .values(lease_owner=owner, lease_until=now + timedelta(seconds=lease_seconds), attempts=e.attempts + 1)
-        .returning(e.id, e.source, e.name, e.payload, e.received_at, e.attempts, e.due_at)
-    ).all()
+    wanted = (e.id, e.source, e.name, e.payload, e.received_at, e.attempts, e.due_at)
+    rows = LEASE.take_due(connection, due, lease, *wanted, attempts=e.attempts + 1)
     return [
-        Claimed(row.id, owner, row.source, row.name, row.payload, row.received_at, row.attempts, row.due_at)
+        ClaimedEvent(row.id, lease.owner, row.source, row.name, row.payload, row.received_at, row.attempts, row.due_at)
         for row in sorted(rows, key=lambda row: row.id)
     ]
 
 
-def still_mine(connection: Connection, events: Sequence[Claimed]) -> bool:
-    """Whether none of them was given to another worker, nor can be until the transaction ends."""
+def lock_claimed(connection: Connection, events: Sequence[ClaimedEvent]) -> bool:
+    """Lock the rows of ``events`` until the transaction ends. Return False if another worker holds one of them."""
     owners = {event.owner for event in events}
     mine = select(inbox_event.c.id).where(
-        sql.any_of(connection, inbox_event.c.id, [event.id for event in events]),
-        inbox_event.c.lease_owner.in_(owners),
+        sql.any_of(connection, inbox_event.c.id, [event.id for event in events]), LEASE.owner.in_(owners)
     )
     return len(connection.execute(mine.order_by(inbox_event.c.id).with_for_update()).all()) == len(events)
 
 
-def finish(connection: Connection, handled: Sequence[tuple[Claimed, Handled]]) -> None:
-    """Write down what became of events that are ``still_mine``."""
+def finish_events(connection: Connection, handled: Sequence[tuple[ClaimedEvent, Handled]]) -> None:
+    """Store the results of events that ``lock_claimed`` has locked, and give them back."""
     rows = [
         {
             "event": event.id,
@@ -130,14 +133,15 @@ def finish(connection: Connection, handled: Sequence[tuple[Claimed, Handled]]) -
         for event, one in handled
     ]
     if rows:
-        ended = update(inbox_event).where(inbox_event.c.id == bindparam("event"))
-        connection.execute(ended.values(lease_owner=None, lease_until=None), rows)
+        connection.execute(
+            update(inbox_event).where(inbox_event.c.id == bindparam("event")).values(LEASE.released), rows
+        )
 
 
 def has_due(connection: Connection, now: datetime) -> bool:
     """Return whether a worker could claim an event."""
     e = inbox_event.c
-    due = (e.state == InboxState.NEW, e.due_at <= now, LeaseColumns(inbox_event).is_free(now))
+    due = (e.state == InboxState.NEW, e.due_at <= now, LEASE.is_free(now))
     return connection.scalar(select(e.id).where(*due).limit(1)) is not None
 
 

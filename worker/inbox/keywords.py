@@ -1,8 +1,8 @@
-"""What a reply asks for: the opt-out words that carriers know, and words that may mean the same. Pure.
+"""Finds keywords in replies: the opt-out words that carriers know, and texts that may mean the same. Pure.
 
-The whole text must be the word (case and punctuation ignored), as CTIA's messaging principles and the carriers have
-it; since 2025-04-11 the FCC (47 CFR 64.1200(a)(10)) lets people revoke consent in any reasonable words, so whatever
-sounds like it goes to a person, and their texts wait meanwhile.
+A keyword must be the whole text (case and punctuation ignored), as in CTIA's messaging principles and at the carriers.
+Since 2025-04-11 the FCC (47 CFR 64.1200(a)(10)) lets people revoke consent in any reasonable words. Any text that may
+mean that is reviewed by a person, and the texts to its sender wait meanwhile.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ START = frozenset({"start", "unstop"})
 HELP = frozenset({"help", "info", "aide", "ayuda"})
 
 _PLAIN_STOP = STOP - {"cancel", "end", "remove"}
-"""Those that also say stop as one sentence or line of several, such as above a signature."""
-LONGEST = 2000
-"""Characters of a text that are looked at."""
+"""The words that also mean stop if they are one sentence or line of several, such as above a signature."""
+MAX_CHECKED = 2000
+"""Characters of a text that are checked."""
 _PIECES = re.compile(r"[\n.!?,;:]+")
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 _MAY_MEAN_STOP = tuple(
@@ -50,25 +50,25 @@ _FALSE_FRIENDS = re.compile(
 
 
 def keyword(text: str) -> Keyword:
-    """What the text asks for; "" for any other text."""
-    words = plain_words(text)
-    joined = words.replace(" ", "")
-    if words in STOP or joined in {"stop", "stopall", "optout"}:
+    """Return the keyword in a text; "" if it has none."""
+    plain = normalized(text)
+    joined = plain.replace(" ", "")
+    if plain in STOP or joined in {"stop", "stopall", "optout"}:
         return "stop"
-    if words in START:
+    if plain in START:
         return "start"
-    if words in HELP:
+    if plain in HELP:
         return "help"
-    if words == "yes":
+    if plain == "yes":
         return "yes"
-    if any(plain_words(piece) in _PLAIN_STOP for piece in _PIECES.split(text[:LONGEST])):
+    if any(normalized(piece) in _PLAIN_STOP for piece in _PIECES.split(text[:MAX_CHECKED])):
         return "review"
-    cleaned = _FALSE_FRIENDS.sub(" ", words)
+    cleaned = _FALSE_FRIENDS.sub(" ", plain)
     return "review" if any(pattern.search(cleaned) for pattern in _MAY_MEAN_STOP) else ""
 
 
-def plain_words(text: str) -> str:
-    """Small letters without accents and punctuation, single spaces."""
-    decomposed = unicodedata.normalize("NFKD", text[:LONGEST]).replace("\u2019", "'")
+def normalized(text: str) -> str:
+    """Return the text in lower case, without accents and punctuation, with single spaces."""
+    decomposed = unicodedata.normalize("NFKD", text[:MAX_CHECKED]).replace("\u2019", "'")
     letters = "".join(one for one in decomposed if not unicodedata.combining(one))
     return " ".join(_PUNCTUATION.sub(" ", letters.casefold().replace("'", "")).split())

@@ -1,4 +1,4 @@
-"""Shows the inbox to people."""
+"""Lists the inbox for people, and repeats failed events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.store.tables import inbox_event
 
 @dataclass(frozen=True, slots=True)
 class InboxCount:
-    """Events of one source in one state."""
+    """The number of events of one source in one state."""
 
     source: str
     name: str
@@ -37,7 +37,7 @@ class FailedEvent:
 
 
 def inbox_counts(runtime: Runtime) -> list[InboxCount]:
-    """How many events there are of each source in each state."""
+    """Count the events of each source in each state."""
     e = inbox_event.c
     grouped = select(e.source, e.name, e.state, func.count(), func.max(e.received_at)).group_by(
         e.source, e.name, e.state
@@ -47,7 +47,7 @@ def inbox_counts(runtime: Runtime) -> list[InboxCount]:
 
 
 def failed_events(runtime: Runtime, limit: int) -> list[FailedEvent]:
-    """The newest events that were not understood."""
+    """Return the newest events that failed."""
     e = inbox_event.c
     failed = select(e.id, e.source, e.name, e.received_at, e.detail).where(e.state == InboxState.FAILED)
     with reading(runtime.engine) as connection:
@@ -55,7 +55,7 @@ def failed_events(runtime: Runtime, limit: int) -> list[FailedEvent]:
 
 
 def retry_failed(runtime: Runtime) -> int:
-    """Have failed events worked through again. Returns how many."""
+    """Make failed events due again. Return how many."""
     again = update(inbox_event).where(inbox_event.c.state == InboxState.FAILED)
     with writing(runtime.engine) as connection:
         return connection.execute(again.values(state=InboxState.NEW, attempts=0, due_at=utcnow())).rowcount

@@ -1,6 +1,6 @@
-"""What a webhook's body holds, whatever its form, fit to be stored and without any credential. Pure.
+"""Reads the body of a webhook, in whatever format, without credentials and ready to be stored. Pure.
 
-Never raises: the sender may switch a receiver off that answers errors, so everything that comes is kept in some form.
+Never raises: the sender may switch off a receiver that answers with errors, so every body is kept in some form.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-LONGEST_TEXT = 20_000
+MAX_TEXT = 20_000
 """Characters kept of a body that is neither JSON nor a form."""
-DEEPEST = 40
-"""Levels kept of nested JSON; the known shapes have three."""
-MOST_FIELDS = 200
+MAX_DEPTH = 40
+"""Levels kept of nested JSON; the known formats have three."""
+MAX_FIELDS = 200
 
 _NAMED = r"(?:token|secret|passw(?:or)?d|authori[sz]ation|credential|api_?-?key|access_?-?key|bearer)"
 _SECRET_KEY = re.compile(_NAMED)
 _SECRET_IN_TEXT = re.compile(
-    # "AccessToken": "...", AccessToken=..., also with the quotes escaped, also where the text ends in the middle; and a
-    # part of a multipart form.
+    # "AccessToken": "...", AccessToken=..., also with escaped quotes, also if the text ends in the middle; and a part
+    # of a multipart form.
     rf"""({_NAMED}[\w-]{{0,40}}\\?["']?(?:\s{{0,9}}[:=]\s{{0,9}}|\r?\n\r?\n))(?:\\?"[^"]*(?:"|$)|'[^']*(?:'|$)|[^\s&,;"'}}]+)""",
     re.IGNORECASE,
 )
 
 
 def read_payload(body: bytes, content_type: str) -> Any:
-    """The body as JSON, as a form, or as the text that it is, without secrets; ``orjson`` can write it."""
+    """Return the body as JSON, as a form or as text, without secrets. ``orjson`` can write it."""
     return without_secrets(_read(body, content_type))
 
 
 def without_secrets(payload: Any) -> Any:
-    """The payload without any field that is named like a secret, at whatever depth."""
-    return _clean(payload, DEEPEST)
+    """Return the payload without the fields that are named like a secret, at any depth."""
+    return _clean(payload, MAX_DEPTH)
 
 
 def _read(body: bytes, content_type: str) -> Any:
@@ -45,24 +45,24 @@ def _read(body: bytes, content_type: str) -> Any:
     except orjson.JSONDecodeError:
         text = body.decode("utf-8-sig", "replace").replace("\x00", "")
     try:
-        # Laxer: bytes that are no UTF-8, half a surrogate pair, NaN, a byte order mark. An event may be in it.
+        # More lenient: invalid UTF-8, half a surrogate pair, NaN, a byte order mark. It may still contain an event.
         return json.loads(text, strict=False, parse_int=_integer, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         pass
     if "urlencoded" in content_type:
         try:
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS)) or _kept(text)
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)) or _kept(text)
         except ValueError:
             pass
     return _kept(text)
 
 
 def _kept(text: str) -> str:
-    return _SECRET_IN_TEXT.sub(r"\1[removed]", text[:LONGEST_TEXT])
+    return _SECRET_IN_TEXT.sub(r"\1[removed]", text[:MAX_TEXT])
 
 
 def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) < 19 else digits  # more than any database or orjson takes
+    return int(digits) if len(digits) < 19 else digits  # larger numbers fit neither databases nor orjson
 
 
 def _clean(payload: Any, depth: int) -> Any:
@@ -87,5 +87,5 @@ def _names_secret(key: str) -> bool:
 def _clean_text(text: str) -> str:
     if not text.isascii():  # half of a surrogate pair has no UTF-8 form
         text = text.encode("utf-8", "replace").decode()
-    # A credential may be in JSON inside a string; what people write to each other stays as they wrote it.
+    # A credential may be in JSON inside a string. Texts of people stay as they wrote them.
     return _SECRET_IN_TEXT.sub(r"\1[removed]", text) if text.lstrip()[:1] in ("{", "[") else text

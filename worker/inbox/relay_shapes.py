@@ -1,8 +1,9 @@
-"""What a Relay event says, in whichever shape it comes. Pure.
+"""Parses Relay events in all their formats. Pure.
 
-Documented is a flat JSON object. Seen in the wild are also a wrapped one (``{"eventType", "timestamp", "data"}``); the
-same text in both shapes seconds apart, one of them without ``MessageID``; ``null`` for a picture without words; media
-as ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and receipts, with an id and a status, without text.
+The documentation has a flat JSON object. Real events also come as a wrapped one (``{"eventType", "timestamp",
+"data"}``); as the same text in both formats seconds apart, one of them without ``MessageID``; with ``null`` for a
+picture without text; with media as ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and as receipts, with
+an id and a status and no text.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import orjson
 
 from worker.core.phones import Phone, parse_phone
 
-MOST_EVENTS = 1000
-DEEPEST = 40
-LONGEST_ID = 200
-"""Characters of an id; indexes take no more than some thousand."""
+MAX_EVENTS = 1000
+MAX_DEPTH = 40
+MAX_ID = 200
+"""Characters of an id; an index entry holds a few thousand at most."""
 _INBOUND = {"in", "inbound", "incoming", "received", "receive"}
 _OUTBOUND = {"out", "outbound", "outgoing", "sent", "send"}
 _DELIVERED = {"delivered", "read", "seen"}
@@ -32,8 +33,8 @@ ReceiptStatus: TypeAlias = Literal["delivered", "failed", "taken"]
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A text that was sent (``out``) or received (``in``). Numbers are E.164 where they can be; ids may be empty."""
+class RelayText:
+    """A text that was sent (``out``) or received (``in``). Numbers are E.164 if possible; ids may be empty."""
 
     direction: Literal["in", "out"]
     message_id: str
@@ -45,8 +46,8 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of the text ``message_id``; ``detail`` is the platform's own word."""
+class RelayReceipt:
+    """The new state of the text ``message_id``; ``detail`` is the platform's own status."""
 
     message_id: str
     status: ReceiptStatus
@@ -54,25 +55,25 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Not one of the known shapes; ``reason`` is for a person."""
+class UnreadableEvent:
+    """An event in none of the known formats; ``reason`` is for a person."""
 
     reason: str
 
 
-RelayEvent: TypeAlias = Text | Receipt | Unreadable
+RelayEvent: TypeAlias = RelayText | RelayReceipt | UnreadableEvent
 
 
-def parse(payload: Any) -> list[RelayEvent]:
-    """The events in a payload, usually one. Never raises, never empty."""
-    found = [event for body, kind in _bodies(payload, "", DEEPEST) for event in _events(body, kind)]
-    if len(found) > MOST_EVENTS:
-        return [*found[:MOST_EVENTS], Unreadable(f"it has {len(found):,} events, of which {MOST_EVENTS:,} were read")]
-    return found or [Unreadable("the payload is empty")]
+def parse_relay(payload: Any) -> list[RelayEvent]:
+    """Return the events in a payload, usually one. Never raises; the list is never empty."""
+    found = [event for body, kind in _bodies(payload, "", MAX_DEPTH) for event in _events(body, kind)]
+    if len(found) > MAX_EVENTS:
+        return [*found[:MAX_EVENTS], UnreadableEvent(f"it has {len(found):,} events; only {MAX_EVENTS:,} were read")]
+    return found or [UnreadableEvent("the payload is empty")]
 
 
 def _bodies(payload: Any, kind: str, depth: int) -> Iterator[tuple[Mapping[str, Any] | None, str]]:
-    """Each object that may be an event, with the event type that its envelope names."""
+    """Yield each object that may be an event, with the event type of its envelope."""
     payload = _unquoted(payload)
     if isinstance(payload, list) and depth:
         for one in payload:
@@ -91,7 +92,7 @@ def _bodies(payload: Any, kind: str, depth: int) -> Iterator[tuple[Mapping[str, 
 
 
 def _unquoted(payload: Any) -> Any:
-    """JSON that came as a string inside of JSON."""
+    """Decode JSON that came as a string inside JSON."""
     if isinstance(payload, str) and payload.lstrip()[:1] in ("{", "["):
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(payload)
@@ -100,7 +101,7 @@ def _unquoted(payload: Any) -> Any:
 
 def _events(fields: Mapping[str, Any] | None, kind: str) -> Iterator[RelayEvent]:
     if fields is None:
-        yield Unreadable("the payload is not a JSON object")
+        yield UnreadableEvent("the payload is not a JSON object")
         return
     message_id = _id(_first(fields, "messageid", "id", "smsid"))
     body, media = _first(fields, "messagebody", "body", "message", "text"), _media(fields)
@@ -109,16 +110,16 @@ def _events(fields: Mapping[str, Any] | None, kind: str) -> Iterator[RelayEvent]
     receipt = _receipt(message_id, status or kind.rpartition(".")[2])
     to_number, from_number = _number(_first(fields, "tonumber", "to")), _number(_first(fields, "fromnumber", "from"))
     if not body and not media:
-        yield receipt if receipt is not None else Unreadable(_what_is_missing(message_id, status))
+        yield receipt if receipt is not None else UnreadableEvent(_what_is_missing(message_id, status))
         return
     if direction is None:
-        yield Unreadable('it does not say whether the text came in or went out ("MessageDirection")')
+        yield UnreadableEvent('"MessageDirection" is missing, or neither "in" nor "out"')
         return
     if not to_number or not from_number:
-        yield Unreadable('a number is missing ("ToNumber", "FromNumber")')
+        yield UnreadableEvent('a number is missing ("ToNumber", "FromNumber")')
         return
     conversation = _id(_first(fields, "conversationid"))
-    yield Text(direction, message_id, conversation, to_number, from_number, body, media)
+    yield RelayText(direction, message_id, conversation, to_number, from_number, body, media)
     if direction == "out" and status and receipt is not None and receipt.status != "taken":
         yield receipt
 
@@ -126,7 +127,7 @@ def _events(fields: Mapping[str, Any] | None, kind: str) -> Iterator[RelayEvent]
 def _what_is_missing(message_id: str, status: str) -> str:
     if status and not message_id:
         return "a receipt without a message id"
-    return f'neither text nor media, and no status that is known ("{status[:40]}")'
+    return f'neither text nor media, and no known status ("{status[:40]}")'
 
 
 def _direction(fields: Mapping[str, Any], kind: str) -> Literal["in", "out"] | None:
@@ -139,15 +140,15 @@ def _direction(fields: Mapping[str, Any], kind: str) -> Literal["in", "out"] | N
     return None
 
 
-def _receipt(message_id: str, status: str) -> Receipt | None:
+def _receipt(message_id: str, status: str) -> RelayReceipt | None:
     word = _plain(status)
     if not message_id or not word:
         return None
     if word in _DELIVERED:
-        return Receipt(message_id, "delivered", status)
+        return RelayReceipt(message_id, "delivered", status)
     if word in _FAILED:
-        return Receipt(message_id, "failed", status)
-    return Receipt(message_id, "taken", status) if word in _TAKEN else None
+        return RelayReceipt(message_id, "failed", status)
+    return RelayReceipt(message_id, "taken", status) if word in _TAKEN else None
 
 
 def _media(fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -162,7 +163,7 @@ def _media(fields: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _number(text: str) -> str:
-    """E.164 where that is certain; else as it came, such as a short code."""
+    """Return the number as E.164 if that is certain, else as it came, such as a short code."""
     text = text.strip()
     digits = re.sub(r"[^0-9]", "", text)
     for candidate in (text, f"+{digits}"):
@@ -177,7 +178,7 @@ def _fields(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _id(text: str) -> str:
-    return text if len(text) <= LONGEST_ID else hashlib.sha256(text.encode()).hexdigest()
+    return text if len(text) <= MAX_ID else hashlib.sha256(text.encode()).hexdigest()
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> str:
@@ -187,7 +188,7 @@ def _first(fields: Mapping[str, Any], *names: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return ""
-    # What no database can hold is no part of a text.
+    # Databases cannot store these characters.
     text = str(value) if isinstance(value, str | int | float) else ""
     return text.replace("\x00", "").encode("utf-8", "ignore").decode()
 

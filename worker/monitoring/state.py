@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
 from worker.limits.adaptive_rate import ceiling_now
 from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
 from worker.runtime import Runtime
@@ -24,7 +24,7 @@ from worker.store.tables import (
     account_state,
     connection_state,
     contact,
-    forward,
+    delivery,
     heartbeat,
     inbox_event,
     message,
@@ -85,7 +85,7 @@ class FleetState:
 def read_state(runtime: Runtime) -> FleetState:
     """Read everything in one consistent view."""
     now, accounts, connections = utcnow(), list(runtime.settings.accounts), list(runtime.settings.connections)
-    m, c, e, f = message.c, contact.c, inbox_event.c, forward.c
+    m, c, e, f = message.c, contact.c, inbox_event.c, delivery.c
     with reading(runtime.engine) as db:
         lags = {
             (kind.task, name): kind.lag(db, name, now)
@@ -137,8 +137,8 @@ def read_state(runtime: Runtime) -> FleetState:
             ),
             inbox_lag=lags[INBOX.task, ""],
             forwards=_all(
-                db.execute(select(f.state, func.count()).where(f.state != ForwardState.DONE).group_by(f.state)),
-                (ForwardState.DUE, ForwardState.SENDING, ForwardState.FAILED),
+                db.execute(select(f.state, func.count()).where(f.state != DeliveryState.DONE).group_by(f.state)),
+                (DeliveryState.DUE, DeliveryState.SENDING, DeliveryState.FAILED),
             ),
             forwards_lag=lags[DELIVERIES.task, ""],
             reviews=db.scalar(select(func.count()).select_from(number_review)) or 0,

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from config.carriers import CarrierNeeds
     from config.models import Settings
 
 
@@ -25,6 +28,7 @@ def load_settings(path: str | None = None) -> Settings:
         check_condition=_condition_problems,
         adapter_names=adapter_names,
         can_write=_can_write,
+        known_carriers=_known_carriers,
     )
     return load(Path(path) if path else None, checks)
 
@@ -44,3 +48,13 @@ def _can_write(adapter: str) -> bool:
         return issubclass(adapter_class(adapter), WritesMessages)
     except (UnknownAdapter, BrokenAdapter):
         return True  # the name itself is reported as the problem
+
+
+def _known_carriers() -> Mapping[str, CarrierNeeds]:
+    from config.carriers import CarrierNeeds
+    from worker.carriers.registry import CARRIERS
+
+    return {
+        name: CarrierNeeds(carrier.needs, carrier.list_needs if carrier.list_sent is not None else None)
+        for name, carrier in CARRIERS.items()
+    }

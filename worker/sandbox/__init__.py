@@ -1,7 +1,7 @@
-"""A VirtualText to try things on: the documented calls on two real local ports, and what the platform was seen to do.
+"""A stand-in for VirtualText: the documented calls on two local ports, and the observed behaviour of the platform.
 
-Nothing that it takes reaches a phone. ``Sandbox`` runs it beside a test, ``serve`` (or
-``python -m worker.sandbox``) for people; its page shows the conversations as phones would.
+No text reaches a phone. ``Sandbox`` runs it inside a test, ``serve`` (or ``python -m worker.sandbox``) runs it for
+people. Its page shows the conversations as a phone would.
 """
 
 from __future__ import annotations
@@ -9,6 +9,15 @@ from __future__ import annotations
 from worker.sandbox.faults import Fault, Injection
 from worker.sandbox.log import LoggedRequest
 from worker.sandbox.server import Sandbox, serve
-from worker.sandbox.state import DEFAULT_ACCOUNT, Account, Message
+from worker.sandbox.state import DEFAULT_ACCOUNT, SandboxAccount, SandboxMessage
 
-__all__ = ["DEFAULT_ACCOUNT", "Account", "Fault", "Injection", "LoggedRequest", "Message", "Sandbox", "serve"]
+__all__ = [
+    "DEFAULT_ACCOUNT",
+    "Fault",
+    "Injection",
+    "LoggedRequest",
+    "Sandbox",
+    "SandboxAccount",
+    "SandboxMessage",
+    "serve",
+]

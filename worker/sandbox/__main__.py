@@ -7,35 +7,35 @@ import sys
 from pathlib import Path
 
 from worker.sandbox.server import serve
-from worker.sandbox.state import DEFAULT_ACCOUNT, Account
+from worker.sandbox.state import DEFAULT_ACCOUNT, SandboxAccount
 
 
-def account(text: str) -> Account:
-    """``uid:token:+12025550100,+12025550101`` as an account. Raises ValueError."""
+def account(text: str) -> SandboxAccount:
+    """Read an account such as ``uid:token:+12025550100,+12025550101``. Raises ValueError."""
     uid, token, numbers = [*text.split(":", 2), ""][:3] if text.count(":") == 1 else text.split(":", 2)
     if not uid or not token:
         raise ValueError(text)
-    return Account(uid, token, tuple(filter(None, numbers.split(","))))
+    return SandboxAccount(uid, token, tuple(filter(None, numbers.split(","))))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; the exit code."""
+    """Run the sandbox and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m worker.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--api-port", type=int, default=8700, help="0 takes a free one (%(default)s)")
-    parser.add_argument("--create-port", type=int, default=8701, help="0 takes a free one (%(default)s)")
+    parser.add_argument("--api-port", type=int, default=8700, help="0 for a free one (%(default)s)")
+    parser.add_argument("--create-port", type=int, default=8701, help="0 for a free one (%(default)s)")
     parser.add_argument(
         "--account",
         type=account,
         action="append",
         metavar="UID:TOKEN:NUMBER,...",
-        help="an account and the numbers it may send from; without numbers, from any. May be repeated",
+        help="an account and the numbers that it may send from; without numbers, any. May be repeated",
     )
     parser.add_argument("--any-credentials", action="store_true", help="accept every uid and token")
-    parser.add_argument("--relay-url", default="", help="webhook of accounts that have registered none")
-    parser.add_argument("--list-limit", type=int, help="the contact list of a larger account answers 408")
-    parser.add_argument("--seed", type=int, default=0, help="for faults with a probability (%(default)s)")
-    parser.add_argument("--ready-file", type=Path, help="write the URLs there, as JSON, when it listens")
+    parser.add_argument("--relay-url", default="", help="webhook for accounts that have not registered one")
+    parser.add_argument("--list-limit", type=int, help="the contact list answers 408 for accounts with more contacts")
+    parser.add_argument("--seed", type=int, default=0, help="seed for faults with a probability (%(default)s)")
+    parser.add_argument("--ready-file", type=Path, help="write the URLs to this file, as JSON, once it listens")
     given = parser.parse_args(arguments)
     try:
         serve(

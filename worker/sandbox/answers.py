@@ -1,7 +1,7 @@
-"""What the platform's answers look like on the wire. Pure.
+"""The platform's answers as they are on the wire. Pure.
 
-Bodies are as the vendor documents them and as integrations of the same platform have observed them; where neither
-says a thing, the docstring says that the form is ours.
+Bodies follow the vendor's documentation and observations of integrations with the same platform. A docstring says so
+where a form is our own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REASONS = {
 }
 
 
-class Answer(NamedTuple):
+class SandboxAnswer(NamedTuple):
     """One HTTP answer."""
 
     status: int
@@ -42,27 +42,27 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def success(body: object) -> Answer:
-    """200 with ``body`` as JSON."""
-    return Answer(200, orjson.dumps(body))
+def ok_json(body: object) -> SandboxAnswer:
+    """Return 200 with ``body`` as JSON."""
+    return SandboxAnswer(200, orjson.dumps(body))
 
 
-def refusal(*errors: str) -> Answer:
-    """400 with the documented envelope, one entry for every parameter that will not do."""
-    return Answer(400, orjson.dumps({"errors": errors}))
+def bad_request(*errors: str) -> SandboxAnswer:
+    """Return 400 with the documented envelope, one entry for every invalid parameter."""
+    return SandboxAnswer(400, orjson.dumps({"errors": errors}))
 
 
-def failure(status: int, message: str = "", reason: str = "") -> Answer:
-    """The other envelope (observed). ``referenceCode`` is what the vendor's support asks for."""
+def error_envelope(status: int, message: str = "", reason: str = "") -> SandboxAnswer:
+    """Return the other envelope (observed). The vendor's support asks for its ``referenceCode``."""
     usual_message, usual_reason = REASONS.get(status, ("Error", ""))
     body: dict[str, Any] = {"_errType": "TXBDEV_API_ERROR_V1", "message": message or usual_message}
-    if said := reason or usual_reason:
-        body["reason"] = said
+    if reason := reason or usual_reason:
+        body["reason"] = reason
     body["referenceCode"] = str(uuid4())
-    return Answer(status, orjson.dumps(body))
+    return SandboxAnswer(status, orjson.dumps(body))
 
 
-def gateway(status: int = 502) -> Answer:
-    """A gateway's HTML: an outage, or an id that does not exist (observed)."""
+def gateway_page(status: int = 502) -> SandboxAnswer:
+    """Return a gateway's HTML, as for an outage or an id that does not exist (observed)."""
     reason = REASONS.get(status, ("Error", ""))[0]
-    return Answer(status, GATEWAY_PAGE.format(status=status, reason=reason).encode(), HTML)
+    return SandboxAnswer(status, GATEWAY_PAGE.format(status=status, reason=reason).encode(), HTML)

@@ -1,4 +1,4 @@
-"""What can be switched while it runs: where accounts differ, or where the platform was seen to do a thing sometimes."""
+"""Switches for a running sandbox: where accounts differ, or where the platform does something only sometimes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Switches(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     def restore(self) -> None:
-        """Every switch as it is by default."""
+        """Set every switch to its default."""
         self.switch(type(self)().model_dump())
 
     def switch(self, values: Mapping[str, Any]) -> None:
@@ -30,28 +30,30 @@ class _Switches(BaseModel):
 
 
 class RelaySwitches(_Switches):
-    """How messages are announced to the webhook."""
+    """How messages are posted to the webhook."""
 
     shape: Literal["flat", "wrapped", "both"] = Field(
         "flat", description="`both`: wrapped, then flat without `MessageID`, `gap_seconds` apart."
     )
-    recorded: bool = Field(True, description="Announce texts that were stored with `sendStatus` too.")
-    delay_seconds: float = Field(0, ge=0, description="From the message to its announcement.")
-    gap_seconds: float = Field(2, ge=0, description="Between the two shapes of `both`, and before a receipt.")
-    receipts: Literal["never", "delivered", "failed"] = Field("never", description="Announce what became of a text.")
-    access_token: bool = Field(False, description="Add the account's token to what is announced, as was observed.")
+    recorded: bool = Field(True, description="Also post texts that were stored with `sendStatus`.")
+    delay_seconds: float = Field(0, ge=0, description="Seconds from a message to its event.")
+    gap_seconds: float = Field(2, ge=0, description="Seconds between the two formats of `both`, and before a receipt.")
+    receipts: Literal["never", "delivered", "failed"] = Field("never", description="Also post a receipt for each text.")
+    access_token: bool = Field(False, description="Add the account's token to the event, as observed.")
     media_key: Literal["Media", "MediaUrls", "MediaURL"] = Field("Media", description="`MediaURL` is one string.")
 
 
 class Behaviour(_Switches):
     """How the platform answers."""
 
-    list_limit: int = Field(1_000_000, ge=0, description="The contact list of a larger account answers 408.")
-    list_timeout: bool = Field(False, description="The contact list answers 408 whatever the account's size.")
-    list_timeout_seconds: float = Field(0, ge=0, description="How long that 408 takes; on the platform 30.")
-    list_lag_seconds: float = Field(0, ge=0, description="A new contact shows in the list only after this.")
+    list_limit: int = Field(
+        1_000_000, ge=0, description="The contact list answers 408 for accounts with more contacts."
+    )
+    list_timeout: bool = Field(False, description="The contact list answers 408 for every account.")
+    list_timeout_seconds: float = Field(0, ge=0, description="Seconds until that 408; 30 on the platform.")
+    list_lag_seconds: float = Field(0, ge=0, description="Seconds until a new contact appears in the list.")
     message_id: Literal["never", "sometimes", "always"] = Field(
-        "never", description="Whether the answer to a send holds `MessageID`; `sometimes`: every second one."
+        "never", description="Whether the answer to a send contains `MessageID`; `sometimes`: every second one."
     )
     health: Literal["pass", "warn", "fail"] = Field("pass", description="`warn` and `fail` answer 503.")
     relay: RelaySwitches = Field(default_factory=RelaySwitches)

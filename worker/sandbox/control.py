@@ -1,7 +1,7 @@
-"""The sandbox's own side, which the platform does not have: inspection, faults, inbound texts, the page.
+"""The sandbox's own API, which the platform does not have: inspection, faults, inbound texts, and the page.
 
-Everything under /sandbox, and the page at /. No credentials: this is for the machine it runs on. What changes
-something must come as JSON, so that no web page elsewhere can do it through the reader's browser.
+It serves everything under /sandbox, and the page at /. It needs no credentials, as it is for the machine that it runs
+on. Requests that change something must be JSON, so that a foreign web page cannot send them through the browser.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
-from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from worker.sandbox.answers import HTML, Answer
+from worker.sandbox.answers import HTML, SandboxAnswer
 from worker.sandbox.behaviour import Behaviour
 from worker.sandbox.faults import Fault, Faults
-from worker.sandbox.log import Log
-from worker.sandbox.relay import Relay
-from worker.sandbox.state import Account, Conversation, Message, State
+from worker.sandbox.http import HttpRequest
+from worker.sandbox.log import RequestLog
+from worker.sandbox.relay import SandboxRelay
+from worker.sandbox.state import Conversation, SandboxAccount, SandboxMessage, State
 
 SHOWN_CONVERSATIONS = 200
 SHOWN_MESSAGES = 300
 PAGE_SIZE = 100
-# The page loads nothing from anywhere, whatever a text says.
+# The page loads nothing from elsewhere, whatever a text contains.
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 )
 
 
-class Refused(Exception):
-    """The request to the sandbox itself will not do. The text is for the person who sent it."""
+class SandboxRefused(Exception):
+    """The request to the sandbox itself is invalid. The message is for the person who sent it."""
 
     def __init__(self, why: str, status: int = 400) -> None:
         super().__init__(why)
         self.status = status
 
 
-class Asked(NamedTuple):
-    """One request: the query, the JSON body, and the rest of the path."""
+class ControlRequest(NamedTuple):
+    """A request to the sandbox itself: the query, the JSON body, and the rest of the path."""
 
     query: Mapping[str, str]
     body: dict[str, Any]
@@ -53,7 +53,7 @@ class _Body(BaseModel):
 
 
 class Inbound(_Body):
-    """A text from a customer. Left out, ``to`` is the number the customer was last texted from."""
+    """A text from a customer. ``to`` defaults to the number that the customer was last texted from."""
 
     from_number: str = Field(alias="from", pattern=r"^\+[1-9][0-9]{6,14}$")
     to: str = ""
@@ -63,7 +63,7 @@ class Inbound(_Body):
 
 
 class SeededContact(_Body):
-    """A contact that is there already."""
+    """A contact that exists already."""
 
     phone: str = Field(alias="phoneNumber", pattern=r"^\+[1-9][0-9]{6,14}$")
     full_name: str = Field("", alias="fullName")
@@ -71,7 +71,7 @@ class SeededContact(_Body):
 
 
 class Seed(_Body):
-    """Contacts that are there already."""
+    """Contacts that exist already."""
 
     account: str = ""
     contacts: list[SeededContact]
@@ -80,9 +80,11 @@ class Seed(_Body):
 class Control:
     """Answers requests to the sandbox itself."""
 
-    def __init__(self, state: State, behaviour: Behaviour, faults: Faults, log: Log, relay: Relay) -> None:
+    def __init__(
+        self, state: State, behaviour: Behaviour, faults: Faults, log: RequestLog, relay: SandboxRelay
+    ) -> None:
         self._state, self._behaviour, self._faults, self._log, self._relay = state, behaviour, faults, log, relay
-        self._routes: dict[tuple[str, str], Callable[[Asked], object]] = {
+        self._routes: dict[tuple[str, str], Callable[[ControlRequest], object]] = {
             ("GET", "state"): self._summary,
             ("GET", "contacts"): self._contacts,
             ("POST", "contacts"): self._seed,
@@ -92,7 +94,7 @@ class Control:
             ("GET", "injections"): self._injections,
             ("GET", "conversations"): self._conversations,
             ("GET", "conversation"): self._conversation,
-            ("GET", "faults"): lambda _: {"faults": self._faults.shown()},
+            ("GET", "faults"): lambda _: {"faults": self._faults.as_json()},
             ("POST", "faults"): self._add_fault,
             ("DELETE", "faults"): self._remove_faults,
             ("GET", "behaviour"): lambda _: self._behaviour.model_dump(),
@@ -101,8 +103,8 @@ class Control:
             ("POST", "reset"): self._reset,
         }
 
-    async def answer(self, request: web.BaseRequest) -> Answer:
-        """The answer to a request for the page or for something under /sandbox."""
+    def answer(self, request: HttpRequest) -> SandboxAnswer:
+        """Answer a request for the page or for something under /sandbox."""
         try:
             if request.path == "/" and request.method == "GET":
                 return _page()
@@ -110,22 +112,22 @@ class Control:
             name, _, rest = path.partition("/")
             handler = self._routes.get((request.method, name))
             if handler is None:
-                return Answer(404, orjson.dumps({"error": "The sandbox has no such address."}))
-            result = handler(Asked(request.query, await _body(request), rest))
-            return Answer(204, b"") if result is None else Answer(200, orjson.dumps(result))
-        except Refused as refused:
-            return Answer(refused.status, orjson.dumps({"error": str(refused)}))
+                return SandboxAnswer(404, orjson.dumps({"error": "The sandbox has no such URL."}))
+            result = handler(ControlRequest(request.query, _body(request), rest))
+            return SandboxAnswer(204, b"") if result is None else SandboxAnswer(200, orjson.dumps(result))
+        except SandboxRefused as refused:
+            return SandboxAnswer(refused.status, orjson.dumps({"error": str(refused)}))
         except ValidationError as error:
-            return Answer(400, orjson.dumps({"error": _explained(error)}))
+            return SandboxAnswer(400, orjson.dumps({"error": _explained(error)}))
 
-    # what tests call directly too; on the event loop
+    # also called by tests directly, on the event loop
 
-    def inbound(self, inbound: Inbound) -> Message:
-        """Store and announce a customer's text. Raises Refused."""
+    def inbound(self, inbound: Inbound) -> SandboxMessage:
+        """Store a customer's text and post it to the webhook. Raises SandboxRefused."""
         if not inbound.text.strip() and not inbound.media:
-            raise Refused("A text from a customer needs text or media.")
+            raise SandboxRefused("A text from a customer needs text or media.")
         if not all(url.startswith(("http://", "https://")) for url in inbound.media):
-            raise Refused("Media are URLs that start with http:// or https://.")
+            raise SandboxRefused("Media are URLs that start with http:// or https://.")
         account = self._account(inbound.account, inbound.to)
         to = inbound.to or self._answered_number(account, inbound.from_number)
         message = self._state.add_message(
@@ -135,7 +137,7 @@ class Control:
         return message
 
     def reset(self) -> None:
-        """As freshly started: no contacts, messages, faults, counts, webhooks; every switch as by default."""
+        """Delete all contacts, messages, faults, counts and webhooks, and set every switch to its default."""
         self._relay.forget()
         self._state.reset()
         self._faults.restart()
@@ -143,7 +145,7 @@ class Control:
         self._behaviour.restore()
 
     def summary(self) -> dict[str, Any]:
-        """Everything that can be counted."""
+        """Return all counts."""
         with self._state.lock:
             return self._counted()
 
@@ -166,14 +168,14 @@ class Control:
             "in_flight": self._log.in_flight,
             "peak_in_flight": self._log.peak_in_flight,
             "faults": {
-                "in_force": len(self._faults.shown()),
+                "in_force": len(self._faults.as_json()),
                 "injected": len(injections),
                 "written_but_not_told": sum(i.written and i.action != "delay" for i in injections),
             },
             "relay": self._relay.counts(),
         }
 
-    def _account_summary(self, account: Account) -> dict[str, Any]:
+    def _account_summary(self, account: SandboxAccount) -> dict[str, Any]:
         return {
             "uid": account.uid,
             "numbers": account.numbers,
@@ -183,46 +185,46 @@ class Control:
 
     # routes
 
-    def _summary(self, _asked: Asked) -> object:
+    def _summary(self, _request: ControlRequest) -> object:
         return self.summary()
 
-    def _contacts(self, asked: Asked) -> object:
-        phone, uid = asked.query.get("phone", ""), asked.query.get("account")
+    def _contacts(self, request: ControlRequest) -> object:
+        phone, uid = request.query.get("phone", ""), request.query.get("account")
         found = [c for c in self._state.contacts(uid) if phone in ("", c["phoneNumber"])]
-        return _slice("contacts", found, asked.query)
+        return _slice("contacts", found, request.query)
 
-    def _seed(self, asked: Asked) -> object:
-        seed = Seed.model_validate(asked.body)
+    def _seed(self, request: ControlRequest) -> object:
+        seed = Seed.model_validate(request.body)
         account = self._account(seed.account)
         contacts = [self._state.create_contact(account.uid, c.phone, c.full_name, c.email) for c in seed.contacts]
         return {"contacts": contacts}
 
-    def _delete_contact(self, asked: Asked) -> object:
-        if not self._state.delete_contact(asked.rest):
-            raise Refused("There is no contact with this id.", 404)
-        return {"deleted": asked.rest}
+    def _delete_contact(self, request: ControlRequest) -> object:
+        if not self._state.delete_contact(request.rest):
+            raise SandboxRefused("There is no contact with this id.", 404)
+        return {"deleted": request.rest}
 
-    def _messages(self, asked: Asked) -> object:
-        phone, kind = asked.query.get("phone", ""), asked.query.get("kind", "")
+    def _messages(self, request: ControlRequest) -> object:
+        phone, kind = request.query.get("phone", ""), request.query.get("kind", "")
         found = [
             {"conversation": message.phone, **_message(message)}
             for message in list(self._state.messages)
             if phone in ("", message.phone) and kind in ("", message.kind)
         ]
-        return _slice("messages", found, asked.query)
+        return _slice("messages", found, request.query)
 
-    def _requests(self, asked: Asked) -> object:
-        return _slice("requests", self._log.requests(asked.query.get("endpoint", "")), asked.query)
+    def _requests(self, request: ControlRequest) -> object:
+        return _slice("requests", self._log.requests(request.query.get("endpoint", "")), request.query)
 
-    def _injections(self, asked: Asked) -> object:
-        return _slice("injections", self._log.injections(), asked.query)
+    def _injections(self, request: ControlRequest) -> object:
+        return _slice("injections", self._log.injections(), request.query)
 
-    def _conversations(self, asked: Asked) -> object:
+    def _conversations(self, request: ControlRequest) -> object:
         state = self._state
         version = f"{state.version}.{self._log.count_injections()}.{self._relay.failed}"
-        if asked.query.get("version") == version:
+        if request.query.get("version") == version:
             return None
-        found = state.conversations(asked.query.get("q", ""), SHOWN_CONVERSATIONS)
+        found = state.conversations(request.query.get("q", ""), SHOWN_CONVERSATIONS)
         return {
             "version": version,
             "summary": self.summary(),
@@ -245,82 +247,82 @@ class Control:
             "last": _message(last) if last else None,
         }
 
-    def _conversation(self, asked: Asked) -> object:
-        conversation = self._state.conversation(asked.query.get("account", ""), asked.query.get("phone", ""))
+    def _conversation(self, request: ControlRequest) -> object:
+        conversation = self._state.conversation(request.query.get("account", ""), request.query.get("phone", ""))
         if conversation is None:
-            raise Refused("There is no conversation with this number.", 404)
+            raise SandboxRefused("There is no conversation with this number.", 404)
         shown = [_message(message) for message in conversation.messages[-SHOWN_MESSAGES:]]
         return {**self._entry(conversation), "shown": shown}
 
-    def _add_fault(self, asked: Asked) -> object:
-        return {"id": self._faults.add(Fault.model_validate(asked.body))}
+    def _add_fault(self, request: ControlRequest) -> object:
+        return {"id": self._faults.add(Fault.model_validate(request.body))}
 
-    def _remove_faults(self, asked: Asked) -> object:
-        if asked.rest and not asked.rest.isdecimal():
-            raise Refused("A fault's id is a number.")
-        removed = self._faults.remove(int(asked.rest) if asked.rest else None)
-        if asked.rest and not removed:
-            raise Refused("There is no fault with this id.", 404)
+    def _remove_faults(self, request: ControlRequest) -> object:
+        if request.rest and not request.rest.isdecimal():
+            raise SandboxRefused("The id of a fault is a number.")
+        removed = self._faults.remove(int(request.rest) if request.rest else None)
+        if request.rest and not removed:
+            raise SandboxRefused("There is no fault with this id.", 404)
         return {"removed": removed}
 
-    def _switch(self, asked: Asked) -> object:
-        self._behaviour.switch(asked.body)
+    def _switch(self, request: ControlRequest) -> object:
+        self._behaviour.switch(request.body)
         return self._behaviour.model_dump()
 
-    def _inbound(self, asked: Asked) -> object:
-        return _message(self.inbound(Inbound.model_validate(asked.body)))
+    def _inbound(self, request: ControlRequest) -> object:
+        return _message(self.inbound(Inbound.model_validate(request.body)))
 
-    def _reset(self, _asked: Asked) -> object:
+    def _reset(self, _request: ControlRequest) -> object:
         self.reset()
         return {"reset": True}
 
-    def _account(self, uid: str, number: str = "") -> Account:
+    def _account(self, uid: str, number: str = "") -> SandboxAccount:
         accounts = self._state.accounts
         if uid:
             if uid not in accounts:
-                raise Refused(f"There is no account {uid!r}.")
+                raise SandboxRefused(f"There is no account {uid!r}.")
             return accounts[uid]
         if owner := next((account for account in accounts.values() if number in account.numbers), None):
             return owner
         if number and all(account.numbers for account in accounts.values()):
-            raise Refused("The number that the text is for belongs to no account.")
+            raise SandboxRefused("The receiver of the text belongs to no account.")
         if len(accounts) != 1:
-            raise Refused("There are several accounts: say which one with `account`.")
+            raise SandboxRefused("There are several accounts: name one with `account`.")
         return next(iter(accounts.values()))
 
-    def _answered_number(self, account: Account, customer: str) -> str:
+    def _answered_number(self, account: SandboxAccount, customer: str) -> str:
         conversation = self._state.conversation(account.uid, customer)
         last = conversation.messages[-1] if conversation and conversation.messages else None
         if last:
             return last.to if last.kind == "inbound" else last.from_number
         if not account.numbers:
-            raise Refused("Say with `to` which number the text is for.")
+            raise SandboxRefused("Name the receiving number with `to`.")
         return account.numbers[0]
 
 
-async def _body(request: web.BaseRequest) -> dict[str, Any]:
+def _body(request: HttpRequest) -> dict[str, Any]:
     if request.method == "GET":
         return {}
-    if request.content_type != "application/json":
-        raise Refused("Send Content-Type: application/json.", 415)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise SandboxRefused("Send Content-Type: application/json.", 415)
     try:
-        body = orjson.loads(await request.read() or b"{}")
+        body = orjson.loads(request.body or b"{}")
     except orjson.JSONDecodeError as error:
-        raise Refused(f"The body is not JSON: {error}.") from None
+        raise SandboxRefused(f"The body is not JSON: {error}.") from None
     if not isinstance(body, dict):
-        raise Refused("The body is not a JSON object.")
+        raise SandboxRefused("The body is not a JSON object.")
     return body
 
 
 def _slice(name: str, found: list[Any], query: Mapping[str, str]) -> dict[str, Any]:
-    """``limit`` of ``found`` from ``offset`` on, with how many there are."""
+    """Return ``limit`` items of ``found`` from ``offset`` on, and the total."""
     offset, limit = query.get("offset", "0"), query.get("limit", str(PAGE_SIZE))
     if not offset.isdecimal() or not limit.isdecimal():
-        raise Refused("offset and limit are whole numbers.")
+        raise SandboxRefused("offset and limit are whole numbers.")
     return {"total": len(found), name: found[int(offset) : int(offset) + int(limit)]}
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: SandboxMessage) -> dict[str, Any]:
     return {
         "id": message.id,
         "account": message.account,
@@ -334,7 +336,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _origin(url: str) -> str:
-    """Where the webhook is. Its path and query are left out: integrators put a secret there."""
+    """Return the host of a webhook. Path and query are left out, as they may contain a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if url else ""
 
@@ -347,6 +349,6 @@ def _explained(error: ValidationError) -> str:
 
 
 @cache
-def _page() -> Answer:
+def _page() -> SandboxAnswer:
     page = (files(__package__) / "page.html").read_bytes()
-    return Answer(200, page, HTML, {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"})
+    return SandboxAnswer(200, page, HTML, {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"})

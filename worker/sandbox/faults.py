@@ -1,4 +1,4 @@
-"""What goes wrong, on purpose: which requests a fault hits, and what happens to them."""
+"""Injected faults: which requests a fault hits, and what happens to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from worker.sandbox.answers import HTML, Answer, failure, gateway, refusal
+from worker.sandbox.answers import HTML, SandboxAnswer, bad_request, error_envelope, gateway_page
 
 Endpoint = Literal["send", "record", "create", "update", "get", "list", "webhook", "health", "unknown"]
 Action = Literal["answer", "delay", "drop", "truncate", "garbage"]
@@ -19,11 +19,11 @@ When = Literal["before", "after"]
 
 
 class Fault(BaseModel):
-    """Which requests are hit, and what happens to them.
+    """A fault: which requests it hits, and what happens to them.
 
-    A request is hit when endpoint and phone match, ``skip`` matching ones have passed, ``calls`` are not used up, and
-    the dice say so. The dice depend on the seed, the request's phone (or path) and how often that was seen, never
-    on the order in which different requests arrive.
+    It hits a request if endpoint and phone match, ``skip`` matching requests have passed, fewer than ``calls`` were
+    hit, and chance says so. Chance depends on the seed, on the request's phone (or path) and on how often that was
+    seen, never on the order in which different requests arrive.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,24 +31,24 @@ class Fault(BaseModel):
     endpoint: Endpoint | Literal["*"] = Field("*", description="`record` is a send with `sendStatus`.")
     phone: str = Field("", description="Only requests about this customer, E.164. Empty: all.")
     probability: float = Field(1, ge=0, le=1)
-    above: int | None = Field(None, ge=1, description="Only requests beyond so many a second: a rate limit.")
-    skip: int = Field(0, ge=0, description="Let so many matching requests pass first.")
-    calls: int | None = Field(None, ge=1, description="End after so many hits. Left out: never.")
+    above: int | None = Field(None, ge=1, description="Only requests beyond this many a second: a rate limit.")
+    skip: int = Field(0, ge=0, description="Let this many matching requests pass first.")
+    calls: int | None = Field(None, ge=1, description="End after this many hits. Left out: never.")
 
     action: Action = Field(
-        description="`answer`: with `status`. `delay`: answer rightly, late. `drop`: close without an answer. "
-        "`truncate`: close half-way through the answer. `garbage`: 200 with a body that is no answer."
+        description="`answer`: with `status`. `delay`: the right answer, late. `drop`: close without an answer. "
+        "`truncate`: close after half of the answer. `garbage`: 200 with a body that is not an answer."
     )
     when: When | None = Field(
         None, description="Before or after the write. Left out: after for truncate and garbage, else before."
     )
-    delay_ms: int = Field(0, ge=0, description="Wait so long first.")
+    delay_ms: int = Field(0, ge=0, description="Wait this long first.")
     reset: bool = Field(False, description="Drop with a RST instead of a FIN.")
     status: int = Field(500, ge=200, le=599)
     body_kind: Literal["auto", "errors", "envelope", "html"] = Field(
-        "auto", description="`auto`: as the platform would for this status."
+        "auto", description="`auto`: the one that the platform uses for this status."
     )
-    message: str = Field("", description="What the envelope says.")
+    message: str = Field("", description="The message in the envelope.")
     body: str | None = Field(None, description="The whole body, instead of `body_kind` and `message`.")
     headers: dict[str, str] = Field(default_factory=dict, description="Such as Retry-After.")
 
@@ -60,30 +60,30 @@ class Fault(BaseModel):
 
     @property
     def moment(self) -> When:
-        """``when``, or what it is by default."""
+        """Return ``when``, or its default."""
         return self.when or ("after" if self.action in ("truncate", "garbage") else "before")
 
-    def answer(self) -> Answer:
-        """What ``answer`` and ``garbage`` answer."""
+    def answer(self) -> SandboxAnswer:
+        """Return the answer of ``answer`` and ``garbage``."""
         if self.action == "garbage":
             body = "<!doctype html><title>Welcome</title>" if self.body is None else self.body
-            return Answer(200, body.encode(), HTML, self.headers)
+            return SandboxAnswer(200, body.encode(), HTML, self.headers)
         if self.body is not None:
-            return Answer(self.status, self.body.encode(), headers=self.headers)
+            return SandboxAnswer(self.status, self.body.encode(), headers=self.headers)
         return self._usual_answer()._replace(status=self.status, headers=self.headers)
 
-    def _usual_answer(self) -> Answer:
+    def _usual_answer(self) -> SandboxAnswer:
         kind = self.body_kind
         if kind == "auto":
             kind = "errors" if self.status == 400 else "html" if self.status in (502, 504) else "envelope"
         if kind == "errors":
-            return refusal(self.message or "Bad request")
-        return gateway(self.status) if kind == "html" else failure(self.status, self.message)
+            return bad_request(self.message or "Bad request")
+        return gateway_page(self.status) if kind == "html" else error_envelope(self.status, self.message)
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One request that was hit. ``written`` says whether the platform had carried it out; the ids say as what."""
+    """A request that was hit. ``written``: the platform had carried it out, and stored it under these ids."""
 
     fault: int
     action: Action
@@ -96,7 +96,7 @@ class Injection:
 
 
 class _Active:
-    """A fault and how often it has been met."""
+    """A fault and how often it has matched."""
 
     def __init__(self, number: int, fault: Fault, seed: int) -> None:
         self.number, self.fault, self.matched, self.hits = number, fault, 0, 0
@@ -111,7 +111,7 @@ class _Active:
         if fault.calls is not None and self.hits >= fault.calls:
             return False
         self.matched += 1
-        if self.matched <= fault.skip or not self._dice(phone or path) or not self._is_too_much():
+        if self.matched <= fault.skip or not self._is_chosen(phone or path) or not self._is_too_much():
             return False
         self.hits += 1
         return True
@@ -127,31 +127,31 @@ class _Active:
         self._served.append(now)
         return False
 
-    def _dice(self, key: str) -> bool:
+    def _is_chosen(self, key: str) -> bool:
         if self.fault.probability >= 1:
             return True
         self._seen[key] += 1
-        # A real hash: a checksum of numbers in sequence is nowhere near chance.
-        throw = blake2b(f"{self._seed}{key}:{self._seen[key]}".encode(), digest_size=4).digest()
-        return int.from_bytes(throw, "big") / 2**32 < self.fault.probability
+        # A real hash, because a checksum of consecutive numbers is far from random.
+        digest = blake2b(f"{self._seed}{key}:{self._seen[key]}".encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "big") / 2**32 < self.fault.probability
 
 
 class Faults:
-    """The faults in force, first added first tried; one request is hit by one at most. Safe from any thread."""
+    """The active faults, in the order they were added. One request is hit by one at most. Safe from any thread."""
 
     def __init__(self, seed: int = 0) -> None:
         self._lock, self._seed, self._last = Lock(), seed, 0
         self._active: list[_Active] = []
 
     def add(self, fault: Fault) -> int:
-        """Put ``fault`` into force; its number."""
+        """Activate ``fault`` and return its number."""
         with self._lock:
             self._last += 1
             self._active.append(_Active(self._last, fault, self._seed))
             return self._last
 
     def remove(self, number: int | None = None) -> int:
-        """End one fault, or all; how many were ended."""
+        """Remove one fault, or all. Return how many."""
         with self._lock:
             kept = [active for active in self._active if number not in (None, active.number)]
             removed = len(self._active) - len(kept)
@@ -159,12 +159,12 @@ class Faults:
             return removed
 
     def restart(self) -> None:
-        """No faults, numbers and dice from the start."""
+        """Remove all faults and start numbers and chance again."""
         with self._lock:
             self._active, self._last = [], 0
 
     def pick(self, endpoint: str, phone: str, path: str) -> tuple[int, Fault] | None:
-        """The fault that hits this request, with its number."""
+        """Return the fault that hits this request, with its number."""
         if not self._active:
             return None
         with self._lock:
@@ -173,8 +173,8 @@ class Faults:
                     return active.number, active.fault
         return None
 
-    def shown(self) -> list[dict[str, object]]:
-        """The faults in force as JSON, with how many requests matched and were hit."""
+    def as_json(self) -> list[dict[str, object]]:
+        """Return the active faults as JSON, with how many requests matched and were hit."""
         with self._lock:
             return [
                 {"id": a.number, **a.fault.model_dump(), "matched": a.matched, "hits": a.hits} for a in self._active

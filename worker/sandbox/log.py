@@ -1,4 +1,4 @@
-"""What was asked and what it came to. Safe to use from any thread."""
+"""The log of requests and their outcomes. Safe from any thread."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ KEPT_REQUESTS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request to the platform. ``outcome`` is the status that was answered, or "dropped" or "truncated"; ``fields``
-    is its JSON body; ``at`` is in seconds since 1970. Credentials are not kept.
+    """One request to the platform. ``outcome`` is the status of the answer, or "dropped" or "truncated"; ``fields`` is
+    its JSON body; ``at`` is in seconds since 1970. Credentials are not kept.
     """
 
     at: float
@@ -28,7 +28,7 @@ class LoggedRequest:
     fields: dict[str, Any] | None
 
 
-class Log:
+class RequestLog:
     """The latest requests, and counts of all."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Log:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         with self._lock:
             self._requests: deque[LoggedRequest] = deque(maxlen=KEPT_REQUESTS)
             self._counts: Counter[tuple[str, str]] = Counter()
@@ -44,40 +44,40 @@ class Log:
             self.in_flight = self.peak_in_flight = 0
 
     def started(self) -> None:
-        """A request has arrived."""
+        """Count a request that has arrived."""
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
 
     def ended(
         self, endpoint: str, method: str, path: str, account: str, outcome: str, fields: dict[str, Any] | None
     ) -> None:
-        """A request was answered, or was not."""
+        """Log a request that is over, with an answer or without."""
         self.in_flight = max(0, self.in_flight - 1)  # a reset may have come between
         with self._lock:
             self._requests.append(LoggedRequest(time.time(), endpoint, method, path, account, outcome, fields))
             self._counts[endpoint, outcome] += 1
 
     def injected(self, injection: Injection) -> None:
-        """A fault hit a request."""
+        """Log a request that a fault has hit."""
         with self._lock:
             self._injections.append(injection)
 
     def requests(self, endpoint: str = "") -> list[LoggedRequest]:
-        """The latest requests, oldest first."""
+        """Return the latest requests, oldest first."""
         with self._lock:
             return [request for request in self._requests if endpoint in ("", request.endpoint)]
 
     def injections(self) -> list[Injection]:
-        """Every request that a fault hit, oldest first."""
+        """Return every request that a fault has hit, oldest first."""
         with self._lock:
             return list(self._injections)
 
     def count_injections(self) -> int:
-        """How many requests a fault hit."""
+        """Return how many requests a fault has hit."""
         return len(self._injections)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many requests came to what: endpoint -> outcome -> count."""
+        """Return the number of requests by endpoint and outcome."""
         counts: dict[str, dict[str, int]] = {}
         with self._lock:
             for (endpoint, outcome), number in sorted(self._counts.items()):

@@ -1,6 +1,6 @@
-"""What VirtualText answers to a call, and what it stores. No sockets, no faults.
+"""Carries out VirtualText's calls: answers them and stores what they write. No sockets, no faults.
 
-The documented calls, and what was observed beyond the documentation; a rule that is neither says so.
+The rules are documented or were observed. A comment says so where a rule is neither.
 """
 
 from __future__ import annotations
@@ -9,39 +9,39 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from worker.sandbox.answers import Answer, failure, gateway, refusal, success
+from worker.sandbox.answers import SandboxAnswer, bad_request, error_envelope, gateway_page, ok_json
 from worker.sandbox.behaviour import Behaviour
 from worker.sandbox.faults import Endpoint
-from worker.sandbox.state import Account, Message, State
+from worker.sandbox.state import SandboxAccount, SandboxMessage, State
 
 VERSION = "sandbox"
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _CONTACTS = "/api/contacts"
 _WEBHOOK = re.compile(r"/api/users/([^/]+)/webhook")
 _UNDOCUMENTED = ("sendAt", "notify", "type")
-"""Fields of other brands of the platform, absent from VirtualText's page: refused, since ignoring them could text."""
+"""Fields of other brands of the platform. They are refused, because ignoring them could send a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. ``argument`` is the id in its path; ``fields`` its JSON object, empty where there was none."""
+    """One request. ``argument`` is the id in its path; ``fields`` is its JSON object, or empty."""
 
     endpoint: Endpoint
     argument: str
     fields: dict[str, Any]
 
 
-class Reply(NamedTuple):
-    """The answer, with what was written: a contact's id or a message. ``wait`` is in seconds, before it is sent."""
+class SandboxReply(NamedTuple):
+    """The answer, and the contact's id or the message that was stored. It is sent after ``wait`` seconds."""
 
-    answer: Answer
+    answer: SandboxAnswer
     contact_id: str = ""
-    message: Message | None = None
+    message: SandboxMessage | None = None
     wait: float = 0
 
 
-def resolve(create_host: bool, method: str, path: str, fields: dict[str, Any]) -> Call:
-    """Which call a request is. Create lives on a host of its own, everything else on the other (documented)."""
+def route_call(create_host: bool, method: str, path: str, fields: dict[str, Any]) -> Call:
+    """Return the call of a request. Create has its own host, everything else is on the other one (documented)."""
     if create_host:
         return Call("create" if (method, path) == ("POST", _CONTACTS) else "unknown", "", fields)
     if method == "POST" and path == "/api/send":
@@ -72,40 +72,40 @@ class Platform:
             "webhook": self._webhook,
         }
 
-    def carry_out(self, call: Call, account: Account | None) -> Reply:
-        """Answer ``call``, and store what it writes. ``account`` is None where the credentials will not do."""
+    def carry_out(self, call: Call, account: SandboxAccount | None) -> SandboxReply:
+        """Carry out ``call`` and return its answer. ``account`` is None if the credentials are wrong."""
         if call.endpoint == "health":
             status = self._behaviour.health
-            answer = success({"status": status, "version": VERSION})
-            return Reply(answer._replace(status=200 if status == "pass" else 503))
+            answer = ok_json({"status": status, "version": VERSION})
+            return SandboxReply(answer._replace(status=200 if status == "pass" else 503))
         if call.endpoint == "unknown":
-            return Reply(failure(404))
+            return SandboxReply(error_envelope(404))
         if account is None:
-            return Reply(failure(401))
+            return SandboxReply(error_envelope(401))
         return self._calls[call.endpoint](account, call)
 
-    def phone(self, call: Call, account: Account | None) -> str:
-        """The customer's number that ``call`` is about, empty where it is about none."""
+    def phone(self, call: Call, account: SandboxAccount | None) -> str:
+        """Return the customer's number that ``call`` is about; empty if there is none."""
         if call.endpoint == "get":
             contact = self._state.contact(account.uid, call.argument) if account else None
             return contact["phoneNumber"] if contact else ""
         phone = call.fields.get("to" if call.endpoint in ("send", "record") else "phoneNumber", "")
         return phone if isinstance(phone, str) else ""
 
-    def _send(self, account: Account, call: Call) -> Reply:
+    def _send(self, account: SandboxAccount, call: Call) -> SandboxReply:
         fields = call.fields
         media = fields.get("media") or []
         if errors := _missing(fields, "to", "from") + _wrong_message(fields, media):
-            return Reply(refusal(*errors))
+            return SandboxReply(bad_request(*errors))
         to, from_number = fields["to"], fields["from"]
         if errors := _wrong_phones(fields, "to", "from"):
-            return Reply(refusal(*errors))
+            return SandboxReply(bad_request(*errors))
         if account.numbers and from_number not in account.numbers:
-            return Reply(refusal("Invalid parameter 'from': the number is not assigned to this user"))
+            return SandboxReply(bad_request("Invalid parameter 'from': the number is not assigned to this user"))
         recorded = call.endpoint == "record"
-        # A recorded text has reached its customer already: an opt-out cannot refuse it. Stated nowhere.
+        # A recorded text has reached its customer already, so an opt-out does not refuse it. Not documented.
         if not recorded and (account.uid, to) in self._state.opt_outs:
-            return Reply(failure(451))
+            return SandboxReply(error_envelope(451))
         message = self._state.add_message(
             account.uid,
             "recorded" if recorded else "sent_by_platform",
@@ -114,51 +114,51 @@ class Platform:
             fields.get("message") or "",
             tuple(media),
         )
-        return Reply(self._receipt(message), message=message)
+        return SandboxReply(self._receipt(message), message=message)
 
-    def _receipt(self, message: Message) -> Answer:
+    def _receipt(self, message: SandboxMessage) -> SandboxAnswer:
         self._sent += 1
-        told = self._behaviour.message_id
-        if told == "always" or (told == "sometimes" and self._sent % 2):
-            return success({"status": "true", "MessageID": message.id})
-        return success({"status": "true"})
+        with_id = self._behaviour.message_id
+        if with_id == "always" or (with_id == "sometimes" and self._sent % 2):
+            return ok_json({"status": "true", "MessageID": message.id})
+        return ok_json({"status": "true"})
 
-    def _create(self, account: Account, call: Call) -> Reply:
+    def _create(self, account: SandboxAccount, call: Call) -> SandboxReply:
         if errors := _wrong_contact(call.fields):
-            return Reply(refusal(*errors))
+            return SandboxReply(bad_request(*errors))
         phone, full_name, email = _contact(call.fields)
         contact = self._state.create_contact(account.uid, phone, full_name, email or "")
-        return Reply(success(contact), contact["id"])
+        return SandboxReply(ok_json(contact), contact["id"])
 
-    def _update(self, account: Account, call: Call) -> Reply:
+    def _update(self, account: SandboxAccount, call: Call) -> SandboxReply:
         if self._state.contact(account.uid, call.argument) is None:
-            return Reply(gateway())
+            return SandboxReply(gateway_page())
         if errors := _wrong_contact(call.fields):
-            return Reply(refusal(*errors))
+            return SandboxReply(bad_request(*errors))
         contact = self._state.update_contact(account.uid, call.argument, *_contact(call.fields))
-        return Reply(success(contact), call.argument) if contact else Reply(gateway())
+        return SandboxReply(ok_json(contact), call.argument) if contact else SandboxReply(gateway_page())
 
-    def _get(self, account: Account, call: Call) -> Reply:
+    def _get(self, account: SandboxAccount, call: Call) -> SandboxReply:
         contact = self._state.contact(account.uid, call.argument)
-        return Reply(success(contact) if contact else gateway())
+        return SandboxReply(ok_json(contact) if contact else gateway_page())
 
-    def _list(self, account: Account, _call: Call) -> Reply:
+    def _list(self, account: SandboxAccount, _call: Call) -> SandboxReply:
         behaviour = self._behaviour
         if behaviour.list_timeout or self._state.count_contacts(account.uid) > behaviour.list_limit:
-            return Reply(failure(408), wait=behaviour.list_timeout_seconds)
-        return Reply(success({"contacts": self._state.contacts(account.uid, behaviour.list_lag_seconds)}))
+            return SandboxReply(error_envelope(408), wait=behaviour.list_timeout_seconds)
+        return SandboxReply(ok_json({"contacts": self._state.contacts(account.uid, behaviour.list_lag_seconds)}))
 
-    def _webhook(self, account: Account, call: Call) -> Reply:
-        """The answer's body is stated nowhere; this is the one of a send."""
+    def _webhook(self, account: SandboxAccount, call: Call) -> SandboxReply:
+        """Register a webhook. The body of the answer is not documented; this is the one of a send."""
         if call.argument != account.uid:
-            return Reply(failure(403))
+            return SandboxReply(error_envelope(403))
         if errors := _missing(call.fields, "url"):
-            return Reply(refusal(*errors))
+            return SandboxReply(bad_request(*errors))
         url = call.fields["url"]
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            return Reply(refusal("Invalid parameter 'url'"))
+            return SandboxReply(bad_request("Invalid parameter 'url'"))
         self._state.webhooks[account.uid] = url
-        return Reply(success({"status": "true"}))
+        return SandboxReply(ok_json({"status": "true"}))
 
 
 def _contact(fields: dict[str, Any]) -> tuple[str, str, str | None]:

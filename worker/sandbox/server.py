@@ -1,4 +1,4 @@
-"""The sandbox as a whole: two listening hosts, in a thread for tests or in the foreground for people."""
+"""The whole sandbox: two hosts, in a thread for tests or in the foreground for people."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ import orjson
 from worker.sandbox.behaviour import Behaviour
 from worker.sandbox.control import Inbound
 from worker.sandbox.faults import Fault, Faults, Injection
-from worker.sandbox.log import Log, LoggedRequest
+from worker.sandbox.log import LoggedRequest, RequestLog
 from worker.sandbox.service import Service
-from worker.sandbox.state import DEFAULT_ACCOUNT, Account, ContactJson, Message, State
+from worker.sandbox.state import DEFAULT_ACCOUNT, ContactJson, SandboxAccount, SandboxMessage, State
 
 START_SECONDS = 10
 T = TypeVar("T")
 
 
 class Sandbox:
-    """A VirtualText on two local ports, with an event loop and a thread of its own between ``start`` and ``stop``
-    (or inside ``with``). Its methods may be called from any thread.
+    """A VirtualText on two local ports. Its own event loop and thread run between ``start`` and ``stop``, or ``with``.
 
-    Port 0 takes a free one; the sockets are bound at once, so the URLs are valid before ``start``. Raises OSError
-    where a port is taken. ``any_credentials`` accepts any uid with any token; an
-    account that comes to be so may send from any number.
+    Its methods may be called from any thread. Port 0 stands for a free one. The sockets are bound at once, so the URLs
+    are valid before ``start``. Raises OSError if a port is taken. ``any_credentials`` accepts any uid with any token;
+    such an account may send from any number.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Sandbox:
         host: str = "127.0.0.1",
         api_port: int = 0,
         create_port: int = 0,
-        accounts: Iterable[Account] = (DEFAULT_ACCOUNT,),
+        accounts: Iterable[SandboxAccount] = (DEFAULT_ACCOUNT,),
         any_credentials: bool = False,
         relay_url: str = "",
         seed: int = 0,
@@ -53,15 +52,15 @@ class Sandbox:
         self.behaviour = Behaviour()
         self.state = State(accounts, any_credentials, relay_url)
         self._faults = Faults(seed)
-        self._log = Log()
+        self._log = RequestLog()
         self._service = Service(self.state, self.behaviour, self._faults, self._log)
         self._started = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # life
+    # start and stop
 
     def start(self) -> Self:
-        """Answer, from a background thread."""
+        """Start to answer, in a background thread."""
         self._thread = threading.Thread(target=lambda: asyncio.run(self.run()), name="sandbox", daemon=True)
         self._thread.start()
         if not self._started.wait(START_SECONDS):
@@ -69,7 +68,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Close both hosts and end the thread. May be called again."""
+        """Close both hosts and end the thread. It may be called again."""
         thread, self._thread = self._thread, None
         if thread is None:
             for listener in self._listeners:
@@ -87,7 +86,7 @@ class Sandbox:
         self.stop()
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Answer until ``end`` is called, on the running loop. ``ready`` is called when both hosts listen."""
+        """Answer on the running loop until ``end`` is called. Call ``ready`` once both hosts listen."""
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         await self._service.start(*self._listeners)
@@ -99,88 +98,88 @@ class Sandbox:
             await self._service.stop()
 
     def end(self) -> None:
-        """Let ``run`` return. To be called on its loop."""
+        """Let ``run`` return. Call it on the same loop."""
         self._over.set()
 
-    # what is there
+    # inspection
 
     def contacts(self, account: str | None = None) -> list[ContactJson]:
-        """All contacts, oldest first."""
+        """Return all contacts, oldest first."""
         return self.state.contacts(account)
 
-    def messages(self, kind: str = "") -> list[Message]:
-        """All texts, oldest first: "sent_by_platform", "recorded", "inbound", or of every kind."""
+    def messages(self, kind: str = "") -> list[SandboxMessage]:
+        """Return the texts of a kind ("sent_by_platform", "recorded", "inbound") or of all kinds, oldest first."""
         return [message for message in list(self.state.messages) if kind in ("", message.kind)]
 
     def requests(self, endpoint: str = "") -> list[LoggedRequest]:
-        """The latest 100,000 requests, oldest first."""
+        """Return the latest 100,000 requests, oldest first."""
         return self._log.requests(endpoint)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Requests by endpoint and outcome, such as ``{"send": {"200": 3, "dropped": 1}}``."""
+        """Return the number of requests by endpoint and outcome, such as ``{"send": {"200": 3, "dropped": 1}}``."""
         return self._log.counts()
 
     def injections(self) -> list[Injection]:
-        """Requests that a fault hit, oldest first."""
+        """Return the requests that a fault has hit, oldest first."""
         return self._log.injections()
 
     def forget_requests(self) -> None:
-        """Count requests anew from here; what is stored stays."""
+        """Delete the log of requests. Contacts and texts stay."""
         self._log.reset()
 
     def summary(self) -> dict[str, Any]:
-        """What GET /sandbox/state answers."""
+        """Return the same as GET /sandbox/state."""
         return self._service.control.summary()
 
-    # what happens on the other side
+    # changes on the side of the platform
 
     def seed_contacts(self, contacts: Iterable[tuple[str, str, str]], account: str | None = None) -> list[str]:
-        """Contacts (phone, full name, email) that were there before; their ids."""
+        """Create contacts (phone, full name, email) and return their ids."""
         uid = account or next(iter(self.state.accounts))
         return [self.state.create_contact(uid, *contact)["id"] for contact in contacts]
 
     def edit_contact(
         self, contact_id: str, phone: str, full_name: str = "", email: str | None = None, account: str | None = None
     ) -> None:
-        """As a person in the web app would. Raises KeyError for an unknown id."""
+        """Do what a person does in the web app. Raises KeyError for an unknown id."""
         uid = account or next(iter(self.state.accounts))
         if self.state.update_contact(uid, contact_id, phone, full_name, email) is None:
             raise KeyError(contact_id)
 
     def delete_contact(self, contact_id: str) -> None:
-        """As a person in the web app would. Raises KeyError for an unknown id."""
+        """Do what a person does in the web app. Raises KeyError for an unknown id."""
         if not self.state.delete_contact(contact_id):
             raise KeyError(contact_id)
 
     def opt_out(self, phone: str, account: str | None = None) -> None:
-        """Texts to ``phone`` answer 451 from now on."""
+        """Answer 451 to texts to ``phone`` from now on."""
         self.state.opt_out(account or next(iter(self.state.accounts)), phone)
 
     def inbound(
         self, from_number: str, text: str, *, to: str = "", media: Sequence[str] = (), account: str = ""
-    ) -> Message:
-        """A customer's text. STOP and START change the opt-out."""
+    ) -> SandboxMessage:
+        """Store a text of a customer. STOP and START change the opt-out."""
         inbound = Inbound(from_number=from_number, to=to, text=text, media=list(media), account=account)
         return self._on_loop(lambda: self._service.control.inbound(inbound))
 
     def add_fault(self, fault: Fault | None = None, **fields: Any) -> int:
-        """Put a fault into force, given as such or as its fields; its number."""
+        """Activate a fault, given as such or as its fields, and return its number."""
         return self._faults.add(fault or Fault(**fields))
 
     def remove_faults(self, number: int | None = None) -> int:
-        """End one fault or all; how many were ended."""
+        """Remove one fault, or all. Return how many."""
         return self._faults.remove(number)
 
     def reset(self) -> None:
-        """As freshly started."""
+        """Restore the state of a new sandbox."""
         self._on_loop(self._service.control.reset)
 
     def wait_for_relay(self, seconds: float = 10) -> None:
-        """Return when every message so far is announced. Raises TimeoutError."""
+        """Return once all events of the messages so far are posted. Raises TimeoutError."""
         until = time.monotonic() + seconds
         while self._service.relay.waiting:
             if time.monotonic() > until:
-                raise TimeoutError(f"{self._service.relay.waiting} messages are not announced yet")
+                raise TimeoutError(f"{self._service.relay.waiting} messages are not posted yet")
             time.sleep(0.005)
 
     def _on_loop(self, function: Callable[[], T]) -> T:
@@ -194,7 +193,7 @@ def serve(
     host: str = "127.0.0.1",
     api_port: int = 8700,
     create_port: int = 8701,
-    accounts: Sequence[Account] = (DEFAULT_ACCOUNT,),
+    accounts: Sequence[SandboxAccount] = (DEFAULT_ACCOUNT,),
     *,
     any_credentials: bool = False,
     relay_url: str = "",
@@ -203,10 +202,12 @@ def serve(
     ready_file: Path | None = None,
     say: Callable[[str], object] | None = None,
 ) -> None:
-    """Run a sandbox in the foreground until SIGINT or SIGTERM. ``say`` takes what there is to tell a person, print
-    by default; ``ready_file`` is written, whole, when both hosts listen, and removed at the end. Raises OSError.
+    """Run a sandbox in the foreground until SIGINT or SIGTERM. Raises OSError.
+
+    ``say`` prints the welcome message. ``ready_file`` is written atomically once both hosts listen, and removed at the
+    end.
     """
-    tell = say or partial(print, flush=True)
+    show = say or partial(print, flush=True)
     sandbox = Sandbox(
         host=host,
         api_port=api_port,
@@ -222,16 +223,16 @@ def serve(
     def ready() -> None:
         if ready_file is not None:
             _write_ready(ready_file, sandbox)
-        tell(_welcome(sandbox, next(iter(accounts), None), any_credentials))
+        show(_welcome(sandbox, next(iter(accounts), None), any_credentials))
 
-    async def until_told() -> None:
+    async def until_stopped() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, sandbox.end)
         await sandbox.run(ready)
 
     try:
-        asyncio.run(until_told())
+        asyncio.run(until_stopped())
     finally:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
@@ -249,14 +250,14 @@ def _write_ready(path: Path, sandbox: Sandbox) -> None:
     unfinished.replace(path)
 
 
-def _welcome(sandbox: Sandbox, account: Account | None, any_credentials: bool) -> str:
+def _welcome(sandbox: Sandbox, account: SandboxAccount | None, any_credentials: bool) -> str:
     uid, token, number = "any", "any", "any number"
     if account is not None and not any_credentials:
         uid, number = account.uid, account.numbers[0] if account.numbers else number
-        # The default token is no secret; one that was given is not repeated.
-        token = account.token if account == DEFAULT_ACCOUNT else "(the token that you gave)"
+        # The default token is no secret; any other one is not shown.
+        token = account.token if account == DEFAULT_ACCOUNT else "(your token)"
     return (
-        f"The VirtualText sandbox listens. Nothing that it takes reaches a phone. Its page: {sandbox.page_url}\n"
+        f"The VirtualText sandbox is running. No text reaches a phone. Its page: {sandbox.page_url}\n"
         "\n"
         "In vtsync.toml:\n"
         "    [accounts.main]\n"
@@ -269,7 +270,7 @@ def _welcome(sandbox: Sandbox, account: Account | None, any_credentials: bool) -
         f"    VTSYNC_UID={uid}\n"
         f"    VTSYNC_TOKEN={token}\n"
         "\n"
-        "Ctrl-C ends it; it keeps nothing."
+        "Ctrl-C stops it. It stores nothing."
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Column,
+    Computed,
     DateTime,
     Dialect,
     Index,
@@ -27,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
-from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -474,23 +476,39 @@ class PublicEvent(SQLModel, table=True):
     """The event's data, a JSON object."""
 
 
-class Forward(SQLModel, table=True):
-    """One event for one receiver: a subscriber, or a CRM record."""
+# A connection's name has only these characters, so what is left of a target without them begins with the second colon.
+_NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_RECEIVER = (
+    "CASE WHEN substr(target, 1, 4) = 'crm:'"
+    f" THEN substr(target, 1, length(target) - length(ltrim(substr(target, 5), '{_NAME_CHARACTERS}')))"
+    " ELSE target END"
+)
 
+
+class Delivery(SQLModel, table=True):
+    """One event for one receiver: a subscriber, or a record of a CRM."""
+
+    # The name of the table stays, because the version before must work on while the processes are restarted.
+    __tablename__ = "forward"
     __table_args__ = (
         UniqueConstraint("event_id", "target", name="uq_forward_event_target"),
         Index("ix_forward_due", "state", "due_at"),
         Index("ix_forward_target", "target", "state", "due_at"),
+        Index("ix_forward_receiver", "receiver", "state", "due_at"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     event_id: str
     target: str
     """``subscriber:NAME`` or ``crm:CONNECTION:EXTERNAL_ID``."""
+    receiver: str | None = Field(
+        default=None, sa_column=Column("receiver", String, Computed(_RECEIVER, persisted=True))
+    )
+    """``subscriber:NAME`` or ``crm:CONNECTION``: the database computes it from ``target``."""
     type: str = Field(sa_type=Code)
     payload: str = Field(sa_type=Text)
     created_at: datetime = _time(nullable=False)
-    state: ForwardState = Field(default=ForwardState.DUE, sa_type=Code)
+    state: DeliveryState = Field(default=DeliveryState.DUE, sa_type=Code)
     due_at: datetime = _time(nullable=False)
     attempts: int = 0
     lease_owner: str | None = None

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, not_, or_, select, update
 
 from config.models import Settings
-from worker.core.states import ForwardState, InboxState, MessageKind, MessageState, RunState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, RunState
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import reading, writing
 from worker.store.ids import first_id_at
@@ -26,7 +26,7 @@ from worker.store.tables import (
     carrier_state,
     connection_state,
     contact_event,
-    forward,
+    delivery,
     inbound_message,
     inbox_event,
     maintenance_lock,
@@ -203,9 +203,9 @@ RULES = (
     ),
     RetentionRule(
         "deliveries to CRMs and services",
-        forward.c.id,
-        lambda at: _older(forward.c.created_at, at.events, forward.c.state == ForwardState.DONE),
-        _delete(forward),
+        delivery.c.id,
+        lambda at: _older(delivery.c.created_at, at.events, delivery.c.state == DeliveryState.DONE),
+        _delete(delivery),
     ),
     RetentionRule("sync runs", sync_run.c.id, _runs, _delete(sync_run)),
 )

@@ -1,4 +1,4 @@
-"""``POST /carriers/{carrier}/{name}``: what a carrier tells of texts, its signature checked, stored, then answered."""
+"""``POST /carriers/{carrier}/{name}``: events of carriers, verified and stored before they are answered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 
 from config.integrations import Carrier
-from worker.carriers.events import Refused, SignedRequest
+from worker.carriers.provider import SignatureInvalid, SignedRequest
 from worker.carriers.registry import CARRIERS
 from worker.inbox.events import Incoming
 from worker.inbox.payloads import read_payload
@@ -23,12 +23,12 @@ log = structlog.get_logger(__name__)
 
 
 def routes(context: WebContext) -> APIRouter:
-    """The carriers' routes; their callers are the carriers, so they are no part of the documented API."""
+    """Return the carriers' routes. They are not part of the documented API, as only carriers call them."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/carriers/{carrier}/{name}")
     async def event(carrier: str, name: str, request: Request) -> Response:
-        """Take the events of one request."""
+        """Store the events of one request."""
         settings = context.runtime.settings
         config = settings.carriers.get(name)
         if config is None or config.carrier != carrier:
@@ -49,23 +49,29 @@ def routes(context: WebContext) -> APIRouter:
 def _verify(name: str, config: Carrier, request: Request, body: bytes, public_url: str | None) -> None:
     signed = SignedRequest(
         method=request.method,
-        url=_public(request, public_url),
+        url=_public_url(request, public_url),
         headers={key.lower(): value for key, value in request.headers.items()},
         body=body,
         form=_form(body, request.headers.get("content-type", "")),
         now=utcnow(),
     )
+    provider = CARRIERS[config.carrier]
     try:
-        CARRIERS[config.carrier].verify(config, signed)
-    except Refused as reason:
-        log.warning("a carrier's event was refused", carrier=name, reason=str(reason), url=signed.url.partition("?")[0])
-        headers = {"WWW-Authenticate": "Basic"} if config.carrier == "bandwidth" else {}
-        words = "the signature or the credential of this request is not right"
-        raise Problem(401, "unauthorized", words, headers=headers) from None
+        provider.verify(config, signed)
+    except SignatureInvalid as reason:
+        log.warning(
+            "an event of a carrier was refused: check the credentials of [carriers.NAME] and web.public_url",
+            carrier=name,
+            reason=str(reason),
+            url=signed.url.partition("?")[0],
+        )
+        headers = {"WWW-Authenticate": provider.challenge} if provider.challenge else {}
+        message = "the signature or the credential of this request is wrong"
+        raise Problem(401, "unauthorized", message, headers=headers) from None
 
 
-def _public(request: Request, public_url: str | None) -> str:
-    """The URL as the carrier knows it: behind a proxy that is another than the one that arrives here."""
+def _public_url(request: Request, public_url: str | None) -> str:
+    """Return the URL that the carrier called. Behind a proxy it differs from the URL of the request."""
     if public_url is None:
         return str(request.url)
     query = f"?{request.url.query}" if request.url.query else ""

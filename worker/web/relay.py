@@ -1,7 +1,7 @@
-"""``POST /relay/{secret}``: what VirtualText tells, stored before it is answered.
+"""``POST /relay/{secret}``: events of VirtualText, stored before they are answered.
 
-The platform signs nothing and promises no retry, and may switch a receiver off that answers errors. So whatever comes
-with the right secret is kept, understood or not, and answered 200 as soon as it is committed.
+The platform signs nothing, promises no retry, and may switch off a receiver that answers with errors. So every request
+with the right secret is stored, whether it can be read or not, and answered with 200 once it is committed.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from worker.web.problems import Problem
 
 
 def install(app: FastAPI, context: WebContext) -> None:
-    """Add the Relay's route. It is not part of the documented API: its address is a secret."""
+    """Add the Relay's route. It is not part of the documented API, because its URL is a secret."""
     known = _Secrets()
 
     async def relay(request: Request) -> Response:
-        """Take one event; or answer a platform, or a person, who asks whether anybody is there."""
+        """Store one event. A GET, by the platform or a person who tests the URL, is answered with 200."""
         account = _account(known.of(context.runtime.settings), request.path_params["secret"])
         if request.method == "POST":
             payload = read_payload(await request.body(), request.headers.get("content-type", ""))
             await context.intake.put(Incoming("relay", account, orjson.dumps(payload).decode(), utcnow()))
         return Response(status_code=200)
 
-    # A plain route: what FastAPI does for documented ones costs as much again as everything here.
+    # A plain route: FastAPI's handling of documented routes would double the cost of a request.
     app.add_route("/relay/{secret}", relay, methods=["POST", "GET"], include_in_schema=False)
 
 
 class _Secrets:
-    """The secrets of the settings, worked out once for each."""
+    """The digests of the settings' Relay secrets, computed once for each change of the settings."""
 
     def __init__(self) -> None:
         self._settings: Settings | None = None
         self._secrets: list[tuple[bytes, str]] = []
 
     def of(self, settings: Settings) -> list[tuple[bytes, str]]:
-        """(digest, account) of each. Called on the event loop alone."""
+        """Return (digest, account) of each secret. Called only on the event loop."""
         if settings is not self._settings:
             self._settings, self._secrets = settings, _secrets(settings)
         return self._secrets
@@ -59,7 +59,7 @@ def _secrets(settings: Settings) -> list[tuple[bytes, str]]:
 
 
 def _account(secrets: list[tuple[bytes, str]], secret: str) -> str:
-    """Whose Relay this is. All secrets are compared, in constant time each, whichever matches."""
+    """Return the account of a secret. All secrets are compared, each in constant time, whichever matches."""
     given = _digest(secret)
     matching = [name for digest, name in secrets if hmac.compare_digest(digest, given)]
     if not matching:

@@ -1,87 +1,82 @@
-"""Reads the carriers' lists of sent texts: what a lost event would have told. What is known already changes nothing."""
+"""Reads the carriers' lists of sent texts, for events that were lost. Texts that are known already change nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 import orjson
 import requests
 import structlog
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, or_, select
 
 from config.integrations import Carrier
 from config.models import Settings
-from worker.carriers.apply import as_payload
-from worker.carriers.events import CarrierText, NotYet
-from worker.carriers.registry import CARRIERS, ListSent
+from worker.carriers.provider import CarrierText, CarrierUnavailable, ListSent
+from worker.carriers.registry import CARRIERS
 from worker.core.states import MessageKind
-from worker.inbox.events import Incoming, store
+from worker.inbox.carrier_texts import as_payload
+from worker.inbox.events import Incoming, store_events
 from worker.runtime import Runtime
 from worker.store import sql
-from worker.store.db import new_lease_owner, writing
-from worker.store.leases import LeaseColumns
+from worker.store.db import writing
+from worker.store.leases import Lease, LeaseColumns, new_lease
 from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 
 OVERLAP = timedelta(hours=24)
-"""Twilio's list lags behind by hours; what was read before is told by its id."""
-FIRST_LOOK = timedelta(hours=24)
-LEASE = timedelta(minutes=10)
+"""How far back each read repeats the one before: Twilio's list lags behind by hours. Known texts are found by id."""
+FIRST_READ = timedelta(hours=24)
+LEASE_SECONDS = 600.0
 PORTION = 200
+
+_LEASE = LeaseColumns(carrier_state)
 
 log = structlog.get_logger(__name__)
 
 
 def poll_due(runtime: Runtime, now: datetime) -> bool:
-    """Read every list that is due; one worker each. Returns whether there is something new in the inbox."""
+    """Read every list that is due, each by one worker at a time. Return whether the inbox has new events."""
     found = False
     for name, config in runtime.settings.carriers.items():
         list_sent = CARRIERS[config.carrier].list_sent
         if config.poll_every is None or list_sent is None:
             continue
+        lease = new_lease(now, LEASE_SECONDS)
         with writing(runtime.engine) as connection:
-            owner = _claim(connection, name, now)
-        if owner is not None:
-            found |= _poll(runtime, name, config, list_sent, owner, now, now + config.poll_every)
+            claimed = _claim_list(connection, name, lease, now)
+        if claimed:
+            found |= _read_list(runtime, name, config, list_sent, lease, now, now + config.poll_every)
     return found
 
 
-def _claim(connection: Connection, name: str, now: datetime) -> str | None:
+def _claim_list(connection: Connection, name: str, lease: Lease, now: datetime) -> bool:
     s = carrier_state.c
     connection.execute(sql.insert(connection, carrier_state).values(name=name, last_error="").on_conflict_do_nothing())
-    owner = new_lease_owner()
-    due = (
-        update(carrier_state)
-        .where(
-            s.name == name,
-            or_(s.next_poll_at.is_(None), s.next_poll_at <= now),
-            or_(s.lease_until.is_(None), s.lease_until <= now),
-        )
-        .values(lease_owner=owner, lease_until=now + LEASE)
-    )
-    return owner if connection.execute(due).rowcount == 1 else None
+    due = or_(s.next_poll_at.is_(None), s.next_poll_at <= now)
+    return _LEASE.take(connection, lease, now, s.name == name, due)
 
 
-def _poll(
-    runtime: Runtime, name: str, config: Carrier, list_sent: ListSent, owner: str, now: datetime, again: datetime
+def _read_list(
+    runtime: Runtime, name: str, config: Carrier, list_sent: ListSent, lease: Lease, now: datetime, next_at: datetime
 ) -> bool:
     with writing(runtime.engine) as connection:
         polled_until = connection.execute(
             select(carrier_state.c.polled_until).where(carrier_state.c.name == name)
         ).scalar_one()
-    since = (polled_until or now - FIRST_LOOK) - (OVERLAP if polled_until else timedelta(0))
+    since = (polled_until or now - FIRST_READ) - (OVERLAP if polled_until else timedelta(0))
     error, new = "", 0
     try:
         with requests.Session() as session:
             for texts in _portions(list_sent(session, config, since, now)):
                 with writing(runtime.engine) as connection:
-                    new += _keep(connection, name, config, texts)
-    except (NotYet, NotImplementedError) as reason:
+                    new += _store_new(connection, name, config, texts)
+    except CarrierUnavailable as reason:
         error = str(reason)
-        log.warning("a carrier's list could not be read", carrier=name, reason=error)
-    _end(runtime, name, owner, error, now, again)
+        log.warning("a carrier's list could not be read; it is read again by itself", carrier=name, reason=error)
+    _finish_list(runtime, name, lease, error, now, next_at)
     return new > 0
 
 
@@ -90,8 +85,8 @@ def _portions(texts: Iterator[CarrierText]) -> Iterator[list[CarrierText]]:
         yield portion
 
 
-def _keep(connection: Connection, name: str, config: Carrier, texts: list[CarrierText]) -> int:
-    """Put into the inbox what is not recorded yet, and was not put there by an earlier look at the list."""
+def _store_new(connection: Connection, name: str, config: Carrier, texts: list[CarrierText]) -> int:
+    """Store the texts that are not recorded yet and that no earlier read has stored. Return how many."""
     sent = {
         f"{config.carrier}:{text.id}": text for text in texts if text.status == "sent" and (text.text or text.media)
     }
@@ -106,7 +101,7 @@ def _keep(connection: Connection, name: str, config: Carrier, texts: list[Carrie
         sent.pop(key, None)
     now, e = utcnow(), inbox_event.c
     payloads = [orjson.dumps(as_payload(text)).decode() for text in sent.values()]
-    looked_at = set(
+    stored = set(
         connection.execute(
             select(e.payload).where(
                 e.source == "carrier",
@@ -116,18 +111,17 @@ def _keep(connection: Connection, name: str, config: Carrier, texts: list[Carrie
             )
         ).scalars()
     )
-    events = [Incoming("carrier", name, payload, now) for payload in payloads if payload not in looked_at]
-    store(connection, events)
+    events = [Incoming("carrier", name, payload, now) for payload in payloads if payload not in stored]
+    store_events(connection, events)
     return len(events)
 
 
-def _end(runtime: Runtime, name: str, owner: str, error: str, now: datetime, again: datetime) -> None:
-    values = {"lease_owner": None, "lease_until": None, "last_error": error, "next_poll_at": again}
+def _finish_list(runtime: Runtime, name: str, lease: Lease, error: str, now: datetime, next_at: datetime) -> None:
+    values: dict[str, Any] = {"last_error": error, "next_poll_at": next_at}
     if not error:
         values["polled_until"] = now
-    mine = (carrier_state.c.name == name) & (carrier_state.c.lease_owner == owner)
     with writing(runtime.engine) as connection:
-        connection.execute(update(carrier_state).where(mine).values(**values))
+        _LEASE.release(connection, lease.owner, carrier_state.c.name == name, **values)
 
 
 def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
@@ -136,5 +130,5 @@ def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
     if not polled:
         return False
     s = carrier_state.c
-    waits = or_(s.next_poll_at > now, LeaseColumns(carrier_state).until > now)
+    waits = or_(s.next_poll_at > now, _LEASE.until > now)
     return len(connection.scalars(select(s.name).where(s.name.in_(polled), waits)).all()) < len(polled)

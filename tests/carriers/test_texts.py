@@ -11,11 +11,15 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.carriers.conftest import CarrierInbox, CarrierServer
-from tests.carriers.test_events import BANDWIDTH, SINCH, TELNYX, TWILIO
+from tests.carriers.samples.bandwidth import EVENT as BANDWIDTH
+from tests.carriers.samples.sinch import EVENT as SINCH
+from tests.carriers.samples.telnyx import EVENT as TELNYX
+from tests.carriers.samples.telnyx import PAYLOAD as TELNYX_PAYLOAD
+from tests.carriers.samples.twilio import EVENT as TWILIO
 from tests.inbox.conftest import echo
-from worker.carriers.polling import poll_due
 from worker.core.states import MessageState
-from worker.inbox.process import Report
+from worker.inbox.carrier_lists import poll_due
+from worker.inbox.process import InboxReport
 from worker.messages.delivery import deliver_due
 from worker.messages.recording import record_due
 from worker.store.db import reading, writing
@@ -46,9 +50,9 @@ def details(inbox: CarrierInbox) -> list[str]:
 
 
 def test_an_event_with_the_text_is_recorded_once(inbox: CarrierInbox) -> None:
-    assert inbox.tells("tx", TELNYX) == Report(done=1)
+    assert inbox.tells("tx", TELNYX) == InboxReport(done=1)
     delivered = {"data": TELNYX["data"] | {"event_type": "message.finalized"}}
-    assert inbox.tells("tx", TELNYX, delivered) == Report(ignored=2)
+    assert inbox.tells("tx", TELNYX, delivered) == InboxReport(ignored=2)
     record_due(inbox.runtime)
     deliver_due(inbox.runtime)
     (body,) = inbox.client.recorded
@@ -61,7 +65,7 @@ def test_an_event_with_the_text_is_recorded_once(inbox: CarrierInbox) -> None:
 
 def test_a_text_that_the_event_does_not_carry_is_looked_up(inbox: CarrierInbox, carrier: CarrierServer) -> None:
     carrier.answer = lambda _: (200, resource())
-    assert inbox.tells("tw", TWILIO) == Report(done=1)
+    assert inbox.tells("tw", TWILIO) == InboxReport(done=1)
     assert carrier.asked == ["/2010-04-01/Accounts/AC1/Messages/SM1.json"]
     (row,) = inbox.rows(message)
     assert (row.text, row.sent_at.isoformat()) == ("Hi from elsewhere", "2026-03-01T10:00:00+00:00")
@@ -76,7 +80,7 @@ def test_pictures_are_looked_up_too(inbox: CarrierInbox, carrier: CarrierServer)
         ),
     }
     carrier.answer = lambda path: (200, pages[path])
-    assert inbox.tells("tw", TWILIO) == Report(done=1)
+    assert inbox.tells("tw", TWILIO) == InboxReport(done=1)
     assert inbox.rows(message)[0].media == f'["{carrier.url}{media}/ME1"]'
 
 
@@ -89,7 +93,7 @@ def test_sinch_keeps_the_words_with_the_batch(inbox: CarrierInbox, carrier: Carr
         "parameters": {"name": {"12125550123": "Ada", "default": "you"}},
     }
     carrier.answer = lambda _: (200, batch)
-    assert inbox.tells("si", SINCH) == Report(done=1)
+    assert inbox.tells("si", SINCH) == InboxReport(done=1)
     assert inbox.rows(message)[0].text == "Hi Ada"
     assert carrier.credentials == {"Bearer hush"}
 
@@ -99,15 +103,15 @@ def test_a_carrier_that_cannot_be_asked_is_asked_again(
     inbox: CarrierInbox, carrier: CarrierServer, status: int
 ) -> None:
     carrier.answer = lambda _: (status, {})
-    assert inbox.tells("tw", TWILIO) == Report(waiting=1)
+    assert inbox.tells("tw", TWILIO) == InboxReport(waiting=1)
     assert "hush" not in details(inbox)[0]
     carrier.answer = lambda _: (200, resource())
-    assert inbox.later() == Report(done=1)
+    assert inbox.later() == InboxReport(done=1)
 
 
 def test_a_text_whose_words_cannot_be_had_is_never_stored_empty(inbox: CarrierInbox) -> None:
-    assert inbox.tells("bw", BANDWIDTH) == Report(failed=1)
-    assert inbox.tells("tw", TWILIO) == Report(failed=1)  # the carrier answers 404
+    assert inbox.tells("bw", BANDWIDTH) == InboxReport(failed=1)
+    assert inbox.tells("tw", TWILIO) == InboxReport(failed=1)  # the carrier answers 404
     assert all("POST /v1/records" in detail for detail in details(inbox))
     assert inbox.rows(message) == []
 
@@ -121,15 +125,15 @@ def test_a_text_whose_words_cannot_be_had_is_never_stored_empty(inbox: CarrierIn
     ],
 )
 def test_what_was_not_sent_from_here_is_not_recorded(inbox: CarrierInbox, change: dict[str, str], word: str) -> None:
-    assert inbox.tells("tw", TWILIO | change) == Report(ignored=1)
+    assert inbox.tells("tw", TWILIO | change) == InboxReport(ignored=1)
     assert word in details(inbox)[0]
 
 
 def test_our_own_texts_never_loop(inbox: CarrierInbox) -> None:
     send = inbox.send(TO, "Hi", media=("https://b.example/2.png",))
     deliver_due(inbox.runtime)
-    now = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "sent_at": utcnow().isoformat()}}}  # type: ignore[dict-item]
-    assert inbox.tells("tx", now) == Report(ignored=1)
+    now = {"data": {**TELNYX["data"], "payload": {**TELNYX_PAYLOAD, "sent_at": utcnow().isoformat()}}}
+    assert inbox.tells("tx", now) == InboxReport(ignored=1)
     assert inbox.events()[0].message_id == send
 
 
@@ -138,20 +142,20 @@ def test_the_same_words_of_a_send_that_was_refused_are_recorded(inbox: CarrierIn
     send = inbox.send(TO, "Hi", media=("https://b.example/2.png",))
     deliver_due(inbox.runtime)
     assert inbox.state(send) is MessageState.REJECTED
-    now = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "sent_at": utcnow().isoformat()}}}  # type: ignore[dict-item]
-    assert inbox.tells("tx", now) == Report(done=1)
+    now = {"data": {**TELNYX["data"], "payload": {**TELNYX_PAYLOAD, "sent_at": utcnow().isoformat()}}}
+    assert inbox.tells("tx", now) == InboxReport(done=1)
 
 
 def test_what_was_typed_in_the_app_long_ago_hides_no_text_of_today(inbox: CarrierInbox) -> None:
     told = echo("Hi", "typed-in-the-app", TO, Media=["https://a.example/1.png"])
     inbox.comes(told, at=utcnow() - timedelta(hours=1))
-    assert inbox.tells("tx", TELNYX) == Report(done=1)
+    assert inbox.tells("tx", TELNYX) == InboxReport(done=1)
 
 
 def test_what_virtualtext_sent_itself_is_not_recorded(inbox: CarrierInbox) -> None:
     told = echo("Hi", "typed-in-the-app", TO, Media=["https://a.example/1.png"])
     inbox.comes(told)
-    assert inbox.tells("tx", TELNYX) == Report(ignored=1)
+    assert inbox.tells("tx", TELNYX) == InboxReport(ignored=1)
     assert "typed in the app" in details(inbox)[1]
 
 
@@ -162,57 +166,57 @@ def test_the_echo_of_a_record_does_not_hide_the_next_text_with_the_same_words(
     inbox.tells("tx", TELNYX)
     record_due(inbox.runtime)
     inbox.comes(echo("Hi", echo_id, TO, Media=["https://a.example/1.png"]))
-    again = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "id": "t2"}}}  # type: ignore[dict-item]
-    assert inbox.tells("tx", again) == Report(done=1)
+    again = {"data": {**TELNYX["data"], "payload": {**TELNYX_PAYLOAD, "id": "t2"}}}
+    assert inbox.tells("tx", again) == InboxReport(done=1)
 
 
 def test_a_conversation_keeps_its_order_while_the_carrier_cannot_be_asked(
     inbox: CarrierInbox, carrier: CarrierServer
 ) -> None:
     carrier.answer = lambda _: (503, {})
-    assert inbox.tells("tw", TWILIO) == Report(waiting=1)
+    assert inbox.tells("tw", TWILIO) == InboxReport(waiting=1)
     other = {"to": "+12125550199"}
     carrier.answer = lambda path: (200, resource(path[-8:-5], **(other if "SM3" in path else {})))
     second, elsewhere = TWILIO | {"MessageSid": "SM2"}, TWILIO | {"MessageSid": "SM3", "To": other["to"]}
-    assert inbox.tells("tw", second, elsewhere) == Report(done=1, waiting=1)
+    assert inbox.tells("tw", second, elsewhere) == InboxReport(done=1, waiting=1)
     assert any("waits for an earlier text" in detail for detail in details(inbox))
-    assert inbox.later() == Report(done=2)
+    assert inbox.later() == InboxReport(done=2)
     rows = sorted(inbox.rows(message), key=lambda row: row.id)
     assert [row.carrier_message_id for row in rows] == ["SM3", "SM1", "SM2"]
 
 
 def test_an_earlier_text_waits_for_no_later_one(inbox: CarrierInbox, carrier: CarrierServer) -> None:
     carrier.answer = lambda _: (503, {})
-    assert inbox.tells("tw", TWILIO, TWILIO | {"MessageSid": "SM2"}) == Report(waiting=2)
+    assert inbox.tells("tw", TWILIO, TWILIO | {"MessageSid": "SM2"}) == InboxReport(waiting=2)
     carrier.answer = lambda path: (200, resource(path[-8:-5]))
     first = min(event.id for event in inbox.events())
     with writing(inbox.engine) as connection:
         soon = utcnow() - timedelta(seconds=1)
         connection.execute(update(inbox_event).where(inbox_event.c.id == first).values(due_at=soon))
-    assert inbox.process() == Report(done=1)
+    assert inbox.process() == InboxReport(done=1)
     assert [row.carrier_message_id for row in inbox.rows(message)] == ["SM1"]
 
 
 def test_with_a_relay_its_echo_is_waited_for(inbox: CarrierInbox) -> None:
     account = inbox.runtime.settings.accounts["main"].model_copy(update={"relay_secret": object()})
     inbox.runtime.settings = inbox.runtime.settings.model_copy(update={"accounts": {"main": account}})
-    assert inbox.tells("tx", TELNYX) == Report(waiting=1)
+    assert inbox.tells("tx", TELNYX) == InboxReport(waiting=1)
     with writing(inbox.engine) as connection:
         long_ago = utcnow() - timedelta(seconds=30)
         connection.execute(update(inbox_event).values(received_at=long_ago, due_at=long_ago))
-    assert inbox.process() == Report(done=1)
+    assert inbox.process() == InboxReport(done=1)
 
 
 def test_a_carrier_that_was_removed_is_named(inbox: CarrierInbox) -> None:
-    assert inbox.tells("gone", TELNYX) == Report(failed=1)
+    assert inbox.tells("gone", TELNYX) == InboxReport(failed=1)
     assert 'no carrier "gone"' in details(inbox)[0]
 
 
 @pytest.mark.parametrize("number", ["", "12345", "Alerts"])
 def test_numbers_that_are_none_are_named(inbox: CarrierInbox, number: str) -> None:
-    odd = {"data": {**TELNYX["data"], "payload": {**TELNYX["data"]["payload"], "from": {"phone_number": number}}}}  # type: ignore[dict-item]
-    assert inbox.tells("tx", odd) == Report(failed=1)
-    assert "from is not one" in details(inbox)[0]
+    odd = {"data": {**TELNYX["data"], "payload": {**TELNYX_PAYLOAD, "from": {"phone_number": number}}}}
+    assert inbox.tells("tx", odd) == InboxReport(failed=1)
+    assert "is not a phone number" in details(inbox)[0]
 
 
 # --- lists
@@ -232,7 +236,7 @@ def test_the_list_brings_what_events_did_not(inbox: CarrierInbox, carrier: Carri
     carrier.answer = answer
     now = utcnow()
     assert poll_due(inbox.runtime, now) is True
-    assert inbox.process() == Report(done=2)
+    assert inbox.process() == InboxReport(done=2)
     assert sorted(row.carrier_message_id for row in inbox.rows(message)) == ["SM1", "SM2", "SM5"]
     assert poll_due(inbox.runtime, now + timedelta(minutes=9)) is False, "not due yet"
     assert poll_due(inbox.runtime, now + timedelta(minutes=11)) is False, "everything is known"
@@ -248,7 +252,7 @@ def test_a_text_of_ours_in_the_list_is_looked_at_once(inbox: CarrierInbox, carri
     row = resource(date_sent=format_datetime(now))
     carrier.answer = lambda path: (200, {"batches": []} if path.startswith("/xms") else {"messages": [row]})
     assert poll_due(inbox.runtime, now) is True
-    assert inbox.process() == Report(ignored=1)
+    assert inbox.process() == InboxReport(ignored=1)
     assert inbox.events()[0].message_id == send
     assert poll_due(inbox.runtime, now + timedelta(minutes=11)) is False
 

@@ -1,0 +1,65 @@
+"""Checks the tables of carriers. Which carriers exist, and what each needs, is known to the caller only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from config.errors import ConfigProblem
+from config.problems import did_you_mean, dotted
+from config.redact import redact_value
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierNeeds:
+    """The keys that a carrier needs in its table. ``to_list`` is None if it has no list of sent texts."""
+
+    to_verify: tuple[str, ...]
+    to_list: tuple[str, ...] | None = None
+
+
+KnownCarriers = Callable[[], Mapping[str, CarrierNeeds]]
+"""Returns all carriers by name. Called only if the file has a table of a carrier."""
+
+
+def carrier_problems(name: str, table: Mapping[str, Any], known_carriers: KnownCarriers) -> Iterator[ConfigProblem]:
+    """Yield what is wrong with one ``[carriers.NAME]`` of a file's raw data."""
+    carrier, known = table.get("carrier"), known_carriers()
+    if not isinstance(carrier, str) or not known:
+        return
+    needs = known.get(carrier)
+    if needs is None:
+        remedy = did_you_mean(carrier, "carriers", known)
+        yield ConfigProblem(
+            dotted(["carriers", name, "carrier"]), redact_value(carrier), "is not a carrier that is known", remedy
+        )
+        return
+    for key in needs.to_verify:
+        if key not in table:
+            yield ConfigProblem(
+                dotted(["carriers", name, key]),
+                None,
+                f"is missing: without it nobody can verify that an event comes from {carrier}",
+                "copy it from the carrier's console; secrets as { env = NAME }",
+            )
+    if "poll_every" in table:
+        yield from _list_problems(name, table, needs, known)
+
+
+def _list_problems(
+    name: str, table: Mapping[str, Any], needs: CarrierNeeds, known: Mapping[str, CarrierNeeds]
+) -> Iterator[ConfigProblem]:
+    if needs.to_list is None:
+        with_lists = ", ".join(one for one, its in known.items() if its.to_list is not None)
+        yield ConfigProblem(
+            dotted(["carriers", name, "poll_every"]),
+            redact_value(table["poll_every"]),
+            f"cannot be set: {table['carrier']} has no list that contains the text of sent messages",
+            f"remove it (these carriers have such a list: {with_lists})",
+        )
+        return
+    for key in needs.to_list:
+        if key not in table:
+            remedy = "copy it from the carrier's console"
+            yield ConfigProblem(dotted(["carriers", name, key]), None, "is missing: poll_every needs it", remedy)

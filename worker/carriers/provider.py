@@ -1,0 +1,78 @@
+"""What a carrier's module has to define: a ``Provider``, and the types that its functions take and return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from config.integrations import Carrier
+
+if TYPE_CHECKING:
+    import requests
+
+CarrierStatus: TypeAlias = Literal["sent", "pending", "failed", "received", "other"]
+
+
+class SignatureInvalid(Exception):
+    """The request cannot be shown to come from the carrier. The message is for our log only."""
+
+
+class CarrierUnavailable(Exception):
+    """The carrier could not be asked at the moment; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request as the carrier signed it. ``url`` is the one that the carrier knows; header names are in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    form: tuple[tuple[str, str], ...]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierText:
+    """One text of a carrier. ``text`` is None if the event does not contain it. Numbers are in the carrier's format."""
+
+    id: str
+    status: CarrierStatus
+    to_number: str
+    from_number: str
+    text: str | None = None
+    media: tuple[str, ...] = ()
+    sent_at: datetime | None = None
+    detail: str = ""
+
+
+Verify: TypeAlias = Callable[[Carrier, SignedRequest], None]
+"""Checks the signature of a request. Raises SignatureInvalid."""
+
+Parse: TypeAlias = Callable[[Any], list[CarrierText]]
+"""Reads the texts out of an event's JSON or form. Raises ValueError if it is not an event of the carrier."""
+
+LookUp: TypeAlias = "Callable[[requests.Session, Carrier, str], CarrierText | None]"
+"""Asks the carrier for the text with an id. Raises CarrierUnavailable."""
+
+ListSent: TypeAlias = "Callable[[requests.Session, Carrier, datetime, datetime], Iterator[CarrierText]]"
+"""Asks the carrier for the texts that were sent between two times. Raises CarrierUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One carrier. ``look_up`` and ``list_sent`` are None if its API never returns the content of a text."""
+
+    verify: Verify
+    parse: Parse
+    needs: tuple[str, ...]
+    """The keys of ``[carriers.NAME]`` that ``verify`` needs."""
+    look_up: LookUp | None = None
+    list_sent: ListSent | None = None
+    list_needs: tuple[str, ...] = ()
+    """The keys of ``[carriers.NAME]`` that ``list_sent`` needs."""
+    challenge: str = ""
+    """The ``WWW-Authenticate`` header of the answer to a request whose credentials are wrong."""

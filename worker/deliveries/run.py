@@ -1,0 +1,115 @@
+"""Makes the deliveries that are due: claims them with a lease, sends without a transaction, stores the outcome.
+
+Each receiver has a few threads of its own and its own claims. While a slow receiver is busy, the others go on, also
+with events that come meanwhile.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from worker.core.logs import carrying_on
+from worker.deliveries.claims import (
+    ClaimedDelivery,
+    DeliveryCounts,
+    claim_deliveries,
+    find_due,
+    finish_deliveries,
+    give_up_removed,
+)
+from worker.deliveries.fan_out import fan_out
+from worker.deliveries.jobs import DeliveryJob, Results
+from worker.deliveries.outcome import RetryLater
+from worker.deliveries.targets import Receiver, receivers_of
+from worker.deliveries.webhooks import WebhookSender
+from worker.runtime import Runtime
+from worker.store.db import writing
+from worker.store.models import utcnow
+
+THREADS_PER_RECEIVER = 4
+MAX_THREADS = 64
+SHARE = 64
+"""Deliveries that a receiver claims at once."""
+LOOK_SECONDS = 1.0
+"""How often to look for more work while receivers are busy."""
+
+
+@dataclass
+class _Round:
+    """The work of one call."""
+
+    busy: Counter[Receiver] = field(default_factory=Counter)
+    """Receiver -> jobs that run."""
+    down: set[Receiver] = field(default_factory=set)
+    """Receivers that take nothing now; they are left alone until the next call."""
+    running: dict[Future[Results], Receiver] = field(default_factory=dict)
+    claimed: int = 0
+    looked_at: float = field(default_factory=time.monotonic)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def run_deliveries(runtime: Runtime, limit: int) -> DeliveryCounts:
+    """Make up to ``limit`` deliveries that are due. Safe in any number of workers at once."""
+    round_ = _Round()
+    receivers = receivers_of(runtime.settings)
+    threads = min(MAX_THREADS, THREADS_PER_RECEIVER * max(1, len(receivers)))
+    with ThreadPoolExecutor(threads, "delivery") as pool, WebhookSender() as sender:
+        while True:
+            if round_.claimed < limit and not runtime.stop.requested:
+                for job in _next_jobs(runtime, round_, receivers, sender, limit - round_.claimed):
+                    round_.running[pool.submit(carrying_on(job))] = job.receiver
+                    round_.busy[job.receiver] += 1
+            if not round_.running:
+                break
+            finished, _ = wait(round_.running, LOOK_SECONDS, FIRST_COMPLETED)
+            _store_results(runtime, round_, finished)
+            if time.monotonic() - round_.looked_at >= LOOK_SECONDS:
+                fan_out(runtime)
+                round_.looked_at = time.monotonic()
+    return DeliveryCounts(round_.counts["done"], round_.counts["retried"], round_.counts["failed"])
+
+
+def _next_jobs(
+    runtime: Runtime, round_: _Round, receivers: list[Receiver], sender: WebhookSender, limit: int
+) -> list[DeliveryJob]:
+    free = {one: min(SHARE, limit) for one in receivers if not round_.busy[one] and one not in round_.down}
+    now = utcnow()
+    with writing(runtime.engine) as connection:
+        if not find_due(connection, now):
+            return []
+        round_.counts["failed"] += give_up_removed(connection, receivers, now)
+        claimed = claim_deliveries(connection, free, now)
+    round_.claimed += len(claimed)
+    return [DeliveryJob(runtime, sender, several) for several in divided(claimed)]
+
+
+def divided(claimed: Iterable[ClaimedDelivery]) -> list[Sequence[ClaimedDelivery]]:
+    """Divide deliveries among the threads of their receivers; those of one CRM record stay in one thread. Pure."""
+    parts: dict[tuple[Receiver, int], list[ClaimedDelivery]] = defaultdict(list)
+    thread: dict[object, int] = {}
+    turn: Counter[Receiver] = Counter()
+    for one in claimed:
+        together: object = one.target if one.receiver.is_crm else one.id
+        if together not in thread:
+            thread[together] = turn[one.receiver] % THREADS_PER_RECEIVER
+            turn[one.receiver] += 1
+        parts[one.receiver, thread[together]].append(one)
+    return list(parts.values())
+
+
+def _store_results(runtime: Runtime, round_: _Round, finished: Iterable[Future[Results]]) -> None:
+    results: Results = []
+    for future in finished:
+        round_.busy[round_.running.pop(future)] -= 1
+        results += future.result()
+    if not results:
+        return
+    round_.down |= {one.receiver for one, outcome in results if isinstance(outcome, RetryLater) and outcome.is_down}
+    with writing(runtime.engine) as connection:
+        counts = finish_deliveries(connection, results, utcnow(), random.random())
+    round_.counts.update(done=counts.done, retried=counts.retried, failed=counts.failed)
