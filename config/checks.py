@@ -56,7 +56,6 @@ def broken_rules(data: Table, context: object = None) -> Iterator[Problem]:
         yield from _reported_field(name, connection)
     for name, trigger in _tables(data, "triggers"):
         yield from _watched_connections(name, trigger, connections)
-        yield from _trigger_consistency(name, trigger)
 
 
 def _section(data: Table, section: str) -> Table:
@@ -106,35 +105,6 @@ def _clear_text_urls(name: str, account: Table) -> Iterator[Problem]:
                 "would send the access token unencrypted to another machine",
                 "write https://, or allow_http = true in this account if the network between is your own",
             )
-
-
-_ONLY_WITH = {
-    "condition": ("entered",),
-    "field": ("changed", "date"),
-    "from": ("changed",),
-    "to": ("changed",),
-    "offset": ("date",),
-    "at": ("date",),
-    "every_year": ("date",),
-}
-_REQUIRED = {
-    "entered": ("condition", "add  condition = \"status == 'ready'\""),
-    "date": ("field", 'add  field = "appointment"  (the CRM field with the date)'),
-}
-
-
-def _kind_of_trigger(key: list[str], trigger: Table) -> Iterator[Problem]:
-    """Fields that this kind of trigger needs, or that mean nothing with it."""
-    on = trigger.get("on")
-    if not isinstance(on, str) or on not in ("entered", "date", "changed", "created"):
-        return
-    needed = _REQUIRED.get(on)
-    if needed is not None and needed[0] not in trigger:
-        yield Problem(dotted([*key, needed[0]]), None, f'is missing: on = "{on}" needs it', needed[1])
-    for name, kinds in _ONLY_WITH.items():
-        if name in trigger and on not in kinds and not (on == "created" and name in ("field", "from", "to")):
-            remedy = f"remove it, or write  on = {' or '.join(f'{kind!r}' for kind in kinds)}".replace("'", '"')
-            yield Problem(dotted([*key, name]), shown(trigger[name]), f'means nothing with on = "{on}"', remedy)
 
 
 _CARRIER_NEEDS = {
@@ -301,24 +271,3 @@ def _watched_connections(name: str, trigger: Table, known: Collection[str]) -> I
         )
     for index, connection in enumerate(watched):
         yield from _unknown_name(dotted(["triggers", name, "connections", index]), connection, "connection", known)
-
-
-def _trigger_consistency(name: str, trigger: Table) -> Iterator[Problem]:
-    on, key = trigger.get("on"), ["triggers", name]
-    if on == "changed" and "field" not in trigger:
-        remedy = 'add  field = "status"  (the CRM field to watch)'
-        yield Problem(dotted([*key, "field"]), None, 'is missing: on = "changed" needs to know which field', remedy)
-    if on == "created":
-        for extra in ("field", "from", "to"):
-            if extra in trigger:
-                message = 'means nothing with on = "created": a new record has no earlier value'
-                remedy = 'remove it, or write  on = "changed"'
-                yield Problem(dotted([*key, extra]), shown(trigger[extra]), message, remedy)
-    yield from _kind_of_trigger(key, trigger)
-    if on == "changed" and isinstance(trigger.get("to"), str) and trigger.get("from") == trigger["to"]:
-        message = 'is the same as "from", so the trigger would never fire'
-        yield Problem(
-            dotted([*key, "to"]), shown(trigger["to"]), message, "write another value, or leave one of them out"
-        )
-    if isinstance(trigger.get("message"), str) and not trigger["message"].strip():
-        yield Problem(dotted([*key, "message"]), '""', "is an empty text", "write the text to send")

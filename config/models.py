@@ -14,15 +14,14 @@ from config.integrations import Carrier, Metrics, Sentry, Subscriber, Web
 from config.policy import Policy
 from config.redact import without_secrets
 from config.retention import Retention
+from config.triggers import Trigger
 from config.types import (
     E164,
     BrokerUrl,
     ConfigPath,
     Duration,
     FromFile,
-    Hour,
     HttpUrl,
-    Offset,
     RedisUrl,
     Region,
     Schedule,
@@ -172,70 +171,6 @@ class Connection(Model):
     @field_serializer("options")
     def _options_without_secrets(self, options: dict[str, Any]) -> Any:
         return without_secrets(options)
-
-
-class Trigger(Model):
-    """A text that a change in the CRM calls for."""
-
-    connections: Annotated[tuple[str, ...], one_or_many()] = Field(
-        description="Names of connections it watches.", examples=["crm", ["crm", "shop"]]
-    )
-    on: Literal["created", "changed", "entered", "date"] = Field(
-        description=(
-            "A record that is new, a field that changes, a record that begins to meet `condition`,"
-            " or a time relative to a date field."
-        ),
-        examples=["changed"],
-    )
-    field: str | None = Field(
-        None,
-        description="For `changed` and `date`, where it is required: the CRM field to watch.",
-        examples=["status"],
-    )
-    condition: str | None = Field(
-        None,
-        description="For `entered`, where it is required: a Liquid condition over the record's fields.",
-        examples=["status == 'ready' and balance > 0"],
-    )
-    offset: Offset | None = Field(
-        None, description="For `date`: how long before (-) or after the field's time.", examples=["-24h"]
-    )
-    at: Hour | None = Field(
-        None, description="For `date`: at this local time of the day (after `offset`).", examples=["10:00"]
-    )
-    every_year: StrictBool = Field(False, description="For `date`: each year on that day, as for birthdays.")
-    again: Literal["always", "never"] | Duration = Field(
-        "always",
-        description="Whether the same record may cause this text again: always, never, or not within a duration.",
-        examples=["never", "30d"],
-    )
-    delay: Duration | None = Field(None, description="Wait this long before sending.", examples=["2h"])
-    only_if: str | None = Field(
-        None,
-        description="A Liquid condition that must hold when it fires and still when the text goes out.",
-        examples=["status != 'cancelled'"],
-    )
-    urgent: StrictBool = Field(
-        False, description="Also in quiet hours. Only for what the person is waiting for right now."
-    )
-    from_value: str | None = Field(
-        None, alias="from", description="For `changed`: only from this value.", examples=["Ordered"]
-    )
-    to_value: str | None = Field(None, alias="to", description="For `changed`: only to this value.", examples=["Ready"])
-    message: str = Field(
-        description="The text, a Liquid template over the CRM record's fields.",
-        examples=["Hi {{ first_name }}, your order is ready."],
-    )
-    media: Annotated[tuple[HttpUrl, ...], one_or_many()] = Field(
-        (), description="Public URLs of pictures to send.", examples=["https://example.com/map.png"]
-    )
-    from_number: E164 | None = Field(
-        None, description="Send from this number instead of the account's.", examples=["+14155550101"]
-    )
-    expires_after: Duration | None = Field(
-        None, description="Do not send later than this after the change.", examples=["4h"]
-    )
-    enabled: StrictBool = Field(True, description="`false`: sends nothing.")
 
 
 class Store(Model):

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from config.errors import Problem
 from config.redact import HIDDEN, is_secret_name, shown
-from config.schema_walk import Location, Place, keys_of, place_at
+from config.schema_walk import Location, Place, as_written, keys_of, place_at, tagged_at
+from config.tagged_unions import TaggedUnion
 from config.types import readable_duration
 
 if TYPE_CHECKING:
@@ -77,15 +78,33 @@ def did_you_mean(given: str, kind: str, known: Iterable[str]) -> str:
 
 def problems_of(error: ValidationError, model: type[BaseModel], prefix: Location = ()) -> list[Problem]:
     """Every problem in a validation error of ``model``, whose table stands at ``prefix`` in the file."""
-    return [_problem(details, model, prefix) for details in error.errors(include_url=False)]
+    found = []
+    for details in error.errors(include_url=False):
+        found += _tag_problems(details, model, prefix) or [_problem(details, model, prefix)]
+    return found
+
+
+def _tag_problems(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> list[Problem]:
+    """Report a table whose tag is wrong or missing, and all that is wrong with it whatever its kind is."""
+    place = place_at(model, details["loc"]) if details["type"].startswith("union_tag_") else None
+    if place is None or place.model is None:
+        return []
+    try:
+        place.model.model_validate(details["input"])
+    except ValidationError as error:
+        return problems_of(error, place.model, [*prefix, *details["loc"]])
+    return []
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> Problem:
     location = details["loc"]
-    key, place = dotted([*prefix, *location]), place_at(model, location)
+    key, place = dotted([*prefix, *as_written(model, location)]), place_at(model, location)
+    tagged = tagged_at(model, location[:-1])
     if details["type"] == "missing":
-        return Problem(key, None, "is missing", _how_to_add(str(location[-1]), place))
+        return Problem(key, None, f"is missing{_needed_by(tagged, location)}", _how_to_add(str(location[-1]), place))
     if details["type"] == "extra_forbidden":
+        if tagged is not None and tagged[0].tags_with(str(location[-1])):
+            return _of_another_kind(details, tagged, key)
         return Problem(key, None, "is not a key that is known here", _which_key(model, location))
     if details["type"] == "literal_secret":
         message = f"{details['ctx']['what']} is written in the file, where others can read and copy it"
@@ -94,6 +113,20 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) ->
     if place is not None and place.is_table and isinstance(details["input"], str | int | float):
         remedy = _which_table(location, place)
     return Problem(key, _safe_value(details["input"], location, place), message, remedy)
+
+
+def _needed_by(tagged: tuple[TaggedUnion, str] | None, location: Location) -> str:
+    if tagged is None or len(tagged[0].tags_with(str(location[-1]))) == len(tagged[0].models):
+        return ""
+    return f': {tagged[0].key} = "{tagged[1]}" needs it'
+
+
+def _of_another_kind(details: ErrorDetails, tagged: tuple[TaggedUnion, str], key: str) -> Problem:
+    (union, tag), name = tagged, str(details["loc"][-1])
+    kinds = union.tags_with(name)
+    remedy = f"remove it, or write  {union.key} = {' or '.join(map(in_toml, kinds))}"
+    value = _safe_value(details["input"], [name], place_at(union.models[kinds[0]], [name]))
+    return Problem(key, value, f'means nothing with {union.key} = "{tag}"', remedy)
 
 
 def _safe_value(value: object, location: Location, place: Place | None) -> str | None:

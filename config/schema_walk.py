@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from config.tagged_unions import TaggedUnion
+
 Location = Sequence[int | str]
 
 
@@ -23,6 +25,9 @@ class Place:
     @property
     def model(self) -> type[BaseModel] | None:
         """The model of the table at this key, if it is a table with fixed keys."""
+        union = TaggedUnion.of(self.type)
+        if union is not None:
+            return union.merged
         return next((kind for kind in _alternatives(self.type) if _is_model(kind)), None)
 
     @property
@@ -57,7 +62,22 @@ def place_at(model: type[BaseModel], location: Location) -> Place | None:
     return place
 
 
+def tagged_at(model: type[BaseModel], location: Location) -> tuple[TaggedUnion, str] | None:
+    """Return the union and the tag if ``location`` ends with a tag, which pydantic puts behind the table's name."""
+    outer = place_at(model, location[:-1]) if location else None
+    union = TaggedUnion.of(outer.type) if outer is not None else None
+    return (union, str(location[-1])) if union is not None and location[-1] in union.models else None
+
+
+def as_written(model: type[BaseModel], location: Location) -> Location:
+    """Return ``location`` without the tags, which are no keys of the file."""
+    return [step for index, step in enumerate(location) if tagged_at(model, location[: index + 1]) is None]
+
+
 def _step_into(place: Place, step: int | str) -> Place | None:
+    union = TaggedUnion.of(place.type)
+    if union is not None and step in union.models:
+        return Place(place.field, union.models[str(step)])
     for kind in _alternatives(place.type):
         if _is_model(kind) and step in (keys := keys_of(kind)):
             return Place(keys[str(step)], keys[str(step)].annotation)

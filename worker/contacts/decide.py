@@ -61,6 +61,8 @@ class MappingDraft:
     contact: ContactDraft | None = None
     record_hash: bytes = b""
     properties: str = "{}"
+    """As they are stored, JSON. ``record`` has them as they were read in this run."""
+    record: Mapping[str, Any] = field(default_factory=dict)
     full_name: str = ""
     email: str = ""
     updated_at: datetime | None = None
@@ -189,7 +191,7 @@ def _keep(mapping: MappingDraft, record: NormalisedRecord, state: PageState, rul
 
 def _write_version(mapping: MappingDraft, record: NormalisedRecord, decision: Decision) -> None:
     mapping.record_hash = record.hashed.hash
-    mapping.properties = record.hashed.json
+    mapping.properties, mapping.record = record.hashed.json, record.hashed.change.properties
     mapping.full_name, mapping.email = record.full_name, record.email
     mapping.updated_at = record.updated_at
     mapping.revision += 1

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, select
 from config.models import Settings
 from worker.core.states import MessageKind, MessageState, PushState
 from worker.messages.opt_outs import opted_out
-from worker.messages.people import Person, person_with
+from worker.messages.people import Recipient, recipient_of
 from worker.messages.policy_facts import fresh_view, quiet_hours, texts_since, where
 from worker.policy.decide import CAP_WINDOW, RELEASED_BY, Expire, Go, Hold, OptedOut, Suppress, decide
 from worker.policy.locations import zone_info
@@ -203,7 +203,7 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
                 )
             )
         ]
-        person = person_with(connection, settings, phone)
+        person = recipient_of(connection, settings, phone)
         accounts = {one.account for one in contacts} | {one.account for one in messages}
         return Explanation(
             phone=phone,
@@ -228,7 +228,7 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
 
 
 def _standing(
-    connection: Connection, settings: Settings, account: str, phone: str, person: Person, now: datetime
+    connection: Connection, settings: Settings, account: str, phone: str, person: Recipient, now: datetime
 ) -> Standing:
     quiet = quiet_hours(settings, account, phone, person)
     places = where(settings, account, phone, person) if quiet is None else quiet.places

@@ -40,7 +40,8 @@ from worker.store.tables import message
 from worker.triggers.segments import count
 
 if TYPE_CHECKING:
-    from worker.triggers.evaluate import Rule, TextIntent  # which loads the template engine
+    from worker.triggers.evaluate import TextIntent  # which loads the template engine
+    from worker.triggers.rules import TextRule
 
 __all__ = [
     "BatchVerdict",
@@ -252,7 +253,7 @@ def _intent_row(
 
 
 def insert_planned(
-    connection: Connection, settings: Settings, rule: Rule, intents: Sequence[TextIntent], now: datetime
+    connection: Connection, settings: Settings, rule: TextRule, intents: Sequence[TextIntent], now: datetime
 ) -> int:
     """Put the texts of a date trigger into the outbox, in the caller's transaction. Returns how many are new.
 
@@ -277,7 +278,7 @@ def insert_planned(
 
 
 def allowed_again(
-    connection: Connection, rules: Mapping[str, Rule], intents: Sequence[TextIntent], now: datetime
+    connection: Connection, rules: Mapping[str, TextRule], intents: Sequence[TextIntent], now: datetime
 ) -> list[TextIntent]:
     """Those whose rule lets the same record be texted again. What was not sent in the end does not count."""
     limited = [intent for intent in intents if rules[intent.trigger].again != "always"]

@@ -13,7 +13,7 @@ from config.policy import Policy
 from worker.core.phones import mask
 from worker.core.states import MessageKind, MessageState
 from worker.messages.opt_outs import opted_out
-from worker.messages.people import Person, lost_its_phone, person_with
+from worker.messages.people import Recipient, lost_its_phone, recipient_of
 from worker.messages.revalidate import still_unwanted
 from worker.messages.transitions import has_reason, reason_text
 from worker.policy.decide import CAP_WINDOW, Decision, Expire, FullCap, Go, Hold, MessageView, QuietHours, Suppress
@@ -39,7 +39,7 @@ def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Setting
     Whether the account may be called is decided by ``begin``, which also takes the probe of a stopped one.
     """
     policy, phone = settings.policy, row["to_number"]
-    person = person_with(connection, settings, phone)
+    person = recipient_of(connection, settings, phone)
     phone_changed, contact_deleted = _record_changes(connection, row)
     about = None if row.get("connection") is None else (row["connection"], row["external_id"])
     return MessageView(
@@ -64,7 +64,7 @@ def fresh_view(connection: Connection, row: Mapping[str, Any], settings: Setting
     )
 
 
-def quiet_hours(settings: Settings, account: str, phone: str, person: Person) -> QuietHours | None:
+def quiet_hours(settings: Settings, account: str, phone: str, person: Recipient) -> QuietHours | None:
     """The hours that hold for ``phone``; None when texts go at any hour."""
     if settings.policy.quiet_hours == "none":
         return None
@@ -73,7 +73,7 @@ def quiet_hours(settings: Settings, account: str, phone: str, person: Person) ->
     return None if rules is None else QuietHours(rules, places, settings.policy.release_jitter)
 
 
-def where(settings: Settings, account: str, phone: str, person: Person) -> Places:
+def where(settings: Settings, account: str, phone: str, person: Recipient) -> Places:
     """Where the person may be, as far as the CRM, the number and the account tell."""
     found = settings.accounts.get(account)
     return places_of(phone, person.places, None if found is None else found.time_zone)

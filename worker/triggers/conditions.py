@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from worker.triggers.templates import TemplateProblem, context_for
+from worker.triggers.context import condition_context
+from worker.triggers.templates import TemplateProblem
+from worker.triggers.values import read_number
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate
 
 LONGEST = 500
 
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
 _BRACES = re.compile(r"\{[{%]|[%}]\}")
 
 
@@ -36,7 +37,7 @@ def holds(source: str, properties: Mapping[str, Any], contact: Mapping[str, str]
     from liquid.exceptions import LiquidError
 
     template = _compiled(source)
-    context = {name: _numbered(value) for name, value in context_for(properties, None, contact or {}).items()}
+    context = {name: _numbered(value) for name, value in condition_context(properties, contact or {}).items()}
     try:
         return template.render(context).strip() == "y"
     except LiquidError:  # such as a word compared with a number
@@ -68,8 +69,7 @@ def _compiled(source: str) -> BoundTemplate:
 
 
 def _numbered(value: Any) -> Any:
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return float(value) if "." in value else int(value)
     if isinstance(value, Mapping):
         return {name: _numbered(one) for name, one in value.items()}
-    return value
+    number = read_number(value)
+    return value if number is None else number

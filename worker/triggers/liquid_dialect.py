@@ -8,7 +8,6 @@ text. No string or number grows beyond bounds on the way; the library's own limi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from functools import wraps
 from typing import Any, TextIO
 
@@ -25,7 +24,7 @@ from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
 from liquid.utils import ReadOnlyChainMap
 
 from worker.triggers.segments import LONGEST_TEXT
-from worker.triggers.values import value_text
+from worker.triggers.values import read_iso_date, read_number, value_text
 
 LONGEST_STRING = 100_000
 """Characters of any value on the way; more than any CRM field that a text takes a piece of."""
@@ -37,6 +36,8 @@ _LIBRARY_FILTERS = (
     *("append", "capitalize", "downcase", "first", "last", "lstrip", "prepend", "remove", "remove_first", "rstrip"),
     *("replace_first", "size", "slice", "split", "squish", "strip", "strip_newlines", "truncate", "truncatewords"),
     *("upcase", "url_encode"),
+)
+_LIBRARY_ARITHMETIC = (
     *("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "times"),
 )
 
@@ -130,7 +131,8 @@ class TextEnvironment(Environment):
         self.tags = {name: self.tags[name] for name in _LIBRARY_TAGS}
         self.add_tag(_Output)
         allowed = {name: self.filters[name] for name in _LIBRARY_FILTERS}
-        allowed |= {"date": _date, "replace": _replace, "round": _round}
+        allowed |= {name: _numeric(self.filters[name]) for name in _LIBRARY_ARITHMETIC}
+        allowed |= {"date": _date, "replace": _replace, "round": _numeric(_round)}
         self.filters = {name: _guarded(function) for name, function in allowed.items()}
         self.add_filter("default", _default)
 
@@ -216,21 +218,37 @@ def _replace(text: object, old: object, new: object = "") -> str:
     return text.replace(old, new)
 
 
-def _date(value: object, form: object) -> str:
-    """A date or time in ISO form (``2026-03-01``, ``2026-03-01T09:30:00Z``) in another one (``%d %B``), as it stands.
+def _numeric(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a filter numbers only. The library itself takes text that it cannot read for 0."""
 
-    Other forms are refused, since 3/4 is the third of April to some and the fourth of March to others.
+    @wraps(function)
+    def filter_(*args: object) -> Any:
+        return function(*map(_number, args))
+
+    return filter_
+
+
+def _number(value: object) -> int | float:
+    number = read_number(value)
+    if number is None:
+        shown = f'"{value_text(value)[:40]}"' if isinstance(value, str | bool) else "this"
+        raise FilterError(f"{shown} is no plain number such as 1234.5", token=None)
+    return number
+
+
+def _date(value: object, form: object) -> str:
+    """Write an ISO date or time (``2026-03-01``, ``2026-03-01T09:30:00Z``) in another form (``%d %B``), as it stands.
+
+    Other dates are refused: 3/4 is the third of April to some and the fourth of March to others.
     """
-    try:
-        at = datetime.fromisoformat(str(value).strip())
-    except ValueError:
-        raise FilterError(f'"{str(value)[:40]}" is no date in ISO form such as 2026-03-01', token=None) from None
+    at = read_iso_date(value)
+    if at is None:
+        raise FilterError(f'"{value_text(value)[:40]}" is no date in ISO form such as 2026-03-01', token=None)
     return at.strftime(str(form))
 
 
-def _round(number: object, digits: object = 0) -> object:
+def _round(number: float, digits: float = 0) -> object:
     """Liquid's ``round``."""
-    places = int(value_text(digits) or 0)
-    if not 0 <= places <= 10:
+    if not 0 <= digits <= 10:
         raise FilterError("round takes 0 to 10 digits", token=None)
-    return round_(number, places)
+    return round_(number, int(digits))

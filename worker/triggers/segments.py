@@ -20,18 +20,6 @@ _GSM_BASIC = frozenset(
 )
 _GSM_EXTENSION = frozenset("\f^{}\\[~]|€")
 
-_LOOK_ALIKES = {
-    "\u2018\u2019\u201a\u201b\u2032\u02bc`\u00b4": "'",  # curly, low and reversed quotes, prime, accents on their own
-    "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb": '"',
-    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212": "-",  # hyphens, en and em dash, bar, minus
-    "\u2026": "...",
-    "\u2022": "*",
-    "\u00b7": ".",
-    "\t\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f": " ",  # non-breaking, wide and thin spaces
-    "\u00ad\u200b\u2060\ufeff": "",  # soft hyphen, zero-width characters
-}
-_GSM_LOOK_ALIKES = {ord(fancy): plain for group, plain in _LOOK_ALIKES.items() for fancy in group}
-
 
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
@@ -53,14 +41,6 @@ def count(text: str) -> SegmentInfo:
         return SegmentInfo("UCS-2", sum(sizes), _segments(sizes, alone=70, joined=67), culprits)
     sizes = [2 if character in _GSM_EXTENSION else 1 for character in text]
     return SegmentInfo("GSM-7", sum(sizes), _segments(sizes, alone=160, joined=153))
-
-
-def to_gsm(text: str) -> str:
-    """``text`` with typographic quotes, dashes, dots and spaces replaced by plain ones: what a person would not miss.
-
-    A suggestion. Letters and emoji stay as they are, so the result may still need UCS-2.
-    """
-    return text.translate(_GSM_LOOK_ALIKES)
 
 
 def _segments(sizes: Iterable[int], *, alone: int, joined: int) -> int:

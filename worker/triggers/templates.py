@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from worker.triggers.context import CONTACT_FIELDS
 from worker.triggers.segments import LONGEST_TEXT
-from worker.triggers.values import scalar, slug
+from worker.triggers.values import slug
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 LONGEST_SOURCE = 5_000
 """Characters of a template: three times the longest text, and small enough that any template ends at once."""
-CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
 _GROUPS = ("record", "old", "contact")
 
 _TOO_LONG = f"the text is longer than {LONGEST_TEXT:,} characters; shorten it, or cut a field with | truncate: 100"
@@ -99,38 +99,6 @@ def problems(source: str) -> list[str]:
     except TemplateProblem as error:
         return list(error.problems)
     return []
-
-
-def context_for(
-    properties: Mapping[str, Any], old: Mapping[str, Any] | None, contact: Mapping[str, str]
-) -> dict[str, Any]:
-    """What a template can use: plain values only, and nothing that is empty.
-
-    The record's fields by their template names (``first_name`` for "First Name"; of two with the same one the first
-    counts), ``record`` (by their own names: ``record["First Name"]``), ``old`` (the version before, by template names;
-    empty for a new record), ``contact`` (phone, full_name, first_name, email, as VirtualText holds them).
-    """
-    full_name = scalar(contact.get("full_name"))
-    if not isinstance(full_name, str) or not any(map(str.isalpha, full_name)):
-        full_name = None  # some CRMs put the number where the name is missing
-    person = {name: scalar(contact.get(name)) for name in ("phone", "email")}
-    person |= {"full_name": full_name, "first_name": full_name.split()[0].rstrip(",") if full_name else None}
-    return _by_slug(properties) | {
-        "record": _filled({name: scalar(value) for name, value in properties.items()}),
-        "old": _by_slug(old or {}),
-        "contact": _filled(person),
-    }
-
-
-def _by_slug(properties: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in properties.items():
-        values.setdefault(slug(name), scalar(value))
-    return _filled(values)
-
-
-def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 @cache

@@ -1,0 +1,105 @@
+"""The kinds of trigger, one model each. ``worker.triggers.kinds`` has a class for each of these models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
+
+from config.base import Model
+from config.types import E164, Duration, Hour, HttpUrl, Offset, one_or_many, refusal
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise refusal("is an empty text", "write the text to send")
+    return text
+
+
+class TriggerOptions(Model):
+    """A text that a change in the CRM calls for."""
+
+    connections: Annotated[tuple[str, ...], one_or_many()] = Field(
+        description="Names of the connections it watches.", examples=["crm", ["crm", "shop"]]
+    )
+    on: str
+    message: Annotated[str, AfterValidator(_not_empty)] = Field(
+        description="The text, a Liquid template over the CRM record's fields.",
+        examples=["Hi {{ first_name }}, your order is ready."],
+    )
+    only_if: str | None = Field(
+        None,
+        description="A Liquid condition that must hold when the trigger fires and still when the text goes out.",
+        examples=["status != 'cancelled'"],
+    )
+    again: Literal["always", "never"] | Duration = Field(
+        "always",
+        description="When the same record may cause this text again: always, never, or not within a duration.",
+        examples=["never", "30d"],
+    )
+    delay: Duration | None = Field(None, description="Wait this long before sending.", examples=["2h"])
+    expires_after: Duration | None = Field(
+        None, description="Do not send later than this after the change.", examples=["4h"]
+    )
+    urgent: StrictBool = Field(
+        False, description="Send during quiet hours too. Only for what the person is waiting for right now."
+    )
+    media: Annotated[tuple[HttpUrl, ...], one_or_many()] = Field(
+        (), description="Public URLs of pictures to send.", examples=["https://example.com/map.png"]
+    )
+    from_number: E164 | None = Field(
+        None, description="Send from this number instead of the account's.", examples=["+14155550101"]
+    )
+    enabled: StrictBool = Field(True, description="`false`: sends nothing.")
+
+
+class CreatedTrigger(TriggerOptions):
+    """A trigger for new records."""
+
+    on: Literal["created"] = Field(description="A new record.", examples=["created"])
+
+
+class ChangedTrigger(TriggerOptions):
+    """A trigger for a field whose value changes."""
+
+    on: Literal["changed"] = Field(description="A field whose value changes.", examples=["changed"])
+    field: str = Field(description="The CRM field to watch.", examples=["status"])
+    from_value: str | None = Field(None, alias="from", description="Only from this value.", examples=["Ordered"])
+    to_value: str | None = Field(None, alias="to", description="Only to this value.", examples=["Ready"])
+
+    @field_validator("to_value")
+    @classmethod
+    def _another_value(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value == info.data.get("from_value"):
+            raise refusal(
+                'is the same as "from", so the trigger would never fire',
+                "write another value, or leave one of them out",
+            )
+        return value
+
+
+class EnteredTrigger(TriggerOptions):
+    """A trigger for records that begin to meet a condition."""
+
+    on: Literal["entered"] = Field(description="A record that begins to meet `condition`.", examples=["entered"])
+    condition: str = Field(
+        description="A Liquid condition over the record's fields.", examples=["status == 'ready' and balance > 0"]
+    )
+
+
+class DateTrigger(TriggerOptions):
+    """A trigger for a time relative to a date of the record."""
+
+    on: Literal["date"] = Field(description="A time relative to the date in `field`.", examples=["date"])
+    field: str = Field(description="The CRM field with the date.", examples=["appointment"])
+    offset: Offset | None = Field(
+        None, description="How long before (-) or after (+) the field's time.", examples=["-24h"]
+    )
+    at: Hour | None = Field(None, description="At this local time of the day (after `offset`).", examples=["10:00"])
+    every_year: StrictBool = Field(False, description="Each year on that day, as for birthdays.")
+
+
+Trigger: TypeAlias = Annotated[
+    CreatedTrigger | ChangedTrigger | EnteredTrigger | DateTrigger, Field(discriminator="on")
+]
+"""Any trigger of the configuration file; ``on`` names its kind."""
