@@ -11,7 +11,7 @@ from worker.triggers.values import Scalar, scalar, slug
 CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
 
 _Missing: TypeAlias = Callable[[str, Scalar], bool]
-"""Tells by the name of a field and its value if the value stands for a missing one."""
+"""Return True if the value of the field with this name stands for a missing one."""
 
 
 def text_context(

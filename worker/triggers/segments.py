@@ -1,8 +1,8 @@
-"""How many segments a text is billed and sent as, and what makes it expensive (3GPP TS 23.038 and 23.040).
+"""Counts the segments that a text is sent and billed as, and finds what makes it expensive (3GPP TS 23.038 and 23.040).
 
-A text whose characters are all in the GSM-7 alphabet has room for 160 septets, or 153 a segment when it needs several
-(the rest of each segment says how they belong together). One other character makes the whole text UCS-2: 70 UTF-16
-units, or 67 a segment. Characters of two septets or two units are never split between segments.
+A text of characters from the GSM-7 alphabet has room for 160 septets, or 153 per segment if it needs several (the rest
+of each segment joins them). One other character makes the whole text UCS-2: 70 UTF-16 units, or 67 per segment. A
+character of two septets or two units is never split between segments.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 LONGEST_TEXT = 1600
-"""Characters of one text: ten GSM-7 segments, and where carriers' APIs end (Twilio refuses more with error 21617)."""
+"""Characters of one text: ten GSM-7 segments, and the limit of carriers' APIs (Twilio's error 21617)."""
 
 _GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -23,8 +23,8 @@ _GSM_EXTENSION = frozenset("\f^{}\\[~]|€")
 
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
-    """``units``: septets in GSM-7, UTF-16 units in UCS-2. ``culprits``: the characters, each once and in order, that
-    keep the text from being GSM-7. An empty text has no segments.
+    """How a text is sent. ``units``: septets in GSM-7, UTF-16 units in UCS-2. ``culprits``: the characters, each once
+    and in order, because of which the text is not GSM-7. An empty text has no segments.
     """
 
     encoding: Literal["GSM-7", "UCS-2"]
@@ -34,7 +34,7 @@ class SegmentInfo:
 
 
 def count(text: str) -> SegmentInfo:
-    """How ``text`` goes out."""
+    """Return the encoding, size and segments of ``text``."""
     culprits = tuple(dict.fromkeys(c for c in text if c not in _GSM_BASIC and c not in _GSM_EXTENSION))
     if culprits:
         sizes = [2 if ord(character) > 0xFFFF else 1 for character in text]
@@ -44,7 +44,7 @@ def count(text: str) -> SegmentInfo:
 
 
 def _segments(sizes: Iterable[int], *, alone: int, joined: int) -> int:
-    """Fill segment after segment; a character that does not fit as a whole begins the next one."""
+    """Fill segment after segment. A character that does not fit as a whole starts the next one."""
     sizes = list(sizes)
     if sum(sizes) <= alone:
         return 1 if sizes else 0

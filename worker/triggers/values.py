@@ -95,16 +95,13 @@ def read_number(value: object) -> int | float | None:
     Text counts if it is written plainly: ``1234``, ``-0.50``. Separators, signs of currency, exponents and leading
     zeros (as in ZIP codes) are not read: ``1,234`` is a thousand to some and little more than one to others.
     """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(text := value.strip()):
+            return None
+        return float(text) if "." in text else int(text)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    text = value.strip() if isinstance(value, str) else ""
-    if not _NUMBER.fullmatch(text):
-        return None
-    return float(text) if "." in text else int(text)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_date(value: object) -> date | datetime | None:
