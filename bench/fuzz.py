@@ -36,8 +36,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import Connection, func, select
 from sqlmodel import SQLModel
 
-from config.integrations import Carrier, Web
-from config.models import Account, Settings
+from config.integrations import Carrier
+from config.models import Account, Settings, Web
 from config.policy import Policy
 from worker.carriers.apply import prepare as prepare_carrier
 from worker.inbox.process import process_due

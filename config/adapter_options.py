@@ -1,157 +1,97 @@
-"""Checks the parts of the file that only the adapters and the template engine understand.
+"""Checks of the parts of the file that only the adapters and the template engine understand.
 
-This package knows neither: the caller hands in functions that do.
+This package knows neither of them: the caller passes functions that do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from config.errors import ConfigError, Problem
-from config.models import Settings
+from config.errors import ConfigProblem
 from config.problems import did_you_mean, dotted, problems_of
-from config.redact import known_secrets, scrub, shown
-
-OptionsModelOf = Callable[[str], type[BaseModel]]
-"""An adapter's name to the model of its options. Raises LookupError for an unknown name (its text may list the known
-ones), or any other error, with a text for the operator, for an adapter that is known but cannot be used here."""
-
-CheckTemplate = Callable[[str], list[str]]
-"""A template to what is wrong with it, a sentence each."""
-
-AdapterNames = Callable[[], Iterable[str]]
-"""Lists the adapters that exist, for the hint at a misspelt one."""
-
-
-def no_template_problems(_template: str) -> list[str]:
-    """Stands in where templates are not checked."""
-    return []
-
-
-CanWrite = Callable[[str], bool]
-"""Whether an adapter writes to its CRM, by its name; unknown names are reported elsewhere."""
-
-
-def always(_adapter: str) -> bool:
-    """Stands in where that is not checked."""
-    return True
+from config.raw import Table, named_tables
+from config.redact import redact_value
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
-    """What the caller knows and this package does not."""
+class AdapterChecks:
+    """The caller's functions that judge adapters and templates."""
 
-    options_model_of: OptionsModelOf
-    check_template: CheckTemplate = no_template_problems
-    adapter_names: AdapterNames = tuple
-    check_condition: CheckTemplate = no_template_problems
-    can_write: CanWrite = always
+    options_model_of: Callable[[str], type[BaseModel]]
+    """Returns the model of an adapter's options, by the adapter's name. Raises LookupError for an unknown name; any
+    other error means that the adapter exists but cannot be used here. The error's text is shown to the operator."""
 
+    check_template: Callable[[str], list[str]]
+    """Returns what is wrong with a message template, one sentence each."""
 
-def validate_adapters(
-    settings: Settings,
-    options_model_of: OptionsModelOf,
-    check_template: CheckTemplate = no_template_problems,
-    adapter_names: AdapterNames = tuple,
-) -> dict[str, BaseModel]:
-    """The validated options of every connection. Raises ConfigError with everything that is wrong."""
-    data = {
-        "connections": {n: {"adapter": c.adapter, "options": c.options} for n, c in settings.connections.items()},
-        "triggers": {name: {"message": trigger.message} for name, trigger in settings.triggers.items()},
-    }
-    checks = Checks(options_model_of, check_template, adapter_names)
-    options, problems = check_with_adapters(data, checks, settings.file_context)
-    if problems:
-        raise ConfigError(without_known_secrets(problems, data))
-    return options
+    check_condition: Callable[[str], list[str]]
+    """Returns what is wrong with a condition, one sentence each."""
+
+    adapter_names: Callable[[], Iterable[str]]
+    """Lists the adapters that exist, for the hint at a misspelt one."""
+
+    can_write: Callable[[str], bool]
+    """Returns True if the adapter of this name writes to its CRM, and for unknown names, which are reported anyway."""
 
 
-def check_with_adapters(
-    data: Mapping[str, Any], checks: Checks, context: object
-) -> tuple[dict[str, BaseModel], list[Problem]]:
-    """The good options and all problems in raw data. Values of the wrong type are left to the models."""
-    found: dict[str, BaseModel] = {}
-    problems: list[Problem] = []
-    for name, connection in _tables(data, "connections"):
-        checked = _check_options(name, connection, checks, context)
-        if isinstance(checked, BaseModel):
-            found[name] = checked
-        else:
-            problems.extend(checked)
-        problems.extend(_cannot_write(name, connection, checks))
-    for name, trigger in _tables(data, "triggers"):
-        message = trigger.get("message")
-        if isinstance(message, str) and message.strip():
-            key = dotted(["triggers", name, "message"])
-            problems.extend(Problem(key, shown(message), text) for text in checks.check_template(message))
-        for field in ("condition", "only_if"):
-            condition = trigger.get(field)
-            if isinstance(condition, str):
+def adapter_problems(data: Table, checks: AdapterChecks, context: object) -> Iterator[ConfigProblem]:
+    """Yield every problem of adapters and templates in raw data. The models report values of the wrong type."""
+    for name, connection in named_tables(data, "connections"):
+        yield from _option_problems(name, connection, checks, context)
+        yield from _write_problems(name, connection, checks)
+    for name, trigger in named_tables(data, "triggers"):
+        for field, check in (
+            ("message", checks.check_template),
+            ("condition", checks.check_condition),
+            ("only_if", checks.check_condition),
+        ):
+            text = trigger.get(field)
+            if isinstance(text, str) and (field != "message" or text.strip()):
                 key = dotted(["triggers", name, field])
-                problems.extend(Problem(key, shown(condition), text) for text in checks.check_condition(condition))
-    return found, problems
+                yield from (ConfigProblem(key, redact_value(text), found) for found in check(text))
 
 
-def without_known_secrets(problems: Iterable[Problem], data: object) -> list[Problem]:
-    """The problems with every secret of the file taken out, also from texts that others wrote."""
-    secrets = known_secrets(data)
-
-    def clean(text: str) -> str:
-        return scrub(text, secrets)
-
-    return [
-        Problem(p.key, None if p.value is None else clean(p.value), clean(p.message), clean(p.remedy)) for p in problems
-    ]
-
-
-def _tables(data: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:
-    tables = data.get(section)
-    return [(n, t) for n, t in tables.items() if isinstance(t, dict)] if isinstance(tables, dict) else []
-
-
-def _check_options(
-    name: str, connection: Mapping[str, Any], checks: Checks, context: object
-) -> BaseModel | list[Problem]:
+def _option_problems(name: str, connection: Table, checks: AdapterChecks, context: object) -> list[ConfigProblem]:
     adapter, options = connection.get("adapter"), connection.get("options", {})
     if not isinstance(adapter, str):
         return []
     key = dotted(["connections", name, "adapter"])
     try:
         model = checks.options_model_of(adapter)
-    except Exception as error:  # noqa: BLE001 - adapters are third-party code: what one raises is this key's problem
+    except Exception as error:  # noqa: BLE001 - adapters are third-party code: report whatever they raise
         return [_unusable_adapter(key, adapter, error, sorted(checks.adapter_names()))]
     if not isinstance(options, dict):
         return []
     try:
-        return model.model_validate(options, context=context)
+        model.model_validate(options, context=context)
     except ValidationError as error:
         return problems_of(error, model, ["connections", name, "options"])
+    return []
 
 
-def _cannot_write(name: str, connection: Mapping[str, Any], checks: Checks) -> list[Problem]:
-    """What is to be written to a CRM whose adapter only reads."""
+def _write_problems(name: str, connection: Table, checks: AdapterChecks) -> list[ConfigProblem]:
+    """Return the settings that need to write to the CRM although the adapter only reads it."""
     adapter = connection.get("adapter")
     wanted = [key for key in ("log_messages", "report_opt_outs") if connection.get(key) is True]
     if not wanted or not isinstance(adapter, str) or checks.can_write(adapter):
         return []
-    words = f'cannot be: the adapter "{adapter}" only reads its CRM'
+    message = f'is not possible: the adapter "{adapter}" only reads its CRM'
     able = [one for one in checks.adapter_names() if checks.can_write(one)]
     remedy = f"remove it; adapters that write: {', '.join(able)}" if able else "remove it"
-    return [Problem(dotted(["connections", name, key]), "true", words, remedy) for key in wanted]
+    return [ConfigProblem(dotted(["connections", name, key]), "true", message, remedy) for key in wanted]
 
 
-def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]) -> Problem:
+def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]) -> ConfigProblem:
     if not isinstance(error, LookupError):
-        return Problem(key, shown(adapter), f"cannot be used here: {error}")
+        return ConfigProblem(key, redact_value(adapter), f"cannot be used here: {error}")
     text = str(error.args[0]) if error.args else ""
     remedy = text if text not in ("", adapter) else "`vtsync adapters` lists them"
-    return Problem(
+    return ConfigProblem(
         key,
-        shown(adapter),
+        redact_value(adapter),
         "is not an adapter that is installed",
         did_you_mean(adapter, "adapters", names) if names else remedy,
     )

@@ -1,4 +1,4 @@
-"""What all tables of the configuration share."""
+"""The base class of all tables of the configuration."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Model(BaseModel):
-    """Base: immutable, an unknown key is an error, and validation errors never quote what was given."""
+    """An immutable table. An unknown key is an error, and validation errors never quote the input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,4 +1,8 @@
-"""Checks cron lines: five fields, in the subset of cron's language that every scheduler reads the same way."""
+"""Checks cron lines: five fields, in the subset of the language that ``celery.schedules.crontab`` reads as documented.
+
+The library ``cronsim`` would compute the next run too, but it follows Debian: when day of month and day of week are
+both restricted, one of them is enough. Here both must hold. Its errors name the field only, not what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ _PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>[0-9]{
 
 
 def cron_problem(line: str) -> str | None:
-    """What is wrong with a cron line, as the rest of the sentence "this line ...", or None when it is good."""
+    """Return what is wrong with a cron line, to continue "this line ...", or None if it is valid."""
     fields = line.split()
     if len(fields) != len(_FIELDS):
-        return f"is a cron line with {len(fields)} fields where five are needed: minute hour day month weekday"
+        return f"is a cron line with {len(fields)} fields; it needs five: minute hour day month weekday"
     chosen: list[set[int]] = []
     for text, (name, low, high) in zip(fields, _FIELDS, strict=True):
         try:
@@ -22,7 +26,7 @@ def cron_problem(line: str) -> str | None:
         except ValueError as problem:
             return f'is a cron line whose {name} "{text[:40]}" {problem}'
     if min(chosen[2]) > max(_LONGEST_MONTH_DAYS[month - 1] for month in chosen[3]):
-        return "is a cron line for a day that its months do not have, so it would never run"
+        return "is a cron line for a day that none of its months has, so it would never run"
     return None
 
 

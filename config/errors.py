@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every problem at once, each with what to do about it."""
+"""Problems of a configuration: all of them at once, each with a remedy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing to put right.
+class ConfigProblem:
+    """One problem to correct.
 
-    ``key`` is dotted (``accounts.main.token``) and empty where the file itself is meant. ``value`` is the value as
-    written, safe to show: ``(hidden)`` stands for a secret, and None for nothing worth showing. ``message`` says what
-    is wrong and ``remedy`` what is allowed or what to do.
+    ``key`` is dotted (``accounts.main.token``), or empty for the file itself. ``value`` is the value as written, safe
+    to show: ``(hidden)`` replaces a secret, and None means that there is nothing to show. ``message`` says what is
+    wrong, and ``remedy`` what is allowed or what to do.
     """
 
     key: str
@@ -29,10 +29,10 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``problems`` lists everything that was found; ``str()`` is for the operator."""
+    """The configuration cannot be used. ``problems`` lists everything that is wrong; ``str()`` is for the operator."""
 
-    def __init__(self, problems: Iterable[Problem], path: str = "") -> None:
-        self.problems: tuple[Problem, ...] = _by_table(problems)
+    def __init__(self, problems: Iterable[ConfigProblem], path: str = "") -> None:
+        self.problems: tuple[ConfigProblem, ...] = _by_table(problems)
         self.path = path
         super().__init__(self.problems, path)
 
@@ -42,8 +42,8 @@ class ConfigError(Exception):
         return "\n\n".join([head, *map(str, self.problems)])
 
 
-def _by_table(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Without repetitions, and what concerns one table of the file together, in the order in which it was found."""
+def _by_table(problems: Iterable[ConfigProblem]) -> tuple[ConfigProblem, ...]:
+    """Remove duplicates and group the problems of each table, in the order in which they were found."""
     sections: dict[str, int] = {}
     tables: dict[str, int] = {}
     unique = list(dict.fromkeys(problems))

@@ -1,4 +1,4 @@
-"""How a connection maps its CRM's fields to a contact."""
+"""The `[connections.<name>.fields]` table: how a connection maps its CRM's fields to a contact."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Names: TypeAlias = Annotated[tuple[str, ...], one_or_many()]
 
 
 class FieldMapping(BaseModel):
-    """Which CRM fields hold what. Anything left out is found by the adapter's usual names."""
+    """Which CRM fields hold what. Fields that are not set are found by their usual names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     phone: Names = Field(
         default=(),
-        description="Fields that hold the phone number, best first.",
+        description="Fields with the phone number, best first.",
         examples=["mobile", ["mobile", "phone"]],
     )
     full_name: Names = Field(
@@ -26,18 +26,14 @@ class FieldMapping(BaseModel):
         description="Fields whose values, joined by a space, are the full name.",
         examples=["name", ["first_name", "last_name"]],
     )
-    email: Names = Field(default=(), description="Fields that hold the email address, best first.", examples=["email"])
+    email: Names = Field(default=(), description="Fields with the email address, best first.", examples=["email"])
     time_zone: Names = Field(
         default=(),
-        description="Fields that hold the person's time zone (IANA name), best first.",
+        description="Fields with the person's time zone (IANA name), best first.",
         examples=["timezone"],
     )
     state: Names = Field(
-        default=(), description="Fields that hold the US state, best first.", examples=["state", "billing_state"]
+        default=(), description="Fields with the US state, best first.", examples=["state", "billing_state"]
     )
-    postal_code: Names = Field(
-        default=(), description="Fields that hold the US ZIP code, best first.", examples=["zip"]
-    )
-    owner: Names = Field(
-        default=(), description="Fields that hold who looks after the record, best first.", examples=["owner"]
-    )
+    postal_code: Names = Field(default=(), description="Fields with the US ZIP code, best first.", examples=["zip"])
+    owner: Names = Field(default=(), description="Fields with the owner of the record, best first.", examples=["owner"])

@@ -1,4 +1,4 @@
-"""A short stamp of the settings by which a connection's records are read."""
+"""A short hash of the settings that decide how a connection's records are read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import json
 from config.models import Connection
 
 _READING = {"adapter", "account", "fields", "default_region", "clear_empty", "priority"}
-# The others are looked up when a text is about to go.
+# The other fields are read when a text is about to be sent.
 _READ_FIELDS = ("phone", "full_name", "email")
 
 
 def fingerprint(connection: Connection) -> str:
-    """16 hex digits that change exactly when a setting changes that decides what a record becomes.
+    """Return 16 hex digits that change exactly when a setting changes that decides what a record becomes.
 
-    Mixed into record hashes, so that a changed mapping or region applies to every record, not only to the next ones
-    that change. Options are left out: they choose the records, and hold secrets.
+    They are part of record hashes, so that a changed mapping or region applies to all records, not only to records
+    that change later. Options are left out: they choose which records are read, and hold secrets.
     """
     settings = connection.model_dump(mode="json", include=_READING)
     settings["fields"] = {key: settings["fields"][key] for key in _READ_FIELDS}

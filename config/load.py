@@ -1,32 +1,24 @@
-"""Finds and reads the configuration file. All that is wrong with it is reported at once."""
+"""Finds and reads the configuration file. All its problems are reported at once."""
 
 from __future__ import annotations
 
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from config.adapter_options import (
-    AdapterNames,
-    CanWrite,
-    Checks,
-    CheckTemplate,
-    OptionsModelOf,
-    always,
-    check_with_adapters,
-    no_template_problems,
-    without_known_secrets,
-)
-from config.checks import broken_rules
-from config.errors import ConfigError, Problem
+from config.adapter_options import AdapterChecks, adapter_problems
+from config.checks import rule_problems
+from config.errors import ConfigError, ConfigProblem
 from config.models import Settings
 from config.problems import problems_of
-from config.redact import HIDDEN, is_secret_name
+from config.redact import HIDDEN, is_secret_name, known_secrets, redact_secrets
+from config.renamed import with_current_names
 from config.types import FromFile, in_folder
 
 DEFAULT_NAME = "vtsync.toml"
@@ -36,38 +28,56 @@ _LINE_AND_COLUMN = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 _KEYS_ON_LINE = re.compile(r"[\w.\"'-]+(?=\s*=)")
 
 
-def load(path: Path | str | None = None) -> Settings:
-    """The settings in ``path`` (left out: in ``$VTSYNC_CONFIG``, else ``./vtsync.toml``).
+def load(path: Path | str | None = None, checks: AdapterChecks | None = None) -> Settings:
+    """Read the settings from ``path`` (default: ``$VTSYNC_CONFIG``, else ``./vtsync.toml``).
 
-    The files ``.env`` in the working directory and beside the configuration are read into the environment first; a
-    variable that is already set keeps its value. Raises ConfigError with every problem. Adapter options are kept as
-    written: ``load_all`` checks those too.
+    First read the files ``.env`` in the working directory and beside the configuration into the environment; a
+    variable that is already set keeps its value. Raises ConfigError with every problem. Without ``checks``, adapter
+    options and templates are not checked.
     """
-    return _load(path, None)
+    _load_environment(Path.cwd())
+    found = find_file(path)
+    _load_environment(found.parent)
+    try:
+        return settings_from(_parsed(_text_of(found)), found.parent, checks)
+    except ConfigError as error:
+        raise ConfigError(error.problems, str(found)) from None
 
 
-def load_all(
-    path: Path | str | None,
-    options_model_of: OptionsModelOf,
-    check_template: CheckTemplate = no_template_problems,
-    adapter_names: AdapterNames = tuple,
-    check_condition: CheckTemplate = no_template_problems,
-    can_write: CanWrite = always,
-) -> Settings:
-    """Like ``load``, with the adapters' options and the templates checked too (see ``validate_adapters``).
+def settings_from(data: Mapping[str, Any], folder: Path, checks: AdapterChecks | None = None) -> Settings:
+    """Build the settings from a file's parsed data, as if it were in ``folder``. Raises ConfigError."""
+    current = with_current_names(data)
+    context = FromFile(folder.absolute(), current.notes)
+    problems = list(current.problems)
+    settings: Settings | None = None
+    try:
+        settings = Settings.model_validate(current.data, context=context)
+    except ValidationError as error:
+        problems.extend(problems_of(error, Settings))
+    problems.extend(rule_problems(current.data, context))
+    if checks is not None:
+        problems.extend(adapter_problems(current.data, checks, context))
+    if settings is None or problems:
+        secrets = known_secrets(data)
+        as_written = (replace(problem, key=current.written.get(problem.key, problem.key)) for problem in problems)
+        raise ConfigError(_without_secrets(problem, secrets) for problem in as_written)
+    return settings
 
-    Raises ConfigError with every problem of all of them.
-    """
-    return _load(path, Checks(options_model_of, check_template, adapter_names, check_condition, can_write))
+
+def _without_secrets(problem: ConfigProblem, secrets: Collection[str]) -> ConfigProblem:
+    """Remove the file's secrets also from text that adapters and templates wrote."""
+    value = None if problem.value is None else redact_secrets(problem.value, secrets)
+    message, remedy = redact_secrets(problem.message, secrets), redact_secrets(problem.remedy, secrets)
+    return replace(problem, value=value, message=message, remedy=remedy)
 
 
 def find_file(path: Path | str | None = None) -> Path:
-    """The configuration file to read, absolute; it need not exist."""
+    """Return the absolute path of the configuration file to read. It need not exist."""
     return Path(path or os.environ.get(PATH_VARIABLE, "").strip() or DEFAULT_NAME).expanduser().absolute()
 
 
 def data_dir_of(path: Path | str | None = None) -> Path:
-    """The data folder that the configuration file names, absolute, whatever may be wrong with the rest of the file."""
+    """Return the data folder that the configuration file names, absolute, even if the rest of the file is wrong."""
     found = find_file(path)
     try:
         named = tomllib.loads(found.read_text(encoding="utf-8-sig")).get("data_dir")
@@ -75,37 +85,6 @@ def data_dir_of(path: Path | str | None = None) -> Path:
         named = None
     default: Path = Settings.model_fields["data_dir"].default
     return in_folder(named if isinstance(named, str) else default, FromFile(found.parent)).absolute()
-
-
-def settings_from(data: Mapping[str, Any], folder: Path) -> Settings:
-    """Settings from a file's parsed data, as if it stood in ``folder``. Raises ConfigError with every problem."""
-    return _settings_from(data, folder, None)
-
-
-def _settings_from(data: Mapping[str, Any], folder: Path, checks: Checks | None) -> Settings:
-    context = FromFile(folder.absolute())
-    problems: list[Problem] = []
-    settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(data, context=context)
-    except ValidationError as error:
-        problems.extend(problems_of(error, Settings))
-    problems.extend(broken_rules(data, context))
-    if checks is not None:
-        problems.extend(check_with_adapters(data, checks, context)[1])
-    if settings is None or problems:
-        raise ConfigError(without_known_secrets(problems, data))
-    return settings
-
-
-def _load(path: Path | str | None, checks: Checks | None) -> Settings:
-    _load_environment(Path.cwd())
-    found = find_file(path)
-    _load_environment(found.parent)
-    try:
-        return _settings_from(_parsed(_text_of(found)), found.parent, checks)
-    except ConfigError as error:
-        raise ConfigError(error.problems, str(found)) from None
 
 
 def _load_environment(folder: Path) -> None:
@@ -126,10 +105,10 @@ def _text_of(path: Path) -> str:
     except FileNotFoundError:
         _fail(
             "does not exist",
-            f"run `vtsync init` to write a commented one, or name another file in the variable {PATH_VARIABLE}",
+            f"run `vtsync init` to write one, or set the variable {PATH_VARIABLE} to another file",
         )
     except OSError as error:
-        _fail(f"cannot be read: {error.strerror}", "make it a file that this user can read")
+        _fail(f"cannot be read: {error.strerror}", "make it readable for this user")
     except ValueError:
         _fail("is not UTF-8 text", "save it as UTF-8")
 
@@ -138,7 +117,7 @@ def _parsed(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        _fail("nests tables or lists too deeply", "write it flatter")
+        _fail("nests tables or lists too deeply", "use fewer levels")
     except ValueError as error:  # tomllib raises plain ValueErrors too, for numbers of more than 4,300 digits
         _fail(*_syntax_problem(str(error), text.split("\n")))
 
@@ -149,15 +128,15 @@ def _syntax_problem(message: str, lines: list[str]) -> tuple[str, str]:
         reason = re.sub(r"\s*\(at end of document\)$", ", and then the file ends", message)
         return (
             f"is not valid TOML: {reason}",
-            "look for a quote or bracket that is never closed, or a number far too long",
+            "look for a quote or bracket that is not closed, or a number that is far too long",
         )
     line, column = int(match[1]), int(match[2])
     place = f"line {line}, column {column}"
-    return f"is not valid TOML at {place}: {message[: match.start()]}", _shown_line(lines, line - 1)
+    return f"is not valid TOML at {place}: {message[: match.start()]}", _redacted_line(lines, line - 1)
 
 
-def _shown_line(lines: list[str], index: int) -> str:
-    """The line itself with its number, cut off where a secret may begin."""
+def _redacted_line(lines: list[str], index: int) -> str:
+    """Return the line with its number, cut off where a secret may begin."""
     text = lines[index].rstrip() if index < len(lines) else ""
     keys = list(_KEYS_ON_LINE.finditer(text))
     cut = next((key.end() for key in keys if _names_secret(key[0])), None)
@@ -165,7 +144,7 @@ def _shown_line(lines: list[str], index: int) -> str:
         cut = keys[0].end()
     if cut is not None:
         text = f"{text[:cut]} = {HIDDEN}"
-    elif not keys and not text.lstrip().startswith("["):  # may go on with the secret of the line before
+    elif not keys and not text.lstrip().startswith("["):  # may continue a secret from the line before
         text = HIDDEN
     return f"line {index + 1}:  {text[:120]}"
 
@@ -175,4 +154,4 @@ def _names_secret(key: str) -> bool:
 
 
 def _fail(message: str, remedy: str, key: str = "") -> NoReturn:
-    raise ConfigError([Problem(key, None, message, remedy)])
+    raise ConfigError([ConfigProblem(key, None, message, remedy)])

@@ -1,4 +1,4 @@
-"""How a value from a configuration is shown to a person: short, as written, and never a secret."""
+"""Redacts configuration values for people: short, as written, and never a secret."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from datetime import date, time
 from typing import Any, TypeGuard
 
 HIDDEN = "(hidden)"
-_LONGEST_SHOWN = 60
-_SHORTEST_SCRUBBED = 6
+_LONGEST_VALUE = 60
+_SHORTEST_SECRET = 6
 _SECRET_NAME = re.compile(r"token|secret|passw|passphrase|pwd|api_?key|private_?key|credential|^uid$", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)")
-# Long runs of letters and digits mixed are what keys and tokens look like, wherever they were pasted.
+# Keys and tokens are long runs of mixed letters and digits. They may be pasted into any field.
 _LOOKS_LIKE_A_TOKEN = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9_\-+=:.]{20,}")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a key with this name is taken to hold a secret, whatever its model says."""
+    """Return True if a key with this name is treated as a secret, whatever its model says."""
     return bool(_SECRET_NAME.search(name))
 
 
-def shown(value: object) -> str | None:
-    """A scalar as it would be written in TOML, shortened; None for tables and lists, which are not shown."""
+def redact_value(value: object) -> str | None:
+    """Return a scalar as it is written in TOML, shortened; None for tables and lists, which are not shown."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -32,33 +32,33 @@ def shown(value: object) -> str | None:
     if isinstance(value, float | date | time):
         return str(value)
     if isinstance(value, str):
-        return _shown_text(value)
+        return _redact_text(value)
     return None
 
 
-def _shown_text(text: str) -> str:
+def _redact_text(text: str) -> str:
     if _LOOKS_LIKE_A_TOKEN.fullmatch(text.strip()):
         return HIDDEN
     text = _PASSWORD_IN_URL.sub("***", text)
-    if len(text) > _LONGEST_SHOWN:
-        text = text[: _LONGEST_SHOWN - 3] + "..."
+    if len(text) > _LONGEST_VALUE:
+        text = text[: _LONGEST_VALUE - 3] + "..."
     return json.dumps(text, ensure_ascii=False)
 
 
-def without_secrets(value: Any) -> Any:
-    """A copy of nested options in which everything that may be a secret is replaced by ``(hidden)``."""
+def redact_options(value: Any) -> Any:
+    """Return a copy of nested options, with ``(hidden)`` in place of everything that may be a secret."""
     if isinstance(value, dict):
         return {
-            key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else without_secrets(item)
+            key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else redact_options(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [without_secrets(item) for item in value]
+        return [redact_options(item) for item in value]
     return _PASSWORD_IN_URL.sub("***", value) if isinstance(value, str) else value
 
 
 def known_secrets(data: object) -> set[str]:
-    """Every text in raw configuration data that is, or is named as, a secret; referenced variables resolved."""
+    """Return every secret in raw configuration data: by the key's name, or by reference to a variable."""
     found: set[str] = set()
     left: list[tuple[object, bool]] = [(table, False) for table in _tables(data)]
     while left:
@@ -75,7 +75,7 @@ def known_secrets(data: object) -> set[str]:
 
 
 def _tables(data: object) -> Iterator[object]:
-    """The tables of a file. Names that people choose (accounts, connections, triggers) say nothing about secrets."""
+    """Yield the tables of a file. Names of accounts, connections and triggers do not mark a secret."""
     for section in data.values() if isinstance(data, dict) else ():
         if not isinstance(section, dict):
             continue
@@ -83,10 +83,10 @@ def _tables(data: object) -> Iterator[object]:
             yield value if isinstance(value, dict) and not _is_reference(value) else {key: value}
 
 
-def scrub(text: str, secrets: Collection[str]) -> str:
-    """``text`` without any of ``secrets``: the last line of defence, for what third parties write in their errors."""
+def redact_secrets(text: str, secrets: Collection[str]) -> str:
+    """Remove ``secrets`` from ``text``: the last line of defence against third parties' error messages."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SCRUBBED:
+        if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, HIDDEN)
     return text
 

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, Field
 
 from config.base import Model
-from config.types import Keep, readable_duration, refusal
+from config.types import Keep, invalid_value, readable_duration
 
 
 def _at_least(shortest: timedelta) -> AfterValidator:
@@ -16,34 +16,32 @@ def _at_least(shortest: timedelta) -> AfterValidator:
         if value is None or value >= shortest:
             return value
         allowed = readable_duration(shortest)
-        raise refusal(f"is shorter than {allowed}", f'write at least "{allowed}", or "keep" for ever')
+        raise invalid_value(f"is shorter than {allowed}", f'write at least "{allowed}", or "keep" to keep it forever')
 
     return AfterValidator(long_enough)
 
 
-# What the breaker, the caps, the echoes and the callers' own retries look back at is younger than this.
+# The breaker, the caps, echo matching and the callers' own retries look back less far than this.
 KeepMonth: TypeAlias = Annotated[Keep, _at_least(timedelta(days=30))]
 KeepWeek: TypeAlias = Annotated[Keep, _at_least(timedelta(days=7))]
 
 
 class Retention(Model):
-    """How long what is over is kept. `"keep"`: for ever. Nothing that is needed against a second text ever goes."""
+    """How long finished data is kept; `"keep"` means forever. Data that prevents a duplicate text is never deleted."""
 
     texts: KeepMonth = Field(
         timedelta(days=400),
-        description="Words and pictures of texts that are over, and replies. After that only the fact remains.",
+        description="Content of finished texts and of replies. After that, only the fact that they existed remains.",
     )
     keys: KeepMonth = Field(
         timedelta(days=400),
         description=(
-            "Jobs of services and records of carriers, with their idempotency keys: a job repeated within this long"
-            " is still known. Texts of triggers are known for ever."
+            "Jobs of other services and records of carriers, with their idempotency keys: a job repeated within this"
+            " long is recognised. Texts of triggers are recognised forever."
         ),
     )
-    history: KeepMonth = Field(
-        timedelta(days=400), description="What happened when to texts and contacts, for `vtsync explain`."
-    )
+    history: KeepMonth = Field(timedelta(days=400), description="History of texts and contacts, for `vtsync explain`.")
     events: KeepWeek = Field(
-        timedelta(days=30), description="Events of the Relay and of carriers, and deliveries, that are worked off."
+        timedelta(days=30), description="Finished events of the Relay and of carriers, and finished deliveries."
     )
-    runs: KeepWeek = Field(timedelta(days=90), description="Sync runs; the last one of each connection stays.")
+    runs: KeepWeek = Field(timedelta(days=90), description="Sync runs. The last run of each connection is always kept.")

@@ -17,6 +17,6 @@ class _AsWritten(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema (draft 2020-12) of the TOML file, as values are written in it."""
+    """Return the JSON Schema (draft 2020-12) of the TOML file, with values as they are written in it."""
     schema = Settings.model_json_schema(schema_generator=_AsWritten)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "VirtualText CRM sync"}

@@ -1,4 +1,4 @@
-"""The kinds of trigger, one model each. ``worker.triggers.kinds`` has a class for each of these models."""
+"""The `[triggers.<name>]` tables: one model per kind. ``worker.triggers.kinds`` has a class for each model."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
 from config.base import Model
-from config.types import E164, Duration, Hour, HttpUrl, Offset, one_or_many, refusal
+from config.types import E164, Duration, Hour, HttpUrl, Offset, invalid_value, one_or_many
 
 
 def _not_empty(text: str) -> str:
     if not text.strip():
-        raise refusal("is an empty text", "write the text to send")
+        raise invalid_value("is an empty text", "write the text to send")
     return text
 
 
 class TriggerOptions(Model):
-    """A text that a change in the CRM calls for."""
+    """A text that is sent when something changes in the CRM."""
 
     connections: Annotated[tuple[str, ...], one_or_many()] = Field(
-        description="Names of the connections it watches.", examples=["crm", ["crm", "shop"]]
+        description="Names of the connections to watch.", examples=["crm", ["crm", "shop"]]
     )
     on: str
     message: Annotated[str, AfterValidator(_not_empty)] = Field(
-        description="The text, a Liquid template over the CRM record's fields.",
+        description="The text: a Liquid template over the CRM record's fields.",
         examples=["Hi {{ first_name }}, your order is ready."],
     )
     only_if: str | None = Field(
         None,
-        description="A Liquid condition that must hold when the trigger fires and still when the text goes out.",
+        description="A Liquid condition. It must hold when the trigger fires and again when the text is sent.",
         examples=["status != 'cancelled'"],
     )
     again: Literal["always", "never"] | Duration = Field(
         "always",
-        description="When the same record may cause this text again: always, never, or not within a duration.",
+        description="Send this text to the same record again: `always`, `never`, or only after this duration.",
         examples=["never", "30d"],
     )
     delay: Duration | None = Field(None, description="Wait this long before sending.", examples=["2h"])
     expires_after: Duration | None = Field(
-        None, description="Do not send later than this after the change.", examples=["4h"]
+        None, description="Do not send the text later than this after the change.", examples=["4h"]
     )
     urgent: StrictBool = Field(
-        False, description="Send during quiet hours too. Only for what the person is waiting for right now."
+        False,
+        description="Send even in quiet hours. Use it only for texts that the person is waiting for right now.",
     )
     media: Annotated[tuple[HttpUrl, ...], one_or_many()] = Field(
         (), description="Public URLs of pictures to send.", examples=["https://example.com/map.png"]
@@ -50,7 +51,7 @@ class TriggerOptions(Model):
     from_number: E164 | None = Field(
         None, description="Send from this number instead of the account's.", examples=["+14155550101"]
     )
-    enabled: StrictBool = Field(True, description="`false`: sends nothing.")
+    enabled: StrictBool = Field(True, description="`false`: the trigger sends nothing.")
 
 
 class CreatedTrigger(TriggerOptions):
@@ -71,7 +72,7 @@ class ChangedTrigger(TriggerOptions):
     @classmethod
     def _another_value(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and value == info.data.get("from_value"):
-            raise refusal(
+            raise invalid_value(
                 'is the same as "from", so the trigger would never fire',
                 "write another value, or leave one of them out",
             )
@@ -95,8 +96,8 @@ class DateTrigger(TriggerOptions):
     offset: Offset | None = Field(
         None, description="How long before (-) or after (+) the field's time.", examples=["-24h"]
     )
-    at: Hour | None = Field(None, description="At this local time of the day (after `offset`).", examples=["10:00"])
-    every_year: StrictBool = Field(False, description="Each year on that day, as for birthdays.")
+    at: Hour | None = Field(None, description="The local time of day, applied after `offset`.", examples=["10:00"])
+    every_year: StrictBool = Field(False, description="Every year on that day, as for birthdays.")
 
 
 Trigger: TypeAlias = Annotated[

@@ -4,19 +4,19 @@ Words used here and everywhere else:
 
 * **record**: one person in the CRM, named by its *external id*, an identifier that the CRM never reuses.
 * **properties**: the record as the CRM gave it, a flat mapping of column or field name to a JSON value. It is
-  kept as it came: the engine hashes it to skip unchanged records and compares two versions of it for triggers.
+  stored unchanged: the engine hashes it to skip unchanged records and compares two versions of it for triggers.
 * **change**: one record that may have changed. Sending an unchanged record again is harmless and cheap.
 * **page**: some changes and the cursor that resumes *after* them. The engine commits both together.
-* **cursor**: where to go on, a JSON mapping that only its adapter understands.
+* **cursor**: where to continue, a JSON mapping that only its adapter understands.
 
-An adapter reads one CRM and knows nothing of VirtualText, queues or databases of ours. It never retries for
-long and never swallows: it raises one of the errors below, whose class says what the caller should do.
+An adapter reads one CRM and knows nothing about VirtualText, queues or our database. It never retries for
+long and never hides an error: it raises one of the errors below, whose class says what the caller should do.
 
     AdapterError
-    |-- CredentialsRejected   a person must fix the credential; do not try again by yourself
+    |-- CredentialsRejected   a person must fix the credential; do not try again automatically
     |-- SourceUnavailable     the CRM is away or busy; try later (``retry_after`` seconds, if it said so)
-    |-- RecordGone            the record to be written is not there (any more); the next one may be
-    |-- SourceIncomplete      what was read is not whole (a half-written export): nothing may be concluded from it
+    |-- RecordGone            the record to be written does not exist (any more); other records may
+    |-- SourceIncomplete      the source is not complete (a half-written export): conclude nothing from it
     `-- SourceInvalid         the source is not what the options say (no such column, table, file)
 """
 
@@ -58,7 +58,7 @@ class RecordGone(AdapterError):
 
 
 class SourceIncomplete(AdapterError):
-    """The source is there but not whole. The run stops, and no record is taken for deleted."""
+    """The source exists but is not complete. The run stops, and no record is treated as deleted."""
 
 
 class SourceInvalid(AdapterError):
@@ -73,11 +73,11 @@ class Removals(StrEnum):
     ABSENT = "absent"
     """Every pull lists every record; one that a *complete* pull did not list is gone."""
     UNSEEN = "unseen"
-    """The CRM does not tell."""
+    """The CRM does not report it."""
 
 
 class ContactChange(NamedTuple):
-    """One record as the CRM has it now. A named tuple, since a sync of a million unchanged records makes a million.
+    """One record as the CRM has it now. A named tuple for speed: a sync may create a million of them.
 
     ``updated_at`` is timezone-aware, or None where the CRM does not say. ``where`` tells a person where to look
     ("contacts.csv line 17"). ``merged_into`` is the surviving record's external id when this one was merged away
@@ -94,9 +94,9 @@ class ContactChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """A record that could not be read as one. It is kept as rejected under ``key`` until that key is read well.
+    """A record that could not be read. It is stored as rejected under ``key`` until that key is read successfully.
 
-    ``key`` is the external id if there is one, else something stable that names the place. ``reason`` is a full
+    ``key`` is the external id if there is one, else something stable that names its position. ``reason`` is a full
     sentence for a person. ``excerpt`` is at most 200 printable characters of what was there.
     """
 
@@ -108,14 +108,14 @@ class UnreadableRecord:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some changes, in order, and the cursor that resumes after them (None: a pull cannot resume, it restarts)."""
+    """Some changes, in order, and the cursor that resumes after them (None: the pull cannot resume, it restarts)."""
 
     changes: Sequence[ContactChange | UnreadableRecord]
     cursor: Cursor | None = None
 
 
 class ContactFields(NamedTuple):
-    """What a record says about its person: still raw text, nothing normalised.
+    """The contact fields of a record, as raw text: nothing is normalised.
 
     ``phones`` are the candidates in order of preference, as (field name, text); empty ones are left out.
     """
@@ -127,14 +127,14 @@ class ContactFields(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What ``check`` found, for a person: one line, and sample field names to help with the mapping."""
+    """The result of ``check`` for a person: one line, and sample field names to help with the mapping."""
 
     summary: str
     fields: tuple[str, ...] = field(default=())
 
 
 class Adapter(ABC):
-    """One CRM connection. Built once a run, used by one thread, closed at the end.
+    """One CRM connection. Built once per run, used by one thread, closed at the end.
 
     Subclasses declare ``name`` (used in the configuration), ``summary`` (one line for ``vtsync adapters``),
     ``Options`` (a pydantic model with ``extra="forbid"``; its field descriptions are the documentation) and
@@ -153,7 +153,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def check(self) -> CheckReport:
-        """Try the credential and the source with the least reading. Raises AdapterError."""
+        """Try the credential and the source, and read as little as possible. Raises AdapterError."""
 
     @abstractmethod
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
@@ -167,11 +167,11 @@ class Adapter(ABC):
     def contact_fields(self, properties: Properties) -> ContactFields:
         """Read phone candidates, name and email from a record's properties, by the mapping or the usual names.
 
-        Called only for changed records. Never raises on strange values: absent or odd becomes empty.
+        Called only for changed records. Never raises on strange values: missing or odd ones become empty.
         """
 
     def close(self) -> None:  # noqa: B027 - most adapters hold nothing
-        """Give back files and connections. Called once, also after an error."""
+        """Release files and connections. Called once, also after an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,17 +188,17 @@ class CrmMessage:
 
 
 class WritesMessages(ABC):
-    """What an adapter is, too, whose CRM can be told of texts and opt-outs: ``class Acme(Adapter, WritesMessages)``.
+    """An adapter that can also write texts and opt-outs to its CRM: ``class Acme(Adapter, WritesMessages)``.
 
-    Both methods may be called again with the same arguments, since an answer can be lost: a text must be there once,
-    told by its ``id``. Both raise RecordGone, and the errors of ``AdapterError``; anything that raises is tried again
-    later but RecordGone, CredentialsRejected and SourceInvalid, which wait for a person.
+    Both methods may be called again with the same arguments, because a response can be lost: each text must be logged
+    once, recognised by its ``id``. Both may raise any AdapterError. The call is repeated later, except after
+    RecordGone, CredentialsRejected and SourceInvalid, which wait for a person.
     """
 
     @abstractmethod
     def log_message(self, external_id: str, message: CrmMessage) -> None:
-        """Put a text into the record's history, once."""
+        """Add a text to the record's history, once."""
 
     @abstractmethod
     def set_do_not_text(self, external_id: str, field: str, value: bool) -> None:
-        """Write whether this person may be texted into the record's ``field``, so that reading it gives ``value``."""
+        """Write to the record's ``field`` if this person must not be texted. Reading it must then give ``value``."""

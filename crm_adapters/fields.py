@@ -1,8 +1,8 @@
-"""Finds the phone, name, email and id columns of a CRM export or table by the names that they usually have.
+"""Finds the phone, name, email and id columns of a CRM export or table by their usual names.
 
 Case, accents and everything but letters and digits are ignored: ``E-mail 1 - Value`` is ``email1value``. The names are
 those of the exports of HubSpot, Salesforce, Google Contacts, Outlook, Pipedrive and Zoho, and of plain databases, in
-English, German, French and Spanish. An explicit mapping wins over all of them.
+English, German, French and Spanish. An explicit mapping overrides them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ID = """
     customernumber kundennummer kundennr kontaktid numeroclient idcliente
 """.split()
 
-# Where a first name has one of these names, a bare "Name" beside it is the family name.
+# If the first name's column has one of these names, a plain "Name" beside it is the family name.
 _LAST_NAME_BESIDE = {"vorname": "name", "prenom": "nom"}
 # Pipedrive writes "Person - Phone", others "Contact Email" or "Customer Name".
 _PREFIXES = ("person", "contact", "customer", "client", "lead")
@@ -108,8 +108,8 @@ _UNTEXTABLE_LABELS = ("fax", "pager")
 class Columns:
     """Which columns hold what. ``phones`` and ``emails`` are in order of preference.
 
-    ``full_name`` are columns that hold a whole name each, ``name_parts`` those to be joined where they are empty.
-    ``labels`` pairs a phone column with the column that says what kind of phone it holds (Google Contacts).
+    ``full_name`` are columns with a whole name each. If they are empty, ``name_parts`` are joined instead.
+    ``labels`` pairs a phone column with the column that names the kind of phone (Google Contacts).
     """
 
     phones: tuple[str, ...] = ()
@@ -121,9 +121,9 @@ class Columns:
 
 @lru_cache(maxsize=256)
 def find_columns(header: tuple[str, ...], mapping: FieldMapping) -> Columns:
-    """The columns of ``header`` that hold a contact. What the mapping names wins; what it leaves out is searched.
+    """Return the columns of ``header`` that hold a contact: by the mapping, and by usual names where it has none.
 
-    A name of the mapping that is not in the header is left out: ``missing_columns`` tells.
+    Names of the mapping that are not in the header are skipped; ``missing_columns`` returns them.
     """
     names = _by_folded_name(header)
     phones = _mapped(header, mapping.phone) if mapping.phone else tuple(_phones(names))
@@ -134,12 +134,12 @@ def find_columns(header: tuple[str, ...], mapping: FieldMapping) -> Columns:
 
 
 def find_id(header: tuple[str, ...]) -> str | None:
-    """The column that identifies a record, by its usual names."""
+    """Return the column that identifies a record, by its usual names."""
     return next(_search(_by_folded_name(header), _ID), None)
 
 
 def find_column(header: Iterable[str], name: str) -> str | None:
-    """The column that a person means by ``name``: exactly that one, else the only one alike but for case or spaces."""
+    """Return the column called ``name``, or else the only one that differs just in case, spaces or punctuation."""
     columns = list(header)
     if name in columns:
         return name
@@ -148,18 +148,18 @@ def find_column(header: Iterable[str], name: str) -> str | None:
 
 
 def missing_columns(header: tuple[str, ...], names: Iterable[str]) -> list[str]:
-    """Those of ``names`` that no column of ``header`` answers to."""
+    """Return those of ``names`` that are not a column of ``header``."""
     return [name for name in names if find_column(header, name) is None]
 
 
-def nearest(header: Iterable[str], name: str) -> list[str]:
-    """At most three columns whose names resemble ``name``, best first."""
+def nearest_columns(header: Iterable[str], name: str) -> list[str]:
+    """Return at most three columns with names similar to ``name``, best first."""
     by_fold = {fold(column): column for column in header}
     return [by_fold[near] for near in difflib.get_close_matches(fold(name), by_fold, n=3, cutoff=0.5)]
 
 
 def read(columns: Columns, properties: Properties) -> ContactFields:
-    """The contact fields of a record. Placeholders and values that are no text or number count as empty."""
+    """Return the contact fields of a record. Placeholders, and values that are not text or numbers, count as empty."""
     whole = _first(columns.full_name, properties, _name)
     return ContactFields(
         phones=tuple(_phone_values(columns, properties)),
@@ -169,7 +169,7 @@ def read(columns: Columns, properties: Properties) -> ContactFields:
 
 
 def fold(name: str) -> str:
-    """Lower case, without accents, only letters and digits."""
+    """Return a name in lower case, without accents, and with letters and digits only."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(character for character in decomposed if character.isalnum())
 
@@ -186,7 +186,7 @@ def is_name_column(column: str) -> bool:
 
 
 def _by_folded_name(header: tuple[str, ...]) -> dict[str, str]:
-    """Folded name to column; the first column of a name counts. Prefixed names also stand without the prefix."""
+    """Map folded names to columns; the first column of a name counts. Prefixed names also count without the prefix."""
     names: dict[str, str] = {}
     for column in header:
         names.setdefault(fold(column), column)
@@ -198,7 +198,7 @@ def _by_folded_name(header: tuple[str, ...]) -> dict[str, str]:
 
 
 def _search(names: dict[str, str], wanted: Iterable[str]) -> Iterator[str]:
-    """The columns with the wanted names, in the order of those, each once."""
+    """Yield the columns with the wanted names, in the order of those names, each once."""
     yield from dict.fromkeys(names[name] for name in wanted if name in names)
 
 
@@ -219,7 +219,7 @@ def _numbered_email(wanted: Iterable[str]) -> Iterator[str]:
 
 
 def _name_columns(names: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(columns of whole names, columns of name parts in order)."""
+    """Return the columns of whole names, and the columns of name parts in order."""
     last = next(_search(names, _LAST_NAME), None)
     first_name = next((name for name in _FIRST_NAME if name in names), "")
     taken = _LAST_NAME_BESIDE.get(first_name, "")
@@ -246,7 +246,7 @@ def _mapped(header: tuple[str, ...], wanted: Iterable[str]) -> tuple[str, ...]:
 
 
 def _first(columns: Iterable[str], properties: Properties, clean: Callable[[Any], str]) -> str:
-    """The first of these columns that holds something."""
+    """Return the value of the first of these columns that is not empty."""
     for column in columns:
         if text := clean(properties.get(column)):
             return text
@@ -254,17 +254,17 @@ def _first(columns: Iterable[str], properties: Properties, clean: Callable[[Any]
 
 
 def _phone_values(columns: Columns, properties: Properties) -> list[tuple[str, str]]:
-    """The phones of a record, best first: in the order of the columns, but those labelled as mobile come first."""
+    """Return the phones of a record, best first: those labelled as mobile, then in the order of the columns."""
     values = [(column, text) for column in columns.phones if (text := clean_text(properties.get(column)))]
     if not columns.labels:
         return values
     labels = {phone: fold(clean_text(properties.get(label))) for phone, label in columns.labels}
-    textable = [pair for pair in values if not _says(labels.get(pair[0], ""), _UNTEXTABLE_LABELS)]
-    return sorted(textable, key=lambda pair: not _says(labels.get(pair[0], ""), _MOBILE_LABELS))
+    textable = [pair for pair in values if not _mentions(labels.get(pair[0], ""), _UNTEXTABLE_LABELS)]
+    return sorted(textable, key=lambda pair: not _mentions(labels.get(pair[0], ""), _MOBILE_LABELS))
 
 
-def _says(label: str, words: tuple[str, ...]) -> bool:
-    return any(word in label for word in words)
+def _mentions(label: str, kinds: tuple[str, ...]) -> bool:
+    return any(kind in label for kind in kinds)
 
 
 def is_placeholder(text: str) -> bool:
@@ -296,11 +296,11 @@ def _name(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A text or number as stripped text, anything else as empty. A database may hold phone numbers as numbers."""
+    """Return a text or a number as stripped text, and anything else as empty. Databases may store phones as numbers."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    if not abs(value) < 1e20:  # longer than any phone number, or not a number at all
+    if not abs(value) < 1e20:  # longer than any phone number, infinite, or not a number
         return ""
     return str(int(value)) if value == int(value) else str(value)

@@ -1,4 +1,4 @@
-"""Finds adapters by name: the built-in ones, and third parties' by the entry-point group ``vtsync.adapters``."""
+"""Finds adapters by name: built-in ones, and those of other packages by the entry-point group ``vtsync.adapters``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crm_adapters.base import Adapter
 
 GROUP = "vtsync.adapters"
 
-# Imported on first use: an adapter may need libraries that the others do not.
+# Adapters are imported on first use: each may need libraries that the others do not.
 BUILT_IN = {
     "csv": "crm_adapters.csv.adapter:CsvAdapter",
     "sql": "crm_adapters.sql.adapter:SqlAdapter",
@@ -23,11 +23,11 @@ BUILT_IN = {
 
 
 class UnknownAdapter(LookupError):
-    """No adapter has this name. The text lists those that there are."""
+    """No adapter has this name. The text lists the ones that exist."""
 
 
 class BrokenAdapter(Exception):
-    """An adapter is registered under this name and cannot be used here. The text says why."""
+    """An adapter is registered under this name but cannot be used here. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class OptionInfo:
 
 @dataclass(frozen=True, slots=True)
 class AdapterInfo:
-    """One adapter, for people. ``source`` is "built in" or the package that brings it."""
+    """One adapter, for people. ``source`` is "built in" or the package that provides it."""
 
     name: str
     summary: str
@@ -51,12 +51,12 @@ class AdapterInfo:
 
 
 def adapter_names() -> list[str]:
-    """The names that a connection may give as ``adapter``."""
+    """Return the names that a connection may use as ``adapter``."""
     return sorted(_entry_points())
 
 
 def adapter_class(name: str) -> type[Adapter]:
-    """The adapter's class. A built-in name cannot be taken by a plugin. Raises UnknownAdapter, BrokenAdapter."""
+    """Return the adapter's class. A plugin cannot take a built-in name. Raises UnknownAdapter, BrokenAdapter."""
     point = _entry_points().get(name)
     if point is not None:
         return _load(point)
@@ -66,8 +66,8 @@ def adapter_class(name: str) -> type[Adapter]:
     raise UnknownAdapter(f'there is no adapter "{name}"; there are: {", ".join(known)}{hint}')
 
 
-def describe() -> list[AdapterInfo]:
-    """Every adapter with its options, by name. One that cannot be used says so in its summary."""
+def describe_adapters() -> list[AdapterInfo]:
+    """Return every adapter with its options, by name. The summary of a broken one says why it cannot be used."""
     return [_info(point) for _name, point in sorted(_entry_points().items())]
 
 
@@ -79,7 +79,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _load(point: EntryPoint) -> type[Adapter]:
     try:
         loaded: Any = point.load()
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way, and must not take the others along
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way and must not affect the others
         raise BrokenAdapter(f'the adapter "{point.name}" ({point.value}) cannot be imported: {error}') from error
     if not (isinstance(loaded, type) and issubclass(loaded, Adapter)):
         raise BrokenAdapter(
@@ -93,7 +93,7 @@ def _info(point: EntryPoint) -> AdapterInfo:
     try:
         cls = _load(point)
         return AdapterInfo(point.name, cls.summary, source, tuple(_options(cls.Options)))
-    except Exception as error:  # noqa: BLE001 - also a class without the promised attributes is only its own problem
+    except Exception as error:  # noqa: BLE001 - a class without the required attributes affects only itself
         return AdapterInfo(point.name, f"cannot be used: {error}", source, ())
 
 
@@ -111,7 +111,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """A JSON Schema type in a word or two."""
+    """Return a JSON Schema type in a word or two."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"] if one.get("type") != "null"))
     if "enum" in schema:

@@ -56,7 +56,7 @@ class Fleet:
         policy: str = "",
         connect_timeout: float = 0.5,
         read_timeout: float = 1.5,
-        settle_after: str = "1s",
+        lookup_after: str = "1s",
     ) -> None:
         """Write the configuration. Short times throughout, so that what a killed process held is soon free again."""
         engines = '[broker]\nurl = { env = "TEST_BROKER" }\n' if self.broker else ""
@@ -72,10 +72,10 @@ api_url = "{self.sandbox.api_url}"
 create_url = "{self.sandbox.create_url}"
 connect_timeout = {connect_timeout}
 read_timeout = {read_timeout}
-settle_after = "{settle_after}"
+lookup_after = "{lookup_after}"
 {account}
 [worker]
-sweep_every = "1s"
+tick_every = "1s"
 lease = "2s"
 [policy]
 quiet_hours = "none"

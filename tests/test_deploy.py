@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from config.load import settings_from
+from config.models import Settings
 from tests.test_project import COMMANDS
 from worker import cli
 from worker.broker.settings import BY_NAME, celery_settings
@@ -248,5 +249,5 @@ def test_the_first_process_of_a_container_stops_when_asked_even_while_it_starts(
 
 
 def test_what_is_given_to_stop_covers_what_the_worker_takes() -> None:
-    soft = celery_settings(settings_from({}, ROOT))["worker_soft_shutdown_timeout"]
+    soft = celery_settings(Settings())["worker_soft_shutdown_timeout"]
     assert soft < STOP_SECONDS

@@ -13,14 +13,14 @@ from crm_adapters.base import SourceIncomplete
 from crm_adapters.csv.text import FIELD_LIMIT, Chunk, is_separator_line
 
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
-_NO_TEXT = "It holds bytes that are no text; correct the record where it comes from."
+_NO_TEXT = "It holds bytes that are not text; correct the record in the CRM."
 _HEAD = 1000
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A row that cannot be read: why, as a full sentence, and its cells as far as they can be told apart."""
+    """A row that cannot be read: the reason, as a full sentence, and the cells as far as they were recognised."""
 
     reason: str
     cells: list[str]
@@ -31,7 +31,7 @@ Row: TypeAlias = "tuple[int, int, list[str] | Damage]"
 
 
 def read_rows(chunks: Iterable[Chunk], delimiter: str, name: str) -> Iterator[Row]:
-    """Every row, empty ones as an empty list. ``name`` is the file in messages.
+    """Yield every row, an empty row as an empty list. ``name`` is the file in messages.
 
     Raises SourceIncomplete for a quote that is never closed and for a last line that breaks off.
     """
@@ -39,9 +39,9 @@ def read_rows(chunks: Iterable[Chunk], delimiter: str, name: str) -> Iterator[Ro
 
 
 def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: int) -> bool:
-    """Whether a row over several lines is really several rows that stray quotes glued together.
+    """Return True if a row of several lines is really several rows, joined by stray quotation marks.
 
-    It is when most of its lines, split by themselves, have ``width`` cells and an id that looks like the first one's.
+    That is the case if most of its lines, split on their own, have ``width`` cells and an id like the first one's.
     """
     lines = [line.split(delimiter) for line in _LINE_END.split(delimiter.join(cells))]
     if width < 2 or len(lines[0]) <= id_column:
@@ -52,19 +52,19 @@ def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: in
 
 
 def is_unreadable(text: str) -> bool:
-    """Whether the text holds NUL or bytes that could not be decoded."""
+    """Return True if the text holds NUL or bytes that could not be decoded."""
     return _UNREADABLE.search(text) is not None
 
 
 @dataclass
 class _Quote:
-    """Follows quotation marks over lines: whether one is open, and the line that opened it."""
+    """Tracks quotation marks over lines: if one is open, and the line that opened it."""
 
     open: bool = False
     line: int = 0
 
     def take(self, text: str, line: int) -> None:
-        """Go over one more line. Doubled marks neither open nor close."""
+        """Read one more line. Doubled marks neither open nor close."""
         marks = text.count('"') - 2 * text.count('""')
         if marks % 2:
             self.open = not self.open
@@ -74,7 +74,7 @@ class _Quote:
 
 @dataclass
 class _Oversized:
-    """A row with a cell above the limit that is being skipped: only its beginning is kept."""
+    """A row that is being skipped because a cell exceeds the limit. Only its beginning is kept."""
 
     line: int
     head: str
@@ -83,14 +83,14 @@ class _Oversized:
     rowlike: int = 0
 
     def add(self, text: str, delimiter: str, width: int) -> None:
-        """Take one more line of it."""
+        """Count one more line of it."""
         self.quote.take(text, self.line + self.lines)
         self.lines += 1
         self.rowlike += text.count(delimiter) == width - 1
 
     @property
     def swallows(self) -> bool:
-        """Whether most of its lines look like rows of their own."""
+        """True if most of its lines look like rows of their own."""
         return self.lines > 2 and self.rowlike * 2 > self.lines
 
 
@@ -100,9 +100,9 @@ class _RowReader:
     name: str
     width: int = 0
     line: int = 0
-    """How many lines lie before those at hand."""
+    """The number of lines before the current chunk."""
     rest: str = ""
-    """The beginning of a row that goes on in the next chunk."""
+    """The beginning of a row that continues in the next chunk."""
     skipping: _Oversized | None = None
 
     def read(self, chunks: Iterable[Chunk]) -> Iterator[Row]:
@@ -117,7 +117,7 @@ class _RowReader:
             raise self._unclosed(self.skipping.quote.line)
 
     def _rows(self, lines: list[str], damaged: bool, last: bool) -> Iterator[Row]:
-        """The rows of these lines; ``self.rest`` takes a row that is still open at the end."""
+        """Yield the rows of these lines. A row that is still open at the end is kept in ``self.rest``."""
         remaining, before = iter(lines), self.line
         at = 0
         if self.skipping is not None:
@@ -130,7 +130,7 @@ class _RowReader:
                     at = base + reader.line_num
                     if damaged or last or not self.width:
                         yield self._row(lines, start, at, cells, damaged, last)
-                    else:  # nearly every row of a long file, so without a call
+                    else:  # nearly every row of a long file: avoid the call
                         yield before + start + 1, before + at, cells
                     start = at
             except csv.Error as error:
@@ -156,7 +156,7 @@ class _RowReader:
         if last and end == len(lines) and len(cells) < self.width and not lines[-1].endswith(("\n", "\r")):
             raise SourceIncomplete(
                 f"{self.name} breaks off in line {self.line + end}: it has {len(cells)} of {self.width} cells and no "
-                "line end. Nothing was concluded from it; let the export be written again"
+                "line end. Nothing was changed; export it again"
             )
         first, final = self.line + start + 1, self.line + end
         if damaged and is_unreadable(self.delimiter.join(cells)):
@@ -164,7 +164,7 @@ class _RowReader:
         return first, final, cells
 
     def _misquoted(self, line: str, number: int) -> Row:
-        reason = 'A quotation mark stands in the middle of a quoted cell; a mark inside must be doubled ("").'
+        reason = 'There is a quotation mark inside a quoted cell; it must be doubled ("").'
         return number, number, Damage(reason, self._first_cells(line))
 
     def _start_skip(self, lines: list[str], remaining: Iterator[str], start: int, at: int) -> Generator[Row, None, int]:
@@ -174,7 +174,7 @@ class _RowReader:
         return (yield from self._skip(row, remaining, at))
 
     def _skip(self, row: _Oversized, remaining: Iterator[str], at: int) -> Generator[Row, None, int]:
-        """Go on to the end of the oversized row. Returns how many lines are used up then."""
+        """Skip to the end of the oversized row. Returns the number of lines that were used."""
         self.skipping = row
         while row.quote.open:
             text = next(remaining, None)
@@ -185,7 +185,7 @@ class _RowReader:
         if row.swallows:
             raise self._unclosed(row.quote.line)
         self.skipping = None
-        reason = f"It holds a cell of more than {FIELD_LIMIT:,} characters; shorten it where it comes from."
+        reason = f"It holds a cell of more than {FIELD_LIMIT:,} characters; shorten it in the CRM."
         yield row.line, row.line + row.lines - 1, Damage(reason, self._first_cells(row.head)[:-1])
         return at
 
@@ -194,13 +194,13 @@ class _RowReader:
 
     def _unclosed(self, line: int) -> SourceIncomplete:
         return SourceIncomplete(
-            f"{self.name} has a quotation mark in line {line} that is not closed, so that rows after it cannot be told "
-            "apart. Nothing was concluded from the file; correct that line or export it again"
+            f"{self.name} has a quotation mark in line {line} that is not closed, so the rows after it cannot be "
+            "separated. Nothing was changed; correct that line or export the file again"
         )
 
 
 def _opened(lines: list[str]) -> int:
-    """Which of the lines opened the quote that is still open: an index."""
+    """Return the index of the line that opened the quotation that is still open."""
     quote = _Quote()
     for index, line in enumerate(lines):
         quote.take(line, index)
@@ -208,5 +208,5 @@ def _opened(lines: list[str]) -> int:
 
 
 def _shape(text: str) -> str:
-    """``C-1042`` and ``C-7`` are alike: runs of digits and letters count as one."""
+    """Return the pattern of an id: ``C-1042`` and ``C-7`` have the same. Runs of digits and letters count as one."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text.strip()))

@@ -1,6 +1,6 @@
-"""The bytes of a CSV file as text: which encoding, which delimiter, and chunks of whole lines.
+"""Decodes a CSV file: detects encoding and delimiter, and yields chunks of whole lines.
 
-Memory stays flat whatever the file holds: a line that never ends is shortened to its beginning.
+Memory stays flat for any file: a line that never ends is shortened to its beginning.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole lines. ``damaged``: some character is NUL or, where bytes could not be decoded, a lone surrogate.
+    """Whole lines. ``damaged``: it holds NUL, or lone surrogates in place of bytes that could not be decoded.
 
-    ``last`` is set on the last chunk of the file, and only there may the last line have no end.
+    ``last`` marks the last chunk of the file. Only there the last line may have no end.
     """
 
     text: str
@@ -47,9 +47,9 @@ class Chunk:
 
 
 def detect_encoding(file: BinaryIO) -> str:
-    """A byte order mark decides; then UTF-8, unless more of the file contradicts it than speaks for it.
+    """Return the encoding: that of a byte order mark, else UTF-8 if most non-ASCII bytes are valid UTF-8.
 
-    Otherwise the likeliest legacy encoding, Windows' western European one in doubt. Reads the whole file.
+    Otherwise return the likeliest legacy encoding, in doubt Windows-1252. Reads the whole file.
     """
     marked = _marked_encoding(file)
     if marked:
@@ -68,7 +68,7 @@ def detect_encoding(file: BinaryIO) -> str:
 
 
 def resolve_encoding(name: str, file: BinaryIO) -> str:
-    """The encoding that was asked for; where it leaves the byte order open, the mark decides."""
+    """Return the configured encoding. If it leaves the byte order open, the mark decides."""
     name = codecs.lookup(name).name
     if name in _BY_NAME:
         return _marked_encoding(file) or _BY_NAME[name]
@@ -76,7 +76,7 @@ def resolve_encoding(name: str, file: BinaryIO) -> str:
 
 
 def detect_delimiter(sample: str) -> str:
-    """The delimiter that splits the header, and as many of the next lines as possible into as many cells."""
+    """Return the delimiter that splits the header and most of the next lines into the same number of cells."""
     separator = _SEPARATOR_LINE.match(sample)
     if separator:
         return separator[1]
@@ -95,17 +95,17 @@ def detect_delimiter(sample: str) -> str:
 
 
 def is_separator_line(cells: list[str]) -> bool:
-    """Whether a row is Excel's ``sep=;``, which names the delimiter and is no header."""
+    """Return True for Excel's ``sep=;`` line, which names the delimiter and is not a header."""
     return cells[:1] != [] and cells[0].lower() in {"sep=", *(f"sep={delimiter}" for delimiter in DELIMITERS)}
 
 
 def sample_of(file: BinaryIO, encoding: str) -> str:
-    """The first lines of the file."""
+    """Return the first lines of the file."""
     return next(text_chunks(file, encoding)).text[:_SAMPLE]
 
 
 def text_chunks(file: BinaryIO, encoding: str) -> Iterator[Chunk]:
-    """The file in chunks of whole lines, without its byte order mark."""
+    """Yield the file in chunks of whole lines, without its byte order mark."""
     first = True
     for data, last in _line_chunks(file, encoding):
         try:
@@ -117,10 +117,10 @@ def text_chunks(file: BinaryIO, encoding: str) -> Iterator[Chunk]:
 
 
 def _decode_damaged(data: bytes, encoding: str) -> str:
-    """Text with a lone surrogate for each byte or unit that cannot be decoded."""
+    """Decode with a lone surrogate in place of each byte or unit that cannot be decoded."""
     try:
         return data.decode(encoding, "surrogatepass" if encoding.startswith("utf-16") else "surrogateescape")
-    except UnicodeDecodeError:  # the encoding has damage that this way of marking it cannot express
+    except UnicodeDecodeError:  # surrogates cannot mark this damage in this encoding
         return data.decode(encoding, "replace").replace("\ufffd", "\udcff")
 
 
@@ -141,7 +141,7 @@ def _legacy_encoding(sample: bytes) -> str:
 
 
 def _line_chunks(file: BinaryIO, encoding: str) -> Iterator[tuple[bytes, bool]]:
-    """Bytes that end where a line ends, and whether they are the last ones (which may end anywhere)."""
+    """Yield bytes that end at a line end, and if they are the last ones (which may end anywhere)."""
     file.seek(0)
     rest = b""
     while data := file.read(CHUNK):
@@ -156,7 +156,7 @@ def _line_chunks(file: BinaryIO, encoding: str) -> Iterator[tuple[bytes, bool]]:
 
 
 def _after_last(data: bytes, ending: bytes, spare: int) -> int:
-    """The offset after the last ``ending`` that has ``spare`` more units behind it (a CR may belong to an LF)."""
+    """Return the offset after the last ``ending`` with ``spare`` more units after it (a CR may belong to an LF)."""
     unit = len(ending)
     at = data.rfind(ending, 0, len(data) - spare * unit)
     while at >= 0 and at % unit:
@@ -165,6 +165,6 @@ def _after_last(data: bytes, ending: bytes, spare: int) -> int:
 
 
 def _shortened(line: bytes, encoding: str) -> bytes:
-    """The beginning of an endless line, and filler that makes its cell too long. It stays as open as it was."""
+    """Return the beginning of an endless line, and filler that makes its cell too long. Open quotes stay open."""
     open_quote = line[_HEAD:].count('"'.encode(encoding)) % 2
     return line[:_HEAD] + ("x" * (FIELD_LIMIT + 1) + '"' * open_quote).encode(encoding)

@@ -1,6 +1,4 @@
-"""What a database's errors mean for a connection. Their own text is never passed on whole: it may hold a statement,
-its values, or the password.
-"""
+"""Turns a database's errors into AdapterErrors, with a shortened text: theirs may hold a statement or the password."""
 
 from __future__ import annotations
 
@@ -26,14 +24,14 @@ _TEXT = 200
 
 @contextmanager
 def explained(where: str, password: str | None) -> Iterator[None]:
-    """Turn the database's errors into ours. ``where`` names the database without secrets."""
+    """Turn the database's errors into AdapterErrors. ``where`` names the database without secrets."""
     try:
         yield
     except AdapterError:
         raise
     except ModuleNotFoundError as error:
         raise SourceInvalid(
-            f'the database {where} needs the Python package "{error.name}"; install it beside vtsync'
+            f'the database {where} needs the Python package "{error.name}"; install it in the environment of vtsync'
         ) from None
     except (exc.ArgumentError, exc.NoSuchModuleError) as error:
         raise SourceInvalid(f"the url of the database cannot be used ({_safe(error, password)})") from None
@@ -52,11 +50,11 @@ def _classified(where: str, error: exc.DBAPIError, password: str | None) -> Adap
         return CredentialsRejected(f"{where} refuses the credential ({text}); correct the option url")
     if any(word in lower for word in _INVALID) or isinstance(error, exc.ProgrammingError | exc.DataError):
         return SourceInvalid(f"{where} does not have what the options name ({text}); correct the options")
-    return SourceUnavailable(f"{where} cannot be used just now ({text}); the next run tries again")
+    return SourceUnavailable(f"{where} cannot be used at the moment ({text}); the next run tries again")
 
 
 def _safe(error: BaseException, password: str | None) -> str:
-    """The first line of a driver's message, bounded and without the password."""
+    """Return the first line of a driver's message, shortened and without the password."""
     lines = str(error).strip().splitlines()
     text = (lines[0] if lines else type(error).__name__)[:_TEXT]
     return text.replace(password, "***") if password else text

@@ -1,4 +1,4 @@
-"""Values of a database as JSON, for properties and for cursors."""
+"""Converts database values to JSON, for properties and for cursors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BYTES_SHOWN = 32
 
 
 def to_json(value: Any) -> Any:
-    """A column value as a flat JSON value, the same for the same value every time."""
+    """Return a column value as a flat JSON value. The same value always gives the same result."""
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, str):
@@ -41,7 +41,7 @@ def _bytes(value: bytes) -> str:
 
 
 def is_true(value: Any) -> bool:
-    """Whether a soft-delete column says "deleted": true, not zero, a time, or a word that does not say no."""
+    """Return True if a soft-delete column means "deleted": true, not zero, a time, or a word that does not mean no."""
     if isinstance(value, str):
         return value.strip().casefold() not in ("", "0", "f", "false", "n", "no", "null", "none", "active")
     if isinstance(value, bytes):
@@ -50,7 +50,7 @@ def is_true(value: Any) -> bool:
 
 
 def external_id(key: tuple[Any, ...]) -> str:
-    """The identifier of a record: its key as text; several columns joined by "|", which is escaped inside them."""
+    """Return the id of a record: its key as text. Several columns are joined by "|", which is escaped inside them."""
     if len(key) == 1:
         return str(to_json(key[0]))
     parts = [str(to_json(part)) for part in key]
@@ -67,7 +67,7 @@ _KINDS: dict[str, Any] = {
 
 
 def freeze(value: Any) -> Any:
-    """A value for a cursor: JSON, from which ``thaw`` makes the very same value, type included."""
+    """Return a value as JSON for a cursor. ``thaw`` restores it, type included."""
     for kind, cls in (("datetime", datetime), ("date", date), ("uuid", UUID), ("decimal", Decimal)):
         if isinstance(value, cls):
             return {kind: value.isoformat() if isinstance(value, date) else str(value)}
@@ -77,7 +77,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """The value that ``freeze`` was given."""
+    """Restore the value that ``freeze`` was given."""
     if isinstance(value, dict):
         ((kind, text),) = value.items()
         return _KINDS[kind](text)

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from crm_adapters.base import CrmMessage, RecordGone, SourceInvalid
-from crm_adapters.fields import find_column, nearest
+from crm_adapters.fields import find_column, nearest_columns
 
 LogColumn = Literal["message_id", "record_id", "direction", "sent_at", "text", "media", "from_number", "to_number"]
 COLUMNS: tuple[str, ...] = get_args(LogColumn)
@@ -38,7 +38,7 @@ COLUMNS: tuple[str, ...] = get_args(LogColumn)
 
 @dataclass
 class SqlWriter:
-    """Writes to the table of contacts and to the log beside it. ``where`` names the database without secrets."""
+    """Writes to the table of contacts and to the table of texts. ``where`` names the database without secrets."""
 
     engine: Engine
     table: Table
@@ -46,16 +46,16 @@ class SqlWriter:
     log_name: str | None
     where: str
     zone: tzinfo
-    """Of times that are stored without one."""
+    """The time zone of times that are stored without one."""
     log_columns: Mapping[str, str] = field(default_factory=dict)
-    """Our names of the log's columns to the table's own, where those differ."""
+    """Maps our names of the log's columns to the table's own, where they differ."""
 
     def check_log(self) -> None:
-        """Whether the log has the columns that it needs. Raises SourceInvalid."""
+        """Check that the log has the columns it needs. Raises SourceInvalid."""
         _ = self._log
 
     def log_message(self, external_id: str, message: CrmMessage) -> None:
-        """Insert, unless the message's id is there."""
+        """Insert the message, unless its id is already in the log."""
         log, key = self._log, self._key_of(external_id)
         row = {
             "message_id": message.id,
@@ -76,14 +76,14 @@ class SqlWriter:
                     connection.execute(insert(log["message_id"].table).values(values))
         except IntegrityError:
             with self.engine.connect() as connection:
-                if not self._is_logged(connection, message.id):  # else somebody has written it at the same time
+                if not self._is_logged(connection, message.id):  # otherwise another process wrote it at the same time
                     raise
 
     def set_flag(self, external_id: str, name: str, value: bool) -> None:
-        """Write a yes or a no."""
+        """Write yes or no to the column ``name``."""
         found = find_column([str(one.name) for one in self.table.columns], name)
         if found is None:
-            near = nearest([str(one.name) for one in self.table.columns], name)
+            near = nearest_columns([str(one.name) for one in self.table.columns], name)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise SourceInvalid(f'{self.where} has no column "{name}" to write opt-outs to{hint}')
         column = self.table.columns[found]
@@ -96,9 +96,9 @@ class SqlWriter:
                 raise self._gone(external_id)
 
     def _moment(self, column: Column[Any], at: datetime) -> Any:
-        """A time as the column keeps it: with its zone, or without in the zone that the options name, or as text."""
+        """Return a time as the column stores it: with a zone, without one in the configured zone, or as text."""
         if not isinstance(column.type, DateTime):
-            return literal(at.isoformat(), String())  # SQLite has no TIMESTAMPTZ, and keeps text in it, too
+            return literal(at.isoformat(), String())  # SQLite has no TIMESTAMPTZ and stores text
         return at if column.type.timezone else at.astimezone(self.zone).replace(tzinfo=None)
 
     def _is_logged(self, connection: Connection, message_id: str) -> bool:
@@ -107,23 +107,23 @@ class SqlWriter:
 
     @cached_property
     def _log(self) -> dict[str, Column[Any]]:
-        """The log's columns by our names."""
+        """The log's columns, by our names."""
         if self.log_name is None:
-            raise SourceInvalid(f"{self.where}: the option log_table names no table that texts are written to")
+            raise SourceInvalid(f"{self.where}: the option log_table is missing; set it to the table for texts")
         schema, _, name = self.log_name.rpartition(".")
         log = Table(name, MetaData(), schema=schema or None, autoload_with=self.engine)
         names = {column: self.log_columns.get(column, column) for column in COLUMNS}
         missing = [name for name in names.values() if name not in log.columns]
         if missing:
             raise SourceInvalid(
-                f'the table "{self.log_name}" of {self.where} has no column "{missing[0]}" to log texts in; add it,'
-                " or name another one in log_columns"
+                f'the table "{self.log_name}" of {self.where} has no column "{missing[0]}" for the log of texts; add'
+                " it, or name another column in log_columns"
             )
         unique = names["message_id"]
         if not _is_unique(log, unique):
             raise SourceInvalid(
-                f'the column "{unique}" of the table "{self.log_name}" of {self.where} is not unique, so that a text'
-                " could be there twice; make it the primary key, or add a UNIQUE constraint"
+                f'the column "{unique}" of the table "{self.log_name}" of {self.where} is not unique, so a text'
+                " could be logged twice; make it the primary key, or add a UNIQUE constraint"
             )
         return {column: log.columns[name] for column, name in names.items()}
 
@@ -147,7 +147,7 @@ def _is_integer(column: ColumnElement[Any]) -> bool:
 
 
 def _is_unique(table: Table, column: str) -> bool:
-    """Whether the database itself keeps two rows with the same value apart."""
+    """Return True if the database itself refuses two rows with the same value."""
     unique = [
         list(one.columns) for one in table.constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint)
     ]

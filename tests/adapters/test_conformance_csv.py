@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from config.fields import FieldMapping
-from crm_adapters.csv.adapter import CsvAdapter, CsvOptions
-from crm_adapters.testing import AdapterConformance, Contact
+from crm_adapters.csv.adapter import CsvAdapter
+from crm_adapters.csv.options import CsvOptions
+from crm_adapters.testing import AdapterConformance, SampleContact
 
 
 class TestCsv(AdapterConformance):
@@ -17,10 +18,10 @@ class TestCsv(AdapterConformance):
         path.write_text("Record ID,Full Name,Mobile Phone,Email\n")
         return path
 
-    def put(self, source: Path, contact: Contact) -> None:
+    def put(self, source: Path, contact: SampleContact) -> None:
         self.put_all(source, [contact])
 
-    def put_all(self, source: Path, contacts: Iterable[Contact]) -> None:
+    def put_all(self, source: Path, contacts: Iterable[SampleContact]) -> None:
         rows = self.rows(source)
         rows |= {one.external_id: [one.external_id, one.full_name, one.phone, one.email] for one in contacts}
         self.write(source, rows)

@@ -20,7 +20,8 @@ from config.fields import FieldMapping
 from config.types import FromFile
 from crm_adapters.base import ContactChange, SourceIncomplete, SourceInvalid, SourceUnavailable, UnreadableRecord
 from crm_adapters.csv import text
-from crm_adapters.csv.adapter import CsvAdapter, CsvOptions
+from crm_adapters.csv.adapter import CsvAdapter
+from crm_adapters.csv.options import CsvOptions
 
 HEADER = "Record ID,Name,Phone,Email\n"
 GOOD = HEADER + "1,Ann,+14155550101,ann@example.com\n2,Ben,+14155550102,\n"
@@ -171,9 +172,9 @@ def test_rows_that_repeat_are_passed_on(pull: Reader) -> None:
 
 HOSTILE = {
     "too many cells": (b"{id},Lee, Ann,111,a@b.c\n", "5 cells where the header has 4"),
-    "NUL": (b"{id},A\0nn,111,\n", "no text"),
-    "not UTF-8": (b"{id},\xff\xfe\x80,111,\n", "no text"),
-    "binary": (b"{id},\x89PNG\x00\x01\x02,\xf0\x28,\n", "no text"),
+    "NUL": (b"{id},A\0nn,111,\n", "not text"),
+    "not UTF-8": (b"{id},\xff\xfe\x80,111,\n", "not text"),
+    "binary": (b"{id},\x89PNG\x00\x01\x02,\xf0\x28,\n", "not text"),
     "misplaced quote": (b'{id},"Ann" Lee,111,\n', "quotation mark"),
 }
 
@@ -274,7 +275,7 @@ def test_a_header_alone_is_an_export_without_contacts(pull: Reader) -> None:
 def test_a_file_that_is_still_being_written_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "contacts.csv"
     path.write_text(GOOD)
-    with pytest.raises(SourceIncomplete, match=r"may still be being written.*settle_seconds"):
+    with pytest.raises(SourceIncomplete, match=r"may not be complete yet.*settle_seconds"):
         records(adapter(path, settle_seconds=60))
     os.utime(path, (time.time() - 61,) * 2)
     assert len(records(adapter(path, settle_seconds=60))) == 2
@@ -287,7 +288,7 @@ def test_a_file_that_changes_while_it_is_read_is_incomplete(tmp_path: Path) -> N
     assert len(next(pages).changes) == 1000
     with path.open("a") as more:
         more.write("1500,Ann,111,\n")
-    with pytest.raises(SourceIncomplete, match="changed while it was read"):
+    with pytest.raises(SourceIncomplete, match="changed while it was being read"):
         list(pages)
 
 
@@ -398,7 +399,7 @@ def test_a_half_written_compressed_export_is_incomplete(tmp_path: Path, rows: in
     path = tmp_path / "contacts.csv.gz"
     data = damage(gzip.compress((HEADER + "".join(f"{n},Ann,111,\n" for n in range(rows))).encode()))
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    with pytest.raises(SourceIncomplete, match="broken or half-written"):
+    with pytest.raises(SourceIncomplete, match="damaged or incomplete"):
         records(adapter(path))
 
 
@@ -406,7 +407,7 @@ def test_a_half_written_compressed_export_is_incomplete(tmp_path: Path, rows: in
 def test_what_the_system_refuses_is_an_adapter_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[CsvAdapter], Any]
 ) -> None:
-    with pytest.raises(SourceUnavailable, match=r"xxx.* cannot be read \(File name too long\); it is tried again"):
+    with pytest.raises(SourceUnavailable, match=r"xxx.* cannot be read \(File name too long\); the next run tries"):
         use(adapter(tmp_path / ("x" * 300)))
 
     def refuse(path: Path) -> None:
@@ -442,9 +443,9 @@ def test_check_tells_files_that_are_alike_together_and_a_missing_id(tmp_path: Pa
         (tmp_path / f"{name}.csv").write_text("Id,Phone\n1,111\n")
     (tmp_path / "d.csv").write_text("Email,Phone\na@b.c,111\n")
     assert adapter(tmp_path).check().summary == (
-        '3 files from a.csv on (utf-8, delimiter ,): phone "Phone", name none, email none, id "Id"; '
+        '3 files such as a.csv (utf-8, delimiter ,): phone "Phone", name none, email none, id "Id"; '
         'd.csv (utf-8, delimiter ,): phone "Phone", name none, email "Email", id "Email" '
-        "(for want of an id column: who changes it becomes a new contact)"
+        "(there is no id column: a person whose id changes becomes a new contact)"
     )
 
 

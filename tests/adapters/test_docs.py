@@ -18,7 +18,7 @@ import pytest
 
 from config.fields import FieldMapping
 from crm_adapters.base import Adapter
-from crm_adapters.testing import AdapterConformance, Contact
+from crm_adapters.testing import AdapterConformance, SampleContact
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
 
@@ -79,7 +79,7 @@ class TestDocumentedAdapter(AdapterConformance):
     def make_source(self, folder: Path) -> Acme:
         return self.acme
 
-    def put(self, source: Acme, contact: Contact) -> None:
+    def put(self, source: Acme, contact: SampleContact) -> None:
         fields = {"Full Name": contact.full_name, "Mobile": contact.phone, "Email": contact.email}
         source.write(contact.external_id, fields)
 

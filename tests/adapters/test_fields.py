@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.fields import FieldMapping
 from crm_adapters.base import ContactFields
-from crm_adapters.fields import Columns, find_column, find_columns, find_id, missing_columns, nearest, read
+from crm_adapters.fields import Columns, find_column, find_columns, find_id, missing_columns, nearest_columns, read
 
 BY_NAME = FieldMapping()
 
@@ -186,7 +186,7 @@ def test_a_mapped_list_of_names_is_joined_and_of_phones_is_tried_in_order() -> N
 def test_a_mapped_column_that_is_missing_is_named_with_the_nearest() -> None:
     header = ("First Name", "Phone Number", "Phone Number (2)")
     assert missing_columns(header, ["phone_number", "Phone Numbr"]) == ["Phone Numbr"]
-    assert nearest(header, "Phone Numbr")[0] == "Phone Number"
+    assert nearest_columns(header, "Phone Numbr")[0] == "Phone Number"
     assert find_column(("Phone", "phone"), "PHONE") is None, "two columns alike: none is guessed"
 
 

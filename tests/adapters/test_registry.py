@@ -14,7 +14,7 @@ from crm_adapters.registry import (
     UnknownAdapter,
     adapter_class,
     adapter_names,
-    describe,
+    describe_adapters,
 )
 
 GOOD_PLUGIN = """
@@ -66,7 +66,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def info(name: str) -> AdapterInfo:
-    (found,) = [one for one in describe() if one.name == name]
+    (found,) = [one for one in describe_adapters() if one.name == name]
     return found
 
 

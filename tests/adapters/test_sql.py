@@ -23,10 +23,11 @@ from crm_adapters.base import (
     SourceUnavailable,
     UnreadableRecord,
 )
-from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
-from crm_adapters.sql.adapter.datetimes import earlier, parse, unparse
-from crm_adapters.sql.adapter.values import external_id, freeze, is_true, thaw, to_json
-from crm_adapters.testing import AdapterConformance, Contact
+from crm_adapters.sql.adapter import SqlAdapter
+from crm_adapters.sql.datetimes import earlier, format_time, parse_time
+from crm_adapters.sql.options import SqlOptions
+from crm_adapters.sql.values import external_id, freeze, is_true, thaw, to_json
+from crm_adapters.testing import AdapterConformance, SampleContact
 from tests.services import postgres_url
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -295,10 +296,10 @@ UTC_ZONE, NEW_YORK = ZoneInfo("UTC"), ZoneInfo("America/New_York")
     ],
 )
 def test_moments_in_every_form(value: Any, zone: ZoneInfo, moment: datetime | None) -> None:
-    assert parse(value, zone) == moment
+    assert parse_time(value, zone) == moment
     if moment is not None:
-        assert unparse(moment, value, zone) == value or parse(unparse(moment, value, zone), zone) == moment
-        assert parse(earlier(value, timedelta(hours=1), zone), zone) <= moment - timedelta(hours=1)  # type: ignore[operator]
+        assert format_time(moment, value, zone) == value or parse_time(format_time(moment, value, zone), zone) == moment
+        assert parse_time(earlier(value, timedelta(hours=1), zone), zone) <= moment - timedelta(hours=1)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("value", [1, "x", T0, T0.date(), uuid.uuid4(), b"\x01", None])
@@ -329,7 +330,7 @@ class TestSqlConforms(AdapterConformance):
         db.close()
         return path
 
-    def put(self, source: Path, contact: Contact) -> None:
+    def put(self, source: Path, contact: SampleContact) -> None:
         self.put_all(source, [contact])
 
     def put_all(self, source: Path, contacts: Any) -> None:

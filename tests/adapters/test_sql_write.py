@@ -12,7 +12,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from config.fields import FieldMapping
 from crm_adapters.base import CrmMessage, RecordGone, SourceInvalid, SourceUnavailable
-from crm_adapters.sql.adapter import SqlAdapter, SqlOptions
+from crm_adapters.sql.adapter import SqlAdapter
+from crm_adapters.sql.options import SqlOptions
 from tests.services import postgres_url
 
 AT = datetime(2026, 3, 1, 10, tzinfo=UTC)

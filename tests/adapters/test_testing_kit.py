@@ -25,7 +25,7 @@ from crm_adapters.base import (
     SourceUnavailable,
 )
 from crm_adapters.fields import find_columns, read
-from crm_adapters.testing import AdapterConformance, Contact
+from crm_adapters.testing import AdapterConformance, SampleContact
 
 TOKEN = "tok-3f9a"
 PEOPLE = "test_a_broken_source_is_an_adapter_error_for_people"
@@ -36,12 +36,12 @@ TESTS = sorted(name for name in vars(AdapterConformance) if name.startswith("tes
 class Crm:
     """Records by id, each with the number of its last change; None stands for a deleted one."""
 
-    records: dict[str, tuple[int, Contact | None]] = field(default_factory=dict)
+    records: dict[str, tuple[int, SampleContact | None]] = field(default_factory=dict)
     moments: dict[str, datetime] = field(default_factory=dict)
     changes: int = 0
     down: bool = False
 
-    def write(self, external_id: str, contact: Contact | None, moment: datetime | None = None) -> None:
+    def write(self, external_id: str, contact: SampleContact | None, moment: datetime | None = None) -> None:
         self.changes += 1
         self.moments[external_id] = moment or datetime.now(UTC)
         self.records[external_id] = (self.changes, contact)
@@ -65,7 +65,7 @@ class Good(Adapter):
         super().__init__(Options(), FieldMapping())
         self.crm = crm
 
-    def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+    def rows(self, after: int) -> list[tuple[int, str, SampleContact | None]]:
         if self.crm.down:
             raise SourceUnavailable("the CRM is down; try later")
         numbered = sorted((number, key, one) for key, (number, one) in self.crm.records.items())
@@ -80,7 +80,7 @@ class Good(Adapter):
             page = rows[start : start + self.page_size]
             yield Page([self.change(*row) for row in page], {"after": page[-1][0]})
 
-    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+    def change(self, number: int, key: str, one: SampleContact | None) -> ContactChange:
         if one is None:
             return ContactChange(key, {}, deleted=True)
         return ContactChange(key, {"id": key, "phone": one.phone, "name": one.full_name, "email": one.email})
@@ -90,17 +90,17 @@ class Good(Adapter):
 
 
 class SkipsOneOnResuming(Good):
-    def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+    def rows(self, after: int) -> list[tuple[int, str, SampleContact | None]]:
         return [row for row in super().rows(after) if row[0] != after + 1 or after == 0]
 
 
 class AsksForLaterTimes(Good):
     """The textbook watermark: what shares the newest time, or is committed late, is never read."""
 
-    def rows_since(self, moment: str) -> list[tuple[str, int, str, Contact | None]]:
+    def rows_since(self, moment: str) -> list[tuple[str, int, str, SampleContact | None]]:
         return [row for row in self.by_time() if row[0] > moment]
 
-    def by_time(self) -> list[tuple[str, int, str, Contact | None]]:
+    def by_time(self) -> list[tuple[str, int, str, SampleContact | None]]:
         return sorted((self.crm.moments[key].isoformat(), number, key, one) for number, key, one in self.rows(0))
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
@@ -113,7 +113,7 @@ class AsksForLaterTimes(Good):
 class AsksForTheSameTimesAgain(AsksForLaterTimes):
     """Inclusive, but a page of equal times leads to itself for ever, and a late change is still lost."""
 
-    def rows_since(self, moment: str) -> list[tuple[str, int, str, Contact | None]]:
+    def rows_since(self, moment: str) -> list[tuple[str, int, str, SampleContact | None]]:
         return [row for row in self.by_time() if row[0] >= moment]
 
 
@@ -128,8 +128,8 @@ class ListsTheFirstAgain(Good):
 
 
 class NeverTellsOfDeletions(Good):
-    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
-        return super().change(number, key, one or Contact(key, "+14155550000", "Ghost", ""))
+    def change(self, number: int, key: str, one: SampleContact | None) -> ContactChange:
+        return super().change(number, key, one or SampleContact(key, "+14155550000", "Ghost", ""))
 
 
 class ReadsEverythingFirst(Good):
@@ -154,7 +154,7 @@ class StumblesOverOddValues(Good):
 
 
 class KeepsTheTimeInItsProperties(Good):
-    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+    def change(self, number: int, key: str, one: SampleContact | None) -> ContactChange:
         self.crm.changes += 1
         plain = super().change(number, key, one)
         return ContactChange(key, {**plain.properties, "read": self.crm.changes}, deleted=plain.deleted)
@@ -167,7 +167,7 @@ class HasATupleInItsCursor(Good):
 
 
 class GivesNumbersAsIds(Good):
-    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+    def change(self, number: int, key: str, one: SampleContact | None) -> ContactChange:
         plain = super().change(number, key, one)
         return ContactChange(int(key), plain.properties, deleted=plain.deleted)  # type: ignore[arg-type]
 
@@ -195,7 +195,7 @@ class ShowsRefusedOptions(Good):
 
 def failing_with(error: AdapterError) -> type[Good]:
     class Fails(Good):
-        def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+        def rows(self, after: int) -> list[tuple[int, str, SampleContact | None]]:
             if self.crm.down:
                 raise error
             return super().rows(after)
@@ -204,7 +204,7 @@ def failing_with(error: AdapterError) -> type[Good]:
 
 
 class LetsForeignErrorsThrough(Good):
-    def rows(self, after: int) -> list[tuple[int, str, Contact | None]]:
+    def rows(self, after: int) -> list[tuple[int, str, SampleContact | None]]:
         if self.crm.down:
             raise ConnectionError("reset by peer")
         return super().rows(after)
@@ -226,12 +226,12 @@ class ChecksAtLength(Good):
 
 
 class GivesTimesWithoutZone(Good):
-    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+    def change(self, number: int, key: str, one: SampleContact | None) -> ContactChange:
         return super().change(number, key, one)._replace(updated_at=datetime(2026, 1, 2))  # noqa: DTZ001
 
 
 class GivesBytes(Good):
-    def change(self, number: int, key: str, one: Contact | None) -> ContactChange:
+    def change(self, number: int, key: str, one: SampleContact | None) -> ContactChange:
         return super().change(number, key, one)._replace(properties={"phone": b"+1415"})
 
 
@@ -255,10 +255,10 @@ def kit(adapter: type[Good]) -> AdapterConformance:
         def make_source(self, folder: Path) -> Crm:
             return Crm()
 
-        def put(self, source: Crm, contact: Contact) -> None:
+        def put(self, source: Crm, contact: SampleContact) -> None:
             source.write(contact.external_id, contact)
 
-        def put_at(self, source: Crm, contacts: Iterable[Contact], moment: datetime) -> None:
+        def put_at(self, source: Crm, contacts: Iterable[SampleContact], moment: datetime) -> None:
             for one in contacts:
                 source.write(one.external_id, one, moment)
 
@@ -292,20 +292,20 @@ CAUGHT: list[tuple[type[Good], str, str]] = [
     (StumblesOverOddValues, "test_contact_fields_never_raise", "contact_fields raises KeyError"),
     (KeepsTheTimeInItsProperties, "test_an_unchanged_source_reads_the_same", "two pulls differ"),
     (KeepsTheTimeInItsProperties, "test_a_page_can_be_replayed", "a replay differs"),
-    (HasATupleInItsCursor, "test_cursors_survive_storage", "the cursor read back from JSON"),
+    (HasATupleInItsCursor, "test_cursors_survive_storage", "JSON changes the cursor"),
     (GivesNumbersAsIds, "test_a_pull_lists_every_record", "ids are non-empty text"),
     (AsksForLaterTimes, "test_a_tied_change_is_seen_by_the_next_pull", "the same time as the newest is lost"),
-    (AsksForLaterTimes, "test_runs_of_one_page_each_reach_the_end", "12 runs of one page never get to 1005"),
+    (AsksForLaterTimes, "test_runs_of_one_page_each_reach_the_end", "12 runs of one page never reach 1005"),
     (AsksForTheSameTimesAgain, "test_a_late_change_is_seen_by_the_next_pull", "committed 2 seconds late is lost"),
-    (AsksForTheSameTimesAgain, "test_runs_of_one_page_each_reach_the_end", "never get to 1005"),
-    (SkipsOneOnResuming, "test_runs_of_one_page_each_reach_the_end", "never get to 1005"),
+    (AsksForTheSameTimesAgain, "test_runs_of_one_page_each_reach_the_end", "never reach 1005"),
+    (SkipsOneOnResuming, "test_runs_of_one_page_each_reach_the_end", "never reach 1005"),
     (ListsTheFirstAgain, "test_a_pull_lists_each_record_once", "listed more than once: 1000, 1001"),
     (ShowsItsToken, "test_secrets_are_never_shown", r"(?s)a secret can be read: .*refused \[the secret\]"),
     (ShowsItsTokenInTheCause, "test_secrets_are_never_shown", r"(?s)a secret can be read: .*token=\[the secret\]"),
     (ShowsRefusedOptions, "test_secrets_are_never_shown", r"(?s)a secret can be read: .*input_value"),
-    (LetsForeignErrorsThrough, PEOPLE, "is no AdapterError"),
+    (LetsForeignErrorsThrough, PEOPLE, "is not an AdapterError"),
     (failing_with(SourceUnavailable("it is down; try later")), PEOPLE, "names none of crm: 'it is down"),
-    (failing_with(SourceUnavailable("the CRM is down")), PEOPLE, "not what to do now: 'the CRM is down'"),
+    (failing_with(SourceUnavailable("the CRM is down")), PEOPLE, "does not say what to do: 'the CRM is down'"),
     (failing_with(AdapterError("the CRM is down; try later")), PEOPLE, "raise the subclass"),
     (AcceptsAnyOption, "test_unknown_options_are_refused", "Options accepts an unknown key"),
     (HasAnOptionWithoutMeaning, "test_it_describes_itself", "the option pause needs a description"),

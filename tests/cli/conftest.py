@@ -23,7 +23,7 @@ api_url = "{api_url}"
 create_url = "{create_url}"
 connect_timeout = 0.5
 read_timeout = 1.0
-settle_after = "1s"
+lookup_after = "1s"
 {more}
 """
 

@@ -28,6 +28,11 @@ def test_check_tries_every_credential(shell: Shell) -> None:
     assert all(finding["ok"] for finding in findings.values())
 
 
+def test_check_names_a_key_that_has_a_new_name(shell: Shell) -> None:
+    shell.configure('[worker]\nsweep_every = "5s"\n')
+    assert "worker.sweep_every is now called tick_every; the old name still works" in shell("check", "--offline").stdout
+
+
 def test_check_names_a_refused_credential(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLI_TOKEN", "wrong-token-value")
     shown = shell("check", code=1).stdout

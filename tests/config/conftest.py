@@ -4,11 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from config.adapter_options import AdapterChecks
 from config.errors import ConfigError
 from config.load import load
 
 UID, TOKEN = "uid-of-the-account", "token-never-to-be-seen"
+
+
+def checks(
+    options_model_of: Callable[[str], type[BaseModel]],
+    check_template: Callable[[str], list[str]] = lambda _template: [],
+    adapter_names: Callable[[], list[str]] = list,
+) -> AdapterChecks:
+    """Checks with these functions; whatever is left out accepts everything."""
+    return AdapterChecks(options_model_of, check_template, lambda _condition: [], adapter_names, lambda _name: True)
 
 
 @pytest.fixture(autouse=True)

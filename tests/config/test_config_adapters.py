@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from config.adapter_options import validate_adapters
-from config.errors import ConfigError, Problem
-from config.load import load, load_all
+from config.errors import ConfigError, ConfigProblem
+from config.load import load
 from config.types import ConfigPath, Secret
+from tests.config.conftest import checks
 
 CRM = """
 [accounts.main]
@@ -48,18 +48,18 @@ def template_problems(template: str) -> list[str]:
 
 
 @pytest.fixture
-def problems_of(tmp_path: Path) -> Callable[[str], dict[str, Problem]]:
-    def run(text: str) -> dict[str, Problem]:
+def problems_of(tmp_path: Path) -> Callable[[str], dict[str, ConfigProblem]]:
+    def run(text: str) -> dict[str, ConfigProblem]:
         path = tmp_path / "vtsync.toml"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
-            load_all(path, options_model_of, template_problems, lambda: ["csv", "sql"])
+            load(path, checks(options_model_of, template_problems, lambda: ["csv", "sql"]))
         return {problem.key: problem for problem in caught.value.problems}
 
     return run
 
 
-ProblemsOf = Callable[[str], dict[str, Problem]]
+ProblemsOf = Callable[[str], dict[str, ConfigProblem]]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_registry_may_list_the_known_adapters_itself(tmp_path: Path) -> None:
     path = tmp_path / "vtsync.toml"
     path.write_text(CRM, encoding="utf-8")
     with pytest.raises(ConfigError, match="installed are: csv, sql"):
-        load_all(path, registry)
+        load(path, checks(registry))
 
 
 def test_templates_are_checked(problems_of: ProblemsOf) -> None:
@@ -129,5 +129,5 @@ def test_good_options_come_back_by_connection(tmp_path: Path) -> None:
     path = tmp_path / "vtsync.toml"
     path.write_text(CRM + 'options = { path = "x.csv" }', encoding="utf-8")
     settings = load(path)
-    assert load_all(path, options_model_of, template_problems) == settings
-    assert validate_adapters(settings, options_model_of) == {"crm": CsvOptions(path=tmp_path / "x.csv")}
+    assert load(path, checks(options_model_of, template_problems)) == settings
+    assert settings.adapter_options("crm", CsvOptions) == CsvOptions(path=tmp_path / "x.csv")

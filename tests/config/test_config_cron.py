@@ -31,9 +31,9 @@ def test_good_lines(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", "0 fields where five"),
-        ("* * * *", "4 fields where five"),
-        ("* * * * * *", "6 fields where five"),
+        ("", "0 fields; it needs five"),
+        ("* * * *", "4 fields; it needs five"),
+        ("* * * * * *", "6 fields; it needs five"),
         ("60 * * * *", 'minute "60" is not between 0 and 59'),
         ("* 24 * * *", 'hour "24" is not between 0 and 23'),
         ("* * 0 * *", 'day of month "0" is not between 1 and 31'),

@@ -13,7 +13,7 @@ from config.load import load
 from config.models import Settings
 from config.reference import reference, with_reference
 from config.schema import json_schema
-from config.schema_walk import keys_of, place_at
+from config.schema_walk import keys_of, node_at
 from config.starter import starter_text, write_starter
 
 PROJECT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ TABLES = {
 KEYS = [
     (table, key)
     for table, steps in TABLES.items()
-    for place in [place_at(Settings, steps)]
+    for place in [node_at(Settings, steps)]
     if place is not None and place.model is not None
     for key in keys_of(place.model)
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from config.errors import ConfigError, Problem
+from config.errors import ConfigError, ConfigProblem
 
 ErrorOf = Callable[[str], ConfigError]
 
@@ -52,7 +52,7 @@ MISTAKES = {
     "text without quotes": (CHANGED + "to = 5", "triggers.ready.to", "5", "not a text", "quotes"),
     "list of numbers": (CHANGED.replace('"crm"\nmessage', '["crm", 5]\nmessage'), "triggers.ready.connections[1]", "5", "not a text", "quotes"),
     "table for a list": (CREATED + "media = { a = 1 }", "triggers.ready.media", None, "not a list", '["a", "b"]'),
-    "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "words allowed", '"created", "changed", "entered" or "date"'),
+    "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "allowed values", '"created", "changed", "entered" or "date"'),
     "kind left out": (TRIGGER, "triggers.ready.on", None, "missing", 'on = "created"'),
     "option of another kind": (CHANGED + 'at = "10:00"', "triggers.ready.at", '"10:00"', 'means nothing with on = "changed"', 'on = "date"'),
     "option of two other kinds": (TRIGGER + 'on = "entered"\ncondition = "x"\nfield = "y"', "triggers.ready.field", '"y"', 'means nothing with on = "entered"', 'on = "changed" or "date"'),
@@ -62,27 +62,27 @@ MISTAKES = {
     "trigger is a text": (CRM + '[triggers]\nready = "x"', "triggers.ready", "(hidden)", "not a table", "[triggers.ready]"),
     "phone without plus": (ACCOUNT.replace("+1415", "1415"), "accounts.main.from_number", '"14155550100"', "E.164", "+14155552671"),
     "phone with spaces": (ACCOUNT.replace("+1415", "+1 415 "), "accounts.main.from_number", '"+1 415 5550100"', "E.164", "nothing between"),
-    "hours over midnight": ('policy.text_from = "20:00"\npolicy.text_until = "08:00"', "policy.text_until", '"08:00"', "not later than text_from (20:00)", "both of one day"),
-    "hours that never begin": ('policy.text_from = "20:00"', "policy.text_until", '"20:00"', "no text would ever go", "both of one day"),
+    "hours over midnight": ('policy.text_from = "20:00"\npolicy.text_until = "08:00"', "policy.text_until", '"08:00"', "not later than text_from (20:00)", "hours of the same day"),
+    "hours that never begin": ('policy.text_from = "20:00"', "policy.text_until", '"20:00"', "no text would ever be sent", "hours of the same day"),
     "duration without unit": ("policy.expires_after = 24", "policy.expires_after", "24", "not a duration", '"24h"'),
     "duration of nothing": ('worker.lease = "0s"', "worker.lease", '"0s"', "between one second", '"90s"'),
     "duration without end": ('worker.lease = "999999999d"', "worker.lease", '"999999999d"', "ten years", '"7d"'),
     "country in small letters": (CRM + 'default_region = "us"', "connections.crm.default_region", '"us"', "not a country", 'did you mean "US"'),
     "UK": (CRM + 'default_region = "UK"', "connections.crm.default_region", '"UK"', "not a country", 'did you mean "GB"'),
     "no country": (CRM + 'default_region = "XX"', "connections.crm.default_region", '"XX"', "not a country", "two-letter"),
-    "schedule of four fields": (CRM + 'schedule = "0 8 * *"', "connections.crm.schedule", '"0 8 * *"', "4 fields where five", "* * 1-5"),
+    "schedule of four fields": (CRM + 'schedule = "0 8 * *"', "connections.crm.schedule", '"0 8 * *"', "4 fields; it needs five", "* * 1-5"),
     "schedule past the hour": (CRM + 'schedule = "60 * * * *"', "connections.crm.schedule", '"60 * * * *"', "between 0 and 59", "five fields"),
     "schedule that never runs": (CRM + 'schedule = "0 0 30 2 *"', "connections.crm.schedule", '"0 0 30 2 *"', "never run", "five fields"),
     "schedule in words": (CRM + 'schedule = "hourly"', "connections.crm.schedule", '"hourly"', "not a schedule", '"15m"'),
     "web address without scheme": (CREATED + 'media = "example.com/a.png"', "triggers.ready.media[0]", '"example.com/a.png"', "web address", "https://"),
     "web address with bad port": (CREATED + 'media = "https://example.com:99999/a"', "triggers.ready.media[0]", "99999", "web address", "https://"),
-    "web address with a password": (CREATED + 'media = "https://me:pw@example.com/a"', "triggers.ready.media[0]", '"https://***@example.com/a"', "password", "do not belong"),
+    "web address with a password": (CREATED + 'media = "https://me:pw@example.com/a"', "triggers.ready.media[0]", '"https://***@example.com/a"', "password", "must not hold"),
     "unencrypted API": (ACCOUNT + 'api_url = "http://api.example.com"\ncreate_url = "https://api.example.com"', "accounts.main.api_url", '"http://api.example.com"', "unencrypted", "allow_http = true"),
     "one URL of two": (ACCOUNT + 'api_url = "https://api.example.com"', "accounts.main.create_url", None, "missing although api_url", "set create_url"),
     "impatient read time-out": (ACCOUNT + "read_timeout = 30", "accounts.main.read_timeout", "30", "30 seconds", "31 or more"),
     "impatient towards one of two hosts": (ACCOUNT + 'api_url = "http://localhost:1"\ncreate_url = "https://x.example.com"\nread_timeout = 1', "accounts.main.read_timeout", "1", "30 seconds", "31 or more"),
-    "relay secret no URL": (ACCOUNT + 'relay_secret = { env = "VTSYNC_SLASHES" }\n', "accounts.main.relay_secret", "(hidden)", "last part of a URL", "openssl rand -hex 24"),
-    "relay secret twice": (ACCOUNT + 'relay_secret = { env = "VTSYNC_TOKEN" }\n' + ACCOUNT.replace("main", "other").replace("VTSYNC_UID", "VTSYNC_SLASHES") + 'relay_secret = { env = "VTSYNC_TOKEN" }\n', "accounts.other.relay_secret", "(hidden)", 'also that of account "main"', "its own"),
+    "relay secret no URL": (ACCOUNT + 'relay_secret = { env = "VTSYNC_SLASHES" }\n', "accounts.main.relay_secret", "(hidden)", "part of a URL", "openssl rand -hex 24"),
+    "relay secret twice": (ACCOUNT + 'relay_secret = { env = "VTSYNC_TOKEN" }\n' + ACCOUNT.replace("main", "other").replace("VTSYNC_UID", "VTSYNC_SLASHES") + 'relay_secret = { env = "VTSYNC_TOKEN" }\n', "accounts.other.relay_secret", "(hidden)", 'also the secret of account "main"', "its own"),
     "same user twice": (ACCOUNT + ACCOUNT.replace("main", "other"), "accounts.other.uid", "(hidden)", 'same VirtualText user as account "main"', "keep one"),
     "unusable name": (ACCOUNT.replace("accounts.main", 'accounts."a b"'), 'accounts."a b"', None, "not a usable name", "letters, digits"),
     "unknown account": (CRM.replace('account = "main"', 'account = "mian"'), "connections.crm.account", '"mian"', "no account", 'did you mean "main"? The accounts are: main'),
@@ -191,9 +191,9 @@ SYNTAX = {
     "header never closed": ("[policy\nblast_limit = 5\n", "line 1, column 8", "line 1:  [policy"),
     "table twice": ("[policy]\n[policy]\n", "line 2, column 8", "line 2:  [policy]"),
     "key twice": ("[policy]\nblast_limit = 1\nblast_limit = 2\n", "line 3, column 16", "line 3:  blast_limit = 2"),
-    "quote never closed": ('data_dir = """x\n', "and then the file ends", "never closed"),
-    "number without end": ("policy.blast_limit = " + "9" * 5000, "not valid TOML", "number far too long"),
-    "lists in lists in lists": ("x = " + "[" * 5000, "too deeply", "flatter"),
+    "quote never closed": ('data_dir = """x\n', "and then the file ends", "not closed"),
+    "number without end": ("policy.blast_limit = " + "9" * 5000, "not valid TOML", "far too long"),
+    "lists in lists in lists": ("x = " + "[" * 5000, "too deeply", "fewer levels"),
     "line separator in a text": ('data_dir = "a\u2028b"\nx = = 1\n', "line 2, column 5", "line 2:  x = = 1"),
 }
 
@@ -208,10 +208,10 @@ def test_a_syntax_error_shows_where_and_the_line_itself(case: str, error_of: Err
 
 
 def test_an_error_survives_pickling() -> None:
-    error = ConfigError([Problem("a.b", "5", "is odd", "make it even")], "/etc/vtsync.toml")
+    error = ConfigError([ConfigProblem("a.b", "5", "is odd", "make it even")], "/etc/vtsync.toml")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) != ""
 
 
 def test_the_same_problem_is_told_once() -> None:
-    problem = Problem("a.b", "5", "is odd", "make it even")
+    problem = ConfigProblem("a.b", "5", "is odd", "make it even")
     assert ConfigError([problem, problem]).problems == (problem,)

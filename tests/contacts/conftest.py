@@ -52,7 +52,7 @@ class World:
         settings = Settings(
             accounts={
                 "main": Account(
-                    uid="u1", token="secret", from_number="+14155550100", concurrency=4, settle_after=timedelta(0)
+                    uid="u1", token="secret", from_number="+14155550100", concurrency=4, lookup_after=timedelta(0)
                 )
             },
             connections={

@@ -401,6 +401,15 @@ def test_a_switched_off_trigger_forgets_its_plans(world: World) -> None:
     assert (plans(world), world.messages()) == ([], [])
 
 
+def test_a_trigger_that_is_of_another_kind_now_forgets_its_plans(world: World) -> None:
+    world.triggers = trigger("date", field="appointment")
+    world.source.put("1", ANNA, "Anna", appointment=in_days(1))
+    world.sync()
+    world.triggers = trigger("created")
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
+    assert (plans(world), world.messages()) == ([], [])
+
+
 def test_a_trigger_that_watches_another_connection_forgets_the_plans_of_this_one(world: World) -> None:
     world.crm["shop"] = ListSource()
     world.triggers = trigger("date", field="appointment")

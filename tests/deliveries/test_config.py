@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConfigError
-from config.subscribers import EVENTS
+from config.integration_checks import EVENTS
 from worker.messages.events import EventType
 from worker.runtime.load import load_settings
 

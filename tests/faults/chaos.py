@@ -50,8 +50,8 @@ def chaos(
     A service sends jobs meanwhile.
     """
     rng = random.Random(seed)
-    settle_after = f"{max(crowd.contacts // CONTACTS_A_SECOND_OF_SETTLING, 1)}s"
-    prepare(fleet, *timeouts, settle_after)
+    lookup_after = f"{max(crowd.contacts // CONTACTS_A_SECOND_OF_SETTLING, 1)}s"
+    prepare(fleet, *timeouts, lookup_after)
     numbers = [fleet.sandbox.add_fault(endpoint=endpoint, **fault) for endpoint in ENDPOINTS for fault in FAULTS]
     refusing = {
         number for number, fault in zip(numbers, FAULTS * len(ENDPOINTS), strict=True) if fault.get("status") == 429

@@ -232,14 +232,14 @@ def _stopped_in_a_sync(fleet: Fleet, worker: subprocess.Popen[bytes]) -> int | N
     return None
 
 
-def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0, settle_after: str = "1s") -> None:
+def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0, lookup_after: str = "1s") -> None:
     """Two connections; the one with the trigger has its baseline, so that new people are texted."""
     fleet.configure(
         CONFIGURATION,
         policy=POLICY,
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
-        settle_after=settle_after,
+        lookup_after=lookup_after,
     )
     write_export(fleet.folder / "crm.csv", 0, 1)
     write_export(fleet.folder / "people.csv", FIRST_OF_PEOPLE, 1)

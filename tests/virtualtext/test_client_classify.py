@@ -26,7 +26,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from worker.core.http import Answer, NoAnswer, TooLarge
+from worker.core.http import HttpResponse, NoResponse, ResponseTooLarge
 from worker.virtualtext import wire
 from worker.virtualtext.classify import MAX_DETAIL, clean, judge, retry_after_seconds
 from worker.virtualtext.outcomes import Cause, Receipt, RemoteContact, Status
@@ -35,9 +35,9 @@ HTML = b"<html><body>502 Bad Gateway</body></html>"
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def answer(status: int, body: bytes = b"", trouble: Exception | None = None, **headers: str) -> Answer:
+def answer(status: int, body: bytes = b"", trouble: Exception | None = None, **headers: str) -> HttpResponse:
     named = HTTPHeaderDict({name.replace("_", "-"): value for name, value in headers.items()})
-    return Answer(status, named, body, trouble)
+    return HttpResponse(status, named, body, trouble)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ _REFUSED.__cause__ = ConnectionRefusedError(111, "Connection refused")
     ],
 )
 def test_an_error_before_the_request_left_is_not_done(error: Exception, words: str) -> None:
-    outcome = judge(NoAnswer(error, request_left=False), wire.read_receipt)
+    outcome = judge(NoResponse(error, request_left=False), wire.read_receipt)
     assert (outcome.status, outcome.cause, outcome.http_status) == (Status.NOT_DONE, Cause.UNREACHABLE, None)
     assert words in outcome.detail
 
@@ -169,13 +169,13 @@ _LOST: list[tuple[Exception, Cause]] = [
     (ProtocolError("Connection aborted.", BadStatusLine("garbage")), Cause.UNREADABLE),
     (SSLError(ssl.SSLError(1, "bad record mac")), Cause.CONNECTION_LOST),
     (NewConnectionError(_CONNECTION, "whatever urllib3 calls it, the request had left"), Cause.CONNECTION_LOST),
-    (TooLarge("too long"), Cause.UNREADABLE),
+    (ResponseTooLarge("too long"), Cause.UNREADABLE),
 ]
 
 
 @pytest.mark.parametrize(("error", "cause"), _LOST)
 def test_an_error_after_the_request_left_is_unknown(error: Exception, cause: Cause) -> None:
-    for lost in (NoAnswer(error, request_left=True), answer(200, b"", error)):
+    for lost in (NoResponse(error, request_left=True), answer(200, b"", error)):
         outcome = judge(lost, wire.read_receipt)
         assert (outcome.status, outcome.cause) == (Status.UNKNOWN, cause)
         assert outcome.detail

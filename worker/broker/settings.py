@@ -107,14 +107,14 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
             # One static entry: the tick claims what is due in the store, so a second beat runs nothing twice.
             "tick": {
                 "task": "vtsync.tick",
-                "schedule": settings.worker.sweep_every,
+                "schedule": settings.worker.tick_every,
                 # After a downtime one tick is enough, not a backlog of them.
-                "options": {"expires": settings.worker.sweep_every.total_seconds() * 2},
+                "options": {"expires": settings.worker.tick_every.total_seconds() * 2},
             }
         },
         "beat_schedule_filename": str(settings.data_dir.absolute() / "beat-schedule"),
         # Sleep no longer than the tick, whatever else is scheduled.
-        "beat_max_loop_interval": min(settings.worker.sweep_every.total_seconds(), 5),
+        "beat_max_loop_interval": min(settings.worker.tick_every.total_seconds(), 5),
     }
 
 

@@ -53,6 +53,7 @@ def check(
 
     runtime = open_store_runtime(ensure_store=False)
     findings = [Finding("configuration", True, sizes(runtime.settings))]
+    findings += [Finding("renamed key", True, note) for note in runtime.settings.notes]
     if not offline:
         from worker.doctor.checks import check_everything
 
@@ -91,9 +92,9 @@ def adapters(
     name: Annotated[str | None, typer.Argument(help="Show this one's options.")] = None, json: Json = False
 ) -> None:
     """List the CRM adapters, or one adapter's options."""
-    from crm_adapters.registry import describe
+    from crm_adapters.registry import describe_adapters
 
-    known = describe()
+    known = describe_adapters()
     chosen = [one for one in known if name in (None, one.name)]
     if not chosen:
         fail(f'there is no adapter "{name}"; there are: {", ".join(one.name for one in known)}', USAGE)

@@ -176,7 +176,7 @@ def _count(before: PushReport, after: PushReport) -> None:
 
 def settle_unknown(runtime: Runtime, account: str) -> int:
     """Look lost creates up in a fresh list, at the earliest a cool-down after them; returns how many were settled."""
-    before = utcnow() - runtime.settings.accounts[account].settle_after
+    before = utcnow() - runtime.settings.accounts[account].lookup_after
     with reading(runtime.engine) as db:
         unknown = push_rows.unsettled(db, account, before)
         if not unknown or is_unavailable(db, account):

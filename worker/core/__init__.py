@@ -1,1 +1,1 @@
-"""What every other package may use: phone numbers, logs, metrics, HTTP, text. Imports nothing else of ours."""
+"""Shared primitives: phone numbers, logs, metrics, HTTP, text. Imports no other package of ours."""

@@ -1,12 +1,12 @@
-"""One HTTP exchange in which everything is bounded, and which knows whether the request left.
+"""An HTTP client with a limit on everything, which knows if the request was sent when an exchange fails.
 
-``requests`` resolves proxies and certificates and owns the connections; its pool is then called directly,
-because preparing a request each time costs more than sending it. Nothing is retried, no redirect is followed.
+``requests`` resolves proxies and certificates and owns the connections. Its pool is then called directly, because
+preparing a request each time costs more than sending it. Requests are never retried and redirects never followed.
 
-Two clocks run in turn. Until the request leaves, ``connect_timeout`` covers the wait for a free connection,
-name resolution, connecting, the proxy and TLS; a connection that took longer is not used, since the caller's
-claim on its work may have ended meanwhile. From then on ``read_timeout`` covers the whole answer, however
-slowly it drips.
+There are two timeouts, one after the other. Until the request is sent, ``connect_timeout`` covers the wait for a free
+connection, name resolution, connecting, the proxy and TLS. A connection that took longer is not used, because the
+caller's claim on its work may have expired. After that, ``read_timeout`` covers the whole response, however slowly it
+arrives.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from urllib3 import BaseHTTPResponse
 
-# Several servers close a connection that has been idle for 5 seconds. A request that meets such a closing ends
-# as an unknown out of nothing, so a connection is given up before that.
+# Several servers close a connection that has been idle for 5 seconds. A request sent at that moment would end with an
+# unknown outcome, so an idle connection is dropped before that.
 MAX_IDLE_SECONDS = 4.0
 PIECE_BYTES = 1 << 20
 
@@ -38,8 +38,8 @@ _NO_RETRY = Retry(False, redirect=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer whose head arrived. ``trouble`` is what kept its body from being read whole, if anything did."""
+class HttpResponse:
+    """A response whose headers arrived. ``trouble`` is the error, if any, that kept its body from being read whole."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,19 +48,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
-    """No answer arrived. While not ``request_left``, provably nothing was asked either."""
+class NoResponse:
+    """No response arrived. If ``request_left`` is False, the request was certainly not sent."""
 
     error: Exception
     request_left: bool
 
 
-class TooLarge(Exception):
-    """The answer's body is longer than the caller allows."""
+class ResponseTooLarge(Exception):
+    """The response's body is longer than the caller allows."""
 
 
 class _Exchange(threading.local):
-    """The exchange that this thread is in: urllib3 hands nothing of ours through to the connection."""
+    """The current exchange of this thread. urllib3 offers no way to pass it to the connection."""
 
     deadline = 0.0
     answer_seconds = 0.0
@@ -80,7 +80,7 @@ _exchange = _Exchange()
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads an answer from a connection's socket until the exchange's deadline, and no longer."""
+    """Reads a response from a connection's socket, until the deadline of the exchange."""
 
     def __init__(self, connection: _BoundedConnection, sock: Any) -> None:
         self._connection = connection
@@ -89,7 +89,7 @@ class _BoundedReader(io.RawIOBase):
         self._read_before = False
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What ``http.client`` asks of a socket."""
+        """Return the file that ``http.client`` reads a response from."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -99,7 +99,7 @@ class _BoundedReader(io.RawIOBase):
         remaining = _exchange.deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("timed out")
-        # urllib3 has just set the time-out of the first read. Setting one lets another thread take over, at a cost.
+        # urllib3 has just set the timeout of the first read. Setting it again would cost a thread switch.
         if self._read_before:
             self._sock.settimeout(min(remaining, self._sock.gettimeout()))
         self._read_before = True
@@ -113,7 +113,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 class _BoundedConnection(HTTPConnection):
-    """Mixed into the pool's own connection class, whatever proxy or TLS that one knows about."""
+    """A mixin for the pool's own connection class, with or without proxy and TLS."""
 
     last_used = 0.0
     _connecting = False
@@ -130,12 +130,12 @@ class _BoundedConnection(HTTPConnection):
             self._connecting = False
         if time.monotonic() > _exchange.deadline:
             self.close()
-            raise ConnectTimeoutError(self, "the connection took too long to make")
+            raise ConnectTimeoutError(self, "connecting took too long")
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        # What goes out while connecting is for the proxy; the request itself has not left yet.
+        # Data sent while connecting is for the proxy; the request itself has not been sent yet.
         if not self._connecting and not _exchange.request_left:
             _exchange.leave()
         super().send(data)
@@ -145,7 +145,7 @@ class _BoundedConnection(HTTPConnection):
 
 
 class Origin:
-    """One base URL as reached from here: its connection pool, and what precedes a path in a request line."""
+    """The connection pool of a base URL, and the prefix of each path in the request line."""
 
     def __init__(self, session: requests.Session, base_url: str) -> None:
         base_url = base_url.rstrip("/")
@@ -164,8 +164,8 @@ class Origin:
         self.prefix = adapter.request_url(request, proxies).rstrip("/")
 
 
-class Transport:
-    """Exchanges with one account's hosts over at most ``connections`` sockets a host. For many threads.
+class HttpTransport:
+    """Sends requests over at most ``connections`` sockets per host. Thread-safe.
 
     Proxies and certificate bundles of the environment are resolved once, at construction.
     """
@@ -173,7 +173,7 @@ class Transport:
     def __init__(self, *, connect_timeout: float, read_timeout: float, connections: int) -> None:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        # Half for each address, so that a dead one leaves time for the next.
+        # Half the time for each address, so that a dead one leaves time for the next.
         self._timeout = Timeout(connect=connect_timeout / 2, read=read_timeout)
         self._origins: list[Origin] = []
         self._session = requests.Session()
@@ -182,7 +182,7 @@ class Transport:
         self._session.mount("http://", adapter)
 
     def origin(self, base_url: str) -> Origin:
-        """The host of ``base_url``. Raises a ``requests`` error when the environment's proxy is malformed."""
+        """Return the host of ``base_url``. Raises a ``requests`` error if the environment's proxy is malformed."""
         origin = Origin(self._session, base_url)
         self._origins.append(origin)
         return origin
@@ -197,10 +197,10 @@ class Transport:
         *,
         max_bytes: int,
         seconds: float | None = None,
-    ) -> Answer | NoAnswer:
-        """Ask once; never raises for what the network or the server does.
+    ) -> HttpResponse | NoResponse:
+        """Send one request. Never raises for what the network or the server does.
 
-        ``path`` is quoted already; ``seconds`` bounds the answer, ``read_timeout`` if left out.
+        ``path`` must be quoted. ``seconds`` limits the response (default: ``read_timeout``).
         """
         _exchange.begin(self._connect_timeout, self._read_timeout if seconds is None else seconds)
         try:
@@ -217,43 +217,43 @@ class Transport:
                 preload_content=False,
             )
         except (HTTPError, OSError, http.client.HTTPException, ValueError) as error:
-            return NoAnswer(error, _exchange.request_left)
+            return NoResponse(error, _exchange.request_left)
         return _read(response, max_bytes)
 
     def close(self) -> None:
-        """Close idle connections. Exchanges under way end by themselves; later ones find no connection."""
+        """Close idle connections. Running exchanges finish; later ones find no connection."""
         for origin in self._origins:
             origin.pool.close()
         self._session.close()
 
 
-def _read(response: BaseHTTPResponse, max_bytes: int) -> Answer:
-    """The body up to ``max_bytes``; the connection goes back to its pool in any case."""
+def _read(response: BaseHTTPResponse, max_bytes: int) -> HttpResponse:
+    """Read the body up to ``max_bytes`` and return the connection to its pool."""
     pieces: list[bytes] = []
     trouble: Exception | None = None
     whole = False
     try:
         _gather(response, max_bytes, pieces)
         whole = True
-    except (HTTPError, OSError, http.client.HTTPException, ValueError, TooLarge) as error:
+    except (HTTPError, OSError, http.client.HTTPException, ValueError, ResponseTooLarge) as error:
         trouble = error
     finally:
         if not whole:
             response.close()
         response.release_conn()
-    return Answer(response.status, response.headers, b"".join(pieces), trouble)
+    return HttpResponse(response.status, response.headers, b"".join(pieces), trouble)
 
 
 def _gather(response: BaseHTTPResponse, max_bytes: int, pieces: list[bytes]) -> None:
     size = 0
     encoded = "content-encoding" in response.headers
     while True:
-        # In pieces, since a buffer as large as the bound would be set aside for an answer of unstated length.
+        # Read in pieces: for a response of unknown length, a buffer of the full limit would be allocated.
         wanted = min(PIECE_BYTES, max_bytes + 1 - size)
         piece = response.read(wanted, decode_content=encoded)
         pieces.append(piece)
         size += len(piece)
         if size > max_bytes:
-            raise TooLarge(f"the answer is longer than {max_bytes:,} bytes")
+            raise ResponseTooLarge(f"the response is longer than {max_bytes:,} bytes")
         if not piece or (response.length_remaining == 0 and not encoded):
             return

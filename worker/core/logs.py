@@ -1,5 +1,8 @@
-"""Logs: readable on a terminal, JSON with VTSYNC_LOG=json. Phone numbers and credentials are masked in whole lines, so
-also in tracebacks, in lists and in what libraries say."""
+"""Logging: readable text on a terminal, JSON with VTSYNC_LOG=json.
+
+Phone numbers and credentials are masked in the finished line, so also in tracebacks, in lists and in messages of
+libraries.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +28,15 @@ _BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',\\]+")
 
 
 def set_up_logging(default: str = "info") -> None:
-    """Send our logs and the libraries' to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error."""
+    """Send our logs and those of libraries to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error."""
     chosen = getattr(logging, os.environ.get("VTSYNC_LOG_LEVEL", default).upper(), logging.INFO)
     shared: list[Any] = [
-        _say_what_it_is_about,
+        _add_context,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     as_json = os.environ.get("VTSYNC_LOG") == "json"
-    # Plain tracebacks: local values could hold a text, a number or a credential.
+    # Plain tracebacks: local variables may hold a text, a phone number or a credential.
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
@@ -54,8 +57,8 @@ def set_up_logging(default: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(chosen)
-    logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # warns that files have no host name
-    # Warns that jobs put back for a moment wait in the worker: that is meant, and a minute at most.
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # it warns that files have no host name
+    # It warns that jobs with a short delay wait in the worker. That is intended, and takes a minute at most.
     logging.getLogger("kombu.transport.native_delayed_delivery").setLevel(logging.ERROR)
     for noisy in (
         "celery.worker.strategy",
@@ -70,17 +73,17 @@ def set_up_logging(default: str = "info") -> None:
 
 
 def start_context(**ids: object) -> None:
-    """From here on every line of this thread (or asyncio task) carries ``ids``, and none of what was before."""
+    """Add ``ids``, and nothing else, to each further line of this thread (or asyncio task)."""
     _about.set(ids)
 
 
 def end_context() -> None:
-    """What was worked on is done; the thread's next lines are about something else."""
+    """Remove all ids from further lines of this thread."""
     _about.set({})
 
 
-class working_on:  # noqa: N801 - used as a function; a generator would cost ten times as much a contact
-    """Every line that this thread writes in the block carries ``ids``, and what it carried before."""
+class working_on:  # noqa: N801 - used like a function; a generator-based one is ten times slower
+    """Add ``ids`` to the ids of each line that this thread logs inside the block."""
 
     __slots__ = ("_ids", "_token")
 
@@ -95,7 +98,7 @@ class working_on:  # noqa: N801 - used as a function; a generator would cost ten
 
 
 def carrying_on(work: Callable[P, T]) -> Callable[P, T]:
-    """``work`` for another thread of a pool, whose lines carry what this thread's do."""
+    """Wrap ``work`` for another thread of a pool, so that its lines carry this thread's ids."""
     ids = _about.get()
 
     def carried(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -105,19 +108,19 @@ def carrying_on(work: Callable[P, T]) -> Callable[P, T]:
     return carried
 
 
-def _say_what_it_is_about(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _add_context(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     return _about.get() | event
 
 
 class MaskingFormatter(structlog.stdlib.ProcessorFormatter):
-    """Masks the finished line."""
+    """Masks phone numbers and credentials in the finished line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without what must not be in a log."""
+        """Format the record and mask what must not be in a log."""
         return masked(super().format(record))
 
 
 def masked(text: str) -> str:
-    """The text with phone numbers, passwords in URLs and bearer credentials made unreadable."""
+    """Return the text with phone numbers, passwords in URLs and bearer credentials made unreadable."""
     text = _NUMBER.sub(lambda found: mask(found[0]), text)
     return _BEARER.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))

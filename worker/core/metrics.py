@@ -1,8 +1,8 @@
-"""What is counted while work is done, for Prometheus. Names and labels are promised in docs/monitoring.md.
+"""Prometheus counters and histograms. docs/monitoring.md documents their names and labels.
 
-No label holds what has no bound: no number, no id. ``worker.monitoring.state`` adds what the store knows.
+No label has unlimited values: no phone numbers, no ids. ``worker.monitoring.state`` adds gauges from the store.
 
-With PROMETHEUS_MULTIPROC_DIR the processes that share that folder are shown together, whichever of them is asked.
+With PROMETHEUS_MULTIPROC_DIR, each process that shares that folder reports the sum of all of them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-if _shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # before the import, which chooses how values are kept
+if _shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):  # before the import, which decides how values are stored
     Path(_shared).mkdir(parents=True, exist_ok=True)
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # a line more for each series, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call] # they add a line to each series that nobody reads
 
 REGISTRY = CollectorRegistry()
 
@@ -28,63 +28,63 @@ RUN_BUCKETS = (0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 
 _requests = Counter(
     "vtsync_virtualtext_requests",
-    "Requests to VirtualText, by what they came to.",
+    "Requests to VirtualText, by outcome.",
     ["account", "endpoint", "outcome"],
     registry=REGISTRY,
 )
 _request_seconds = Histogram(
     "vtsync_virtualtext_request_duration_seconds",
-    "How long VirtualText took to answer.",
+    "Response time of VirtualText.",
     ["account", "endpoint"],
     buckets=REQUEST_BUCKETS,
     registry=REGISTRY,
 )
 _messages = Counter(
     "vtsync_message_transitions",
-    "Moves of texts and records from state to state. `from` is `new` for those that are made.",
+    "State transitions of texts and records. `from` is `new` for new ones.",
     ["account", "kind", "from", "to"],
     registry=REGISTRY,
 )
 _pushes = Counter(
-    "vtsync_contact_pushes", "What came of telling VirtualText of contacts.", ["account", "result"], registry=REGISTRY
+    "vtsync_contact_pushes", "Contacts pushed to VirtualText, by result.", ["account", "result"], registry=REGISTRY
 )
-_runs = Counter("vtsync_sync_runs", "Sync runs that ended.", ["connection", "outcome"], registry=REGISTRY)
+_runs = Counter("vtsync_sync_runs", "Finished sync runs.", ["connection", "outcome"], registry=REGISTRY)
 _run_seconds = Histogram(
     "vtsync_sync_run_duration_seconds",
-    "How long sync runs took.",
+    "Duration of sync runs.",
     ["connection"],
     buckets=RUN_BUCKETS,
     registry=REGISTRY,
 )
-_records = Counter("vtsync_sync_records", "CRM records that were read.", ["connection", "outcome"], registry=REGISTRY)
-_tasks = Counter("vtsync_tasks", "Celery tasks that ended.", ["task", "outcome"], registry=REGISTRY)
+_records = Counter("vtsync_sync_records", "CRM records read.", ["connection", "outcome"], registry=REGISTRY)
+_tasks = Counter("vtsync_tasks", "Finished Celery tasks.", ["task", "outcome"], registry=REGISTRY)
 _task_seconds = Histogram(
-    "vtsync_task_duration_seconds", "How long tasks ran.", ["task"], buckets=TASK_BUCKETS, registry=REGISTRY
+    "vtsync_task_duration_seconds", "Duration of tasks.", ["task"], buckets=TASK_BUCKETS, registry=REGISTRY
 )
 _task_wait = Histogram(
     "vtsync_task_queue_wait_seconds",
-    "From a task's enqueuing by vtsync to its start, by the clocks of two machines.",
+    "Time from enqueuing a task to its start, measured with the clocks of two machines.",
     ["task"],
     buckets=WAIT_BUCKETS,
     registry=REGISTRY,
 )
-_http = Counter("vtsync_http_requests", "HTTP requests taken.", ["method", "route", "status"], registry=REGISTRY)
+_http = Counter("vtsync_http_requests", "HTTP requests served.", ["method", "route", "status"], registry=REGISTRY)
 _http_seconds = Histogram(
     "vtsync_http_request_duration_seconds",
-    "How long answers took.",
+    "Response time of the HTTP server.",
     ["method", "route"],
     buckets=REQUEST_BUCKETS,
     registry=REGISTRY,
 )
 _inbox = Counter(
     "vtsync_inbox_events",
-    "Events of the Relay and of carriers that were worked off.",
+    "Processed events of the Relay and of carriers.",
     ["source", "outcome"],
     registry=REGISTRY,
 )
 _forwards = Counter(
     "vtsync_forward_attempts",
-    "Deliveries to CRMs and services, by what each attempt came to.",
+    "Delivery attempts to CRMs and services, by outcome.",
     ["receiver", "outcome"],
     registry=REGISTRY,
 )
@@ -95,7 +95,7 @@ _answered = 0
 
 
 def answered() -> int:
-    """Grows with each request that ended: the threads of this process get something done."""
+    """Return how many requests have ended. A growing number shows that this process makes progress."""
     return _answered
 
 
@@ -105,7 +105,7 @@ _METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 
 def request_ended(account: str, endpoint: str, outcome: str, seconds: float) -> None:
-    """A request to VirtualText."""
+    """Count a finished request to VirtualText."""
     global _answered
     _answered += 1
     count, duration = _request_children(account, endpoint, outcome)
@@ -114,52 +114,52 @@ def request_ended(account: str, endpoint: str, outcome: str, seconds: float) -> 
 
 
 def messages_moved(account: str, kind: str, before: str | None, after: str, count: int) -> None:
-    """Messages of one account went from state to state, and that is committed."""
+    """Count messages of one account whose change of state was committed."""
     _messages.labels(account, kind, before or "new", after).inc(count)
 
 
 def contacts_pushed(account: str, result: PushResult, count: int) -> None:
-    """What came of a batch."""
+    """Count the contacts of a batch by result."""
     if count:
         _pushes.labels(account, result).inc(count)
 
 
 def records_read(connection: str, outcome: str, count: int) -> None:
-    """CRM records of a page."""
+    """Count the CRM records of a page."""
     if count:
         _records.labels(connection, outcome).inc(count)
 
 
 def run_ended(connection: str, outcome: str, seconds: float) -> None:
-    """A sync run."""
+    """Count a finished sync run."""
     _runs.labels(connection, outcome).inc()
     _run_seconds.labels(connection).observe(seconds)
 
 
 def task_started(task: str, waited: float | None) -> None:
-    """A task began; ``waited`` seconds after it was enqueued, where that is known."""
+    """Observe how many seconds a task waited in its queue, if that is known."""
     if waited is not None:
         _task_wait.labels(task).observe(max(waited, 0.0))
 
 
 def task_ended(task: str, outcome: str, seconds: float) -> None:
-    """A task ended."""
+    """Count a finished task."""
     _tasks.labels(task, outcome).inc()
     _task_seconds.labels(task).observe(seconds)
 
 
 def http_answered(method: str, route: str, status: int, seconds: float) -> None:
-    """An HTTP request was answered; ``status`` 0: its caller had gone."""
+    """Count a served HTTP request. ``status`` is 0 if the caller had disconnected."""
     method = method if method in _METHODS else "other"
     _http.labels(method, route, str(status)).inc()
     _http_seconds.labels(method, route).observe(seconds)
 
 
 def inbox_worked_off(source: str, outcome: str, count: int = 1) -> None:
-    """Events that came in."""
+    """Count processed events."""
     _inbox.labels(source, outcome).inc(count)
 
 
 def forward_tried(receiver: str, outcome: str, count: int = 1) -> None:
-    """Deliveries to one receiver."""
+    """Count delivery attempts to one receiver."""
     _forwards.labels(receiver, outcome).inc(count)

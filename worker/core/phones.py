@@ -1,7 +1,7 @@
-"""Phone numbers as people and CRMs write them, to E.164 or to the reason why not. Pure; never a guess.
+"""Parses phone numbers as people and CRMs write them into E.164, or returns why it cannot. It never guesses.
 
-A wrong guess texts a stranger, so a text is accepted only when it can mean one number. What varies without
-changing the meaning is accepted: other scripts' digits, any kind of space or dash, invisible direction marks,
+A wrong guess texts a stranger, so a text is accepted only if it can mean just one number. Variations that do not
+change the meaning are accepted: digits of other scripts, any kind of space or dash, invisible direction marks,
 ``tel:``, a leading ``00``.
 """
 
@@ -45,14 +45,14 @@ _WHOLE_NUMBER_DIGITS = 7
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """One certain number."""
+    """A phone number that was recognised with certainty."""
 
     e164: str
 
 
 @dataclass(frozen=True, slots=True)
 class PhoneProblem:
-    """Why a text is not one certain number. ``reason`` goes on from a subject: 'the field "phone" ...'."""
+    """The reason why a text is not one certain number. ``reason`` continues 'the field "phone" ...'."""
 
     code: str
     reason: str
@@ -60,27 +60,27 @@ class PhoneProblem:
 
 @lru_cache(CACHE_SIZE)
 def parse_phone(text: str, default_region: str | None = None) -> Phone | PhoneProblem:
-    """The one number that ``text`` means; ``default_region`` ("US") is for numbers without a country code."""
+    """Return the number that ``text`` means. ``default_region`` ("US") applies to numbers without a country code."""
     return _north_american(text, default_region) or _strict(text) or _written(text, default_region)
 
 
 def is_e164(text: str) -> bool:
-    """Whether this is exactly the E.164 form of a number that can be texted, with nothing to interpret."""
+    """Return True if this is exactly the E.164 form of a number that can be texted."""
     parsed = parse_phone(text, None)
     return isinstance(parsed, Phone) and parsed.e164 == text
 
 
 def mask(phone: str) -> str:
-    """For logs: ``+1415•••2671``."""
+    """Mask a number for logs: ``+1415•••2671``."""
     if len(phone) >= 12:
         return f"{phone[:5]}•••{phone[-4:]}"
     return f"{phone[:3]}•••{phone[-2:]}" if len(phone) >= 8 else "•••"
 
 
 def _north_american(text: str, default_region: str | None) -> Phone | None:
-    """The fastest path: ten digits as people in the US and Canada write them, of a kind that can be texted.
+    """Take the fastest path: ten digits as written in the US and Canada, of a kind that can be texted.
 
-    Anything else is left to the parser, which is a dozen times as slow and says the same.
+    Everything else is left to the parser, which gives the same result but is a dozen times slower.
     """
     match = _TEN_DIGITS.fullmatch(text)
     if match is None or (match["country"] != "+1" and default_region not in ("US", "CA")):
@@ -94,15 +94,15 @@ def _north_american(text: str, default_region: str | None) -> Phone | None:
 
 @cache
 def _us_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Numbers in ordinary use in the US, and those of all other kinds (premium rate, toll-free, paging ...)."""
-    us: Any = PhoneMetadata.metadata_for_region("US")  # its own types say that any of it may be missing
+    """Return the patterns of ordinary US numbers, and of all other kinds (premium rate, toll-free, pagers ...)."""
+    us: Any = PhoneMetadata.metadata_for_region("US")  # by its types, any of it may be missing
     kinds = (us.premium_rate, us.toll_free, us.shared_cost, us.voip, us.personal_number, us.pager, us.uan, us.voicemail)
     others = [kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern]
     return re.compile(us.fixed_line.national_number_pattern), re.compile("|".join(f"(?:{one})" for one in others))
 
 
 def _strict(text: str) -> Phone | None:
-    """The fast path: text that is E.164 already needs no parsing, only the check that such numbers exist."""
+    """Take the fast path: text in E.164 form needs no parsing, only a check that such numbers exist."""
     match = _STRICT.fullmatch(text)
     if match is None:
         return None
@@ -130,7 +130,7 @@ def _written(text: str, default_region: str | None) -> Phone | PhoneProblem:
 
 
 def _clean(text: str) -> str:
-    """Digits of any script to ASCII, one kind of space and dash, nothing invisible, no ``tel:``."""
+    """Convert digits to ASCII and spaces and dashes to one kind; remove invisible characters and ``tel:``."""
     characters = []
     for character in text:
         category = unicodedata.category(character)
@@ -152,7 +152,7 @@ _FULL_WIDTH = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)} | {"
 
 
 def _several(cleaned: str, default_region: str | None) -> Phone | PhoneProblem | None:
-    """More than one number in the field: a problem, unless all are the same number."""
+    """Return a problem if the field holds more than one number, unless all are the same number."""
     if _AREA_SLASH.fullmatch(cleaned):
         return None
     parts = [part.strip() for part in _BETWEEN_NUMBERS.split(cleaned)]
@@ -166,7 +166,7 @@ def _several(cleaned: str, default_region: str | None) -> Phone | PhoneProblem |
 
 
 def _spoiled(cleaned: str) -> PhoneProblem | None:
-    """What a parser would read as a number all the same, and wrongly."""
+    """Return a problem for text that the parser would accept but read wrongly."""
     if _SCIENTIFIC.fullmatch(cleaned):
         return PhoneProblem(
             "spreadsheet",
@@ -181,7 +181,7 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
         return PhoneProblem("extension", "holds an extension, and extensions cannot be texted; enter a direct number")
     if any(character.isalpha() for character in cleaned):
         if sum(map(str.isdigit, cleaned)) >= _WHOLE_NUMBER_DIGITS:
-            return PhoneProblem("words", "holds words beside the number; leave only the number in the field")
+            return PhoneProblem("words", "holds words next to the number; leave only the number in the field")
         return PhoneProblem("vanity", "spells the number with letters; write it in digits")
     return None
 
@@ -216,8 +216,8 @@ def _parse_as(number: str, region: str | None) -> Phone | PhoneProblem:
 
 
 def _judge(number: phonenumbers.PhoneNumber) -> Phone | PhoneProblem:
-    """Whether such numbers exist, and may be texted. Toll-free ones may: businesses enable texts on them."""
-    kind = phonenumbers.number_type(number)  # UNKNOWN exactly when is_valid_number says no
+    """Check that the number can exist and be texted. Toll-free numbers are allowed: businesses enable texts on them."""
+    kind = phonenumbers.number_type(number)  # UNKNOWN exactly if is_valid_number is False
     if kind == PhoneNumberType.PREMIUM_RATE:
         return PhoneProblem("premium", "is a premium-rate number, which is never texted; enter another number")
     if kind != PhoneNumberType.UNKNOWN:

@@ -1,4 +1,4 @@
-"""The states of everything that the store keeps. Pure values, so that decisions need no database to name them."""
+"""The states of all rows of the store. Plain values, so that decisions can use them without a database."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from enum import StrEnum
 
 
 class PushState(StrEnum):
-    """Where a contact stands between what is wanted and what VirtualText was told."""
+    """The state of a contact: does VirtualText have what the CRM has?"""
 
     SYNCED = "synced"
     DUE = "due"
     CREATING = "creating"
-    """A create may be on the wire. A lease that runs out here means unknown, never due."""
+    """A create may be in flight. When a lease expires in this state, the contact becomes unknown, never due."""
     UPDATING = "updating"
-    """An update may be on the wire. Repeating it is harmless."""
+    """An update may be in flight. Repeating it is harmless."""
     UNKNOWN = "unknown"
-    """A create whose answer was lost. Looked up before anything else is tried."""
+    """The response to a create was lost. The contact is looked up before anything else is tried."""
     REJECTED = "rejected"
-    """VirtualText refused these values. Tried again when they change, or by `vtsync retry`."""
+    """VirtualText refused these values. They are sent again when they change, or by `vtsync retry`."""
 
 
 class RunState(StrEnum):
-    """How a sync run stands."""
+    """The state of a sync run."""
 
     RUNNING = "running"
     DONE = "done"
@@ -31,7 +31,7 @@ class RunState(StrEnum):
 
 
 class MessageState(StrEnum):
-    """Where a message stands; the moves between them are in ``worker.messages.states``."""
+    """The state of a message. The transitions are in ``worker.messages.states``."""
 
     QUEUED = "queued"
     HELD = "held"
@@ -48,25 +48,25 @@ class MessageState(StrEnum):
 
 
 class MessageKind(StrEnum):
-    """A text to send, or the record of one that another system sent already."""
+    """A text to send, or a text to record that another system already sent."""
 
     SEND = "send"
     RECORD = "record"
 
 
 class InboxState(StrEnum):
-    """How far an event from outside is worked through."""
+    """The state of an incoming event."""
 
     NEW = "new"
     DONE = "done"
     IGNORED = "ignored"
-    """Understood, and nothing to do: a repetition, or of a kind that does not concern us."""
+    """Understood, but there is nothing to do: it is a repetition, or of a kind that is not used."""
     FAILED = "failed"
-    """Kept for a person: ``detail`` says what is wrong with it."""
+    """Kept for a person to look at: ``detail`` says what is wrong."""
 
 
 class ForwardState(StrEnum):
-    """How a delivery to a CRM or a subscriber stands."""
+    """The state of a delivery to a CRM or a subscriber."""
 
     DUE = "due"
     SENDING = "sending"

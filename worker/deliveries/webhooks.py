@@ -10,7 +10,7 @@ import requests
 from standardwebhooks.webhooks import Webhook
 
 from config.integrations import Subscriber
-from worker.core.http import NoAnswer, Origin, Transport
+from worker.core.http import HttpTransport, NoResponse, Origin
 from worker.deliveries.outcome import Again, Done, GivenUp, Outcome
 from worker.store.models import utcnow
 
@@ -26,7 +26,7 @@ class Sender:
     """Keeps connections to subscribers; for many threads, to be closed. Time and length of answers are bounded."""
 
     def __init__(self) -> None:
-        self._transport = Transport(
+        self._transport = HttpTransport(
             connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, connections=CONNECTIONS
         )
         self._origins: dict[str, Origin] = {}
@@ -58,7 +58,7 @@ class Sender:
         answer = self._transport.exchange(
             origin, "POST", request.path_url, headers, body.encode(), max_bytes=MOST_BYTES
         )
-        if isinstance(answer, NoAnswer):
+        if isinstance(answer, NoResponse):
             return Again(f"no answer came ({type(answer.error).__name__})", away=True)
         return judge(answer.status, answer.headers.get("Retry-After", ""))
 

@@ -48,7 +48,7 @@ to = "Won"
 message = "Congratulations, {{{{ first_name }}}}! We will call you about the next steps."
 
 [worker]
-sweep_every = "2s"
+tick_every = "2s"
 """
 
 

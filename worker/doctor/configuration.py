@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from urllib.parse import urlsplit
 
-from config.checks import is_loopback
 from config.models import Account, Settings
-from config.types import holds_password
+from config.types import holds_password, is_loopback
 from worker.core.text import counted
 from worker.doctor.findings import Finding, ok, warning
 from worker.fleet.processes import STOP_SECONDS

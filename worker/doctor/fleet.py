@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
-from config.checks import is_loopback
 from config.models import Settings
+from config.types import is_loopback
 from worker.core.states import ForwardState, InboxState, MessageState, PushState
 from worker.doctor.findings import Finding, ok, problem, warning
 from worker.doctor.status import overview
@@ -144,7 +144,7 @@ def _calls_come_in(settings: Settings) -> bool:
 
 def _tick(processes: Sequence[Process], settings: Settings, now: datetime) -> Iterator[Finding]:
     last = max((one.seen_at for one in processes if one.role == "tick"), default=None)
-    most = 3 * settings.worker.sweep_every + timedelta(seconds=30)
+    most = 3 * settings.worker.tick_every + timedelta(seconds=30)
     if last is not None and now - last < most:
         yield ok("fleet", f"the last tick was {_ago(now - last)} ago")
         return

@@ -14,18 +14,19 @@ def load_settings(path: str | None = None) -> Settings:
 
     Raises config.errors.ConfigError with every problem at once.
     """
-    from config.load import load_all
+    from config.adapter_options import AdapterChecks
+    from config.load import load
     from crm_adapters.registry import adapter_class, adapter_names
     from worker.triggers.templates import problems
 
-    return load_all(
-        Path(path) if path else None,
-        lambda name: adapter_class(name).Options,
-        problems,
-        adapter_names,
-        _condition_problems,
-        _can_write,
+    checks = AdapterChecks(
+        options_model_of=lambda name: adapter_class(name).Options,
+        check_template=problems,
+        check_condition=_condition_problems,
+        adapter_names=adapter_names,
+        can_write=_can_write,
     )
+    return load(Path(path) if path else None, checks)
 
 
 def _condition_problems(condition: str) -> list[str]:

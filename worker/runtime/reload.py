@@ -129,7 +129,7 @@ _FIXED = {
     "data_dir": (),
     "store": (),
     "broker": (),
-    "worker": ("concurrency", "sweep_every"),
+    "worker": ("concurrency", "tick_every"),
     "web": ("host", "port", "max_body", "body_timeout"),
 }
 """What a process is built on: tables of the file, and the keys of each; none: all of it."""

@@ -31,7 +31,7 @@ from urllib3.exceptions import (
 )
 from urllib3.exceptions import TimeoutError as ConnectionTimeoutError
 
-from worker.core.http import Answer, NoAnswer, TooLarge
+from worker.core.http import HttpResponse, NoResponse, ResponseTooLarge
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 
 T = TypeVar("T")
@@ -51,9 +51,9 @@ _REFUSALS = {
 _NEEDS_ADMIN = "must be admin"
 
 
-def judge(answer: Answer | NoAnswer, read: Reader[T], secrets: tuple[str, ...] = ()) -> Outcome[T]:
+def judge(answer: HttpResponse | NoResponse, read: Reader[T], secrets: tuple[str, ...] = ()) -> Outcome[T]:
     """The end that ``answer`` means. ``secrets`` are struck out wherever its words repeat them."""
-    if isinstance(answer, NoAnswer):
+    if isinstance(answer, NoResponse):
         return _unanswered(answer, secrets)
     if not 200 <= answer.status < 300:
         return _refused_or_failed(answer, secrets)
@@ -100,7 +100,7 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def _refused_or_failed(answer: Answer, secrets: tuple[str, ...]) -> Outcome[T]:
+def _refused_or_failed(answer: HttpResponse, secrets: tuple[str, ...]) -> Outcome[T]:
     said = _words(answer)
     cause = _cause(answer, said.detail)
     unknown = cause in (Cause.TIMEOUT, Cause.GATEWAY, Cause.SERVER_ERROR, Cause.UNREADABLE)
@@ -115,7 +115,7 @@ def _refused_or_failed(answer: Answer, secrets: tuple[str, ...]) -> Outcome[T]:
     )
 
 
-def _cause(answer: Answer, detail: str) -> Cause:
+def _cause(answer: HttpResponse, detail: str) -> Cause:
     """The cause that a status other than 2xx means."""
     status = answer.status
     if status == 408:
@@ -131,12 +131,12 @@ def _cause(answer: Answer, detail: str) -> Cause:
     return Cause.UNREADABLE  # no status that HTTP knows
 
 
-def _is_html(answer: Answer) -> bool:
+def _is_html(answer: HttpResponse) -> bool:
     content_type = answer.headers.get("Content-Type", "").lower()
     return "html" in content_type or answer.body[:100].lstrip().startswith(b"<")
 
 
-def _fallback(answer: Answer) -> str:
+def _fallback(answer: HttpResponse) -> str:
     """What to say of an answer without words of its own."""
     if location := answer.headers.get("Location"):
         return f"the address redirects to {location}; correct the base URL"
@@ -149,7 +149,7 @@ class _Said(NamedTuple):
     reference_code: str = ""
 
 
-def _words(answer: Answer) -> _Said:
+def _words(answer: HttpResponse) -> _Said:
     """What an answer says of its error, in either envelope or as plain text."""
     try:
         data = orjson.loads(answer.body)
@@ -176,7 +176,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _unanswered(no_answer: NoAnswer, secrets: tuple[str, ...]) -> Outcome[T]:
+def _unanswered(no_answer: NoResponse, secrets: tuple[str, ...]) -> Outcome[T]:
     if no_answer.request_left:
         cause, detail = _lost(no_answer.error)
         return Outcome(Status.UNKNOWN, None, cause, clean(detail, secrets))
@@ -187,7 +187,7 @@ def _unanswered(no_answer: NoAnswer, secrets: tuple[str, ...]) -> Outcome[T]:
 def _lost(error: Exception) -> tuple[Cause, str]:
     """Why a request that left has no whole answer."""
     chain = list(_causes(error))
-    if isinstance(error, TooLarge):
+    if isinstance(error, ResponseTooLarge):
         return Cause.UNREADABLE, str(error)
     if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
         return Cause.TIMEOUT, "no whole answer arrived in time"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from worker.core.http import Answer, Origin, Transport
+from worker.core.http import HttpResponse, HttpTransport, Origin
 from worker.core.metrics import request_ended
 from worker.virtualtext import wire
 from worker.virtualtext.classify import judge
@@ -51,7 +51,7 @@ class VirtualTextClient:
                 "The account's uid and token must be plain text without spaces; copy both from VirtualText again."
             )
         self.endpoint = endpoint
-        self._transport = Transport(
+        self._transport = HttpTransport(
             connect_timeout=endpoint.connect_timeout,
             read_timeout=endpoint.read_timeout,
             connections=endpoint.concurrency,
@@ -108,7 +108,7 @@ class VirtualTextClient:
         began = time.perf_counter()
         answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
         outcome = self._counted("health", began, judge(answer, wire.read_health, self._secrets))
-        if isinstance(answer, Answer) and answer.status == 503:  # answered in earnest, and a warning still serves
+        if isinstance(answer, HttpResponse) and answer.status == 503:  # answered in earnest, and a warning still serves
             with suppress(ValueError):
                 return Outcome(Status.DONE, wire.read_health(answer.body), http_status=503)
         return outcome
@@ -116,7 +116,7 @@ class VirtualTextClient:
     def clock(self) -> str | None:
         """What time the platform has, as its Date header says; None where it does not answer. Sends no credentials."""
         answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
-        return answer.headers.get("Date") if isinstance(answer, Answer) else None
+        return answer.headers.get("Date") if isinstance(answer, HttpResponse) else None
 
     def register_relay(self, url: str) -> Outcome[None]:
         """Have the platform post each message of this user to ``url``, which may hold a secret."""

@@ -1,0 +1,91 @@
+"""The `[store]`, `[broker]` and `[worker]` tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, StrictBool, StrictInt
+
+from config.base import Model
+from config.types import BrokerUrl, Duration, RedisUrl, StoreUrl, one_or_many
+
+
+class Store(Model):
+    """The database of the sync: which record is which contact, which texts are to be sent, and what was sent."""
+
+    url: StoreUrl | None = Field(
+        None,
+        description=(
+            "SQLAlchemy URL, `sqlite:///...` or `postgresql+psycopg://...`. Plain text only if it holds no password."
+            " If not set: SQLite in `data_dir`."
+        ),
+        examples=[{"env": "VTSYNC_STORE_URL"}],
+    )
+
+
+class Broker(Model):
+    """The message broker that hands tasks to the workers."""
+
+    url: BrokerUrl | None = Field(
+        None,
+        description=(
+            "`redis://`, `rediss://`, `sentinel://`, `amqp://` or `amqps://` URL. Plain text only if it holds no"
+            " password. If not set: files in `data_dir`, for one machine."
+        ),
+        examples=["redis://127.0.0.1:6379/0"],
+    )
+    result_url: RedisUrl | None = Field(
+        None,
+        description=(
+            "The Redis that keeps task results. If not set: the Redis broker itself, or files in `data_dir`; with"
+            " RabbitMQ, results go straight back to the caller."
+        ),
+        examples=["redis://127.0.0.1:6379/1"],
+    )
+    limits_url: RedisUrl | None = Field(
+        None,
+        description=(
+            "The Redis that counts the fleet's requests for the rate limits. If not set: the broker, if it is Redis;"
+            " otherwise each process counts its own requests."
+        ),
+    )
+
+
+QueueName: TypeAlias = Literal["intake", "sync", "push", "messages", "records", "inbox", "forward"]
+
+
+class WorkerSettings(Model):
+    """One worker process."""
+
+    concurrency: StrictInt = Field(
+        8, ge=1, le=200, description="Tasks that run at once, in threads. At least 6 threads are started."
+    )
+    tick_every: Duration = Field(
+        timedelta(seconds=10),
+        description="How often to look for schedules that are due and for work that was left behind.",
+    )
+    events: StrictBool = Field(
+        False,
+        description=(
+            "Send task events to Celery monitors such as Flower, and accept their commands. Needs Redis or RabbitMQ."
+        ),
+    )
+    lease: Duration = Field(
+        timedelta(seconds=30),
+        description=(
+            "Replace a worker after this long if it has vanished or is stuck in the middle of a sync, or if its CRM"
+            " has not responded for longer than `time_limit`."
+        ),
+    )
+    time_limit: Duration = Field(
+        timedelta(minutes=30), description="A task stops cleanly after this long and continues in a new task."
+    )
+    queues: Annotated[tuple[QueueName, ...], one_or_many()] = Field(
+        (),
+        description=(
+            "Take only this work: `intake` (jobs of other services), `sync` (also pruning), `push`, `messages`,"
+            " `records`, `inbox`, `forward`. If not set: all of it. `vtsync worker --queues` overrides it."
+        ),
+        examples=[["messages", "intake"]],
+    )

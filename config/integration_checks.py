@@ -1,0 +1,121 @@
+"""Rules for carriers and subscribers: complete credentials, known events and accounts, and a secret that can sign."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
+
+from config.errors import ConfigProblem
+from config.problems import did_you_mean, dotted, unknown_name
+from config.raw import Table, text_or_secret
+from config.redact import HIDDEN, redact_value
+from config.types import is_loopback
+
+EVENTS = (
+    "message.received",
+    "message.sent",
+    "message.recorded",
+    "message.delivered",
+    "message.failed",
+    "message.suppressed",
+    "message.expired",
+    "message.unknown",
+    "contact.opted_out",
+    "contact.opted_in",
+)
+"""The events that a subscriber may ask for, see docs/forwarding.md."""
+
+FEWEST_SECRET_BYTES = 24
+"""The Standard Webhooks specification asks for 24 to 64 bytes."""
+
+_CARRIER_NEEDS = {
+    "twilio": ("account_id", "auth_token"),
+    "telnyx": ("public_key",),
+    "bandwidth": ("username", "password"),
+    "vonage": ("signing_key",),
+    "plivo": ("auth_token",),
+    "sinch": ("signing_key",),
+}
+_CARRIER_LISTS = {"twilio": ("account_id", "auth_token"), "sinch": ("account_id", "auth_token")}
+"""Carriers with a list of sent texts, and the keys that reading it needs."""
+
+_MAKE_ONE = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
+
+
+def carrier_problems(name: str, carrier: Table, accounts: Collection[str]) -> Iterator[ConfigProblem]:
+    """Yield every broken rule of one ``[carriers.<name>]``."""
+    key = ["carriers", name]
+    yield from unknown_name(dotted([*key, "account"]), carrier.get("account"), "account", accounts)
+    kind = carrier.get("carrier")
+    if not isinstance(kind, str) or kind not in _CARRIER_NEEDS:
+        return
+    for needed in _CARRIER_NEEDS[kind]:
+        if needed not in carrier:
+            message = f"is missing: without it, nobody can verify that an event comes from {kind}"
+            remedy = "copy it from the carrier's console; write secrets as { env = NAME }"
+            yield ConfigProblem(dotted([*key, needed]), None, message, remedy)
+    if "poll_every" in carrier:
+        yield from _polling(key, kind, carrier)
+
+
+def _polling(key: list[str], kind: str, carrier: Table) -> Iterator[ConfigProblem]:
+    if kind not in _CARRIER_LISTS:
+        message = f"is not possible: {kind} has no list with the content of sent texts"
+        remedy = f"remove it (carriers with a list: {', '.join(_CARRIER_LISTS)})"
+        yield ConfigProblem(dotted([*key, "poll_every"]), redact_value(carrier["poll_every"]), message, remedy)
+        return
+    for needed in _CARRIER_LISTS[kind]:
+        if needed not in carrier:
+            remedy = "copy it from the carrier's console"
+            yield ConfigProblem(dotted([*key, needed]), None, "is missing: poll_every needs it", remedy)
+
+
+def subscriber_problems(
+    name: str, subscriber: Table, accounts: Collection[str], context: object
+) -> Iterator[ConfigProblem]:
+    """Yield every broken rule of one ``[subscribers.<name>]``."""
+    key = ["subscribers", name]
+    yield from _receiver(key, subscriber)
+    for event in _texts(subscriber.get("events")):
+        if not any(fnmatchcase(known, event) for known in EVENTS):
+            remedy = did_you_mean(event, "events", EVENTS)
+            yield ConfigProblem(dotted([*key, "events"]), redact_value(event), "is not an event", remedy)
+    for account in _texts(subscriber.get("accounts")):
+        yield from unknown_name(dotted([*key, "accounts"]), account, "account", accounts)
+    secret = text_or_secret(subscriber.get("secret"), context)
+    if secret is not None and not _can_sign(secret):
+        message = f'is not a signing secret: "whsec_" and at least {FEWEST_SECRET_BYTES} bytes in base64'
+        yield ConfigProblem(dotted([*key, "secret"]), HIDDEN, message, _MAKE_ONE)
+
+
+def _receiver(key: list[str], subscriber: Table) -> Iterator[ConfigProblem]:
+    url, task = subscriber.get("url"), subscriber.get("task")
+    if (url is None) == (task is None):
+        remedy = 'write  url = "https://..."  with a secret, or  task = "shop.on_text"'
+        yield ConfigProblem(dotted(key), None, "needs either a url or a task", remedy)
+    if url is not None and "secret" not in subscriber:
+        message = "is missing: receivers use it to verify that events come from here"
+        yield ConfigProblem(dotted([*key, "secret"]), None, message, _MAKE_ONE)
+    unencrypted = isinstance(url, str) and url.startswith("http://") and not is_loopback(url)
+    if unencrypted and subscriber.get("allow_http") is not True:
+        message = "would send texts unencrypted to another machine"
+        yield ConfigProblem(dotted([*key, "url"]), redact_value(url), message, "write https://, or allow_http = true")
+    if url is not None and "queue" in subscriber:
+        queue = redact_value(subscriber["queue"])
+        yield ConfigProblem(dotted([*key, "queue"]), queue, "means nothing with a url", "remove it")
+
+
+def _texts(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if isinstance(one, str)]
+
+
+def _can_sign(secret: str) -> bool:
+    if not secret.startswith("whsec_"):
+        return False
+    try:
+        return len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) >= FEWEST_SECRET_BYTES
+    except (binascii.Error, ValueError):
+        return False

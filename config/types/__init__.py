@@ -1,0 +1,44 @@
+"""Value types of the configuration. Each parses a TOML value, or says what is allowed."""
+
+from config.types.base import FromFile, in_folder, invalid_value, one_or_many
+from config.types.names import E164, ConfigPath, Region, TimeZone
+from config.types.secrets import Secret, Token, Uid, holds_password, resolve_reference
+from config.types.times import (
+    Duration,
+    Hour,
+    Keep,
+    Offset,
+    Schedule,
+    parse_duration,
+    readable_duration,
+)
+from config.types.urls import BrokerUrl, DatabaseUrl, HttpUrl, RedisUrl, StoreUrl, is_loopback
+
+__all__ = [
+    "E164",
+    "BrokerUrl",
+    "ConfigPath",
+    "DatabaseUrl",
+    "Duration",
+    "FromFile",
+    "Hour",
+    "HttpUrl",
+    "Keep",
+    "Offset",
+    "RedisUrl",
+    "Region",
+    "Schedule",
+    "Secret",
+    "StoreUrl",
+    "TimeZone",
+    "Token",
+    "Uid",
+    "holds_password",
+    "in_folder",
+    "invalid_value",
+    "is_loopback",
+    "one_or_many",
+    "parse_duration",
+    "readable_duration",
+    "resolve_reference",
+]

@@ -1,0 +1,59 @@
+"""Types for phone numbers, countries, time zones and paths."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, TypeAlias
+from zoneinfo import available_timezones
+
+from pydantic import BeforeValidator, ValidationInfo
+
+from config.types.base import in_folder, invalid_value, text_schema
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def _e164(value: object) -> object:
+    if isinstance(value, str) and _E164.fullmatch(value):
+        return value
+    raise invalid_value(
+        "is not a phone number in E.164 form",
+        'write "+" and digits with the country code and nothing between, such as "+14155552671"',
+    )
+
+
+def _time_zone(value: object) -> object:
+    if isinstance(value, str) and value in _zone_names():
+        return value
+    raise invalid_value("is not a time zone", 'write an IANA name such as "America/New_York" or "Europe/London"')
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _region(value: object) -> object:
+    from phonenumbers import SUPPORTED_REGIONS
+
+    if isinstance(value, str) and value in SUPPORTED_REGIONS:
+        return value
+    upper = value.upper() if isinstance(value, str) else ""
+    near = {"UK": "GB"}.get(upper, upper)
+    hint = f'did you mean "{near}"? ' if near in SUPPORTED_REGIONS else ""
+    raise invalid_value("is not a country", hint + 'Write a two-letter country code in capitals, such as "US"')
+
+
+def _path(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, str | Path) and str(value).strip() and "\0" not in str(value):
+        return in_folder(value, info.context)
+    raise invalid_value("is not a path", 'write the path of a file or folder in quotes, such as "contacts.csv"')
+
+
+E164: TypeAlias = Annotated[str, BeforeValidator(_e164), text_schema(rf"^{_E164.pattern}$")]
+TimeZone: TypeAlias = Annotated[str, BeforeValidator(_time_zone), text_schema()]
+Region: TypeAlias = Annotated[str, BeforeValidator(_region), text_schema("^[A-Z]{2}$")]
+ConfigPath: TypeAlias = Annotated[Path, BeforeValidator(_path), text_schema()]
+"""A path (or a glob pattern). A relative one starts at the configuration file's folder; ``~`` is expanded."""

@@ -1,0 +1,28 @@
+"""The `[web]` table."""
+
+from __future__ import annotations
+
+from pydantic import Field, StrictFloat, StrictInt
+
+from config.base import Model
+from config.types import HttpUrl
+
+
+class Web(Model):
+    """The HTTP server, `vtsync web`."""
+
+    host: str = Field(
+        "127.0.0.1",
+        description="The address to listen on. Any other than loopback requires an API key or a secret to exist.",
+    )
+    port: StrictInt = Field(8080, ge=0, le=65535, description="The port to listen on.")
+    public_url: HttpUrl | None = Field(
+        None,
+        description="The URL under which others reach the server, such as that of a proxy. Carriers sign this URL.",
+        examples=["https://texts.example.com"],
+    )
+    max_body: StrictInt = Field(262_144, ge=1024, le=10_000_000, description="Longest request body, in bytes.")
+    body_timeout: StrictFloat = Field(10.0, gt=0, le=120, description="Seconds a client may take to send its request.")
+    requests_per_minute: StrictInt = Field(
+        600, ge=1, le=1_000_000, description="Requests per minute for each API key. Relay and carriers are not limited."
+    )
