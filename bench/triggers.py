@@ -36,8 +36,9 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy import insert as plain_insert
 from sqlmodel import SQLModel
 
-from config.models import Account, Settings, Store, Trigger
+from config.models import Account, Settings, Store
 from config.policy import Policy
+from config.triggers import ChangedTrigger
 from tests.faults.crowd import number
 from tests.faults.servers import own_schema
 from worker.core.states import MessageState
@@ -49,14 +50,15 @@ from worker.sandbox import Sandbox
 from worker.store.db import open_engine, reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import contact, contact_mapping, message
-from worker.triggers.evaluate import RecordEvent, TextIntent, compile_rules, evaluate
+from worker.triggers.evaluate import TextIntent, evaluate
+from worker.triggers.kinds import RecordEvent
+from worker.triggers.rules import compile_rules
 
 PAGE = 100
 FROM = "+12025550100"
 VERSIONS = 5
-AT = datetime(2026, 3, 1, tzinfo=UTC)
 TRIGGERS = {
-    "stage": Trigger(
+    "stage": ChangedTrigger(
         connections="crm", on="changed", field="stage", message="Order {{ order }} is at stage {{ stage }}."
     ),  # type: ignore[arg-type]
 }
@@ -68,7 +70,7 @@ def event(index: int) -> RecordEvent:
     """Return event number n: one of five versions of a record."""
     record, version = divmod(index, VERSIONS)
     old, new = ({"order": str(record), "stage": str(one)} for one in (version, version + 1))
-    return RecordEvent("crm", str(record), None, number(record), "Ada", "", "changed", old, new, version + 2, AT)
+    return RecordEvent("crm", str(record), None, number(record), "Ada", "", old, new, version + 2)
 
 
 def intents(numbers: list[int]) -> list[TextIntent]:

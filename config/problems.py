@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from config.errors import ConfigProblem
 from config.redact import HIDDEN, is_secret_name, redact_value
-from config.schema_walk import Location, SchemaNode, keys_of, node_at
+from config.schema_walk import Location, SchemaNode, keys_of, node_at, tagged_at, without_tags
+from config.tagged_unions import TaggedUnion
 from config.types import readable_duration
 
 if TYPE_CHECKING:
@@ -95,15 +96,34 @@ def unknown_name(key: str, name: object, kind: str, known: Collection[str]) -> I
 
 def problems_of(error: ValidationError, model: type[BaseModel], prefix: Location = ()) -> list[ConfigProblem]:
     """Return every problem in a validation error of ``model``, whose table is at ``prefix`` in the file."""
-    return [_problem(details, model, prefix) for details in error.errors(include_url=False)]
+    found = []
+    for details in error.errors(include_url=False):
+        found += _tag_problems(details, model, prefix) or [_problem(details, model, prefix)]
+    return found
+
+
+def _tag_problems(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> list[ConfigProblem]:
+    """Report a table whose tag is wrong or missing, with everything else that is wrong for all kinds."""
+    node = node_at(model, details["loc"]) if details["type"].startswith("union_tag_") else None
+    if node is None or node.model is None:
+        return []
+    try:
+        node.model.model_validate(details["input"])
+    except ValidationError as error:
+        return problems_of(error, node.model, [*prefix, *details["loc"]])
+    return []
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> ConfigProblem:
     location = details["loc"]
-    key, node = dotted([*prefix, *location]), node_at(model, location)
+    key, node = dotted([*prefix, *without_tags(model, location)]), node_at(model, location)
+    tagged = tagged_at(model, location[:-1])
     if details["type"] == "missing":
-        return ConfigProblem(key, None, "is missing", _how_to_add(str(location[-1]), node))
+        message = f"is missing{_needed_by(tagged, location)}"
+        return ConfigProblem(key, None, message, _how_to_add(str(location[-1]), node))
     if details["type"] == "extra_forbidden":
+        if tagged is not None and tagged[0].tags_with(str(location[-1])):
+            return _of_another_kind(details, tagged, key)
         return ConfigProblem(key, None, "is not a key of this table", _which_key(model, location))
     if details["type"] == "literal_secret":
         message = f"{details['ctx']['what']} is written in the file, where others can read and copy it"
@@ -112,6 +132,20 @@ def _problem(details: ErrorDetails, model: type[BaseModel], prefix: Location) ->
     if node is not None and node.is_table and isinstance(details["input"], str | int | float):
         remedy = _which_table(location, node)
     return ConfigProblem(key, _safe_value(details["input"], location, node), message, remedy)
+
+
+def _needed_by(tagged: tuple[TaggedUnion, str] | None, location: Location) -> str:
+    if tagged is None or len(tagged[0].tags_with(str(location[-1]))) == len(tagged[0].models):
+        return ""
+    return f': {tagged[0].key} = "{tagged[1]}" needs it'
+
+
+def _of_another_kind(details: ErrorDetails, tagged: tuple[TaggedUnion, str], key: str) -> ConfigProblem:
+    (union, tag), name = tagged, str(details["loc"][-1])
+    kinds = union.tags_with(name)
+    remedy = f"remove it, or write  {union.key} = {' or '.join(map(in_toml, kinds))}"
+    value = _safe_value(details["input"], [name], node_at(union.models[kinds[0]], [name]))
+    return ConfigProblem(key, value, f'means nothing with {union.key} = "{tag}"', remedy)
 
 
 def _safe_value(value: object, location: Location, node: SchemaNode | None) -> str | None:

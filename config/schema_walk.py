@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from config.tagged_unions import TaggedUnion
+
 Location = Sequence[int | str]
 
 
@@ -23,6 +25,9 @@ class SchemaNode:
     @property
     def model(self) -> type[BaseModel] | None:
         """The model of this table, if it is a table with fixed keys."""
+        union = TaggedUnion.of(self.type)
+        if union is not None:
+            return union.merged
         return next((kind for kind in _alternatives(self.type) if _is_model(kind)), None)
 
     @property
@@ -52,7 +57,22 @@ def node_at(model: type[BaseModel], location: Location) -> SchemaNode | None:
     return node
 
 
+def tagged_at(model: type[BaseModel], location: Location) -> tuple[TaggedUnion, str] | None:
+    """Return the union and the tag if ``location`` ends with a tag, which pydantic adds after the table's name."""
+    outer = node_at(model, location[:-1]) if location else None
+    union = TaggedUnion.of(outer.type) if outer is not None else None
+    return (union, str(location[-1])) if union is not None and location[-1] in union.models else None
+
+
+def without_tags(model: type[BaseModel], location: Location) -> Location:
+    """Return ``location`` without its tags, which are not keys of the file."""
+    return [step for index, step in enumerate(location) if tagged_at(model, location[: index + 1]) is None]
+
+
 def _step_into(node: SchemaNode, step: int | str) -> SchemaNode | None:
+    union = TaggedUnion.of(node.type)
+    if union is not None and step in union.models:
+        return SchemaNode(node.field, union.models[str(step)])
     for kind in _alternatives(node.type):
         if _is_model(kind) and step in (keys := keys_of(kind)):
             return SchemaNode(keys[str(step)], keys[str(step)].annotation)

@@ -1,67 +1,49 @@
-"""The `[triggers.<name>]` tables."""
+"""The `[triggers.<name>]` tables: one model per kind. ``worker.triggers.kinds`` has a class for each model."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
 from config.base import Model
-from config.types import E164, Duration, Hour, HttpUrl, Offset, one_or_many
+from config.types import E164, Duration, Hour, HttpUrl, Offset, invalid_value, one_or_many
 
 
-class Trigger(Model):
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise invalid_value("is an empty text", "write the text to send")
+    return text
+
+
+class TriggerOptions(Model):
     """A text that is sent when something changes in the CRM."""
 
     connections: Annotated[tuple[str, ...], one_or_many()] = Field(
         description="Names of the connections to watch.", examples=["crm", ["crm", "shop"]]
     )
-    on: Literal["created", "changed", "entered", "date"] = Field(
-        description=(
-            "When to send: for a new record, when a field changes, when a record begins to meet `condition`,"
-            " or at a time relative to a date field."
-        ),
-        examples=["changed"],
+    on: str
+    message: Annotated[str, AfterValidator(_not_empty)] = Field(
+        description="The text: a Liquid template over the CRM record's fields.",
+        examples=["Hi {{ first_name }}, your order is ready."],
     )
-    field: str | None = Field(
+    only_if: str | None = Field(
         None,
-        description="For `changed` and `date`, which require it: the CRM field to watch.",
-        examples=["status"],
+        description="A Liquid condition. It must hold when the trigger fires and again when the text is sent.",
+        examples=["status != 'cancelled'"],
     )
-    condition: str | None = Field(
-        None,
-        description="For `entered`, which requires it: a Liquid condition over the record's fields.",
-        examples=["status == 'ready' and balance > 0"],
-    )
-    offset: Offset | None = Field(
-        None, description="For `date`: how long before (-) or after the field's time.", examples=["-24h"]
-    )
-    at: Hour | None = Field(
-        None, description="For `date`: the local time of day, applied after `offset`.", examples=["10:00"]
-    )
-    every_year: StrictBool = Field(False, description="For `date`: every year on that day, as for birthdays.")
     again: Literal["always", "never"] | Duration = Field(
         "always",
         description="Send this text to the same record again: `always`, `never`, or only after this duration.",
         examples=["never", "30d"],
     )
     delay: Duration | None = Field(None, description="Wait this long before sending.", examples=["2h"])
-    only_if: str | None = Field(
-        None,
-        description="A Liquid condition. It must hold when the trigger fires and again when the text is sent.",
-        examples=["status != 'cancelled'"],
+    expires_after: Duration | None = Field(
+        None, description="Do not send the text later than this after the change.", examples=["4h"]
     )
     urgent: StrictBool = Field(
         False,
         description="Send even in quiet hours. Use it only for texts that the person is waiting for right now.",
-    )
-    from_value: str | None = Field(
-        None, alias="from", description="For `changed`: only from this value.", examples=["Ordered"]
-    )
-    to_value: str | None = Field(None, alias="to", description="For `changed`: only to this value.", examples=["Ready"])
-    message: str = Field(
-        description="The text: a Liquid template over the CRM record's fields.",
-        examples=["Hi {{ first_name }}, your order is ready."],
     )
     media: Annotated[tuple[HttpUrl, ...], one_or_many()] = Field(
         (), description="Public URLs of pictures to send.", examples=["https://example.com/map.png"]
@@ -69,7 +51,56 @@ class Trigger(Model):
     from_number: E164 | None = Field(
         None, description="Send from this number instead of the account's.", examples=["+14155550101"]
     )
-    expires_after: Duration | None = Field(
-        None, description="Do not send the text later than this after the change.", examples=["4h"]
-    )
     enabled: StrictBool = Field(True, description="`false`: the trigger sends nothing.")
+
+
+class CreatedTrigger(TriggerOptions):
+    """A trigger for new records."""
+
+    on: Literal["created"] = Field(description="A new record.", examples=["created"])
+
+
+class ChangedTrigger(TriggerOptions):
+    """A trigger for a field whose value changes."""
+
+    on: Literal["changed"] = Field(description="A field whose value changes.", examples=["changed"])
+    field: str = Field(description="The CRM field to watch.", examples=["status"])
+    from_value: str | None = Field(None, alias="from", description="Only from this value.", examples=["Ordered"])
+    to_value: str | None = Field(None, alias="to", description="Only to this value.", examples=["Ready"])
+
+    @field_validator("to_value")
+    @classmethod
+    def _another_value(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and value == info.data.get("from_value"):
+            raise invalid_value(
+                'is the same as "from", so the trigger would never fire',
+                "write another value, or leave one of them out",
+            )
+        return value
+
+
+class EnteredTrigger(TriggerOptions):
+    """A trigger for records that begin to meet a condition."""
+
+    on: Literal["entered"] = Field(description="A record that begins to meet `condition`.", examples=["entered"])
+    condition: str = Field(
+        description="A Liquid condition over the record's fields.", examples=["status == 'ready' and balance > 0"]
+    )
+
+
+class DateTrigger(TriggerOptions):
+    """A trigger for a time relative to a date of the record."""
+
+    on: Literal["date"] = Field(description="A time relative to the date in `field`.", examples=["date"])
+    field: str = Field(description="The CRM field with the date.", examples=["appointment"])
+    offset: Offset | None = Field(
+        None, description="How long before (-) or after (+) the field's time.", examples=["-24h"]
+    )
+    at: Hour | None = Field(None, description="The local time of day, applied after `offset`.", examples=["10:00"])
+    every_year: StrictBool = Field(False, description="Every year on that day, as for birthdays.")
+
+
+Trigger: TypeAlias = Annotated[
+    CreatedTrigger | ChangedTrigger | EnteredTrigger | DateTrigger, Field(discriminator="on")
+]
+"""Any trigger of the configuration file; ``on`` names its kind."""

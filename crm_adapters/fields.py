@@ -174,6 +174,17 @@ def fold(name: str) -> str:
     return "".join(character for character in decomposed if character.isalnum())
 
 
+@lru_cache(maxsize=4096)
+def is_name_column(column: str) -> bool:
+    """Return True if a column holds a name, or a part of one, by its usual names: ``First Name``, ``Vorname``."""
+    folded = fold(column)
+    return folded.endswith("name") or any(
+        folded.removeprefix(prefix) in names
+        for prefix in ("", *_PREFIXES)
+        for names in (_FULL_NAME, _FIRST_NAME, _MIDDLE_NAME, _LAST_NAME)
+    )
+
+
 def _by_folded_name(header: tuple[str, ...]) -> dict[str, str]:
     """Map folded names to columns; the first column of a name counts. Prefixed names also count without the prefix."""
     names: dict[str, str] = {}

@@ -118,8 +118,9 @@ def test_the_schema_has_every_key(table: str, key: str) -> None:
     for step in filter(None, table.split(".")):
         here = here["additionalProperties"] if step == "<name>" else here["properties"][step]
         here = schema["$defs"][here["$ref"].rpartition("/")[2]] if "$ref" in here else here
-    assert key in here["properties"]
-    assert here["additionalProperties"] is False
+    kinds = [schema["$defs"][one["$ref"].rpartition("/")[2]] for one in here.get("oneOf", ())] or [here]
+    assert any(key in kind["properties"] for kind in kinds)
+    assert all(kind["additionalProperties"] is False for kind in kinds)
 
 
 def test_the_schema_shows_values_as_they_are_written() -> None:
@@ -128,8 +129,9 @@ def test_the_schema_shows_values_as_they_are_written() -> None:
     assert definitions["Policy"]["properties"]["expires_after"]["type"] == "string"
     assert definitions["Account"]["properties"]["token"]["anyOf"][0]["required"] == ["env"]
     assert {"type": "string"} not in definitions["Account"]["properties"]["token"]["anyOf"]
-    assert {"type": "string"} in definitions["Trigger"]["properties"]["connections"]["anyOf"]
-    assert definitions["Trigger"]["required"] == ["connections", "on", "message"]
+    assert {"type": "string"} in definitions["CreatedTrigger"]["properties"]["connections"]["anyOf"]
+    assert definitions["CreatedTrigger"]["required"] == ["connections", "on", "message"]
+    assert definitions["DateTrigger"]["properties"]["on"]["const"] == "date"
 
 
 def test_the_patterns_of_the_schema_accept_the_starter() -> None:

@@ -53,6 +53,13 @@ MISTAKES = {
     "list of numbers": (CHANGED.replace('"crm"\nmessage', '["crm", 5]\nmessage'), "triggers.ready.connections[1]", "5", "not a text", "quotes"),
     "table for a list": (CREATED + "media = { a = 1 }", "triggers.ready.media", None, "not a list", '["a", "b"]'),
     "unknown word": (TRIGGER + 'on = "changd"', "triggers.ready.on", '"changd"', "allowed values", '"created", "changed", "entered" or "date"'),
+    "kind left out": (TRIGGER, "triggers.ready.on", None, "missing", 'on = "created"'),
+    "option of another kind": (CHANGED + 'at = "10:00"', "triggers.ready.at", '"10:00"', 'means nothing with on = "changed"', 'on = "date"'),
+    "option of two other kinds": (TRIGGER + 'on = "entered"\ncondition = "x"\nfield = "y"', "triggers.ready.field", '"y"', 'means nothing with on = "entered"', 'on = "changed" or "date"'),
+    "entered without condition": (TRIGGER + 'on = "entered"', "triggers.ready.condition", None, 'on = "entered" needs it', "condition = \"status == 'ready'"),
+    "date without field": (TRIGGER + 'on = "date"', "triggers.ready.field", None, 'on = "date" needs it', 'field = "appointment"'),
+    "number for a date option": (TRIGGER + 'on = "date"\nfield = "x"\nevery_year = 1', "triggers.ready.every_year", "1", "neither true nor false", "true or false"),
+    "trigger is a text": (CRM + '[triggers]\nready = "x"', "triggers.ready", "(hidden)", "not a table", "[triggers.ready]"),
     "phone without plus": (ACCOUNT.replace("+1415", "1415"), "accounts.main.from_number", '"14155550100"', "E.164", "+14155552671"),
     "phone with spaces": (ACCOUNT.replace("+1415", "+1 415 "), "accounts.main.from_number", '"+1 415 5550100"', "E.164", "nothing between"),
     "hours over midnight": ('policy.text_from = "20:00"\npolicy.text_until = "08:00"', "policy.text_until", '"08:00"', "not later than text_from (20:00)", "hours of the same day"),
@@ -83,12 +90,12 @@ MISTAKES = {
     "unknown connection": (CREATED.replace('"crm"\nmessage', '"crn"\nmessage'), "triggers.ready.connections", '"crn"', "no connection", 'did you mean "crm"'),
     "unknown connection in a list": (CREATED.replace('"crm"\nmessage', '["crm", "shop"]\nmessage'), "triggers.ready.connections[1]", '"shop"', "no connection", "The connections are: crm"),
     "no connection": (CREATED.replace('"crm"\nmessage', "[]\nmessage"), "triggers.ready.connections", "[]", "never fire", "The connections are: crm"),
-    "changed without field": (TRIGGER + 'on = "changed"', "triggers.ready.field", None, "which field", 'field = "status"'),
-    "created with field": (CREATED + 'field = "status"', "triggers.ready.field", '"status"', "no earlier value", 'on = "changed"'),
-    "created with from": (CREATED + 'from = "a"', "triggers.ready.from", '"a"', "no earlier value", "remove it"),
-    "created with to": (CREATED + 'to = "a"', "triggers.ready.to", '"a"', "no earlier value", "remove it"),
+    "changed without field": (TRIGGER + 'on = "changed"', "triggers.ready.field", None, 'on = "changed" needs it', 'field = "status"'),
+    "created with field": (CREATED + 'field = "status"', "triggers.ready.field", '"status"', 'means nothing with on = "created"', 'on = "changed"'),
+    "created with from": (CREATED + 'from = "a"', "triggers.ready.from", '"a"', 'means nothing with on = "created"', "remove it"),
+    "created with to": (CREATED + 'to = "a"', "triggers.ready.to", '"a"', 'means nothing with on = "created"', "remove it"),
     "from and to the same": (CHANGED + 'from = "a"\nto = "a"', "triggers.ready.to", '"a"', "never fire", "another value"),
-    "empty text": (CREATED.replace('"Ready."', '"  "'), "triggers.ready.message", '""', "empty text", "text to send"),
+    "empty text": (CREATED.replace('"Ready."', '"  "'), "triggers.ready.message", '"  "', "empty text", "text to send"),
     "variable not set": (UNSET + 'uid = { env = "VTSYNC_NOWHERE" }', "accounts.main.uid", "(hidden)", "VTSYNC_NOWHERE is not set", ".env"),
     "secret file not there": (UNSET + 'uid = { file = "/nowhere/uid" }', "accounts.main.uid", "(hidden)", "/nowhere/uid: No such file", "into that file"),
     "strange reference": (UNSET + 'uid = { vault = "x" }', "accounts.main.uid", "(hidden)", "not a reference", '{ env = "NAME" }'),
@@ -126,6 +133,19 @@ def test_one_mistake_is_one_problem(mistake: str, error_of: ErrorOf) -> None:
     assert {problem.key for problem in error_of(text).problems} == {key}
 
 
+def test_a_wrong_kind_hides_no_other_mistake(error_of: ErrorOf) -> None:
+    error = error_of(
+        CRM + '[triggers.x]\nconnections = "crm"\non = "changd"\nurgent = "yes"\nfeild = "status"\nat = "9"'
+    )
+    assert [problem.key.removeprefix("triggers.x.") for problem in error.problems] == [
+        "on",
+        "at",
+        "message",
+        "urgent",
+        "feild",
+    ]
+
+
 def test_everything_is_reported_at_once_and_by_table(error_of: ErrorOf) -> None:
     error = error_of("""
         data_dir = 5
@@ -156,10 +176,10 @@ def test_everything_is_reported_at_once_and_by_table(error_of: ErrorOf) -> None:
         "connections.crm.adapter",
         "connections.crm.account",
         "triggers.x.message",
-        "triggers.x.connections",
         "triggers.x.field",
-        "triggers.y.to",
+        "triggers.x.connections",
         "triggers.y.message",
+        "triggers.y.to",
         "colour",
     ]
     assert "has 13 problems:" in str(error)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Row, select, update
 
-from config.models import Account, Connection, Policy, Settings, Trigger
+from config.models import Account, Connection, Policy, Settings
+from config.triggers import Trigger
 from tests.fakes import FakeVirtualText, ListSource, sources
 from worker.contacts.plan import Plan, plan_connection
 from worker.contacts.pull import SyncReport, sync_connection

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from config.models import Policy, Trigger
+from config.models import Policy, Settings
+from config.triggers import CreatedTrigger, Trigger
 from config.types import parse_duration
 from tests.contacts.conftest import World
 from tests.fakes import ListSource
@@ -22,13 +23,16 @@ from worker.messages.explain import explain
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import date_plan, message
-from worker.triggers.evaluate import RecordEvent, Rule, TextIntent
+from worker.triggers.evaluate import TextIntent
+from worker.triggers.kinds import RecordEvent
+from worker.triggers.rules import TextRule
 
 ANNA, BEN = "+14155550101", "+14155550102"
 
 
 def trigger(on: str, **more: Any) -> dict[str, Trigger]:
-    return {"t": Trigger(connections="crm", on=on, message="Hi {{ contact.first_name }}", **more)}  # type: ignore[arg-type]
+    options = {"connections": "crm", "on": on, "message": "Hi {{ contact.first_name }}"} | more
+    return Settings.model_validate({"triggers": {"t": options}}).triggers
 
 
 def in_days(days: float) -> str:
@@ -306,7 +310,7 @@ def test_an_occurrence_that_is_planned_again_changes_nothing(world: World) -> No
 @pytest.mark.parametrize("phone", ["", "12", "+14155550199"])
 def test_a_record_that_lost_its_phone_is_texted_at_the_old_one_no_more(world: World, phone: str) -> None:
     world.triggers = trigger("date", field="appointment", offset="-24h") | {
-        "new": Trigger(connections=("crm",), on="created", message="Welcome")
+        "new": CreatedTrigger(connections=("crm",), on="created", message="Welcome")
     }
     world.source.put("2", BEN, "Ben")
     world.sync()
@@ -373,15 +377,15 @@ def test_a_trigger_that_fails_does_not_hold_up_the_others(world: World, monkeypa
     world.source.put("1", ANNA, "Anna", appointment=in_days(1))
     world.sync()
     later = utcnow() + timedelta(days=1, minutes=1)
-    right = date_plans.write
+    right = date_plans.write_text
 
-    def write(rule: Rule, event: RecordEvent, occurrence: str) -> TextIntent | None:
+    def write_text(rule: TextRule, event: RecordEvent, occurrence: str) -> TextIntent | None:
         if rule.name == "broken":
             raise ZeroDivisionError
         return right(rule, event, occurrence)
 
     with monkeypatch.context() as patch:
-        patch.setattr(date_plans, "write", write)
+        patch.setattr(date_plans, "write_text", write_text)
         fire_due_dates(world.runtime(), later)
     assert [row.trigger for row in world.messages()] == ["t"]
     fire_due_dates(world.runtime(), later)
@@ -393,6 +397,15 @@ def test_a_switched_off_trigger_forgets_its_plans(world: World) -> None:
     world.source.put("1", ANNA, "Anna", appointment=in_days(1))
     world.sync()
     world.triggers = {}
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
+    assert (plans(world), world.messages()) == ([], [])
+
+
+def test_a_trigger_that_is_of_another_kind_now_forgets_its_plans(world: World) -> None:
+    world.triggers = trigger("date", field="appointment")
+    world.source.put("1", ANNA, "Anna", appointment=in_days(1))
+    world.sync()
+    world.triggers = trigger("created")
     fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
     assert (plans(world), world.messages()) == ([], [])
 

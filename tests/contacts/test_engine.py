@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 from sqlalchemy import update
 
-from config.models import Policy, Trigger
+from config.models import Policy
+from config.triggers import ChangedTrigger, CreatedTrigger, Trigger
 from crm_adapters.base import ContactChange, Removals, SourceIncomplete, SourceUnavailable, UnreadableRecord
 from tests.contacts.conftest import World
 from tests.fakes import ListSource, numbers
@@ -332,12 +333,12 @@ def test_two_connections_meet_the_same_new_phones_at_once(world: World) -> None:
 
 
 def welcome(**more: object) -> dict[str, Trigger]:
-    return {"welcome": Trigger(connections=("crm",), on="created", message="Hi {{ name }}", **more)}  # type: ignore[arg-type]
+    return {"welcome": CreatedTrigger(connections=("crm",), on="created", message="Hi {{ name }}", **more)}  # type: ignore[arg-type]
 
 
 def booked() -> dict[str, Trigger]:
     return {
-        "booked": Trigger.model_validate(
+        "booked": ChangedTrigger.model_validate(
             {"connections": "crm", "on": "changed", "field": "stage", "to": "booked", "message": "See you, {{ name }}"}
         )
     }

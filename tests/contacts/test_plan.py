@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from config.models import Policy, PropertyRule, Trigger
+from config.models import Policy, PropertyRule
+from config.triggers import ChangedTrigger, CreatedTrigger, EnteredTrigger
 from crm_adapters.base import ContactChange, UnreadableRecord
 from tests.contacts.conftest import World
 from tests.fakes import ListSource, numbers
@@ -36,7 +37,7 @@ def test_a_first_plan_tells_creates_and_adoptions_and_writes_nothing(world: Worl
 
 def test_planned_texts_show_segments_and_whether_they_would_be_held(world: World) -> None:
     world.triggers = {
-        "welcome": Trigger(connections=("crm",), on="created", message="Hi {{ name }} 🎉")  # type: ignore[call-arg]
+        "welcome": CreatedTrigger(connections=("crm",), on="created", message="Hi {{ name }} 🎉")  # type: ignore[call-arg]
     }
     world.policy = Policy(blast_limit=1, quiet_hours="none")
     world.source.put("0", numbers(1)[0], "First")
@@ -50,7 +51,9 @@ def test_planned_texts_show_segments_and_whether_they_would_be_held(world: World
 
 def test_a_plan_and_its_sync_ask_the_record_for_consent_and_heed_re_entry(world: World) -> None:
     world.connections = {"crm": {"consent": PropertyRule(field="sms"), "do_not_text": PropertyRule(field="dnc")}}
-    world.triggers = {"new": Trigger(connections="crm", on="entered", condition="vip", message="Hi", again="never")}  # type: ignore[arg-type]
+    world.triggers = {
+        "new": EnteredTrigger(connections="crm", on="entered", condition="vip", message="Hi", again="never")
+    }  # type: ignore[arg-type]
     world.policy = Policy(quiet_hours="none", blast_limit=1)
     world.source.put("0", "+14155550100", "Zoe", sms="yes", vip="")
     world.sync()
@@ -95,8 +98,8 @@ def test_an_unknown_connection_is_a_key_error(world: World) -> None:
 def test_random_histories_go_exactly_as_planned(world: World, seed: int) -> None:
     rng = random.Random(seed)
     world.triggers = {
-        "welcome": Trigger(connections=("crm",), on="created", message="Hi {{ name }}"),  # type: ignore[call-arg]
-        "booked": Trigger.model_validate(
+        "welcome": CreatedTrigger(connections=("crm",), on="created", message="Hi {{ name }}"),  # type: ignore[call-arg]
+        "booked": ChangedTrigger.model_validate(
             {"connections": "crm", "on": "changed", "field": "stage", "message": "Now {{ stage }}"}
         ),
     }

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from config.models import Trigger
 from config.policy import Policy
+from config.triggers import ChangedTrigger, CreatedTrigger
 from tests.contacts.conftest import World
 from worker.messages.delivery import deliver_due
 from worker.store.db import writing
@@ -32,9 +32,9 @@ def texted(world: World) -> World:
     """Anna was there before; Bert was welcomed, and told that his order is ready."""
     world.policy = Policy(quiet_hours="none", duplicate_window=timedelta(seconds=1), max_per_contact=None)
     world.triggers = {
-        "welcome": Trigger(connections=("crm",), on="created", message="Welcome"),
-        "ready": Trigger(connections=("crm",), on="changed", field="status", message="Now {{ status }}"),
-        "once": Trigger(connections=("crm",), on="changed", field="status", message="Once", again="never"),
+        "welcome": CreatedTrigger(connections=("crm",), on="created", message="Welcome"),
+        "ready": ChangedTrigger(connections=("crm",), on="changed", field="status", message="Now {{ status }}"),
+        "once": ChangedTrigger(connections=("crm",), on="changed", field="status", message="Once", again="never"),
     }
     world.source.put("1", ANNA, "Anna", status="new")
     world.sync_and_push()

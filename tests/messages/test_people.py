@@ -13,7 +13,7 @@ from config.models import Account, Connection, PropertyRule, Settings
 from tests.messages.conftest import PAST, Outbox, crm_record_of, number
 from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
-from worker.messages.people import Person, person_with, says_yes
+from worker.messages.people import Recipient, recipient_of, says_yes
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import contact, contact_mapping
@@ -32,9 +32,9 @@ def configure(box: Outbox, **rules: PropertyRule) -> Settings:
     return box.runtime.settings
 
 
-def person(box: Outbox) -> Person:
+def person(box: Outbox) -> Recipient:
     with reading(box.engine) as connection:
-        return person_with(connection, box.runtime.settings, number(0))
+        return recipient_of(connection, box.runtime.settings, number(0))
 
 
 def record(box: Outbox, connection: str, key: str, /, **properties: Any) -> None:
@@ -127,7 +127,7 @@ def test_consent_that_is_taken_back_while_a_text_waits_stops_it(box: Outbox) -> 
 @ON_SQLITE
 def test_a_number_that_no_record_has_is_not_asked_for_consent(box: Outbox) -> None:
     settings = configure(box, consent=PropertyRule(field="sms_consent"))
-    assert person(box) == Person((), "", ())
+    assert person(box) == Recipient((), "", ())
     assert person(box).no_consent(settings, None) == ""
 
 

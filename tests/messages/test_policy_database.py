@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from config.models import Connection, Policy, Trigger
+from config.models import Connection, Policy
+from config.triggers import CreatedTrigger
 from tests.messages.conftest import Outbox, crm_record_of, number
 from worker.core.states import MessageState
 from worker.messages import holds
@@ -43,7 +44,7 @@ OFF: dict[str, Any] = {"quiet_hours": "none", "duplicate_window": timedelta(0), 
 
 def configure(box: Outbox, **policy: Any) -> None:
     connections = {"crm": Connection(adapter="csv", account="main")}
-    triggers = {"welcome": Trigger(connections=("crm",), on="created", message="Hi")}
+    triggers = {"welcome": CreatedTrigger(connections=("crm",), on="created", message="Hi")}
     update = {"policy": Policy(**(OFF | policy)), "connections": connections, "triggers": triggers}
     box.runtime.settings = box.runtime.settings.model_copy(update=update)
 

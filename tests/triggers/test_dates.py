@@ -10,40 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.triggers.dates import DateRule, due, occurrences_of, parse_when
+from worker.triggers.dates import DateRule, due, occurrences_of
 
 NEW_YORK, CHICAGO, LONDON = "America/New_York", "America/Chicago", "Europe/London"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY_BEFORE, AT_TEN = DateRule(timedelta(hours=-24)), DateRule(at=time(10))
-
-
-@pytest.mark.parametrize(
-    ("value", "when"),
-    [
-        ("2026-03-09", date(2026, 3, 9)),
-        ("2026-3-9", date(2026, 3, 9)),
-        ("3/9/2026", date(2026, 3, 9)),
-        (" 2026-03-09 ", date(2026, 3, 9)),
-        ("2026-03-09T10:30", datetime(2026, 3, 9, 10, 30)),
-        ("2026-03-09 10:30:15", datetime(2026, 3, 9, 10, 30, 15)),
-        ("2026-03-09T10:30:00Z", datetime(2026, 3, 9, 10, 30, tzinfo=UTC)),
-        ("2026-03-09T10:30:00.000+0000", datetime(2026, 3, 9, 10, 30, tzinfo=UTC)),
-        (1773014400000, date(2026, 3, 9)),
-        ("1773052200000", datetime(2026, 3, 9, 10, 30, tzinfo=UTC)),
-        ("2026-02-30", None),
-        ("13/40/2026", None),
-        ("tomorrow", None),
-        ("", None),
-        (None, None),
-        (True, None),
-        (17, None),
-        ("0001-01-01", None),
-        ("9999-12-31", None),
-        (["2026-03-09"], None),
-    ],
-)
-def test_what_a_field_holds(value: object, when: date | datetime | None) -> None:
-    assert parse_when(value) == when
 
 
 def local(year: int, month: int, day: int, hour: int = 0, minute: int = 0, zone: str = NEW_YORK) -> datetime:

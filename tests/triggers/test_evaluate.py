@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.models import Settings, Trigger
-from worker.triggers.evaluate import RecordEvent, Rule, TextIntent, compile_rules, evaluate
+from config.models import Settings
+from worker.triggers.evaluate import TextIntent, evaluate
+from worker.triggers.kinds import RecordEvent
 from worker.triggers.liquid_dialect import TextEnvironment
+from worker.triggers.rules import TextRule, compile_rules
 from worker.triggers.templates import TemplateProblem
 
-AT = datetime(2026, 3, 1, tzinfo=UTC)
 Old = dict[str, Any] | None
 
 
-def trigger(**values: Any) -> Trigger:
-    return Trigger(
-        **{"connections": ["crm"], "on": "changed", "field": "status", "message": "Now {{ status }}"} | values
-    )
+def trigger(**values: Any) -> dict[str, Any]:
+    watching = {} if values.get("on", "changed") != "changed" else {"on": "changed", "field": "status"}
+    return {"connections": ["crm"], "message": "Now {{ status }}"} | watching | values
 
 
-def rule(**values: Any) -> Rule:
-    return compile_rules(Settings(triggers={"ready": trigger(**values)}))["crm"][0]
+def rule(**values: Any) -> TextRule:
+    return compile_rules(Settings.model_validate({"triggers": {"ready": trigger(**values)}}))["crm"][0]
 
 
 def event(old: Old, new: dict[str, Any], **values: Any) -> RecordEvent:
@@ -38,16 +38,14 @@ def event(old: Old, new: dict[str, Any], **values: Any) -> RecordEvent:
         phone="+14155552671",
         full_name="Ann Bee",
         email="ann@example.com",
-        kind="created" if old is None else "changed",
         old=old,
         new=new,
         revision=4,
-        at=AT,
         **values,
     )
 
 
-def fires(watching: Rule, old: Old, new: dict[str, Any]) -> bool:
+def fires(watching: TextRule, old: Old, new: dict[str, Any]) -> bool:
     return bool(evaluate([watching], event(old, new)))
 
 
@@ -131,7 +129,7 @@ def test_a_field_that_nobody_has_never_fires() -> None:
 
 
 def test_created_and_changed_are_two_things() -> None:
-    created, changed = rule(on="created", field=None), rule()
+    created, changed = rule(on="created"), rule()
     assert fires(created, None, {"status": "Ready"})
     assert not fires(created, {"status": "Ordered"}, {"status": "Ready"})
     assert not fires(changed, None, {"status": "Ready"})
@@ -167,7 +165,7 @@ def test_an_intent_says_everything_the_outbox_needs() -> None:
 
 def test_occurrences_are_the_revision_or_once() -> None:
     changed = evaluate([rule()], event({"status": "a"}, {"status": "b"}))
-    created = evaluate([rule(on="created", field=None)], event(None, {"status": "b"}))
+    created = evaluate([rule(on="created")], event(None, {"status": "b"}))
     assert [intent.occurrence for intent in changed + created] == ["r4", "created"]
 
 
@@ -184,13 +182,12 @@ def test_one_text_that_cannot_be_written_keeps_no_other_back() -> None:
 
 
 def test_rules_by_connection_in_the_order_of_the_configuration() -> None:
-    settings = Settings(
-        triggers={
-            "b": trigger(connections=["crm", "shop", "crm"]),
-            "a": trigger(connections="crm"),
-            "off": trigger(enabled=False, connections="other"),
-        }
-    )
+    triggers = {
+        "b": trigger(connections=["crm", "shop", "crm"]),
+        "a": trigger(connections="crm"),
+        "off": trigger(enabled=False, connections="other"),
+    }
+    settings = Settings.model_validate({"triggers": triggers})
     names = {connection: [rule.name for rule in rules] for connection, rules in compile_rules(settings).items()}
     assert names == {"crm": ["b", "a"], "shop": ["b"]}
 

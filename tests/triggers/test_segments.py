@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.triggers.segments import count, to_gsm
+from worker.triggers.segments import count
 
 GSM = "aZ9 @\n£ÄñΩ"
 EXTENDED = "€[]{}\\^~|\f"
@@ -52,34 +52,6 @@ def test_counts(text: str, encoding: str, units: int, segments: int) -> None:
 def test_culprits_are_named_once_and_in_order() -> None:
     assert count("It’s “ready”’ 😀").culprits == ("’", "“", "”", "😀")
     assert count("It's ready [€5]").culprits == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("It’s “ready” – now…", 'It\'s "ready" - now...'),
-        ("12\u00a0pm\u202fsharp", "12 pm sharp"),
-        ("zero\u200bwidth", "zerowidth"),
-        ("漢 😀 ê", "漢 😀 ê"),
-        ("€5 [ok] ä", "€5 [ok] ä"),
-    ],
-)
-def test_suggestion_replaces_only_what_nobody_misses(text: str, plain: str) -> None:
-    assert to_gsm(text) == plain
-
-
-def test_one_curly_apostrophe_is_worth_replacing() -> None:
-    text = "It’s ready. " + "x" * 148
-    assert (count(text).segments, count(to_gsm(text)).segments) == (3, 1)
-
-
-@given(TEXTS)
-def test_suggestion_is_stable_and_never_less_sendable(text: str) -> None:
-    suggestion = to_gsm(text)
-    assert to_gsm(suggestion) == suggestion
-    assert set(count(suggestion).culprits) <= set(count(text).culprits)
-    if not count(text).culprits:
-        assert suggestion == text
 
 
 @given(TEXTS)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.triggers.templates import LONGEST_SOURCE, TemplateProblem, compile_template, context_for, problems
+from worker.triggers.conditions import holds
+from worker.triggers.context import text_context
+from worker.triggers.templates import LONGEST_SOURCE, TemplateProblem, compile_template, problems
 from worker.triggers.values import scalar, slug, value_text
 
 PROPERTIES: dict[str, Any] = {
@@ -29,7 +31,7 @@ PROPERTIES: dict[str, Any] = {
 }
 OLD = {"status": "Ordered"}
 CONTACT = {"phone": "+14155552671", "full_name": "Ann Bee", "email": "ann@example.com"}
-CONTEXT = context_for(PROPERTIES, OLD, CONTACT)
+CONTEXT = text_context(PROPERTIES, OLD, CONTACT)
 
 
 def render(source: str, context: dict[str, Any] = CONTEXT) -> str:
@@ -151,9 +153,9 @@ def test_a_list_is_no_text() -> None:
 
 
 def test_dates_other_than_iso_are_not_guessed() -> None:
-    ambiguous = context_for({"due": "03/04/2026"}, None, CONTACT)
+    ambiguous = text_context({"due": "03/04/2026"}, None, CONTACT)
     assert problem("{{ due | date: '%d %B' }}", ambiguous) == (
-        'line 1: "03/04/2026" is no date in ISO form such as 2026-03-01'
+        'line 1: "03/04/2026" is not a date in ISO form such as 2026-03-01'
     )
 
 
@@ -257,7 +259,7 @@ def test_hostile_templates_need_little_memory_and_time() -> None:
         ),
         ("Hi\nfirst_name }}", ['line 2: "}}" would be sent as it stands; a field is written {{ first_name }}']),
         ("", ["the text is empty for this record"]),
-        ("{{ 'x' | date: '%d' }}", ['line 1: "x" is no date in ISO form such as 2026-03-01']),
+        ("{{ 'x' | date: '%d' }}", ['line 1: "x" is not a date in ISO form such as 2026-03-01']),
     ],
 )
 def test_what_is_wrong_is_known_before_anything_is_sent(source: str, found: list[str]) -> None:
@@ -343,7 +345,7 @@ def test_values_as_text(value: object, text: str) -> None:
 
 
 def test_of_two_fields_with_one_name_the_first_counts_and_both_can_be_reached() -> None:
-    context = context_for({"First Name": "", "first_name": "Bob", "record": "mine"}, None, CONTACT)
+    context = text_context({"First Name": "", "first_name": "Bob", "record": "mine"}, None, CONTACT)
     assert "first_name" not in context
     assert context["record"] == {"first_name": "Bob", "record": "mine"}
     assert render('{{ record["first_name"] }} {{ record.record }}', context) == "Bob mine"
@@ -354,12 +356,59 @@ def test_of_two_fields_with_one_name_the_first_counts_and_both_can_be_reached() 
     [("Ann Bee", "Ann"), (" Ann ", "Ann"), ("Bee, Ann", "Bee"), ("", None), ("+1 415 555 2671", None), ("N/A", None)],
 )
 def test_the_first_name_of_a_contact(full_name: str, first_name: str | None) -> None:
-    contact = context_for({}, None, CONTACT | {"full_name": full_name})["contact"]
+    contact = text_context({}, None, CONTACT | {"full_name": full_name})["contact"]
     assert contact.get("first_name") == first_name
 
 
+@pytest.mark.parametrize(
+    "name", ["unknown", "UNKNOWN", "(none)", "tbd", "n.a.", "not provided", "N/A N/A", "?", "x", "-"]
+)
+def test_a_placeholder_is_no_name(name: str) -> None:
+    context = text_context(
+        {"First Name": name, "Vorname": name, "status": "unknown"}, {"name": name}, {"full_name": name}
+    )
+    assert context == {"record": {"status": "unknown"}, "status": "unknown", "old": {}, "contact": {}}
+    for field in (
+        "first_name",
+        "vorname",
+        'record["First Name"]',
+        "contact.first_name",
+        "contact.full_name",
+        "old.name",
+    ):
+        assert problem(f"Hi {{{{ {field} }}}}", context).startswith(f"line 1: {field} is empty or missing")
+        assert render(f"Hi {{{{ {field} | default: 'there' }}}}", context) == "Hi there"
+        assert render(f"{{% if {field} %}}Hi you{{% else %}}Hi{{% endif %}}", context) == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("full_name", "first_name"),
+    [("Unknown Smith", None), ("N/A Smith", None), ("Null Smith", "Null"), ("Na Li", "Na"), ("Ann Unknown", "Ann")],
+)
+def test_the_first_name_may_be_a_placeholder_while_the_name_is_none(full_name: str, first_name: str | None) -> None:
+    contact = text_context({}, None, {"full_name": full_name})["contact"]
+    assert (contact["full_name"], contact.get("first_name")) == (full_name, first_name)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("first_name == 'unknown'", True),
+        ("first_name != 'unknown'", False),
+        ("contact.first_name == 'unknown'", True),
+        ("status == 'tbd'", True),
+        ("vip", True),
+        ("note", False),
+        ("note == nil", True),
+    ],
+)
+def test_conditions_see_placeholders_as_they_are(condition: str, expected: bool) -> None:
+    record = {"First Name": "unknown", "status": "tbd", "vip": "x", "note": "n/a"}
+    assert holds(condition, record, {"full_name": "unknown"}) is expected
+
+
 def test_a_new_record_has_no_old_values() -> None:
-    assert context_for(PROPERTIES, None, CONTACT)["old"] == {}
+    assert text_context(PROPERTIES, None, CONTACT)["old"] == {}
 
 
 JSON = st.recursive(
@@ -369,7 +418,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["first_name", "First Name", "x", "record", "contact"]), JSON), JSON)
 def test_any_record_gives_a_whole_text_or_a_problem(properties: dict[str, Any], old: Any) -> None:
-    context = context_for(properties, {"x": old}, CONTACT)
+    context = text_context(properties, {"x": old}, CONTACT)
     try:
         text = render("Hi {{ first_name }}, {{ old.x }}.", context)
     except TemplateProblem:

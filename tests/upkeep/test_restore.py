@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import delete, insert, select, update
 from sqlmodel import SQLModel
 
-from config.models import Policy, Trigger
+from config.models import Policy
+from config.triggers import ChangedTrigger, CreatedTrigger, DateTrigger
 from tests.contacts.conftest import World
 from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import approve
@@ -77,9 +78,9 @@ def yesterday(world: World) -> Callable[[], None]:
     """A backup in the middle of things; then a day on which all of it went on."""
     world.policy = Policy(quiet_hours="none", duplicate_window=timedelta(seconds=1), max_per_contact=None)
     world.triggers = {
-        "welcome": Trigger(connections=("crm",), on="created", message="Welcome"),
-        "ready": Trigger(connections=("crm",), on="changed", field="status", message="Now {{ status }}"),
-        "visit": Trigger(connections=("crm",), on="date", field="visit", message="See you"),
+        "welcome": CreatedTrigger(connections=("crm",), on="created", message="Welcome"),
+        "ready": ChangedTrigger(connections=("crm",), on="changed", field="status", message="Now {{ status }}"),
+        "visit": DateTrigger(connections=("crm",), on="date", field="visit", message="See you"),
     }
     soon = (utcnow() + timedelta(hours=1)).isoformat()
     world.source.put("1", ANNA, "Anna", status="new", visit=soon)

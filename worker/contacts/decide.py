@@ -64,6 +64,8 @@ class MappingDraft:
     contact: ContactDraft | None = None
     record_hash: bytes = b""
     properties: str = "{}"
+    """As they are stored, JSON. ``record`` has them as they were read in this run."""
+    record: Mapping[str, Any] = field(default_factory=dict)
     full_name: str = ""
     email: str = ""
     updated_at: datetime | None = None
@@ -209,7 +211,7 @@ def _keep(
 
 def _write_version(mapping: MappingDraft, record: NormalisedRecord, decision: PageDecision) -> None:
     mapping.record_hash = record.hash
-    mapping.properties = record.canonical.decode()
+    mapping.properties, mapping.record = record.canonical.decode(), record.change.properties
     mapping.full_name, mapping.email = record.full_name, record.email
     mapping.updated_at = record.change.updated_at
     mapping.revision += 1

@@ -149,7 +149,7 @@ class _Planner:
         self.touched |= decision.contacts
         self.result.rejections += decision.rejections.values()
         self.result.removed += [m.external_id for m in decision.mappings.values() if m.deleted]
-        self.intents += self.watch.intents(decision, self.now)
+        self.intents += self.watch.intents(decision)
 
     def _removals(self, reader: PageReader) -> None:
         missing = sum(map(len, reader.missing()))

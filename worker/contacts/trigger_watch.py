@@ -1,4 +1,4 @@
-"""The sync's side of triggers: which rules watch a connection, what they were watching when, and their texts."""
+"""Connects a sync with the triggers: which rules watch a connection, since when, and which texts they call for."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import orjson
 from sqlalchemy import Connection, select, update
 
 from config.models import Settings
 from worker.contacts.decide import PageDecision, RecordChange
 from worker.messages.batches import BatchVerdict, release_or_hold_batch
-from worker.messages.date_plans import PlannedRecord, date_rules, plan_records
+from worker.messages.date_plans import PlannedRecord, plan_records
 from worker.messages.intents import insert_intents
-from worker.messages.people import Record, owner_number
+from worker.messages.people import LiveRecord, owner_number
 from worker.messages.reentry import allowed_again
 from worker.store.sql import insert
 from worker.store.tables import trigger_state
-from worker.triggers.evaluate import RecordEvent, Rule, TextIntent, compile_rules, evaluate
+from worker.triggers.evaluate import TextIntent, evaluate
+from worker.triggers.kinds import RecordEvent
+from worker.triggers.rules import TextRule, compile_rules
 
 
 @dataclass
 class TriggerWatch:
-    """The rules of one connection. A rule is active from the first complete pull after it was enabled: what was so
-    before that is its baseline and texts nobody.
+    """The rules of one connection. A rule is active after the first complete pull since it was enabled. What that pull
+    read is its baseline and causes no texts.
     """
 
     settings: Settings
     connection: str
-    rules: tuple[Rule, ...]
+    rules: tuple[TextRule, ...]
     active_since: dict[str, datetime]
 
-    new: tuple[Rule, ...] = ()
+    new: tuple[TextRule, ...] = ()
     """Rules that were enabled or redefined since the last run: this run's complete pull is their baseline."""
     gone: tuple[str, ...] = ()
-    """Names of rules that were switched off: they miss changes, so switched on again they need a new baseline."""
+    """Names of rules that were switched off. They miss changes, so they need a new baseline if switched on again."""
 
     @classmethod
     def open(cls, db: Connection, settings: Settings, connection: str, baseline_at: datetime | None) -> TriggerWatch:
@@ -55,7 +56,7 @@ class TriggerWatch:
         return cls(settings, connection, rules, active, new, gone)
 
     def prepare(self, db: Connection) -> None:
-        """Store that new rules wait for their baseline, and forget the gone ones."""
+        """Store that new rules wait for their baseline, and delete the rules that are gone."""
         t = trigger_state.c
         if self.gone:
             db.execute(trigger_state.delete().where(t.connection == self.connection, t.trigger.in_(self.gone)))
@@ -75,29 +76,29 @@ class TriggerWatch:
             )
 
     @property
-    def date_rules(self) -> list[Rule]:
-        """Those that are about dates: they need no baseline, since only future dates do anything."""
-        return date_rules(self.rules)
+    def planned_by_date(self) -> list[TextRule]:
+        """The rules that fire at planned times. They need no baseline, since only future dates count."""
+        return [rule for rule in self.rules if rule.planned_by_date]
 
     @property
-    def unplanned(self) -> list[Rule]:
-        """Date rules that are not active yet: the records that did not change in this run are not planned for them."""
-        return [rule for rule in self.date_rules if rule.name not in self.active_since]
+    def unplanned(self) -> list[TextRule]:
+        """Date rules that are not active yet: records that did not change in this run are not planned for them."""
+        return [rule for rule in self.planned_by_date if rule.name not in self.active_since]
 
-    def intents(self, decision: PageDecision, now: datetime) -> list[TextIntent]:
-        """The texts that a page's changes call for."""
+    def intents(self, decision: PageDecision) -> list[TextIntent]:
+        """Return the texts that a page's changes call for."""
         if not self.active_since:
             return []
         found: list[TextIntent] = []
         for change in decision.changes:
             rules = [rule for rule in self.rules if self._watches(rule, change)]
             if rules:
-                found += [self._with_its_record(intent, change) for intent in evaluate(rules, self._event(change, now))]
+                found += [self._with_its_record(intent, change) for intent in evaluate(rules, self._event(change))]
         return found
 
     def _with_its_record(self, intent: TextIntent, change: RecordChange) -> TextIntent:
-        """What the record says of it: the owner's number, unless the rule names one, and whether it is wanted."""
-        record = Record(self.connection, change.mapping.external_id, change.new)
+        """Add what the record says: its owner's number, unless the rule names one, and if its person may be texted."""
+        record = LiveRecord(self.connection, change.mapping.external_id, change.new)
         return replace(
             intent,
             from_number=intent.from_number or owner_number(self.settings, self.connection, change.new),
@@ -106,14 +107,15 @@ class TriggerWatch:
         )
 
     def allowed_again(self, db: Connection, intents: Sequence[TextIntent], now: datetime) -> list[TextIntent]:
-        """Those whose rule lets the same record be texted again."""
+        """Return the texts whose rule allows to text the same record again."""
         return allowed_again(db, {rule.name: rule for rule in self.rules}, intents, now)
 
     def queue(self, db: Connection, decision: PageDecision, batch_id: str, now: datetime) -> int:
-        """Commit the intents with the page. They go nowhere before the run ends, see ``settle``."""
-        if self.date_rules and decision.mappings:
-            plan_records(db, self.settings, self.date_rules, self._planned(decision), now)
-        intents = self.allowed_again(db, self.intents(decision, now), now)
+        """Insert the texts in the transaction of their page. None is sent before the run ends, see ``settle``."""
+        rules = self.planned_by_date
+        if rules and decision.mappings:
+            plan_records(db, self.settings, rules, self._planned(decision), now)
+        intents = self.allowed_again(db, self.intents(decision), now)
         if not intents:
             return 0
         connection = self.settings.connections[self.connection]
@@ -121,11 +123,11 @@ class TriggerWatch:
         return insert_intents(db, connection.account, account.from_number, batch_id, intents, self.settings.policy, now)
 
     def settle(self, db: Connection, batch_id: str, now: datetime) -> BatchVerdict:
-        """At the end of a run: release its texts, or hold them all for approval when there are too many."""
+        """At the end of a run: release its texts, or hold them all for approval if there are too many."""
         return release_or_hold_batch(db, batch_id, self.settings.policy.blast_limit, now, self.settings.policy)
 
     def complete(self, db: Connection, now: datetime) -> None:
-        """A complete pull has ended: what it read is the baseline of every rule that was waiting for one."""
+        """Activate the rules that waited for a baseline: a complete pull has ended."""
         t = trigger_state.c
         db.execute(
             update(trigger_state)
@@ -133,15 +135,15 @@ class TriggerWatch:
             .values(active_since=now)
         )
 
-    def _watches(self, rule: Rule, change: RecordChange) -> bool:
+    def _watches(self, rule: TextRule, change: RecordChange) -> bool:
         active_since = self.active_since.get(rule.name)
         if active_since is None:
             return False
         first_seen = change.mapping.first_seen_at
-        # A record that was there at activation and only now becomes usable is not a new record.
+        # A record that existed at activation and only now becomes usable is not a new record.
         return change.old is not None or first_seen is None or first_seen > active_since
 
-    def _event(self, change: RecordChange, now: datetime) -> RecordEvent:
+    def _event(self, change: RecordChange) -> RecordEvent:
         return RecordEvent(
             connection=self.connection,
             external_id=change.mapping.external_id,
@@ -149,11 +151,9 @@ class TriggerWatch:
             phone=change.contact.phone,
             full_name=change.contact.full_name,
             email=change.contact.email,
-            kind="created" if change.old is None else "changed",
             old=change.old,
-            new=orjson.loads(change.mapping.properties),
+            new=change.new,
             revision=change.mapping.revision,
-            at=now,
         )
 
     def _planned(self, decision: PageDecision) -> list[PlannedRecord]:
@@ -162,7 +162,7 @@ class TriggerWatch:
                 self.connection,
                 draft.external_id,
                 "" if draft.contact is None or draft.deleted or key in decision.rejections else draft.contact.phone,
-                orjson.loads(draft.properties),
+                draft.record,
             )
             for key, draft in decision.mappings.items()
         ]

@@ -1,13 +1,13 @@
-"""Plans of date triggers: one row a record, re-planned in the transaction in which its date changes.
+"""Plans of date triggers: one row per rule and record, updated in the transaction in which the record changes.
 
-Firing takes a due plan, inserts its text and plans the next occurrence in one transaction, so that two schedulers, or
-one that is killed, cost and double nothing. A date that is past does nothing, whenever it is read.
+One transaction takes a due plan, inserts its text and plans the next occurrence. So two schedulers, or one that is
+killed, lose and double nothing. A date in the past does nothing, whenever it is read.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,10 +24,10 @@ from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
 from worker.store.sql import insert_many
 from worker.store.tables import contact, contact_mapping, date_plan
-from worker.triggers import dates
 from worker.triggers.dates import Due
-from worker.triggers.evaluate import RecordEvent, Rule, compile_rules, write
-from worker.triggers.values import property_named
+from worker.triggers.evaluate import write_text
+from worker.triggers.kinds import PlannedByDate, RecordEvent
+from worker.triggers.rules import TextRule, compile_rules
 
 PORTION = 200
 BACK_FILL = 1000
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class _TriggerFailed(Exception):
-    """Something that ``trigger`` does raises what nobody expected; its transaction is undone."""
+    """Working off the plans of ``trigger`` raised an unexpected error. Its transaction is rolled back."""
 
     def __init__(self, trigger: str) -> None:
         super().__init__(trigger)
@@ -45,7 +45,7 @@ class _TriggerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PlannedRecord:
-    """A record as its plans need it. ``phone`` "": it has no contact, or is gone."""
+    """What plans need to know about a record. ``phone`` is "" if it has no contact, or is gone."""
 
     connection: str
     external_id: str
@@ -53,27 +53,27 @@ class PlannedRecord:
     properties: Mapping[str, Any]
 
 
-def date_rules(rules: Iterable[Rule]) -> list[Rule]:
-    """Those that are about dates."""
-    return [rule for rule in rules if rule.on == "date"]
-
-
-def next_due(rule: Rule, record: PlannedRecord, settings: Settings, now: datetime) -> Due | None:
-    """When the rule is next due for this record; None: never, as things are. Pure."""
-    name = property_named(rule.field or "", record.properties)
-    when = dates.parse_when(record.properties[name]) if name is not None else None
-    if when is None or not record.phone:
+def next_due(rule: TextRule, record: PlannedRecord, settings: Settings, now: datetime) -> Due | None:
+    """Return when the rule is next due for this record; None if never, as things are. Pure."""
+    if not record.phone or not isinstance(rule.kind, PlannedByDate):
         return None
-    connection = settings.connections[record.connection]
-    account = settings.accounts[connection.account]
-    places = locations_of(record.phone, [place(settings, record.connection, record.properties)], account.time_zone)
-    return dates.due(when, rule.dates, places.zones, now)
+
+    def zones() -> Sequence[str]:
+        account = settings.accounts[settings.connections[record.connection].account]
+        here = place(settings, record.connection, record.properties)
+        return locations_of(record.phone, [here], account.time_zone).zones
+
+    return rule.kind.next_due(record.properties, zones, now)
 
 
 def plan_records(
-    connection: Connection, settings: Settings, rules: Sequence[Rule], records: Sequence[PlannedRecord], now: datetime
+    connection: Connection,
+    settings: Settings,
+    rules: Sequence[TextRule],
+    records: Sequence[PlannedRecord],
+    now: datetime,
 ) -> None:
-    """Plan these records anew, in the caller's transaction."""
+    """Plan these records again, in the caller's transaction."""
     rows = []
     for record in records:
         for rule in rules:
@@ -96,8 +96,8 @@ def plan_records(
     )
 
 
-def plan_existing(runtime: Runtime, name: str, rules: Sequence[Rule], now: datetime) -> None:
-    """Plan every live record of a connection, in portions. Doing it again changes nothing."""
+def plan_existing(runtime: Runtime, name: str, rules: Sequence[TextRule], now: datetime) -> None:
+    """Plan every live record of a connection, in portions. Running it again changes nothing."""
     m = contact_mapping.c
     last = 0
     while rules and not runtime.stop.requested:
@@ -115,18 +115,23 @@ def plan_existing(runtime: Runtime, name: str, rules: Sequence[Rule], now: datet
 
 
 def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
-    """Put the texts of due plans into the outbox. Returns how many plans were worked off.
+    """Put the texts of due plans into the outbox. Return how many plans were worked off.
 
-    A trigger that fails is said in the log and left for the next call; the others' texts do not wait for it.
+    A trigger that fails is logged and left for the next call. It does not delay the texts of the others.
     """
-    rules = {rule.name: rule for several in compile_rules(runtime.settings).values() for rule in date_rules(several)}
+    rules = {
+        rule.name: rule
+        for several in compile_rules(runtime.settings).values()
+        for rule in several
+        if rule.planned_by_date
+    }
     worked, failed = 0, set[str]()
     while worked < limit and not runtime.stop.requested:
         try:
             with writing(runtime.engine) as connection:
                 portion = _fire(connection, runtime, rules, now, failed)
         except _TriggerFailed as error:
-            log.exception("a date trigger cannot be worked off; the others go on", trigger=error.trigger)
+            log.exception("a date trigger failed; it is tried again, and the others go on", trigger=error.trigger)
             failed.add(error.trigger)
             continue
         worked += portion
@@ -136,7 +141,7 @@ def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
 
 
 def _fire(
-    connection: Connection, runtime: Runtime, rules: Mapping[str, Rule], now: datetime, failed: Collection[str]
+    connection: Connection, runtime: Runtime, rules: Mapping[str, TextRule], now: datetime, failed: Collection[str]
 ) -> int:
     p = date_plan.c
     plans = connection.execute(
@@ -149,7 +154,7 @@ def _fire(
     records = _records_of(connection, plans)
     for trigger, several in _grouped(plans).items():
         rule = rules.get(trigger)
-        if rule is None:  # switched off: it is planned anew when it is switched on again
+        if rule is None:  # switched off, or of another kind now: switching it on plans its records again
             connection.execute(delete(date_plan).where(p.id.in_([plan.id for plan in several])))
             continue
         try:
@@ -164,7 +169,7 @@ def _fire(
 def _fire_rule(
     connection: Connection,
     runtime: Runtime,
-    rule: Rule,
+    rule: TextRule,
     plans: Sequence[Row[Any]],
     records: Mapping[tuple[str, str], Row[Any]],
     now: datetime,
@@ -173,10 +178,10 @@ def _fire_rule(
     for plan in plans:
         row = records.get((plan.connection, plan.external_id))
         record = _planned(row) if row is not None else None
-        if row is None or record is None or not record.phone or plan.connection not in rule.connections:
+        if row is None or record is None or not record.phone or plan.connection not in rule.options.connections:
             connection.execute(delete(date_plan).where(date_plan.c.id == plan.id))
             continue
-        intent = write(rule, _event(row, record, now), plan.occurrence)
+        intent = write_text(rule, _event(row, record), plan.occurrence)
         if intent is not None:
             sender = intent.from_number or owner_number(settings, record.connection, record.properties)
             intents.append(replace(intent, from_number=sender, called_for_at=plan.due_at))
@@ -189,7 +194,7 @@ def _fire_rule(
     insert_planned(connection, settings, rule, intents, now)
 
 
-def _event(row: Row[Any], record: PlannedRecord, now: datetime) -> RecordEvent:
+def _event(row: Row[Any], record: PlannedRecord) -> RecordEvent:
     return RecordEvent(
         connection=record.connection,
         external_id=record.external_id,
@@ -197,11 +202,9 @@ def _event(row: Row[Any], record: PlannedRecord, now: datetime) -> RecordEvent:
         phone=record.phone,
         full_name=row.full_name,
         email=row.email,
-        kind="changed",
         old=None,
         new=record.properties,
         revision=row.revision,
-        at=now,
     )
 
 

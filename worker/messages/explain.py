@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select
 
 from worker.core.states import PushState
 from worker.messages.opt_outs import opted_out
-from worker.messages.people import person_with
+from worker.messages.people import recipient_of
 from worker.messages.policy_facts import texts_since
 from worker.messages.read_models import MessageDetails, read_details
 from worker.messages.standing import AccountStanding, account_standing
@@ -135,7 +135,7 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
         contacts = contact_histories(connection, phone)
         own = {(record.connection, record.external_id) for one in contacts for record in one.records}
         about = {one.about for one in messages if one.about is not None}
-        person = person_with(connection, settings, phone)
+        person = recipient_of(connection, settings, phone)
         accounts = {one.account for one in contacts} | {one.account for one in messages}
         review = select(number_review.c.since).where(number_review.c.phone == phone)
         return Explanation(

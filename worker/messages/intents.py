@@ -26,7 +26,7 @@ from worker.store.tables import message
 from worker.triggers.segments import count
 
 if TYPE_CHECKING:
-    from worker.triggers.evaluate import Rule, TextIntent  # which loads the template engine
+    from worker.triggers.evaluate import TextIntent, TextRule  # which loads the template engine
 
 
 def insert_intents(
@@ -63,7 +63,7 @@ def insert_intents(
 
 
 def insert_planned(
-    connection: Connection, settings: Settings, rule: Rule, intents: Sequence[TextIntent], now: datetime
+    connection: Connection, settings: Settings, rule: TextRule, intents: Sequence[TextIntent], now: datetime
 ) -> int:
     """Put the texts of a date trigger into the outbox, in the caller's transaction. Return how many are new.
 

@@ -1,6 +1,6 @@
-"""What the CRM says of the person behind a number: whether they may be texted, and where they are.
+"""Read what the CRM says about the person behind a number: if they may be texted, and where they are.
 
-A number may belong to several records, of several connections and accounts; all of them are heard.
+A number may belong to several records, of several connections and accounts. All of them count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.triggers.values import property_named, value_text
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LiveRecord:
     """A live CRM record with its properties."""
 
     connection: str
@@ -28,33 +28,33 @@ class Record:
     properties: Mapping[str, Any]
 
     def field(self, rule: PropertyRule) -> str:
-        """How a person finds what the rule asks."""
+        """Name the field that the rule reads, and its record, for a person."""
         return f'the field "{rule.field}" of the CRM record {self.connection} {self.external_id}'
 
     def do_not_text(self, settings: Settings) -> str:
-        """The field of this record that says not to text its person, in words; "" when none does."""
+        """Return the field of this record that says not to text its person, for a person; "" if none does."""
         rule = settings.connections[self.connection].do_not_text
         return self.field(rule) if rule is not None and says_yes(rule, self.properties) else ""
 
     def no_consent(self, settings: Settings) -> str:
-        """The field of this record that should say that its person may be texted and does not; "" when none."""
+        """Return the field of this record that should allow texts to its person and does not; "" if there is none."""
         rule = settings.connections[self.connection].consent
         return self.field(rule) if rule is not None and not says_yes(rule, self.properties) else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """All that the CRM says of one number. ``do_not_text``: the field that says not to text them, in words."""
+class Recipient:
+    """What the CRM says about one number. ``do_not_text``: the field that says not to text them, for a person."""
 
-    records: tuple[Record, ...]
+    records: tuple[LiveRecord, ...]
     do_not_text: str
     places: tuple[RecordPlace, ...]
 
     def no_consent(self, settings: Settings, about: tuple[str, str] | None) -> str:
-        """What should have said that they may be texted and does not, in words; "" when nothing is missing.
+        """Return the field that should give their consent and does not, for a person; "" if nothing is missing.
 
-        ``about``: the record (connection, external id) that the text is about. It must itself say yes where its
-        connection asks for consent. For a text about no record any record of theirs that is asked may say it.
+        ``about``: the record (connection, external id) that the text is about. If its connection asks for consent, this
+        record must give it. For a text about no record, the consent in any of their records is enough.
         """
         asked = [
             (record, rule)
@@ -69,13 +69,13 @@ class Person:
         return f"{record.field(rule)}{others}"
 
 
-def person_with(connection: Connection, settings: Settings, phone: str) -> Person:
-    """The live CRM records with this number, in whichever account, and what they say."""
+def recipient_of(connection: Connection, settings: Settings, phone: str) -> Recipient:
+    """Read the live CRM records with this number, in all accounts, and what they say."""
     found = connection.execute(
         select(contact_mapping.c.connection, contact_mapping.c.external_id, contact_mapping.c.properties)
         .select_from(contact.join(contact_mapping, contact_mapping.c.contact_id == contact.c.id))
         .where(
-            # Named, since the index over phones begins with the account.
+            # The index over phones begins with the account, so the accounts are listed.
             any_of(connection, contact.c.account, list(settings.accounts)),
             contact.c.phone == phone,
             contact_mapping.c.deleted_at.is_(None),
@@ -83,17 +83,17 @@ def person_with(connection: Connection, settings: Settings, phone: str) -> Perso
         .order_by(contact_mapping.c.id)
     )
     records = tuple(
-        Record(row.connection, row.external_id, orjson.loads(row.properties))
+        LiveRecord(row.connection, row.external_id, orjson.loads(row.properties))
         for row in found
         if row.connection in settings.connections
     )
     places = tuple(place(settings, record.connection, record.properties) for record in records)
-    do_not_text = next((words for record in records if (words := record.do_not_text(settings))), "")
-    return Person(records, do_not_text, places)
+    do_not_text = next((field for record in records if (field := record.do_not_text(settings))), "")
+    return Recipient(records, do_not_text, places)
 
 
 def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
-    """Whether the field has one of the values that mean yes; of a list, any of its values. Missing is no."""
+    """Return True if the field has a value that means yes; for a list, if any of its values does. Missing means no."""
     name = property_named(rule.field, properties)
     value = None if name is None else properties[name]
     wanted = {one.strip().casefold() for one in rule.values}
@@ -103,7 +103,7 @@ def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
 
 
 def place(settings: Settings, connection: str, properties: Mapping[str, Any]) -> RecordPlace:
-    """What a record says of its person's place."""
+    """Read from a record where its person is."""
     fields = settings.connections[connection].fields
     return RecordPlace(
         first_filled(fields.time_zone, properties),
@@ -113,7 +113,7 @@ def place(settings: Settings, connection: str, properties: Mapping[str, Any]) ->
 
 
 def owner_number(settings: Settings, connection: str, properties: Mapping[str, Any]) -> str | None:
-    """The number that texts of the record's owner are sent from; None where its connection names none for them."""
+    """Return the number from which texts of the record's owner are sent; None if its connection has none for them."""
     configured = settings.connections[connection]
     owner = first_filled(configured.fields.owner, properties).casefold()
     numbers = {name.strip().casefold(): number for name, number in configured.owner_numbers.items()}
@@ -121,13 +121,13 @@ def owner_number(settings: Settings, connection: str, properties: Mapping[str, A
 
 
 def lost_its_phone() -> Exists:
-    """Whether a row of ``contact_mapping`` has no phone that can be used any more: it still names its old contact."""
+    """Test if a row of ``contact_mapping`` has no usable phone any more. The row still names its old contact."""
     r, m = rejected_record.c, contact_mapping.c
     return exists().where(r.connection == m.connection, r.key == m.external_id, r.code != "unreadable")
 
 
 def first_filled(names: Iterable[str], properties: Mapping[str, Any]) -> str:
-    """The first of the fields that holds something."""
+    """Return the text of the first field that is not empty."""
     for name in names:
         key = property_named(name, properties)
         if key is not None and (text := value_text(properties[key]).strip()):

@@ -13,7 +13,7 @@ from config.policy import Policy
 from worker.core.phones import mask
 from worker.core.states import MessageKind, MessageState
 from worker.messages.opt_outs import opted_out
-from worker.messages.people import Person, person_with
+from worker.messages.people import Recipient, recipient_of
 from worker.messages.record_facts import load_record_facts
 from worker.messages.transitions import has_reason, reason_text
 from worker.policy.decide import (
@@ -49,7 +49,7 @@ def load_facts(connection: Connection, row: Mapping[str, Any], settings: Setting
     The account's own state is not among them: it is checked where the request begins (``worker.messages.attempts``).
     """
     policy, phone = settings.policy, row["to_number"]
-    person = person_with(connection, settings, phone)
+    person = recipient_of(connection, settings, phone)
     record = load_record_facts(connection, row, settings)
     about = None if row.get("connection") is None else (row["connection"], row["external_id"])
     return PolicyFacts(
@@ -74,7 +74,7 @@ def load_facts(connection: Connection, row: Mapping[str, Any], settings: Setting
     )
 
 
-def quiet_hours_for(settings: Settings, account: str, phone: str, person: Person) -> QuietHours | None:
+def quiet_hours_for(settings: Settings, account: str, phone: str, person: Recipient) -> QuietHours | None:
     """Return the quiet hours for ``phone``; None when texts go at any hour."""
     if settings.policy.quiet_hours == "none":
         return None
@@ -83,7 +83,7 @@ def quiet_hours_for(settings: Settings, account: str, phone: str, person: Person
     return None if rules is None else QuietHours(rules, locations, settings.policy.release_jitter)
 
 
-def locations_for(settings: Settings, account: str, phone: str, person: Person) -> Locations:
+def locations_for(settings: Settings, account: str, phone: str, person: Recipient) -> Locations:
     """Return where the person may be, from the CRM, the number and the account."""
     found = settings.accounts.get(account)
     return locations_of(phone, person.places, None if found is None else found.time_zone)

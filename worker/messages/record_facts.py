@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Row, bindparam, select
 
-from config.models import Settings, Trigger
+from config.models import Settings
 from worker.messages.people import lost_its_phone
 from worker.store.tables import contact, contact_mapping
-from worker.triggers.values import property_named
+from worker.triggers.evaluate import depends_on_record, no_longer_wanted
 
 _m = contact_mapping.c
 _RECORD = (
@@ -65,30 +65,7 @@ def _trigger_off(row: Mapping[str, Any], settings: Settings) -> tuple[str, str] 
 def _reason_gone(row: Mapping[str, Any], record: Row[Any], settings: Settings) -> tuple[str, str] | None:
     """Return why the record no longer calls for its trigger's text, as (code, text); None: it does."""
     trigger = settings.triggers.get(row.get("trigger") or "")
-    if trigger is None or (trigger.only_if is None and trigger.on != "date"):
+    if trigger is None or not depends_on_record(trigger):
         return None
-    properties = orjson.loads(record.properties)
-    if trigger.on == "date" and not _same_date(trigger, properties, str(row["idempotency_key"])):
-        return "moved", f'the field "{trigger.field}" now has another date; a text for that date is planned separately'
     person = {"phone": record.phone or "", "full_name": record.full_name or "", "email": record.email or ""}
-    if trigger.only_if is not None and not _holds(trigger.only_if, properties, person):
-        return "stop_condition", f"its condition no longer holds: {trigger.only_if}"
-    return None
-
-
-def _holds(condition: str, properties: Mapping[str, Any], person: Mapping[str, str]) -> bool:
-    from worker.triggers.conditions import holds  # loads the template engine
-
-    return holds(condition, properties, person)
-
-
-def _same_date(trigger: Trigger, properties: Mapping[str, Any], key: str) -> bool:
-    """Return whether the record still has the date of the text. The text's key ends with that occurrence."""
-    from worker.triggers.dates import DateRule, occurrences_of, parse_when
-
-    name = property_named(trigger.field or "", properties)
-    when = parse_when(properties[name]) if name is not None else None
-    if when is None:
-        return False
-    occurrence = occurrences_of(when, DateRule(every_year=trigger.every_year))
-    return f":{occurrence}" in key if trigger.every_year else key.endswith(f":{occurrence}")
+    return no_longer_wanted(trigger, orjson.loads(record.properties), person, str(row["idempotency_key"]))

@@ -13,7 +13,7 @@ from worker.store.sql import any_of
 from worker.store.tables import message
 
 if TYPE_CHECKING:
-    from worker.triggers.evaluate import Rule, TextIntent  # which loads the template engine
+    from worker.triggers.evaluate import TextIntent, TextRule  # which loads the template engine
 
 _NOT_SENT = (MessageState.CANCELLED, MessageState.SUPPRESSED, MessageState.EXPIRED)
 
@@ -26,7 +26,7 @@ def intent_key(intent: TextIntent) -> str:
 
 
 def allowed_again(
-    connection: Connection, rules: Mapping[str, Rule], intents: Sequence[TextIntent], now: datetime
+    connection: Connection, rules: Mapping[str, TextRule], intents: Sequence[TextIntent], now: datetime
 ) -> list[TextIntent]:
     """Return the intents whose rule allows another text about the same record.
 

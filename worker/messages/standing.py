@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from config.models import Settings
-from worker.messages.people import Person
+from worker.messages.people import Recipient
 from worker.messages.policy_facts import load_facts, locations_for, quiet_hours_for
 from worker.policy.decide import RELEASED_BY, Expire, Go, Hold, Suppress, decide
 from worker.policy.locations import zone_info
@@ -37,7 +37,7 @@ class AccountStanding:
 
 
 def account_standing(
-    connection: Connection, settings: Settings, account: str, phone: str, person: Person, now: datetime
+    connection: Connection, settings: Settings, account: str, phone: str, person: Recipient, now: datetime
 ) -> AccountStanding:
     """Return how ``account`` may text ``phone`` now."""
     quiet = quiet_hours_for(settings, account, phone, person)

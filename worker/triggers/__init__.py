@@ -1,1 +1,1 @@
-"""Which texts a CRM change calls for. Pure: reads no database."""
+"""Decides which texts a CRM change calls for, and writes them. Pure: reads no database."""

@@ -1,7 +1,7 @@
-"""Conditions over a CRM record, as Liquid writes them: ``status == 'ready' and balance > 0``. Pure.
+"""Conditions on a CRM record, in the syntax of Liquid: ``status == 'ready' and balance > 0``. Pure.
 
-Fields are named as in texts. A field that is missing or empty is false, and equals nothing but ``nil``. A value that
-is a number, also one written as text, compares with numbers; a comparison that makes no sense is false.
+Fields have the same names as in texts. A missing or empty field is false, and equals only ``nil``. Numbers, even if the
+CRM gives them as text, compare with numbers. A comparison that makes no sense is false.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from worker.triggers.templates import TemplateProblem, context_for
+from worker.triggers.context import condition_context
+from worker.triggers.templates import TemplateProblem
+from worker.triggers.values import read_number
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate
 
 LONGEST = 500
 
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?")
 _BRACES = re.compile(r"\{[{%]|[%}]\}")
 
 
 def problem(source: str) -> str:
-    """What is wrong with a condition, for a person; "" when nothing is."""
+    """Return what is wrong with a condition, for a person; "" if nothing is."""
     try:
         _compiled(source)
     except TemplateProblem as error:
@@ -32,14 +33,17 @@ def problem(source: str) -> str:
 
 
 def holds(source: str, properties: Mapping[str, Any], contact: Mapping[str, str] | None = None) -> bool:
-    """Whether the condition holds for a record. What cannot be evaluated for it does not. Raises TemplateProblem."""
+    """Return True if the condition holds for a record, False if it does not or cannot be evaluated for this record.
+
+    Raises TemplateProblem if it is no condition.
+    """
     from liquid.exceptions import LiquidError
 
     template = _compiled(source)
-    context = {name: _numbered(value) for name, value in context_for(properties, None, contact or {}).items()}
+    context = {name: _numbered(value) for name, value in condition_context(properties, contact or {}).items()}
     try:
         return template.render(context).strip() == "y"
-    except LiquidError:  # such as a word compared with a number
+    except LiquidError:  # such as a text compared with a number
         return False
 
 
@@ -60,16 +64,15 @@ def _compiled(source: str) -> BoundTemplate:
         bound = environment.from_string("{% if " + " ".join(source.split()) + " %}y{% endif %}")
         unknown = [name for name in bound.analyze().filters if name not in environment.filters]
     except (LiquidError, RecursionError) as error:
-        words = getattr(error, "message", "it is nested too deeply")
-        raise TemplateProblem(f"the condition cannot be read: {words}") from None
+        reason = getattr(error, "message", "it is nested too deeply")
+        raise TemplateProblem(f"the condition cannot be read: {reason}") from None
     if unknown:
         raise TemplateProblem(f'there is no filter "{unknown[0]}"; there are: {", ".join(sorted(environment.filters))}')
     return bound
 
 
 def _numbered(value: Any) -> Any:
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        return float(value) if "." in value else int(value)
     if isinstance(value, Mapping):
         return {name: _numbered(one) for name, one in value.items()}
-    return value
+    number = read_number(value)
+    return value if number is None else number

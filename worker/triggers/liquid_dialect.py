@@ -1,14 +1,13 @@
-"""The part of Liquid that a text may use: conditions, assignments, and filters that end quickly on any input.
+"""The part of Liquid that a text may use: conditions, assignments, and filters that are fast on any input.
 
-There are no loops, no ranges, no includes and no clock, so a text is a small pure function of one record. A missing
-value is an error instead of nothing, except in a condition and before ``default``. Lists and whole records are no
-text. No string or number grows beyond bounds on the way; the library's own limits cover the result.
+There are no loops, ranges, includes or clock, so a text depends on one record alone. A missing value is an error,
+except in a condition and before ``default``. Lists and whole records cannot be printed. Filters limit the size of every
+string and number; the library's own limits cover the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from functools import wraps
 from typing import Any, TextIO
 
@@ -25,10 +24,10 @@ from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
 from liquid.utils import ReadOnlyChainMap
 
 from worker.triggers.segments import LONGEST_TEXT
-from worker.triggers.values import value_text
+from worker.triggers.values import read_iso_date, read_number, value_text
 
 LONGEST_STRING = 100_000
-"""Characters of any value on the way; more than any CRM field that a text takes a piece of."""
+"""Characters of any intermediate value; more than any CRM field that a text cuts a piece from."""
 LARGEST_NUMBER = 10**30
 
 TAGS = ("if", "unless", "case", "assign", "capture", "comment")
@@ -37,6 +36,8 @@ _LIBRARY_FILTERS = (
     *("append", "capitalize", "downcase", "first", "last", "lstrip", "prepend", "remove", "remove_first", "rstrip"),
     *("replace_first", "size", "slice", "split", "squish", "strip", "strip_newlines", "truncate", "truncatewords"),
     *("upcase", "url_encode"),
+)
+_LIBRARY_ARITHMETIC = (
     *("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "times"),
 )
 
@@ -44,7 +45,7 @@ _ABSENT = object()
 
 
 class Missing(FalsyStrictUndefined):
-    """A field that is empty or not there: false in a condition, replaced by ``default``, else an error."""
+    """A field that is empty or missing: false in a condition, replaced by ``default``, else an error."""
 
     force_liquid_default = True
 
@@ -53,7 +54,7 @@ class Missing(FalsyStrictUndefined):
 
 
 class _Context(RenderContext):
-    """Plain look-up: no clock (``now``, ``today``), no counters, and no properties such as ``size`` and ``first``."""
+    """Look-up of names, without a clock (``now``, ``today``), counters, and properties such as ``size``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,7 +81,7 @@ class _Template(BoundTemplate):
 
 
 class _OutputNode(output.OutputNode):
-    """``{{ ... }}``: a piece of text that is not empty, unless ``default`` was asked for."""
+    """``{{ ... }}``: prints a value that is not empty, unless it has a ``default``."""
 
     def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
         value = self.expression.evaluate(context)
@@ -110,12 +111,12 @@ class _Output(output.Output):
             return super().parse(stream)
         except LiquidSyntaxError as error:
             if error.token is None or error.token.start_index < 0:
-                error.token = token  # the library does not know where an expression ended too early
+                error.token = token  # the library does not say where an expression ended too early
             raise
 
 
 class TextEnvironment(Environment):
-    """What a text may use, and how large it may become (the output limit is in UTF-8 bytes, at most 4 a character)."""
+    """The tags, filters and limits of a text. The output limit counts UTF-8 bytes, at most 4 per character."""
 
     output_stream_limit = 4 * LONGEST_TEXT
     local_namespace_limit = 2_000_000
@@ -125,18 +126,19 @@ class TextEnvironment(Environment):
         super().__init__(undefined=Missing)
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
-        """Of the library's tags and filters only those listed in this module."""
+        """Register only those of the library's tags and filters that this module lists."""
         super().setup_tags_and_filters(extra=extra)
         self.tags = {name: self.tags[name] for name in _LIBRARY_TAGS}
         self.add_tag(_Output)
         allowed = {name: self.filters[name] for name in _LIBRARY_FILTERS}
-        allowed |= {"date": _date, "replace": _replace, "round": _round}
+        allowed |= {name: _numeric(self.filters[name]) for name in _LIBRARY_ARITHMETIC}
+        allowed |= {"date": _date, "replace": _replace, "round": _numeric(_round)}
         self.filters = {name: _guarded(function) for name, function in allowed.items()}
         self.add_filter("default", _default)
 
 
 class ConditionEnvironment(TextEnvironment):
-    """The same for conditions, where a missing field is no mistake."""
+    """The same for conditions, where a missing field is not an error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +146,7 @@ class ConditionEnvironment(TextEnvironment):
 
 
 def refused_expressions(template: BoundTemplate) -> list[tuple[int, str]]:
-    """Where in the source something is written that the library knows and a text may not use, and why not."""
+    """Find expressions that the library knows and a text may not use: (position in the source, reason)."""
     expressions = [expression for node in _nodes(template) for expression in node.expressions()]
     found = []
     while expressions:
@@ -153,13 +155,13 @@ def refused_expressions(template: BoundTemplate) -> list[tuple[int, str]]:
         if isinstance(expression, RangeLiteral):
             found.append((expression.token.start_index, "ranges such as (1..9) cannot be used in a text"))
         if isinstance(expression, Empty | Blank):
-            words = "an empty field is simply false; write {% if field %} or {% unless field %}"
-            found.append((expression.token.start_index, words))
+            reason = "an empty field is simply false; write {% if field %} or {% unless field %}"
+            found.append((expression.token.start_index, reason))
     return found
 
 
 def literals(template: BoundTemplate) -> list[tuple[int, str]]:
-    """The plain text between the markup, with where it begins in the source."""
+    """Return the plain text between the markup, with its position in the source."""
     return [(node.token.start_index, node.text) for node in _nodes(template) if isinstance(node, content.ContentNode)]
 
 
@@ -181,11 +183,11 @@ def _refuse_large(value: object) -> None:
     if isinstance(value, str) and len(value) > LONGEST_STRING:
         raise FilterError(f"a value grew beyond {LONGEST_STRING} characters", token=None)
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
-        raise FilterError("a number grew beyond all sense", token=None)
+        raise FilterError("a number grew beyond 30 digits", token=None)
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Check what goes into a filter and what comes out."""
+    """Check the arguments and the result of a filter."""
 
     @wraps(function)
     def filter_(*args: Any, **kwargs: Any) -> Any:
@@ -202,35 +204,51 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _default(value: object, instead: object = "", *, allow_false: bool = False) -> object:
-    """Liquid's ``default``, for blanks too."""
+    """Apply Liquid's ``default``, to blank text too."""
     if isinstance(value, str) and not value.strip():
         value = ""
     return default(value, instead, allow_false=allow_false)
 
 
 def _replace(text: object, old: object, new: object = "") -> str:
-    """Liquid's ``replace``; the one filter that can multiply, so its result is measured beforehand."""
+    """Apply Liquid's ``replace``. It alone can multiply its input, so the size of its result is computed first."""
     text, old, new = value_text(text), value_text(old), value_text(new)
     if len(text) + text.count(old) * len(new) > LONGEST_STRING:
         raise FilterError(f"a value grew beyond {LONGEST_STRING} characters", token=None)
     return text.replace(old, new)
 
 
-def _date(value: object, form: object) -> str:
-    """A date or time in ISO form (``2026-03-01``, ``2026-03-01T09:30:00Z``) in another one (``%d %B``), as it stands.
+def _numeric(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Pass only numbers to a filter. The library itself takes text that it cannot read as 0."""
 
-    Other forms are refused, since 3/4 is the third of April to some and the fourth of March to others.
+    @wraps(function)
+    def filter_(*args: object) -> Any:
+        return function(*map(_number, args))
+
+    return filter_
+
+
+def _number(value: object) -> int | float:
+    number = read_number(value)
+    if number is None:
+        shown = f'"{value_text(value)[:40]}"' if isinstance(value, str | bool) else "this"
+        raise FilterError(f"{shown} is not a plain number such as 1234.5", token=None)
+    return number
+
+
+def _date(value: object, form: object) -> str:
+    """Write an ISO date or time (``2026-03-01``, ``2026-03-01T09:30:00Z``) in another form (``%d %B``), as it stands.
+
+    Other dates are refused: 3/4 is the third of April to some and the fourth of March to others.
     """
-    try:
-        at = datetime.fromisoformat(str(value).strip())
-    except ValueError:
-        raise FilterError(f'"{str(value)[:40]}" is no date in ISO form such as 2026-03-01', token=None) from None
+    at = read_iso_date(value)
+    if at is None:
+        raise FilterError(f'"{value_text(value)[:40]}" is not a date in ISO form such as 2026-03-01', token=None)
     return at.strftime(str(form))
 
 
-def _round(number: object, digits: object = 0) -> object:
-    """Liquid's ``round``."""
-    places = int(value_text(digits) or 0)
-    if not 0 <= places <= 10:
+def _round(number: float, digits: float = 0) -> object:
+    """Apply Liquid's ``round``."""
+    if not 0 <= digits <= 10:
         raise FilterError("round takes 0 to 10 digits", token=None)
-    return round_(number, places)
+    return round_(number, int(digits))

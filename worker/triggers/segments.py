@@ -1,8 +1,8 @@
-"""How many segments a text is billed and sent as, and what makes it expensive (3GPP TS 23.038 and 23.040).
+"""Counts the segments that a text is sent and billed as, and finds what makes it expensive (3GPP TS 23.038 and 23.040).
 
-A text whose characters are all in the GSM-7 alphabet has room for 160 septets, or 153 a segment when it needs several
-(the rest of each segment says how they belong together). One other character makes the whole text UCS-2: 70 UTF-16
-units, or 67 a segment. Characters of two septets or two units are never split between segments.
+A text of characters from the GSM-7 alphabet has room for 160 septets, or 153 per segment if it needs several (the rest
+of each segment joins them). One other character makes the whole text UCS-2: 70 UTF-16 units, or 67 per segment. A
+character of two septets or two units is never split between segments.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 LONGEST_TEXT = 1600
-"""Characters of one text: ten GSM-7 segments, and where carriers' APIs end (Twilio refuses more with error 21617)."""
+"""Characters of one text: ten GSM-7 segments, and the limit of carriers' APIs (Twilio's error 21617)."""
 
 _GSM_BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -20,23 +20,11 @@ _GSM_BASIC = frozenset(
 )
 _GSM_EXTENSION = frozenset("\f^{}\\[~]|€")
 
-_LOOK_ALIKES = {
-    "\u2018\u2019\u201a\u201b\u2032\u02bc`\u00b4": "'",  # curly, low and reversed quotes, prime, accents on their own
-    "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb": '"',
-    "\u2010\u2011\u2012\u2013\u2014\u2015\u2212": "-",  # hyphens, en and em dash, bar, minus
-    "\u2026": "...",
-    "\u2022": "*",
-    "\u00b7": ".",
-    "\t\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f": " ",  # non-breaking, wide and thin spaces
-    "\u00ad\u200b\u2060\ufeff": "",  # soft hyphen, zero-width characters
-}
-_GSM_LOOK_ALIKES = {ord(fancy): plain for group, plain in _LOOK_ALIKES.items() for fancy in group}
-
 
 @dataclass(frozen=True, slots=True)
 class SegmentInfo:
-    """``units``: septets in GSM-7, UTF-16 units in UCS-2. ``culprits``: the characters, each once and in order, that
-    keep the text from being GSM-7. An empty text has no segments.
+    """How a text is sent. ``units``: septets in GSM-7, UTF-16 units in UCS-2. ``culprits``: the characters, each once
+    and in order, because of which the text is not GSM-7. An empty text has no segments.
     """
 
     encoding: Literal["GSM-7", "UCS-2"]
@@ -46,7 +34,7 @@ class SegmentInfo:
 
 
 def count(text: str) -> SegmentInfo:
-    """How ``text`` goes out."""
+    """Return the encoding, size and segments of ``text``."""
     culprits = tuple(dict.fromkeys(c for c in text if c not in _GSM_BASIC and c not in _GSM_EXTENSION))
     if culprits:
         sizes = [2 if ord(character) > 0xFFFF else 1 for character in text]
@@ -55,16 +43,8 @@ def count(text: str) -> SegmentInfo:
     return SegmentInfo("GSM-7", sum(sizes), _segments(sizes, alone=160, joined=153))
 
 
-def to_gsm(text: str) -> str:
-    """``text`` with typographic quotes, dashes, dots and spaces replaced by plain ones: what a person would not miss.
-
-    A suggestion. Letters and emoji stay as they are, so the result may still need UCS-2.
-    """
-    return text.translate(_GSM_LOOK_ALIKES)
-
-
 def _segments(sizes: Iterable[int], *, alone: int, joined: int) -> int:
-    """Fill segment after segment; a character that does not fit as a whole begins the next one."""
+    """Fill segment after segment. A character that does not fit as a whole starts the next one."""
     sizes = list(sizes)
     if sum(sizes) <= alone:
         return 1 if sizes else 0

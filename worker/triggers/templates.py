@@ -1,7 +1,7 @@
 """The text of a trigger: a Liquid template over one CRM record.
 
-A text with a hole in it is never sent: a field that is empty or missing is a TemplateProblem unless the template gives
-it a default. Everything that can be known before is reported by ``problems`` when the configuration is checked.
+A text with a hole in it is never sent: an empty or missing field is a TemplateProblem unless the template gives it a
+default. ``problems`` finds everything that can be known in advance, when the configuration is checked.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from worker.triggers.context import CONTACT_FIELDS
 from worker.triggers.segments import LONGEST_TEXT
-from worker.triggers.values import scalar, slug
+from worker.triggers.values import slug
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from worker.triggers.liquid_dialect import TextEnvironment
 
 LONGEST_SOURCE = 5_000
-"""Characters of a template: three times the longest text, and small enough that any template ends at once."""
-CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
+"""Characters of a template: three times the longest text, and so few that any template renders quickly."""
 _GROUPS = ("record", "old", "contact")
 
 _TOO_LONG = f"the text is longer than {LONGEST_TEXT:,} characters; shorten it, or cut a field with | truncate: 100"
@@ -33,7 +33,7 @@ _STRAY_BRACES = re.compile(r"\{\{|\}\}|\{%|%\}|\{\s*[\w. ]+\s*\}")
 
 
 class TemplateProblem(ValueError):
-    """A template that is wrong or that this record cannot fill. ``problems`` are sentences for a person."""
+    """A template that is wrong, or that this record cannot fill. ``problems`` are sentences for a person."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -49,7 +49,7 @@ class Template:
     _bound: BoundTemplate = field(compare=False, repr=False)
 
     def render(self, context: Mapping[str, Any]) -> str:
-        """The text for one record, trimmed, of 1 to 1,600 characters. Ends quickly on any input.
+        """Write the text for one record: trimmed, of 1 to 1,600 characters. Fast on any input.
 
         Raises TemplateProblem.
         """
@@ -58,7 +58,7 @@ class Template:
         try:
             text = self._bound.render(context).strip()
         except LiquidError as error:
-            raise TemplateProblem(_sentence(error, self.source)) from None
+            raise TemplateProblem(_explain(error, self.source)) from None
         except Exception as error:  # noqa: BLE001 - one odd record must not keep its whole connection from syncing
             raise TemplateProblem(f"the text cannot be written: {type(error).__name__}: {error}"[:200]) from None
         if not text:
@@ -70,7 +70,7 @@ class Template:
 
 @lru_cache(maxsize=256)
 def compile_template(source: str) -> Template:
-    """Compile and check. Raises TemplateProblem with everything that ``problems`` would list."""
+    """Compile and check a template. Raises TemplateProblem with everything that ``problems`` would list."""
     from liquid.exceptions import LiquidError
 
     if len(source) > LONGEST_SOURCE:
@@ -79,7 +79,7 @@ def compile_template(source: str) -> Template:
         bound = _environment().from_string(source)
         analysis = bound.analyze()
     except LiquidError as error:
-        raise TemplateProblem(_sentence(error, source)) from None
+        raise TemplateProblem(_explain(error, source)) from None
     except RecursionError:
         raise TemplateProblem(_TOO_DEEP) from None
     found = _faults(source, bound, analysis)
@@ -88,49 +88,17 @@ def compile_template(source: str) -> Template:
     used = dict.fromkeys(str(variable) for group in analysis.globals.values() for variable in group)
     template = Template(source, tuple(used), bound)
     if not used:
-        template.render({})  # the same for every record, so what is wrong with it is wrong now
+        template.render({})  # it is the same for every record, so its problems show now
     return template
 
 
 def problems(source: str) -> list[str]:
-    """What is wrong with a template, as sentences with line numbers. Empty: nothing that could be known now."""
+    """List what is wrong with a template, as sentences with line numbers."""
     try:
         compile_template(source)
     except TemplateProblem as error:
         return list(error.problems)
     return []
-
-
-def context_for(
-    properties: Mapping[str, Any], old: Mapping[str, Any] | None, contact: Mapping[str, str]
-) -> dict[str, Any]:
-    """What a template can use: plain values only, and nothing that is empty.
-
-    The record's fields by their template names (``first_name`` for "First Name"; of two with the same one the first
-    counts), ``record`` (by their own names: ``record["First Name"]``), ``old`` (the version before, by template names;
-    empty for a new record), ``contact`` (phone, full_name, first_name, email, as VirtualText holds them).
-    """
-    full_name = scalar(contact.get("full_name"))
-    if not isinstance(full_name, str) or not any(map(str.isalpha, full_name)):
-        full_name = None  # some CRMs put the number where the name is missing
-    person = {name: scalar(contact.get(name)) for name in ("phone", "email")}
-    person |= {"full_name": full_name, "first_name": full_name.split()[0].rstrip(",") if full_name else None}
-    return _by_slug(properties) | {
-        "record": _filled({name: scalar(value) for name, value in properties.items()}),
-        "old": _by_slug(old or {}),
-        "contact": _filled(person),
-    }
-
-
-def _by_slug(properties: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in properties.items():
-        values.setdefault(slug(name), scalar(value))
-    return _filled(values)
-
-
-def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 @cache
@@ -141,26 +109,26 @@ def _environment() -> TextEnvironment:
 
 
 def _faults(source: str, bound: BoundTemplate, analysis: TemplateAnalysis) -> list[str]:
-    """What would go wrong with every record, in the order of the source."""
+    """List what would go wrong with every record, in the order of the source."""
     from worker.triggers.liquid_dialect import refused_expressions
 
     found = refused_expressions(bound)
     known = bound.env.filters
     for name, spans in analysis.filters.items():
         if name not in known:
-            words = f'there is no filter "{name}"; there are: {", ".join(sorted(known))}'
-            found += [(span.index, words) for span in spans]
+            fault = f'there is no filter "{name}"; there are: {", ".join(sorted(known))}'
+            found += [(span.index, fault) for span in spans]
     for group in analysis.globals.values():
         for variable in group:
-            words = _name_fault(variable.segments)
-            if words:
-                found.append((variable.span.index, words))
+            fault = _name_fault(variable.segments)
+            if fault:
+                found.append((variable.span.index, fault))
     found += _brace_faults(bound)
-    return [_at(source, index, words) for index, words in sorted(found)]
+    return [_at(source, index, fault) for index, fault in sorted(found)]
 
 
 def _name_fault(path: Sequence[object]) -> str:
-    """Why a path can never have a value, or nothing."""
+    """Return why a path can never have a value, or ""."""
     names = [str(part) for part in path]
     root, rest = names[0], names[1:]
     if root == "contact" and rest and rest[0] not in CONTACT_FIELDS:
@@ -175,7 +143,7 @@ def _name_fault(path: Sequence[object]) -> str:
 
 
 def _brace_faults(bound: BoundTemplate) -> list[tuple[int, str]]:
-    """Fields that are written in a way which would show the braces to the customer."""
+    """Find fields that are written wrong, so that the customer would see the braces."""
     from worker.triggers.liquid_dialect import literals
 
     return [
@@ -185,7 +153,7 @@ def _brace_faults(bound: BoundTemplate) -> list[tuple[int, str]]:
     ]
 
 
-def _sentence(error: LiquidError, source: str) -> str:
+def _explain(error: LiquidError, source: str) -> str:
     from liquid.exceptions import LocalNamespaceLimitError, OutputStreamLimitError
 
     from worker.triggers.liquid_dialect import TAGS
@@ -196,15 +164,15 @@ def _sentence(error: LiquidError, source: str) -> str:
         return "the template puts too much into variables"
     if isinstance(error.__cause__, RecursionError):
         return _TOO_DEEP
-    words = str(error.message)
-    if words.startswith("unexpected tag '"):
-        words += f"; a text can use: {', '.join(TAGS)}"
+    message = str(error.message)
+    if message.startswith("unexpected tag '"):
+        message += f"; a text can use: {', '.join(TAGS)}"
     index = -1 if error.token is None else error.token.start_index
-    if words.endswith("found end of expression"):
-        words = words.replace("end of expression", "the end")
+    if message.endswith("found end of expression"):
+        message = message.replace("end of expression", "the end")
         index = len(source) if index < 0 else index
-    return _at(source, index, words)
+    return _at(source, index, message)
 
 
-def _at(source: str, index: int, words: str) -> str:
-    return words if index < 0 else f"line {source.count(chr(10), 0, index) + 1}: {words}"
+def _at(source: str, index: int, message: str) -> str:
+    return message if index < 0 else f"line {source.count(chr(10), 0, index) + 1}: {message}"

@@ -1,4 +1,7 @@
-"""CRM values and field names as texts and templates use them."""
+"""Reads CRM values and field names, for templates, conditions and date triggers alike. Pure.
+
+A value that can mean two things is not guessed: it is no number, or no date.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,55 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool
 
-_PLACEHOLDERS = frozenset(
+_EMPTY_MARKERS = frozenset(
     {"n/a", "#n/a", "none", "null", "nil", "nan", "undefined", "-", "--", "\u2013", "\u2014", "?"}
 )
-"""What forms and exports write where there is nothing. Compared without regard to capital letters."""
+"""What software writes for an empty field of any kind, compared without regard to case.
+
+Names go by ``crm_adapters.fields.is_placeholder``, which knows more words. Other fields cannot: "unknown" and "tbd" are
+statuses that conditions ask for, and "x" is a ticked box.
+"""
+
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
+_DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_MONTH_FIRST = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
+_EPOCH_MS = re.compile(r"\d{12,13}")
+_DIGITS_OF_A_DAY = 8
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?")
 
 
 @lru_cache(maxsize=4096)
 def slug(name: str) -> str:
-    """The name of a field in a template: ``First Name`` is ``first_name``. Empty when it has no letter or digit.
+    """Return the name of a field in a template: ``First Name`` is ``first_name``. Empty if it has no letter or digit.
 
-    Small letters, digits and single underscores; it never begins with a digit (``2nd Phone`` is ``_2nd_phone``).
+    It has lower-case letters, digits and single underscores, and never begins with a digit (``2nd Phone`` is
+    ``_2nd_phone``).
     """
-    words = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", name).lower()).strip("_")
-    return f"_{words}" if words[:1].isdigit() else words
+    found = re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", name).lower()).strip("_")
+    return f"_{found}" if found[:1].isdigit() else found
 
 
 def property_named(name: str, *properties: Mapping[str, object]) -> str | None:
-    """The key in any of ``properties`` that ``name`` means: the very same, else one whose template name is the same."""
+    """Return the key in ``properties`` that ``name`` means: the same name, else the first with its template name.
+
+    The first in the alphabet, as records are stored, so that a record just read and a stored one give the same key.
+    """
     if any(name in record for record in properties):
         return name
     wanted = slug(name)
-    return next((key for record in properties for key in record if slug(key) == wanted), None)
+    found = (min((key for key in record if slug(key) == wanted), default=None) for record in properties)
+    return next((key for key in found if key is not None), None)
 
 
 def value_text(value: object) -> str:
-    """A value as a person writes it: ``3.0`` is ``3``, true is ``true``, nothing, lists and mappings are empty."""
+    """Return a value as a person writes it: ``3.0`` as ``3``, true as ``true``; None, lists and mappings as empty."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -53,9 +73,9 @@ def value_text(value: object) -> str:
 
 
 def scalar(value: object) -> Scalar | None:
-    """A value as a template gets it: trimmed, whole numbers as such; None where there is nothing to show.
+    """Return a value as templates and conditions get it: trimmed text, a number or a boolean; None if it is empty.
 
-    Nothing to show are empty values, placeholders such as ``n/a``, lists and mappings.
+    Markers such as ``n/a``, lists and mappings count as empty. Floats without a fraction become whole numbers.
     """
     if isinstance(value, bool | int):
         return value
@@ -66,11 +86,69 @@ def scalar(value: object) -> Scalar | None:
     if not isinstance(value, str):
         return None
     text = _printable(value).strip()
-    return None if not text or text.casefold() in _PLACEHOLDERS else text
+    return None if not text or text.casefold() in _EMPTY_MARKERS else text
+
+
+def read_number(value: object) -> int | float | None:
+    """Return the number that a value holds; None for anything else.
+
+    Text counts if it is written plainly: ``1234``, ``-0.50``. Separators, signs of currency, exponents and leading
+    zeros (as in ZIP codes) are not read: ``1,234`` is a thousand to some and little more than one to others.
+    """
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(text := value.strip()):
+            return None
+        return float(text) if "." in text else int(text)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def read_date(value: object) -> date | datetime | None:
+    """Return the day or the time that the field of a date trigger holds; None for anything else.
+
+    Besides ISO 8601 this reads what is documented for such fields: ``3/1/2026`` with the month first, and milliseconds
+    since 1970 (HubSpot; midnight UTC means a day).
+    """
+    text = value_text(value).strip()
+    if match := _MONTH_FIRST.fullmatch(text):
+        return _day(match[3], match[1], match[2])
+    if _EPOCH_MS.fullmatch(text):
+        moment = datetime.fromtimestamp(int(text) / 1000, UTC)
+        return moment.date() if moment.time() == time(0) else _in_range(moment)
+    return read_iso_date(text)
+
+
+def read_iso_date(value: object) -> date | datetime | None:
+    """Return the day or the time that a value holds in ISO 8601, with or without a time and a zone; else None.
+
+    ``20260501`` is midnight of that day. Other rows of digits are no dates: they could be numbers of any kind.
+    """
+    text = value_text(value).strip()
+    if match := _DAY.fullmatch(text):
+        return _day(match[1], match[2], match[3])
+    if text.isdigit() and len(text) != _DIGITS_OF_A_DAY:
+        return None
+    try:
+        return _in_range(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def _day(year: str, month: str, day: str) -> date | None:
+    try:
+        found = date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return found if FIRST_DAY <= found < LAST_DAY else None
+
+
+def _in_range(moment: datetime) -> datetime | None:
+    return moment if FIRST_DAY <= moment.date() < LAST_DAY else None
 
 
 def _printable(text: str) -> str:
-    """Without control characters, which no phone shows and some databases refuse; line breaks stay."""
+    """Remove control characters, which no phone shows and some databases refuse. Line breaks stay."""
     if text.isprintable():
         return text
     text = text.replace("\r\n", "\n").replace("\t", " ")

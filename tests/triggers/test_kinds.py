@@ -1,0 +1,151 @@
+"""What the store keeps of triggers stays the same, or an upgrade texts people twice; and every kind has its class."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import pytest
+
+from config.models import Settings
+from config.triggers import Trigger
+from worker.messages.outbox import intent_key
+from worker.triggers.evaluate import depends_on_record, evaluate, no_longer_wanted, write_text
+from worker.triggers.kinds import KINDS, PlannedByDate, RecordEvent
+from worker.triggers.rules import TextRule, compile_rules
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OLD = {"status": "Ordered", "balance": "5", "Order Status": "x"}
+NEW = {"status": "ready", "balance": "5", "Order Status": ""}
+
+ONCE, AGAIN = "trigger:t:5:created", "trigger:t:crm:17:r4"
+# Of the first release with triggers: (options, fingerprint, key for a new record, key for its fourth version).
+GOLDEN: dict[str, tuple[dict[str, Any], str, str | None, str | None]] = {
+    "created": ({"on": "created"}, "06ec1aaebb38159416bcd73cbd770ccb", ONCE, None),
+    "created, only if": ({"on": "created", "only_if": "status"}, "06ec1aaebb38159416bcd73cbd770ccb", ONCE, None),
+    "changed": ({"on": "changed", "field": "status"}, "d34f2124d718522c5228a0f0988981a3", None, AGAIN),
+    "changed, from and to": (
+        {"on": "changed", "field": "status", "from": "Ordered", "to": "Ready"},
+        "5aee2f5db5b88e3997fb4a66c26eec02",
+        None,
+        AGAIN,
+    ),
+    "changed to empty": (
+        {"on": "changed", "field": "Order Status", "to": ""},
+        "2e921ed001dc7e45360d41f4c6e7ee53",
+        None,
+        AGAIN,
+    ),
+    "entered": (
+        {"on": "entered", "condition": "status == 'ready' and balance > 0"},
+        "1b71b6f155f724a228471d46571de8af",
+        ONCE,
+        AGAIN,
+    ),
+    "date": ({"on": "date", "field": "appointment"}, "2671de31f963ec959ecb6ae9d763d638", None, None),
+    "date, before": (
+        {"on": "date", "field": "appointment", "offset": "-24h"},
+        "5ea702791cd8ece0117a73233df31212",
+        None,
+        None,
+    ),
+    "date, at an hour": (
+        {"on": "date", "field": "appointment", "offset": "+2d", "at": "10:00"},
+        "1fd14b49c91dcc2f1729a54fac510a37",
+        None,
+        None,
+    ),
+    "date, every year": (
+        {"on": "date", "field": "Birthday", "at": "10:30", "every_year": True},
+        "d3fcd6daa1bd2c8a5c34bba83cdfc858",
+        None,
+        None,
+    ),
+}
+
+
+def rule(options: dict[str, Any]) -> TextRule:
+    settings = Settings.model_validate({"triggers": {"t": {"connections": "crm", "message": "Hi"} | options}})
+    return compile_rules(settings)["crm"][0]
+
+
+def event(old: dict[str, Any] | None, new: dict[str, Any], contact: int | None = 5) -> RecordEvent:
+    return RecordEvent("crm", "17", contact, "+14155552671", "Ann Bee", "ann@example.com", old, new, 4)
+
+
+def key_of(options: dict[str, Any], happened: RecordEvent) -> str | None:
+    keys = [intent_key(intent) for intent in evaluate([rule(options)], happened)]
+    return keys[0] if keys else None
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_stored_fingerprints_and_keys_stay_the_same(case: str) -> None:
+    options, fingerprint, created, changed = GOLDEN[case]
+    assert rule(options).fingerprint == fingerprint
+    assert key_of(options, event(None, NEW)) == created
+    assert key_of(options, event(OLD, NEW)) == changed
+    without_contact = None if created is None else "trigger:t:crm:17:created"
+    assert key_of(options, event(None, NEW, contact=None)) == without_contact
+
+
+# Likewise: (value of the field, occurrence, due at for a contact in New York).
+PLANNED = [
+    ("2026-03-09", "2026-03-09", "2026-03-08T05:00:00+00:00"),
+    ("3/9/2026", "2026-03-09", "2026-03-08T05:00:00+00:00"),
+    ("2026-03-09T10:30", "2026-03-09T10:30:00", "2026-03-08T14:30:00+00:00"),
+    ("2026-03-09T10:30:00Z", "2026-03-09T10:30:00+00:00", "2026-03-08T10:30:00+00:00"),
+    ("1773052200000", "2026-03-09T10:30:00+00:00", "2026-03-08T10:30:00+00:00"),
+    ("20260309", "2026-03-09T00:00:00", "2026-03-08T05:00:00+00:00"),
+]
+
+
+@pytest.mark.parametrize("every_year", [False, True])
+@pytest.mark.parametrize(("value", "occurrence", "at"), PLANNED)
+def test_stored_plans_and_their_keys_stay_the_same(value: str, occurrence: str, at: str, every_year: bool) -> None:
+    planned = rule({"on": "date", "field": "when", "offset": "-24h", "every_year": every_year})
+    assert isinstance(planned.kind, PlannedByDate)
+    due = planned.kind.next_due({"when": value}, lambda: ["America/New_York"], NOW)
+    assert due is not None
+    assert (due.occurrence, due.at.isoformat()) == (f"{occurrence}/2026" if every_year else occurrence, at)
+    intent = write_text(planned, event(None, {}), due.occurrence)
+    assert intent is not None
+    key = intent_key(intent)
+    assert key == f"trigger:t:crm:17:{due.occurrence}"
+    assert planned.kind.moved({"when": value}, key) == ""
+    assert "now has another date" in planned.kind.moved({"when": "2026-03-10"}, key)
+    assert "now has another date" in planned.kind.moved({}, key)
+
+
+def test_zones_are_looked_up_only_for_records_with_a_date() -> None:
+    planned = rule({"on": "date", "field": "when"})
+    assert isinstance(planned.kind, PlannedByDate)
+
+    def zones() -> list[str]:
+        raise AssertionError("the zones were asked for")
+
+    assert planned.kind.next_due({"when": "soon"}, zones, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "depends", "record", "code"),
+    [
+        ({"on": "created"}, False, {}, None),
+        ({"on": "created", "only_if": "vip"}, True, {"vip": "yes"}, None),
+        ({"on": "created", "only_if": "vip"}, True, {"vip": ""}, "stop_condition"),
+        ({"on": "date", "field": "when"}, True, {"when": "2026-03-09"}, None),
+        ({"on": "date", "field": "when"}, True, {"when": "2026-03-10"}, "moved"),
+        ({"on": "date", "field": "when", "only_if": "vip"}, True, {"when": "2026-03-09"}, "stop_condition"),
+        ({"on": "date", "field": "when", "only_if": "vip"}, True, {"when": "2026-03-10"}, "moved"),
+    ],
+)
+def test_what_makes_a_queued_text_unwanted(
+    options: dict[str, Any], depends: bool, record: dict[str, Any], code: str | None
+) -> None:
+    trigger = rule(options).options
+    assert depends_on_record(trigger) is depends
+    found = no_longer_wanted(trigger, record, {}, "trigger:t:crm:17:2026-03-09")
+    assert (found and found[0]) == code
+
+
+def test_every_kind_of_the_configuration_has_its_class() -> None:
+    assert {kind.model for kind in KINDS} == set(get_args(get_args(Trigger)[0]))
