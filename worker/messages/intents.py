@@ -26,7 +26,8 @@ from worker.store.tables import message
 from worker.triggers.segments import count
 
 if TYPE_CHECKING:
-    from worker.triggers.evaluate import TextIntent, TextRule  # which loads the template engine
+    from worker.triggers.evaluate import TextIntent  # which loads the template engine
+    from worker.triggers.rules import TextRule
 
 
 def insert_intents(

@@ -13,7 +13,8 @@ from worker.store.sql import any_of
 from worker.store.tables import message
 
 if TYPE_CHECKING:
-    from worker.triggers.evaluate import TextIntent, TextRule  # which loads the template engine
+    from worker.triggers.evaluate import TextIntent  # which loads the template engine
+    from worker.triggers.rules import TextRule
 
 _NOT_SENT = (MessageState.CANCELLED, MessageState.SUPPRESSED, MessageState.EXPIRED)
 
