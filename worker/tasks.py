@@ -2,7 +2,8 @@
 
 Public, for other services (JSON arguments, results as documented in the README): ``vtsync.send_message``,
 ``vtsync.record_message``, ``vtsync.sync_connection``. Our own processes send each other the other tasks, which say:
-there may be work. A lost one costs a tick, a doubled one does nothing twice. ``worker.work`` declares their kinds.
+there may be work. A lost one costs a tick, a doubled one does nothing twice. ``worker.work.registry`` declares their
+kinds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from worker.messages.requests import (
 )
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
-from worker.work import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
+from worker.work.registry import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
 
 if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
@@ -153,7 +154,7 @@ def _register(kind: WorkKind) -> None:
 
     task: Callable[..., None] = of_account if kind.per_account else of_all
     task.__name__ = kind.task.rpartition(".")[2]
-    task.__doc__ = f"Run ``{kind.task}``, see ``worker.work``."
+    task.__doc__ = f"Run ``{kind.task}``, see ``worker.work.registry``."
     app.task(name=kind.task)(task)
 
 

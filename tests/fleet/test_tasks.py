@@ -185,7 +185,7 @@ def test_the_tick_has_the_store_pruned_when_it_is_due_and_two_hints_prune_once(
     runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks.send_message.apply(kwargs=TEXT)
-    monkeypatch.setattr("worker.work.utcnow", lambda: utcnow() + timedelta(days=3000))
+    monkeypatch.setattr("worker.work.registry.utcnow", lambda: utcnow() + timedelta(days=3000))
     with writing(runtime.engine) as connection:
         connection.execute(message.update().values(state="cancelled"))
     assert ("vtsync.prune", ()) in tick(runtime)

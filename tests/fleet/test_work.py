@@ -11,7 +11,7 @@ import worker.tasks  # noqa: F401 - registers the tasks
 from config.models import Settings
 from worker.app import app
 from worker.broker.settings import BY_NAME, INTERNAL, celery_settings, queues_of
-from worker.work import SYNC, TICK, WORK, TaskKind, route
+from worker.work.registry import SYNC, TICK, WORK, TaskKind, route
 
 KINDS = (*WORK, SYNC, TICK)
 

@@ -74,7 +74,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "worker_concurrency": threads(settings),
         "task_soft_time_limit": longest,
         "task_time_limit": longest + _SLACK_SECONDS,
-        # Wait for ever for a broker that is away, at the start or later (the default gives up after 100 attempts).
+        # Wait for a broker that is down as long as it takes, at the start or later. The default gives up after 100
+        # attempts.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         # After a lost connection a late-acknowledged task is delivered again, and does nothing twice. Cancelling it
@@ -97,7 +98,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "task_default_queue": INTAKE,
         "task_queues": [_queue(INTAKE), *(_internal_queue(name) for name in INTERNAL)],
         # By name, because the kinds of work know their queues and are declared above this module.
-        "task_routes": ("worker.work:route",),
+        "task_routes": ("worker.work.registry.registry:route",),
         "beat_schedule": {
             # One static entry: the tick claims what is due in the store, so a second scheduler starts nothing twice.
             "tick": {

@@ -21,7 +21,7 @@ from worker.store.tables import (
     inbox_event,
     message,
 )
-from worker.work import RECORDS, SENDS
+from worker.work.registry import RECORDS, SENDS
 
 LATE, VERY_LATE = timedelta(minutes=5), timedelta(minutes=30)
 

@@ -78,7 +78,7 @@ def run_beat(metrics_port: int | None = None) -> None:
     from worker.fleet.wake import wake
     from worker.monitoring.celery_liveness import WatchedScheduler, watch_beat
     from worker.monitoring.exposition import serve_metrics
-    from worker.work import TICK
+    from worker.work.registry import TICK
 
     app, runtime = _load_app(), open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)

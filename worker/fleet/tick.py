@@ -14,7 +14,7 @@ from worker.messages.holds import reconsider
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, reading, writing
 from worker.store.models import utcnow
-from worker.work import SYNC, WORK, TaskCall
+from worker.work.registry import SYNC, WORK, TaskCall
 
 log = structlog.get_logger(__name__)
 

@@ -62,7 +62,7 @@ class ContactHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordRejection:
+class ExplainedRejection:
     """A CRM record that cannot be used as it is now."""
 
     connection: str
@@ -102,7 +102,7 @@ class Explanation:
     contacts: tuple[ContactHistory, ...]
     other_records: tuple[RecordHistory, ...]
     """CRM records that texts to this number were about and that have another number, or none, now."""
-    rejections: tuple[RecordRejection, ...]
+    rejections: tuple[ExplainedRejection, ...]
     """Records of this number's people that cannot be used as they are now."""
     messages: tuple[MessageDetails, ...]
     planned: tuple[UpcomingText, ...] = ()
@@ -206,13 +206,13 @@ def _other_records(connection: Connection, records: set[tuple[str, str]]) -> tup
     return tuple(found)
 
 
-def _record_rejections(connection: Connection, records: set[tuple[str, str]]) -> tuple[RecordRejection, ...]:
+def _record_rejections(connection: Connection, records: set[tuple[str, str]]) -> tuple[ExplainedRejection, ...]:
     found = []
     for name, external_id in sorted(records):
         rows = connection.execute(
             select(rejected_record).where(rejected_record.c.connection == name, rejected_record.c.key == external_id)
         )
-        found += [RecordRejection(row.connection, row.key, row.reason, row.where, row.since) for row in rows]
+        found += [ExplainedRejection(row.connection, row.key, row.reason, row.where, row.since) for row in rows]
     return tuple(sorted(found, key=lambda one: one.since))
 
 

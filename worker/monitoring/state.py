@@ -32,7 +32,7 @@ from worker.store.tables import (
     rejected_record,
     sync_run,
 )
-from worker.work import DELIVERIES, INBOX, PUSH, RECORDS, SENDS, WORK
+from worker.work.registry import DELIVERIES, INBOX, PUSH, RECORDS, SENDS, WORK
 
 FRESH_SECONDS = 10.0
 WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.DISPATCHING, MessageState.UNKNOWN)

@@ -5,7 +5,6 @@ Transactions are short. None is open while we wait for a response from another s
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,8 +103,3 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def is_postgres(connection: Connection | Engine) -> bool:
     """Return whether this is PostgreSQL, so that its own statements may be used."""
     return connection.dialect.name == "postgresql"
-
-
-def new_lease_owner() -> str:
-    """Return a new owner for a claim: the fencing token. Results are written only while the row still carries it."""
-    return uuid.uuid4().hex

@@ -385,7 +385,7 @@ class OptOutEvent(SQLModel, table=True):
 
 
 class NumberReview(SQLModel, table=True):
-    """A number whose owner may have asked for no more texts. Texts to it are held until a person decides."""
+    """A number whose owner may have asked not to be texted. Texts to it are held until a person decides."""
 
     __tablename__ = "number_review"
 

@@ -1,6 +1,6 @@
 """Retention: one process of the fleet deletes old rows (``[retention]``), a few hundred at a time.
 
-Whatever prevents a second text stays. The row of a trigger's text stays for ever, without the text: its key says that
+Whatever prevents a second text stays. The row of a trigger's text is kept forever, without the text: its key says that
 this person was texted. A send job goes with its key once the promised time is over. Messages that wait (queued, held,
 unknown), opt-outs with their proof, and rejected CRM records are never deleted.
 """
@@ -72,7 +72,7 @@ class Horizon:
 class RetentionRule:
     """What happens to one kind of row that is old enough.
 
-    ``expired`` returns which rows those are, None where they are kept for ever. ``remove`` deletes or empties them and
+    ``expired`` returns which rows those are, None where they are kept forever. ``remove`` deletes or empties them and
     returns how many they were.
     """
 

@@ -8,6 +8,7 @@ runs ``vtsync restored``.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, select, update
 
 from worker.limits.account_gate import pause_account
 from worker.runtime import Runtime
-from worker.store.db import new_lease_owner, reading, writing
+from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.sql import insert
 from worker.store.tables import account_state, heartbeat, maintenance_lock
@@ -78,7 +79,8 @@ def remember_tick(runtime: Runtime, at: datetime) -> None:
         name = _store_name(connection)
     if name is None:
         with writing(runtime.engine) as connection:
-            named = insert(connection, maintenance_lock).values(name=_NAME, lease_owner=new_lease_owner())
+            row = {maintenance_lock.c.name.name: _NAME, maintenance_lock.c.lease_owner.name: uuid.uuid4().hex}
+            named = insert(connection, maintenance_lock).values(row)
             connection.execute(named.on_conflict_do_nothing())
             name = _store_name(connection)
     if name is not None:
