@@ -174,5 +174,5 @@ def test_a_fleet_takes_up_a_new_connection_and_survives_a_broken_file(running: F
     )
     _configure(running, CONNECTION.format(name="crm"))
     until("the correction", lambda: not running.query("SELECT 1 FROM configuration_problem"))
-    assert running.log(worker).count(b"the changed configuration is not used") == 1
+    assert running.log(worker).count(b"the changed configuration cannot be used") == 1
     assert worker.poll() is None
