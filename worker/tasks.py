@@ -232,11 +232,6 @@ def _enqueued(enqueued: Enqueued, account: str) -> Answer:
 
 def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seconds: float | None = None) -> SyncReport:
     """Read a connection. Wakes pushes while it reads, and deliveries when its texts are released."""
-    with working_on(connection=connection):
-        return _pull(runtime, connection, accept_removals, seconds)
-
-
-def _pull(runtime: Runtime, connection: str, accept_removals: bool, seconds: float | None) -> SyncReport:
     from worker.contacts.pull import sync_connection as pull
 
     account = runtime.settings.connections[connection].account
@@ -248,18 +243,15 @@ def _pull(runtime: Runtime, connection: str, accept_removals: bool, seconds: flo
             wake(PUSH.task, account)
             woken_at = time.monotonic()
 
-    limited = _limited(runtime, seconds)
-    report = pull(limited, connection, accept_removals=accept_removals, progress=wake_push)
-    log.info(
-        "synced",
-        run=report.run_id,
-        **{key: value for key, value in asdict(report).items() if key != "run_id" and value not in (0, "", None)},
-    )
-    if report.unchanged < report.seen or report.removed:
-        wake(PUSH.task, account)
-    if report.messages > report.held:
-        wake(SENDS.task, account)
-    return report
+    with working_on(connection=connection):
+        report = pull(_limited(runtime, seconds), connection, accept_removals=accept_removals, progress=wake_push)
+        values = {key: value for key, value in asdict(report).items() if key != "run_id" and value not in (0, "", None)}
+        log.info("synced", run=report.run_id, **values)
+        if report.unchanged < report.seen or report.removed:
+            wake(PUSH.task, account)
+        if report.messages > report.held:
+            wake(SENDS.task, account)
+        return report
 
 
 def _work_off(kind: WorkKind, account: str) -> None:

@@ -204,13 +204,6 @@ def open_breaker(connection: Connection, account: str, now: datetime, failure: s
     log.error("VirtualText fails, account pauses", account=account, seconds=wait.seconds, last=failure)
 
 
-def close_breaker(connection: Connection, account: str) -> None:
-    """End the breaker, because the probe was answered."""
-    failing = update(account_state).where(account_state.c.account == account, account_state.c.trips > 0)
-    if connection.execute(failing.values(trips=0, paused_until=None, pause_reason="")).rowcount:
-        log.info("VirtualText works again", account=account)
-
-
 def clear_stop(connection: Connection, account: str, began_at: datetime | None = None) -> bool:
     """End the stop and the breaker of an account that works again. Return whether there was one.
 
