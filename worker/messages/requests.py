@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from worker.core.phones import is_e164
+from worker.core.times import plausible
 from worker.messages.request_problems import (
     E164_PATTERN,
     NO_NUL_PATTERN,
@@ -63,11 +64,6 @@ RESERVED_KEYS = ("trigger:", "auto:")
 """The outbox itself uses keys with these prefixes, so a caller's key must not have one."""
 
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
-
-
-def plausible(at: datetime) -> bool:
-    """Tell if a text can be of that time. Then there are also times a little before and after it."""
-    return 2000 <= at.year < 2100
 
 
 def _e164(value: str) -> str:
