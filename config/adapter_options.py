@@ -19,7 +19,7 @@ from config.redact import redact_value
 
 @dataclass(frozen=True, slots=True)
 class AdapterChecks:
-    """The caller's functions that judge adapters and templates."""
+    """The caller's functions that judge adapters, templates and carriers."""
 
     options_model_of: Callable[[str], type[BaseModel]]
     """Returns the model of an adapter's options, by the adapter's name. Raises LookupError for an unknown name; any
@@ -34,10 +34,11 @@ class AdapterChecks:
     adapter_names: Callable[[], Iterable[str]]
     """Lists the adapters that exist, for the hint at a misspelt one."""
 
-    known_carriers: KnownCarriers
-
     can_write: Callable[[str], bool]
     """Returns True if the adapter of this name writes to its CRM, and for unknown names, which are reported anyway."""
+
+    known_carriers: KnownCarriers
+    """Returns all carriers by name. Called only if the file has a table of a carrier."""
 
 
 def adapter_problems(data: Table, checks: AdapterChecks, context: object) -> Iterator[ConfigProblem]:
