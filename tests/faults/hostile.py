@@ -69,10 +69,10 @@ def _bad(n: int) -> list[Row]:
     latin = f"u{n},Fran".encode() + b"\xe7ois,," + number(2200 + n).encode()
     return [
         _bad_row(
-            "binary", b"\x00\x01\x02\xff\xfe,\x00,\x07,\x00" + str(n).encode(), "bytes that are no text", f"b{n}", n
+            "binary", b"\x00\x01\x02\xff\xfe,\x00,\x07,\x00" + str(n).encode(), "bytes that are not text", f"b{n}", n
         ),
         _bad_row("two numbers", two, "more than one number", f"t{n}", 100 + n),
-        _bad_row("invalid UTF-8", latin, "bytes that are no text", f"u{n}", 200 + n),
+        _bad_row("invalid UTF-8", latin, "bytes that are not text", f"u{n}", 200 + n),
         _bad_row("repeated id", f"{n},Somebody Else,,{number(2300 + n)}".encode(), "more than once", f"d{n}", 300 + n),
     ]
 

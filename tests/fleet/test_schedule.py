@@ -163,7 +163,7 @@ def test_what_is_by_hand_or_disabled_does_not_run(engine: Engine, configured: Se
 
 
 def test_a_run_whose_worker_vanished_is_found(engine: Engine) -> None:
-    lease.claim(engine, "crm", 60)
+    lease.claim_connection(engine, "crm", 60)
     with reading(engine) as db:
         assert abandoned(db, settings(), utcnow()) == []
         assert abandoned(db, settings(), utcnow() + timedelta(seconds=61)) == ["crm"]
@@ -208,7 +208,7 @@ def test_a_tick_without_its_store_is_an_error(engine: Engine, monkeypatch: pytes
 def test_a_run_whose_worker_vanished_is_hinted_once(engine: Engine) -> None:
     pruned_lately(engine)
     runtime = FakeRuntime(engine, FakeVirtualText(), settings())
-    lease.claim(engine, "crm", -1)
+    lease.claim_connection(engine, "crm", -1)
     with writing(engine) as db:
         db.execute(update(connection_state).values(next_run_at=utcnow() + timedelta(hours=1), schedule="15m"))
     assert tick(runtime) == [TaskCall("vtsync.run_sync", ("crm",))]

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError as StoreAway
 from config.models import Account, Connection, Policy, Settings, WorkerSettings
 from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText, ListSource, sources
-from worker import tasks, work
+from worker import tasks
 from worker.app import app
 from worker.fleet import wake
 from worker.fleet.schedule import claim_due
@@ -25,6 +25,7 @@ from worker.runtime import StopSignal
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, message, sync_run
+from worker.work import registry
 
 TEXT = {"account": "main", "to": "+14155550101", "message": "hello"}
 
@@ -143,7 +144,7 @@ def test_hints_of_what_is_configured_no_more_do_nothing(runtime: FakeRuntime) ->
 def test_a_portion_of_texts_is_followed_by_the_next(
     runtime: FakeRuntime, hinted: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "MESSAGES_PER_TASK", 2)
+    monkeypatch.setattr(registry, "MESSAGES_PER_TASK", 2)
     for index in range(1, 4):
         tasks.send_message.apply(kwargs=TEXT | {"to": f"+1415555010{index}"})
     hinted.clear()

@@ -260,7 +260,7 @@ def test_a_client_s_every_call_is_counted(outcome: Outcome[Any], monkeypatch: py
     from worker.virtualtext import client
     from worker.virtualtext.outcomes import ContactBody, Endpoint, MessageBody
 
-    monkeypatch.setattr(client, "judge", lambda *_: outcome)
+    monkeypatch.setattr(client, "classify", lambda *_: outcome)
     where = {"api_url": "http://127.0.0.1:1", "create_url": "http://127.0.0.1:1"}
     made = client.VirtualTextClient(Endpoint("u", "t", account="calls", **where))
     contact, text = ContactBody("+14155550101", "A", ""), MessageBody("+14155550101", "+14155550100", "hi")

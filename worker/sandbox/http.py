@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -156,7 +157,7 @@ def _head(answer: SandboxAnswer, close: bool = False) -> bytes:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
         reason = "Unknown"
-    headers = {"Content-Type": answer.content_type, **answer.headers}
+    headers = {"Date": formatdate(usegmt=True), "Content-Type": answer.content_type, **answer.headers}
     if answer.status != HTTPStatus.NO_CONTENT:
         headers["Content-Length"] = str(len(answer.body))
     if close:
