@@ -1,6 +1,6 @@
-"""Checks of the parts of the file that only the adapters and the template engine understand.
+"""Checks the parts of the file that only the adapters and the template engine understand.
 
-This package knows neither of them: the caller passes functions that do.
+This package imports neither of them: the caller passes functions that use them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from config.redact import redact_value
 
 @dataclass(frozen=True, slots=True)
 class AdapterChecks:
-    """The caller's functions that judge adapters and templates."""
+    """The caller's functions that check adapters and templates."""
 
     options_model_of: Callable[[str], type[BaseModel]]
     """Returns the model of an adapter's options, by the adapter's name. Raises LookupError for an unknown name; any
@@ -97,6 +97,6 @@ def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]
     return ConfigProblem(
         key,
         redact_value(adapter),
-        "is not an adapter that is installed",
+        "is not an installed adapter",
         did_you_mean(adapter, "adapters", names) if names else remedy,
     )
