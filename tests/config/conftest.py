@@ -19,7 +19,9 @@ def checks(
     adapter_names: Callable[[], list[str]] = list,
 ) -> AdapterChecks:
     """Checks with these functions; whatever is left out accepts everything."""
-    return AdapterChecks(options_model_of, check_template, lambda _condition: [], adapter_names, dict, lambda _name: True)
+    return AdapterChecks(
+        options_model_of, check_template, lambda _condition: [], adapter_names, dict, lambda _name: True
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """How VirtualText's responses slow an account down. Pure, except for the failure counter that each process keeps.
 
 * A 429 lowers the rate of the whole fleet. The rate then rises again: additive increase, multiplicative decrease, as in
-  TCP. A request that got a 429 was not carried out, so probing for the limit again and again does little harm.
+  TCP. A request that got a 429 was not carried out, so probing for the limit repeatedly does little harm.
 * Repeated failures (5xx, no response) open the breaker: no requests for a while, then one single request, the probe. A
   send to a failing platform ends as unknown and costs a person's time, so it is not made at all.
 """
