@@ -237,7 +237,7 @@ def _number(value: object) -> int | float:
 
 
 def _date(value: object, form: object) -> str:
-    """Write an ISO date or time (``2026-03-01``, ``2026-03-01T09:30:00Z``) in the form ``%d %B``, in its own zone.
+    """Write an ISO date or time (``2026-03-01T09:30:00Z``) in another form (``%d %B``), without converting its zone.
 
     Other dates are refused: 3/4 is the third of April to some and the fourth of March to others.
     """
