@@ -44,7 +44,7 @@ def _unencrypted_urls(name: str, account: Table) -> Iterator[ConfigProblem]:
                 dotted(["accounts", name, key]),
                 redact_value(url),
                 "would send the access token unencrypted to another machine",
-                "write https://, or allow_http = true in this account if the network between is your own",
+                "write https://, or allow_http = true in this account if you own the network between them",
             )
 
 

@@ -1,6 +1,6 @@
-"""Checks of the parts of the file that only the adapters and the template engine understand.
+"""Checks the parts of the file that only the adapters and the template engine understand.
 
-This package knows neither of them: the caller passes functions that do.
+This package imports neither of them: the caller passes functions that use them.
 """
 
 from __future__ import annotations
@@ -98,6 +98,6 @@ def _unusable_adapter(key: str, adapter: str, error: Exception, names: list[str]
     return ConfigProblem(
         key,
         redact_value(adapter),
-        "is not an adapter that is installed",
+        "is not an installed adapter",
         did_you_mean(adapter, "adapters", names) if names else remedy,
     )

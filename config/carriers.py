@@ -1,4 +1,4 @@
-"""Checks the tables of carriers. Which carriers exist, and what each needs, is known to the caller only."""
+"""Checks the tables of carriers. The caller passes which carriers exist and which keys each of them needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def carrier_problems(name: str, table: Mapping[str, Any], known_carriers: KnownC
     if needs is None:
         remedy = did_you_mean(carrier, "carriers", known)
         yield ConfigProblem(
-            dotted(["carriers", name, "carrier"]), redact_value(carrier), "is not a carrier that is known", remedy
+            dotted(["carriers", name, "carrier"]), redact_value(carrier), "is not a known carrier", remedy
         )
         return
     for key in needs.to_verify:

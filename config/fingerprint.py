@@ -13,7 +13,7 @@ _READ_FIELDS = ("phone", "full_name", "email")
 
 
 def fingerprint(connection: Connection) -> str:
-    """Return 16 hex digits that change exactly when a setting changes that decides what a record becomes.
+    """Return 16 hex digits. They change exactly when a setting changes that affects what is read from a record.
 
     They are part of record hashes, so that a changed mapping or region applies to all records, not only to records
     that change later. Options are left out: they choose which records are read, and hold secrets.

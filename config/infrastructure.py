@@ -84,7 +84,7 @@ class WorkerSettings(Model):
     queues: Annotated[tuple[QueueName, ...], one_or_many()] = Field(
         (),
         description=(
-            "Take only this work: `intake` (jobs of other services), `sync` (also pruning), `push`, `messages`,"
+            "Take only this work: `intake` (jobs of other services), `sync` (also retention), `push`, `messages`,"
             " `records`, `inbox`, `forward`. If not set: all of it. `vtsync worker --queues` overrides it."
         ),
         examples=[["messages", "intake"]],

@@ -70,7 +70,7 @@ def _receiver(key: list[str], subscriber: Table) -> Iterator[ConfigProblem]:
         yield ConfigProblem(dotted([*key, "url"]), redact_value(url), message, "write https://, or allow_http = true")
     if url is not None and "queue" in subscriber:
         queue = redact_value(subscriber["queue"])
-        yield ConfigProblem(dotted([*key, "queue"]), queue, "means nothing with a url", "remove it")
+        yield ConfigProblem(dotted([*key, "queue"]), queue, "cannot be used with a url", "remove it")
 
 
 def _texts(value: object) -> list[str]:

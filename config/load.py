@@ -131,8 +131,8 @@ def _syntax_problem(message: str, lines: list[str]) -> tuple[str, str]:
             "look for a quote or bracket that is not closed, or a number that is far too long",
         )
     line, column = int(match[1]), int(match[2])
-    place = f"line {line}, column {column}"
-    return f"is not valid TOML at {place}: {message[: match.start()]}", _redacted_line(lines, line - 1)
+    position = f"line {line}, column {column}"
+    return f"is not valid TOML at {position}: {message[: match.start()]}", _redacted_line(lines, line - 1)
 
 
 def _redacted_line(lines: list[str], index: int) -> str:

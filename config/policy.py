@@ -32,10 +32,10 @@ class Policy(Model):
         ),
     )
     text_from: Hour = Field(time(9), description="Send no text before this time of the recipient's day.")
-    text_until: Hour = Field(time(20), description="Send no text from this time of the recipient's day on.")
+    text_until: Hour = Field(time(20), description="Send no text at or after this time of the recipient's day.")
     sunday_from: Hour = Field(time(12), description="On Sundays, send no text before this time of the recipient's day.")
     release_jitter: Duration = Field(
-        timedelta(minutes=15), description="Spread texts that waited for quiet hours to end over this long."
+        timedelta(minutes=15), description="Spread texts that waited for the end of quiet hours over this period."
     )
     max_per_contact: StrictInt | None = Field(
         10, ge=1, le=1000, description="At most this many texts to one number in 24 hours. Further texts wait."
@@ -44,14 +44,16 @@ class Policy(Model):
         None, ge=1, le=10_000_000, description="At most this many texts of one account in 24 hours. Further texts wait."
     )
     duplicate_window: Duration = Field(
-        timedelta(hours=1), description="Do not send the same text to the same number again within this long."
+        timedelta(hours=1), description="Do not send the same text to the same number again within this period."
     )
     breaker_factor: StrictFloat = Field(
         5.0,
         ge=1,
         le=1000,
-        description="Hold a trigger for approval when it fires more than this many times its busiest earlier day.",
+        description=(
+            "Hold a trigger for approval when it makes more than this many times the texts of its busiest earlier day."
+        ),
     )
     breaker_floor: StrictInt = Field(
-        20, ge=1, le=1_000_000, description="Never hold a trigger for fewer texts in 24 hours than this."
+        20, ge=1, le=1_000_000, description="Never hold a trigger that made at most this many texts in 24 hours."
     )

@@ -66,7 +66,7 @@ def in_toml(value: Any) -> str:
 
 
 def nearest_name(given: str, allowed: Iterable[str]) -> str | None:
-    """Return the one of ``allowed`` that the author of ``given`` probably meant."""
+    """Return the name in ``allowed`` that the author of ``given`` probably meant."""
     by_folded = {name.casefold().replace("-", "_"): name for name in allowed}
     found = get_close_matches(given.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.6)
     return by_folded[found[0]] if found else None
@@ -103,7 +103,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], prefix: Location
 
 
 def _tag_problems(details: ErrorDetails, model: type[BaseModel], prefix: Location) -> list[ConfigProblem]:
-    """Report a table whose tag is wrong or missing, with everything else that is wrong for all kinds."""
+    """Report a table whose tag is wrong or missing, and everything else that is wrong for every kind."""
     node = node_at(model, details["loc"]) if details["type"].startswith("union_tag_") else None
     if node is None or node.model is None:
         return []
@@ -145,7 +145,7 @@ def _of_another_kind(details: ErrorDetails, tagged: tuple[TaggedUnion, str], key
     kinds = union.tags_with(name)
     remedy = f"remove it, or write  {union.key} = {' or '.join(map(in_toml, kinds))}"
     value = _safe_value(details["input"], [name], node_at(union.models[kinds[0]], [name]))
-    return ConfigProblem(key, value, f'means nothing with {union.key} = "{tag}"', remedy)
+    return ConfigProblem(key, value, f'does not apply to {union.key} = "{tag}"', remedy)
 
 
 def _safe_value(value: object, location: Location, node: SchemaNode | None) -> str | None:
@@ -219,7 +219,7 @@ def _homes_of(model: type[BaseModel], unknown: str) -> list[str]:
 
 
 def _tables_of(model: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
-    """Yield where each table with fixed keys is, and its keys."""
+    """Yield the position of each table with fixed keys, and its keys."""
     yield "at the top of the file, above the first [table],", list(keys_of(model))
     for key in keys_of(model):
         for path, label in (([key], key), ([key, "name"], f"{key}.<name>")):

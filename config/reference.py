@@ -65,7 +65,7 @@ def _meaning(key: str, field: FieldInfo) -> str:
 
 def _allowed(field: FieldInfo) -> Iterator[str]:
     if get_origin(field.annotation) is Literal:
-        yield "Allowed: " + ", ".join(f"`{in_toml(word)}`" for word in get_args(field.annotation)) + "."
+        yield "Allowed: " + ", ".join(f"`{in_toml(choice)}`" for choice in get_args(field.annotation)) + "."
     bounds = {
         name: getattr(item, name) for item in field.metadata for name in ("gt", "ge", "le") if hasattr(item, name)
     }

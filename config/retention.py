@@ -21,7 +21,7 @@ def _at_least(shortest: timedelta) -> AfterValidator:
     return AfterValidator(long_enough)
 
 
-# The breaker, the caps, echo matching and the callers' own retries look back less far than this.
+# The breaker, the caps, echo matching and the callers' own retries need less history than this.
 KeepMonth: TypeAlias = Annotated[Keep, _at_least(timedelta(days=30))]
 KeepWeek: TypeAlias = Annotated[Keep, _at_least(timedelta(days=7))]
 

@@ -1,4 +1,4 @@
-"""Tables that come in several kinds, one model each, such as triggers: what all parts of this package ask of them."""
+"""Tables of several kinds with one model for each kind, such as triggers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TaggedUnion:
 
     @classmethod
     def of(cls, annotation: Any) -> TaggedUnion | None:
-        """Return the tagged union that a type annotation declares, if it does."""
+        """Return the tagged union that a type annotation declares, or None."""
         key = next((one.discriminator for one in getattr(annotation, "__metadata__", ()) if _names_key(one)), None)
         union = get_args(annotation)[0] if key is not None else None
         if key is None or get_origin(union) not in (Union, UnionType):
@@ -43,15 +43,15 @@ class TaggedUnion:
 
 @lru_cache(maxsize=32)
 def _merged(tag_key: str, models: tuple[tuple[str, type[BaseModel]], ...]) -> type[BaseModel]:
-    """Merge the models: keys of all kinds as they are, the others optional and placed behind the tag."""
+    """Merge the models. Keys that all kinds share stay as they are; the others become optional and follow the tag."""
     union = TaggedUnion(tag_key, dict(models))
     first = models[0][1]
     names = {key: name for _tag, model in models for key, name in _fields(model).items()}
     partial = [key for key in names if len(union.tags_with(key)) < len(models)]
     shared = [key for key in names if key not in partial]
-    place = shared.index(tag_key) + 1
+    after_tag = shared.index(tag_key) + 1
     fields: dict[str, Any] = {}
-    for key in [*shared[:place], *partial, *shared[place:]]:
+    for key in [*shared[:after_tag], *partial, *shared[after_tag:]]:
         if key == tag_key:
             annotation, field = _tag_field(union)
         elif key in partial:
@@ -72,7 +72,7 @@ def _tag_field(union: TaggedUnion) -> tuple[Any, FieldInfo]:
 
 
 def _partial_field(union: TaggedUnion, key: str) -> tuple[Any, FieldInfo]:
-    """Merge a key of some kinds: optional, with a description that says which kinds have it and need it."""
+    """Merge a key that only some kinds have. It becomes optional; its description names those kinds."""
     found = {tag: union.models[tag].model_fields[_fields(union.models[tag])[key]] for tag in union.tags_with(key)}
     by_meaning: dict[tuple[str, bool], list[str]] = {}
     for tag, field in found.items():

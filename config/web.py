@@ -13,7 +13,7 @@ class Web(Model):
 
     host: str = Field(
         "127.0.0.1",
-        description="The address to listen on. Any other than loopback requires an API key or a secret to exist.",
+        description="The address to listen on. Addresses other than loopback need an API key or a secret.",
     )
     port: StrictInt = Field(8080, ge=0, le=65535, description="The port to listen on.")
     public_url: HttpUrl | None = Field(

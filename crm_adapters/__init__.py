@@ -1,1 +1,1 @@
-"""Adapters: one CRM a module. Read ``base`` first."""
+"""Adapters, one module or package for each CRM. Read ``base`` first."""

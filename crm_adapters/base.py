@@ -1,6 +1,6 @@
 """What an adapter is. Read this first.
 
-Words used here and everywhere else:
+Terms used here and in the rest of the code:
 
 * **record**: one person in the CRM, named by its *external id*, an identifier that the CRM never reuses.
 * **properties**: the record as the CRM gave it, a flat mapping of column or field name to a JSON value. It is
@@ -14,9 +14,9 @@ long and never hides an error: it raises one of the errors below, whose class sa
 
     AdapterError
     |-- CredentialsRejected   a person must fix the credential; do not try again automatically
-    |-- SourceUnavailable     the CRM is away or busy; try later (``retry_after`` seconds, if it said so)
-    |-- RecordGone            the record to be written does not exist (any more); other records may
-    |-- SourceIncomplete      the source is not complete (a half-written export): conclude nothing from it
+    |-- SourceUnavailable     the CRM is down or busy; try again later (after ``retry_after`` seconds, if given)
+    |-- RecordGone            the record to be written does not exist (any more); others are not affected
+    |-- SourceIncomplete      the source is not complete (a half-written export): do not use it
     `-- SourceInvalid         the source is not what the options say (no such column, table, file)
 """
 
@@ -38,7 +38,7 @@ Properties: TypeAlias = Mapping[str, Any]
 
 
 class AdapterError(Exception):
-    """Something about the CRM side. The text is for the operator: what happened, where, what to do now."""
+    """A problem on the CRM's side. The text tells the operator what happened, where, and what to do now."""
 
 
 class CredentialsRejected(AdapterError):
@@ -157,7 +157,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
-        """Yield pages of all changes after ``cursor`` (None: everything), ending normally only when complete.
+        """Yield pages of all changes after ``cursor`` (None: everything). End without an error only when complete.
 
         Raises AdapterError. Memory must not grow with the number of records. Changes may repeat; none may be
         missed: cursors overlap where the CRM's own order has ties or late commits.

@@ -93,9 +93,9 @@ _PLACEHOLDERS = (
         "sin nombre",
     }
 )
-"""What forms, exports and people write where there is nothing, without the punctuation around it.
+"""What forms, exports and people write in place of a missing value, without the punctuation around it.
 
-``\\N`` is the NULL of MySQL's exports, ``#REF!`` and its like are the errors of spreadsheets, in four languages.
+``\\N`` is the NULL of MySQL's exports; ``#REF!`` and the like are spreadsheet errors, in four languages.
 """
 _SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
 _LONGEST_PLACEHOLDER = 64  # characters; longer text, such as a note, is not split into words
@@ -186,7 +186,7 @@ def is_name_column(column: str) -> bool:
 
 
 def _by_folded_name(header: tuple[str, ...]) -> dict[str, str]:
-    """Map folded names to columns; the first column of a name counts. Prefixed names also count without the prefix."""
+    """Map folded names to columns; the first column with a name counts. Prefixed names count without prefix, too."""
     names: dict[str, str] = {}
     for column in header:
         names.setdefault(fold(column), column)

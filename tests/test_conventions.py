@@ -35,6 +35,13 @@ UNCLEAR = [
     r"\bhanded on\b",
     r"\bfor ever\b",
     r"\bby its own word\b",
+    r"\b(?:is|was) away\b",
+    r"\breturns? since when\b",
+    r"\bTell if\b",
+    r"\bworked off\b",
+    r"\bas things are\b",
+    r"\bwhat (?:becomes|came) of\b",
+    r"\b(?:go|goes|going) on (?:without|from)\b",
 ]
 """Phrases that readers stumble over. Say it in plain words: subject, verb, object."""
 

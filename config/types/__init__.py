@@ -1,4 +1,4 @@
-"""Value types of the configuration. Each parses a TOML value, or says what is allowed."""
+"""Value types of the configuration. Each parses a TOML value, or raises an error that says what is allowed."""
 
 from config.types.base import FromFile, in_folder, invalid_value, one_or_many
 from config.types.names import E164, ConfigPath, Region, TimeZone

@@ -1,4 +1,4 @@
-"""What all value types share: the context of the file, refusals, and helpers for the JSON Schema.
+"""What all value types share: the validation context, the error, and helpers for the JSON Schema.
 
 Some values depend on the file that they are written in: paths are relative to its folder, and a secret must not be
 in it. ``FromFile`` is the validation context that carries this; models built in code have none.
@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 class FromFile:
     """Validation context of a configuration file. ``folder`` is the file's folder, absolute.
 
-    ``notes`` are remarks about the file for the operator; none of them keeps the file from being used.
+    ``notes`` are remarks about the file for the operator; the file can be used all the same.
     """
 
     folder: Path

@@ -94,7 +94,7 @@ def _reference(value: object, info: ValidationInfo) -> object:
 
 
 def _secret(value: object, info: ValidationInfo) -> object:
-    """Do as ``_by_reference``, but accept a URL without a password as plain text: it is no secret."""
+    """Validate like ``_by_reference``, but accept a URL without a password as plain text: it is not a secret."""
     if isinstance(value, str) and "://" in value and not holds_password(value):
         return value
     return _by_reference(value, info)

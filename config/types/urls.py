@@ -1,4 +1,4 @@
-"""Types for URLs: of web services, databases and brokers."""
+"""Types for the URLs of web services, databases and brokers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def _with_scheme(value: SecretStr, otherwise: str, *schemes: str) -> SecretStr:
     if {part.strip().partition("://")[0] for part in parts} - set(schemes):
         raise invalid_value(otherwise, remedy)
     if len({part.strip().partition("://")[0] for part in parts}) > 1:
-        raise invalid_value("names servers of different kinds", "write the same beginning for each of them")
+        raise invalid_value(
+            "names servers of different kinds", "begin all of them with the same scheme, such as redis://"
+        )
     try:
         parameters = {key: text for part in parts for key, text in parse_qsl(urlsplit(part).query)}
         usable = all(urlsplit(part).port != 0 for part in parts)
@@ -76,7 +78,7 @@ def _with_scheme(value: SecretStr, otherwise: str, *schemes: str) -> SecretStr:
         raise invalid_value("is not a URL", remedy)
     if parameters.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
         raise invalid_value(
-            "has an ssl_cert_reqs that does not exist", "write ssl_cert_reqs=required, or optional, or none"
+            "has an unknown value for ssl_cert_reqs", "write ssl_cert_reqs=required, or optional, or none"
         )
     return value
 

@@ -28,7 +28,7 @@ class CsvAdapter(Adapter):
     """Reads whole exports: every pull lists every row."""
 
     name = "csv"
-    summary = "CSV exports of any CRM: files, patterns or folders, read whole each time."
+    summary = "CSV exports of any CRM: files, patterns or folders, read completely each time."
     Options = CsvOptions
     removals = Removals.ABSENT
 

@@ -58,9 +58,11 @@ def _unusual(layout: Layout, first: int, last: int, cells: list[str] | Damage) -
     external_id = _external_id(layout, cells)
     if not external_id:
         missing = " and ".join(f'"{layout.names[column]}"' for column in layout.ids)
-        return _unreadable(layout, cells, f"It has nothing in {missing}, which identifies a record; fill it in.", where)
+        return _unreadable(
+            layout, cells, f"It has no value in {missing}, which identifies a record; fill it in.", where
+        )
     if len(external_id) > _ID_LIMIT:
-        reason = f"Its id has {len(external_id):,} characters, above {_ID_LIMIT}; correct it where it comes from."
+        reason = f"Its id has {len(external_id):,} characters, above {_ID_LIMIT}; correct it in the CRM."
         return _unreadable(layout, cells, reason, where)
     return ContactChange(external_id, dict(zip(layout.names, cells, strict=True)), where=where)
 

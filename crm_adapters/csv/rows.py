@@ -1,4 +1,4 @@
-"""Rows out of the text of a CSV file: each with its lines, the damaged ones marked, none swallowed by an open quote."""
+"""Splits the text of a CSV file into rows with line numbers. Marks damaged rows, and stops at a quote left open."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _HEAD = 4096
 _SAMPLE = 1 << 16
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # first, because it begins with the mark of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -49,7 +49,7 @@ class Chunk:
 def detect_encoding(file: BinaryIO) -> str:
     """Return the encoding: that of a byte order mark, else UTF-8 if most non-ASCII bytes are valid UTF-8.
 
-    Otherwise return the likeliest legacy encoding, in doubt Windows-1252. Reads the whole file.
+    Otherwise return the likeliest legacy encoding, or Windows-1252 if in doubt. Reads the whole file.
     """
     marked = _marked_encoding(file)
     if marked:
@@ -68,7 +68,7 @@ def detect_encoding(file: BinaryIO) -> str:
 
 
 def resolve_encoding(name: str, file: BinaryIO) -> str:
-    """Return the configured encoding. If it leaves the byte order open, the mark decides."""
+    """Return the configured encoding. If its name does not give the byte order, the byte order mark does."""
     name = codecs.lookup(name).name
     if name in _BY_NAME:
         return _marked_encoding(file) or _BY_NAME[name]
@@ -141,7 +141,7 @@ def _legacy_encoding(sample: bytes) -> str:
 
 
 def _line_chunks(file: BinaryIO, encoding: str) -> Iterator[tuple[bytes, bool]]:
-    """Yield bytes that end at a line end, and if they are the last ones (which may end anywhere)."""
+    """Yield bytes that end at a line end, each with True if they are the last ones (which may end anywhere)."""
     file.seek(0)
     rest = b""
     while data := file.read(CHUNK):

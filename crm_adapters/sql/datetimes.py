@@ -52,7 +52,7 @@ def earlier(value: Any, by: timedelta, zone: ZoneInfo) -> Any:
 
 
 def _unit(number: float | Decimal) -> int:
-    """Return how many of the number's unit make a second."""
+    """Return how many units of ``number`` make one second."""
     return 1000 if abs(float(number)) >= MILLISECONDS_FROM else 1
 
 

@@ -1,4 +1,4 @@
-"""Turns a database's errors into AdapterErrors, with a shortened text: theirs may hold a statement or the password."""
+"""Turns a database's errors into AdapterErrors. Shortens the text, which may hold a statement or the password."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class SqlReader:
         return {"since": freeze(bound), "watermark": freeze(self._capped(connection, newest, since))}
 
     def _capped(self, connection: Connection, newest: Any, before: Any) -> Any:
-        """Return the next watermark: the newest change, but never in the future and never earlier than before."""
+        """Return the next watermark: the newest change, but never in the future; ``before`` if it is not a time."""
         moment = parse_time(newest, self.zone)
         if moment is None:
             return before
@@ -109,7 +109,7 @@ class SqlReader:
         return statement.order_by(*(self.source.column(name) for name in self.source.key))
 
     def _changed_since(self, since: Any) -> ColumnElement[bool]:
-        """Match rows changed at or after ``since``. A row without a time of change may always have changed."""
+        """Match rows changed at or after ``since``. A row without a time may have changed at any time."""
         changed = self.source.column(str(self._options.updated_at))
         return or_(changed >= since, changed.is_(None))
 

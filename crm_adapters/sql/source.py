@@ -126,7 +126,7 @@ class SqlSource:
         return tuple(keys)
 
     def column(self, name: str) -> ColumnElement[Any]:
-        """Return a column by its name, in upper or lower case."""
+        """Return the column called ``name``. Case, spaces and punctuation do not matter."""
         found: Column[Any] | ColumnElement[Any] = self.rows.columns[
             find_column([str(one.name) for one in self.rows.columns], name) or name
         ]

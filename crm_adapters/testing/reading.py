@@ -252,7 +252,7 @@ class AdapterConformance(AdapterHooks):
                 assert remedy, f"the error does not say what to do: {text!r}"
 
     def test_secrets_are_never_shown(self, tmp_path: Path) -> None:
-        """Secrets are in no repr, error or traceback, and not in the refusal_text of an option."""
+        """Secrets are in no repr, error or traceback, and not in the text that refuses an option."""
         with self._filled(tmp_path, 1) as (source, adapter):
             secrets = self.secrets(source)
             shown = [repr(adapter), str(adapter), repr(adapter.options), str(adapter.options)]

@@ -309,7 +309,7 @@ def test_a_bad_row_with_an_endless_id_has_a_short_key(pull: Reader) -> None:
 def test_a_row_without_an_id_has_a_key_that_stays(pull: Reader) -> None:
     first = bad(pull(HEADER + "1,Ann,1,\n,Ben,222,\n  ,Cid,333,\n"))
     later = bad(pull(HEADER + "  ,Cid,333,\n0,New,0,\n,Ben,222,\n"))
-    assert 'nothing in "Record ID"' in first[0].reason
+    assert 'no value in "Record ID"' in first[0].reason
     assert {record.key for record in first} == {record.key for record in later}
     assert len({record.key for record in first}) == 2
 

@@ -419,7 +419,7 @@ def test_a_failing_platform_is_left_alone_and_then_tried_with_one_text(box: Outb
         box.send(number(i))
     report = deliver_due(box.runtime)
     assert 5 <= report.unknown <= 12, "those on their way when the fifth failed, and no more"
-    assert "fails again and again" in report.waiting[0][1]
+    assert "fails repeatedly" in report.waiting[0][1]
     assert deliver_due(box.runtime).unknown == 0
     box.all_due()
     assert deliver_due(box.runtime).unknown == 1, "one text tries whether it works again"

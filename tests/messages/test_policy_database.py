@@ -281,7 +281,7 @@ def test_texts_wait_while_a_person_reads_and_go_on_when_it_was_nothing(box: Outb
     assert decide_review(box.runtime, number(0), "continue", "ann") == 1
     deliver_due(box.runtime)
     assert (box.state(held), box.state(other)) == (MessageState.ACCEPTED, MessageState.ACCEPTED)
-    assert actors(box, held)[1] == ("ann", "reviewed: ann read the reply: go on texting")
+    assert actors(box, held)[1] == ("ann", "reviewed: ann read the reply: continue texting")
     with pytest.raises(LookupError, match="not under review"):
         decide_review(box.runtime, number(0), "continue", "ann")
 

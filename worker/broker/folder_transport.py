@@ -69,7 +69,7 @@ class TakenMessages:
             (self._folder / name).unlink(missing_ok=True)
 
     def give_back(self, tag: str) -> bool:
-        """Put a message back into its old place in the queue. False: it is not held."""
+        """Put a message back at its old position in the queue. False: it is not held."""
         name = self._held.pop(tag, None)
         if name is None:
             return False

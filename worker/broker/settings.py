@@ -1,7 +1,7 @@
 """Celery's settings, made from the configuration. A comment explains each setting that differs from the default.
 
 The database is the source of truth, and a message in the queue only says that there may be work. So a lost message does
-no harm, because the next tick finds the work, and a doubled one does nothing twice. What the settings must survive:
+no harm, because the next tick finds the work, and a repeated one does nothing twice. What the settings must survive:
 broker restarts, dropped connections, deploys.
 """
 
@@ -88,7 +88,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # On SIGTERM, running tasks end at their next safe point, at the latest after the longest request.
         "worker_soft_shutdown_timeout": 60,
         "worker_enable_soft_shutdown_on_idle": True,
-        # Our workers need no messages of each other; monitors such as Flower do.
+        # Our workers do not need remote control messages; monitors such as Flower do.
         "worker_enable_remote_control": settings.worker.events,
         "worker_send_task_events": settings.worker.events,
         # It reports when it waits for the broker, which is no reason to restart the worker.
@@ -97,7 +97,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "task_default_queue": INTAKE,
         "task_queues": [_queue(INTAKE), *(_internal_queue(name) for name in INTERNAL)],
-        # By name, because the kinds of work know their queues and are declared above this module.
+        # By name, because ``worker.work.registry`` imports this module.
         "task_routes": ("worker.work.registry:route",),
         "beat_schedule": {
             # One static entry: the tick claims what is due in the store, so a second scheduler starts nothing twice.
@@ -202,7 +202,7 @@ def _redis_results(address: BrokerUrl, longest: float) -> dict[str, Any]:
 def _redis_sentinel(address: BrokerUrl) -> dict[str, Any]:
     if address.scheme != "sentinel":
         return {}
-    # A Sentinel that is away must not delay the next one.
+    # A Sentinel that cannot be reached must not delay the next one.
     quick = {"socket_timeout": 2, "socket_connect_timeout": 2}
     return {"master_name": address.master_name, "sentinel_kwargs": address.sentinel_options(quick)}
 

@@ -28,7 +28,7 @@ _OF_SENTINEL = ("master_name", "sentinel_username", "sentinel_password", "tls")
 
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
-    """``url`` is the part for the libraries. ``tls`` has the options in the names of the Redis client; None: no TLS."""
+    """A parsed URL. ``url`` is for the libraries, ``tls`` holds the Redis client's TLS options; None: no TLS."""
 
     url: str
     scheme: str
@@ -38,7 +38,7 @@ class BrokerUrl:
 
     @property
     def is_redis(self) -> bool:
-        """Return whether this is a Redis."""
+        """True if this is a Redis."""
         return self.scheme in REDIS_SCHEMES
 
     def amqp_tls(self) -> dict[str, Any]:

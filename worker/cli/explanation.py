@@ -39,7 +39,7 @@ def show_explanation(found: Explanation) -> None:
 
 
 def is_pruned(message: MessageSummary) -> bool:
-    """Tell if retention has removed the text."""
+    """Return True if retention has removed the text."""
     return not message.text and message.segments > 0
 
 

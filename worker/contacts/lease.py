@@ -43,11 +43,11 @@ class ConnectionLease:
     _progress_at: float = field(default_factory=time.monotonic)
 
     def note_progress(self) -> None:
-        """Record that the run moves on. Call it for each page."""
+        """Record that the run makes progress. Call it for each page."""
         self._progress_at = time.monotonic()
 
     def is_stalled(self, seconds: float) -> bool:
-        """Return whether nothing has come from the CRM for more than ``seconds``."""
+        """Return True if the CRM has sent nothing for more than ``seconds``."""
         return time.monotonic() - self._progress_at > seconds
 
     def fence(self, transaction: Connection, **values: object) -> None:
@@ -64,7 +64,7 @@ class ConnectionLease:
 def claim_connection(engine: Engine, connection: str, seconds: float) -> ConnectionLease | None:
     """Take the connection and open a run on it. Return None when another worker holds it.
 
-    If a run is still open, its worker vanished: that run becomes ``interrupted``. The new run goes on from its cursor
+    If a run is still open, its worker vanished: that run becomes ``interrupted``. The new run continues from its cursor
     and in its batch, so that the blast guard counts both together.
     """
     now, c = utcnow(), connection_state.c
@@ -109,7 +109,7 @@ def _renew(engine: Engine, lease: ConnectionLease, seconds: float, patience: flo
     while not lease._done.wait(seconds / 3):
         if lease.is_stalled(patience):
             log.error(
-                "nothing came from the CRM for too long; another worker may take over",
+                "the CRM sent nothing for too long; another worker may take over",
                 connection=lease.connection,
                 seconds=round(patience),
                 do="restart this worker: its adapter hangs and blocks a thread",
@@ -121,4 +121,4 @@ def _renew(engine: Engine, lease: ConnectionLease, seconds: float, patience: flo
                 if not CONNECTION_LEASE.renew(db, Lease(lease.owner, until), this):
                     return  # the fence of the next page commit finds out
         except OperationalError:
-            continue  # the store is away for a moment; the fence decides whether the lease survived
+            continue  # the store cannot be reached for a moment; the fence shows if the lease was kept

@@ -12,7 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(slots=True)  # not frozen: that would make each of a million more expensive
 class Contribution:
-    """What one live CRM record says of a contact.
+    """What one live CRM record says about a contact.
 
     ``priority`` and ``clear_empty`` are those of its connection, ``updated_at`` is the CRM's own time of change.
     """

@@ -132,7 +132,7 @@ class _Planner:
         return None if row is None or row.cursor is None else str(row.cursor)
 
     def _without_repeats(self, reader: PageReader, records: Sequence[NormalisedRecord]) -> Iterator[NormalisedRecord]:
-        """Reject ids that a complete listing shows twice, as the sync would, which has stored them by then."""
+        """Reject ids that a complete listing shows twice. A sync finds them in the store, a plan in its drafts."""
         for record in records:
             known = self.state.mappings.get(record.external_id)
             if reader.listing is None or known is None or known.id is not None:

@@ -36,10 +36,10 @@ from worker.store.sql import analyse, lock_account
 from worker.store.tables import connection_state, sync_run
 
 MANY_ADDED = 10_000
-"""So many new records outdate the statistics by which the database plans its queries."""
+"""After this many new records, the statistics that the database plans its queries with are outdated."""
 CURSOR_SECONDS = 5.0
 """A crash repeats at most this much reading of unchanged records. A commit per page would take a third longer."""
-STOPPED = "stopped at a safe point; the next run goes on from here"
+STOPPED = "stopped at a safe point; the next run continues from here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class SyncReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing went wrong. Being busy or interrupted is not wrong."""
+        """True if nothing went wrong. A busy connection or an interrupted run is not an error."""
         return self.state in (RunState.DONE, RunState.INTERRUPTED, "busy")
 
 
@@ -121,7 +121,7 @@ class _Run:
         self.counts = SyncReport(self.lease.connection, RunState.RUNNING, self.lease.run_id, self.lease.batch_id)
 
     def execute(self) -> SyncReport:
-        """Run until one of the ends. Every end is committed."""
+        """Run to an end and commit its result."""
         adapter: Adapter | None = None
         try:
             adapter = build_adapter(self.runtime.settings, self.lease.connection)
@@ -214,7 +214,7 @@ class _Run:
         return self._finish(RunState.DONE, "")
 
     def _finish(self, state: RunState, error: str) -> SyncReport:
-        """Close the run. Release or hold its texts unless the run goes on; end the batch after a complete pull."""
+        """Close the run. Release or hold its texts unless another run continues it; end the batch if complete."""
         now = utcnow()
         values: dict[str, Any] = {**CONNECTION_LEASE.released, "run_id": None}
         if self.waiting_cursor is not None:

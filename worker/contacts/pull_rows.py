@@ -50,7 +50,7 @@ def load_state(
 ) -> PageState:
     """Return drafts of what is stored about ``records``, and of every contact that they or their phones belong to.
 
-    Adds to ``state`` if given; its drafts win over what is stored. A plan carries one from page to page.
+    Adds to ``state`` if given; its drafts take precedence over what is stored. A plan carries one from page to page.
     """
     state, name = state or PageState(), rules.connection
     external_ids = [record.external_id for record in records]
@@ -302,7 +302,7 @@ def clear_unseen_rejections(connection: Connection, name: str, since: datetime) 
 
 
 def forget_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> None:
-    """Have these records read again even if they come back exactly as they were stored."""
+    """Delete the hashes of these records, so that they are read again even if they come back unchanged."""
     if external_ids:
         m = contact_mapping.c
         connection.execute(

@@ -2,7 +2,7 @@
 
 Contacts are claimed in batches. A bounded pool of threads works through them over the process's one HTTP session, with
 no database session open, and the results are written back in bulk. Batches overlap: the next one is claimed during the
-last requests of one, and the results of one are written during the first requests of the next. A create whose answer
+last requests of one, and the results of one are written during the first requests of the next. A create whose response
 was lost is never repeated before VirtualText's list has shown that it was not carried out.
 """
 
@@ -29,7 +29,7 @@ from worker.store.db import reading, writing
 from worker.store.models import utcnow
 
 LIST_FIRST = (
-    "VirtualText's contact list could not be read just now; to avoid duplicates, nothing is created before it was read"
+    "VirtualText's contact list could not be read; to avoid duplicates, no contact is created until it has been read"
 )
 
 
@@ -50,7 +50,7 @@ class PushReport:
 
     @property
     def requests_answered(self) -> int:
-        """How many contacts VirtualText has taken."""
+        """How many contacts VirtualText has accepted."""
         return self.created + self.updated
 
 
@@ -75,7 +75,7 @@ def push_account(runtime: Runtime, account: str, *, progress: Progress | None = 
 
 
 def look_up_lost_creates(runtime: Runtime, account: str) -> int:
-    """Look lost creates up in a newly read list, once ``lookup_after`` has passed. Return how many were decided."""
+    """Look up lost creates in a newly read list, once ``lookup_after`` has passed. Return how many were decided."""
     before = utcnow() - runtime.settings.accounts[account].lookup_after
     with reading(runtime.engine) as db:
         lost = push_rows.lost_creates(db, account, before)
@@ -108,13 +108,13 @@ class _Pipeline:
                     deferred = self._finish(self.last)
                 else:
                     deferred = self._begin_next()
-        finally:  # even if the store was away for a moment, so that no answers are lost
+        finally:  # even if the store could not be reached for a moment, so that no result is lost
             if self.last:
                 deferred = self._finish(self.last) or deferred
         return replace(self.report, deferred=deferred or "")
 
     def _begin_next(self) -> str | None:
-        """Claim a batch, start its requests, then finish the one before. Return why not to go on, or None."""
+        """Claim a batch, start its requests, then finish the one before. Return why to stop, or None."""
         runtime, account = self.runtime, self.account
         if not (permit := permitted(runtime.engine, account, runtime.stop.wait)):
             return permit.reason
@@ -140,7 +140,7 @@ class _Pipeline:
             return begin_probe(db, self.account, utcnow(), self.runtime.lease_seconds(self.account))
 
     def _finish(self, batch: PushBatch) -> str | None:
-        """Finish a batch. Return why not to go on after it, or None."""
+        """Finish a batch. Return why to stop after it, or None."""
         if batch is self.last:
             self.last = None
         before, self.report = self.report, _counted(self.report, batch.claimed, batch.finish())

@@ -73,7 +73,7 @@ class PushBatch:
         self.threads: list[Future[None]] = [pool.submit(work) for _ in range(min(self.at_once, len(self.waiting)))]
 
     def lets_next_begin(self) -> bool:
-        """Wait until few requests are left. Return whether the next batch may begin beside them."""
+        """Wait until few requests are left. Return True if the next batch may begin at the same time."""
         if self.threads and self.overlaps:
             self.draining.wait()
         return self.overlaps and not (self.halted.is_set() or self.held_back)
@@ -133,14 +133,14 @@ class PushBatch:
         return push_result(push, outcome, utcnow())
 
     def _is_lost(self, push: Push, outcome: Outcome[RemoteContact]) -> bool:
-        """Tell an id that is gone from an outage: ask for it once more, if other ids do answer."""
+        """Return True if the id is gone, False for an outage: if calls by id work, request this id once more."""
         if outcome.http_status == HTTPStatus.NOT_FOUND:
             return True
         return self._by_id_works and self.client.get_contact(push.virtualtext_id or "").cause is Cause.GATEWAY
 
     @cached_property
     def _by_id_works(self) -> bool:
-        """Whether calls by id succeed now. Asked once per batch, so that an outage re-creates nothing."""
+        """True if calls by id succeed now. Tested once per batch, so that no contact is created again in an outage."""
         if any(outcome.done for push, outcome in self.results if push.virtualtext_id is not None):
             return True
         with reading(self.runtime.engine) as db:

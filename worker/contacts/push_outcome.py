@@ -23,7 +23,7 @@ def push_result(push: Push, outcome: Outcome[RemoteContact], now: datetime) -> P
         remote_id = push.virtualtext_id or (outcome.value.id if outcome.value else None)
         return PushResult(push.contact_id, PushState.SYNCED, remote_id, push.hash)
     if outcome.unknown and push.virtualtext_id is None:
-        event = ("create_unknown", f"the answer was lost: {error}")
+        event = ("create_unknown", f"the response was lost: {error}")
         return PushResult(push.contact_id, PushState.UNKNOWN, None, error=error, event=event)
     if outcome.cause in (Cause.REJECTED, Cause.OPTED_OUT):
         event = ("push_rejected", error)
@@ -41,7 +41,7 @@ def lost_id_result(push: Push) -> PushResult:
 
 
 def may_be_lost_id(push: Push, outcome: Outcome[RemoteContact]) -> bool:
-    """Return whether the id of an update may be gone: a 404, or a gateway error, which is also what an outage gives."""
+    """Return True if the id of an update may be gone: a 404, or a gateway error, which an outage also causes."""
     if push.virtualtext_id is None:
         return False
     return outcome.cause is Cause.GATEWAY or outcome.http_status == HTTPStatus.NOT_FOUND

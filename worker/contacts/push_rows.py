@@ -89,7 +89,7 @@ def expire_push_claims(db: Connection, account: str, now: datetime) -> tuple[int
 
 
 def has_creates(db: Connection, account: str) -> bool:
-    """Return whether any due contact is not in VirtualText, as far as is known."""
+    """Return True if any due contact is not known to be in VirtualText."""
     found = select(c.id).where(c.account == account, c.push_state == PushState.DUE, c.virtualtext_id.is_(None)).limit(1)
     return db.scalar(found) is not None
 
@@ -241,7 +241,7 @@ def release_pushes(db: Connection, owner: str, contact_ids: Collection[int], now
 
 
 def lost_creates(db: Connection, account: str, before: datetime) -> Sequence[tuple[int, str]]:
-    """Return the creates whose answer was lost before ``before``: (contact id, phone)."""
+    """Return the creates whose response was lost before ``before``: (contact id, phone)."""
     old = or_(c.attempted_at.is_(None), c.attempted_at <= before)
     return db.execute(select(c.id, c.phone).where(c.account == account, c.push_state == PushState.UNKNOWN, old)).all()
 
@@ -252,7 +252,7 @@ def confirm_or_retry_creates(
     """Make lost creates due again, once VirtualText's list was read after them.
 
     ``lost`` are the creates that were lost ``before`` the list was asked for. Those that the list holds are adopted by
-    the next claim, the others are created again. One that another worker has meanwhile repeated and lost again is left:
+    the next claim, the others are created again. One that another worker has repeated and lost again is left alone:
     the list may be older than its second request. Return (creates that were carried out, creates that were not).
     """
     lock_account(db, account)
@@ -262,11 +262,11 @@ def confirm_or_retry_creates(
     there = [contact_id for contact_id, phone in contacts if phone in found]
     absent = [contact_id for contact_id, phone in contacts if phone not in found]
     for ids, kind, detail in (
-        (there, "create_confirmed", "the create whose answer was lost had succeeded: VirtualText's list has it"),
+        (there, "create_confirmed", "the create whose response was lost had succeeded: VirtualText's list has it"),
         (
             absent,
             "create_disproved",
-            "the create whose answer was lost had failed: VirtualText's list does not have it",
+            "the create whose response was lost had failed: VirtualText's list does not have it",
         ),
     ):
         if ids:
@@ -280,7 +280,7 @@ def confirm_or_retry_creates(
 
 
 def recently_synced_id(db: Connection, account: str) -> str | None:
-    """Return the id of a contact that was pushed recently. Asking for it shows whether calls by id work."""
+    """Return the id of a contact that was pushed recently. Requesting it shows if calls by id work."""
     return db.scalar(
         select(c.virtualtext_id)
         .where(c.account == account, c.push_state == PushState.SYNCED, c.virtualtext_id.is_not(None))
@@ -301,7 +301,7 @@ def _add_events(db: Connection, events: Sequence[tuple[int, str, str]], now: dat
 
 
 def has_due(db: Connection, account: str, now: datetime) -> bool:
-    """Return whether a worker has something to do for the account: push, look up, or take back an ended lease."""
+    """Return True if a worker has something to do for the account: push, look up, or take back an ended lease."""
     due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
     left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), PUSH_LEASE.has_ended(now))
     waits = or_(due, left, c.push_state == PushState.UNKNOWN)
@@ -309,7 +309,7 @@ def has_due(db: Connection, account: str, now: datetime) -> bool:
 
 
 def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
-    """Return since when the contact is due that has waited longest; None: none is due."""
+    """Return when the contact that has waited longest became due; None: none is due."""
     due = select(c.next_attempt_at).where(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
     oldest: datetime | None = db.scalar(due.order_by(c.next_attempt_at).limit(1))
     return oldest

@@ -1,6 +1,6 @@
 """The first half of a run: finds the records of an adapter's page that need a decision.
 
-Shared by the sync and the plan. An unchanged record ends here, after one hash and one look-up.
+The sync and the plan share it. An unchanged record costs one hash and one look-up here, and nothing after that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNKNOWN: tuple[None, None] = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """The records of a page that need a decision. ``seen`` counts all its records, ``unchanged`` those ended here."""
+    """The records of a page that need a decision. ``seen`` counts all its records, ``unchanged`` the unchanged ones."""
 
     records: Sequence[NormalisedRecord]
     rejections: Sequence[RecordRejection]
@@ -48,7 +48,7 @@ class PageReader:
     connection: str
     adapter: Adapter
     resumes: bool = False
-    """The run goes on from a cursor, so it does not see everything."""
+    """The run continues from a cursor, so it does not see everything."""
     listing: SeenRecords | None = field(init=False, default=None)
     stored_before: int = field(init=False, default=0)
     repeats: dict[str, int] = field(init=False, default_factory=dict)
@@ -63,7 +63,7 @@ class PageReader:
 
     @property
     def lists_everything(self) -> bool:
-        """A record that a complete pull does not show is gone."""
+        """True if a complete pull lists every record, so that a record that it does not list is gone."""
         return self.adapter.removals is Removals.ABSENT
 
     def read(self, page: Page) -> ReadPage:

@@ -33,7 +33,7 @@ class NormalisedRecord:
     """A changed record ready for matching. ``canonical`` is its properties as JSON in UTF-8.
 
     Exactly one of ``phone`` and ``problem`` (a code and a reason) is set, and neither for a deletion. ``ignored_email``
-    is an email that is not an address: the contact goes on without it.
+    is an email that is not an address: the contact is kept without it.
     """
 
     change: ContactChange

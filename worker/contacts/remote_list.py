@@ -1,7 +1,7 @@
 """VirtualText's whole contact list, read in one request.
 
-It lets contacts be adopted instead of created twice, and shows whether a create whose answer was lost was carried out.
-Where the platform cannot give it (408 on large accounts), everything else goes on without it.
+It lets contacts be adopted instead of created twice, and shows if a create whose response was lost was carried out.
+If the platform cannot return it (408 on large accounts), everything else works without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
 
 ROWS = 1000
 ASK_AGAIN_AFTER = timedelta(days=1)
-"""Wait this long after a refusal: the account may have shrunk since, or the platform grown."""
+"""Wait this long after a refusal: the account may have shrunk since, or the platform improved."""
 FRESH_FOR = timedelta(hours=1)
 RETRY_AFTER = timedelta(seconds=30)
 LIST_LEASE = LeaseColumns(account_state, "list_")
@@ -40,7 +40,7 @@ class Listing(StrEnum):
 
     READ = "read"
     UNAVAILABLE = "unavailable"
-    """The platform cannot give it; go on without."""
+    """The platform cannot return it. Continue without it."""
     LATER = "later"
     """Another worker is reading it, or it failed for now. A create could make a duplicate, so wait."""
 
@@ -49,7 +49,7 @@ def ensure_list(runtime: Runtime, account: str) -> Listing:
     """Before contacts are created, make sure that the list was read recently or is known to be unavailable.
 
     People and inbound texts create contacts in VirtualText, too. Before the first reading nothing is created; if a
-    later reading fails, the older list will do.
+    later reading fails, the older list is used.
     """
     now = utcnow()
     with reading(runtime.engine) as db:
@@ -64,7 +64,7 @@ def ensure_list(runtime: Runtime, account: str) -> Listing:
 
 
 def is_unavailable(db: Connection, account: str) -> bool:
-    """Return whether the platform recently refused this account's list."""
+    """Return True if the platform recently refused this account's list."""
     since = db.scalar(select(account_state.c.list_unavailable_at).where(account_state.c.account == account))
     return _known_unavailable(since, utcnow())
 
@@ -90,13 +90,15 @@ def read_list(runtime: Runtime, account: str) -> Listing:
         values = {"listed_at": began, "list_unavailable_at": None}
     elif listing is Listing.UNAVAILABLE:
         log.warning(
-            "VirtualText cannot list the contacts of this account (408); going on without the list. Contacts that exist"
-            " there already cannot be adopted, and a create whose answer is lost needs a person",
+            "VirtualText cannot list the contacts of this account (408), so the list is not used. Contacts that exist"
+            " there already cannot be adopted, and a create whose response is lost needs a person",
             account=account,
         )
         values = {"list_unavailable_at": began}
     elif outcome.cause not in (Cause.CREDENTIALS, Cause.REDIRECTED):
-        log.warning("VirtualText's contact list could not be read; trying later", account=account, why=outcome.detail)
+        log.warning(
+            "VirtualText's contact list could not be read; it is tried again later", account=account, why=outcome.detail
+        )
         # Holding the lease keeps every worker from asking again before then.
         until = utcnow() + (timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER)
     effect = account_effect(outcome, "list", probe=permit.probe)

@@ -1,4 +1,4 @@
-"""Decides whether records that a complete listing did not show may be treated as deleted. Pure."""
+"""Decides if records that a complete listing did not show may be treated as deleted. Pure."""
 
 from __future__ import annotations
 

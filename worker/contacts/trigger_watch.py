@@ -1,4 +1,4 @@
-"""Connects a sync with the triggers: which rules watch a connection, since when, and which texts they call for."""
+"""Connects a sync with the triggers: the rules that watch a connection, and the texts that they call for."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TriggerWatch:
         )
 
     def allowed_again(self, db: Connection, intents: Sequence[TextIntent], now: datetime) -> list[TextIntent]:
-        """Return the texts whose rule allows to text the same record again."""
+        """Return the texts whose rule allows another text about the same record."""
         return allowed_again(db, {rule.name: rule for rule in self.rules}, intents, now)
 
     def queue(self, db: Connection, decision: PageDecision, batch_id: str, now: datetime) -> int:

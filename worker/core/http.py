@@ -1,4 +1,4 @@
-"""An HTTP client with a limit on everything, which knows if the request was sent when an exchange fails.
+"""An HTTP client with limits on time and size. When an exchange fails, it reports if the request was sent.
 
 ``requests`` resolves proxies and certificates and owns the connections. Its pool is then called directly, because
 preparing a request each time costs more than sending it. Requests are never retried and redirects never followed.
@@ -63,16 +63,16 @@ class _Exchange(threading.local):
     """The current exchange of this thread. urllib3 offers no way to pass it to the connection."""
 
     deadline = 0.0
-    answer_seconds = 0.0
+    response_seconds = 0.0
     request_left = False
 
-    def begin(self, connect_seconds: float, answer_seconds: float) -> None:
+    def begin(self, connect_seconds: float, response_seconds: float) -> None:
         self.deadline = time.monotonic() + connect_seconds
-        self.answer_seconds = answer_seconds
+        self.response_seconds = response_seconds
         self.request_left = False
 
     def leave(self) -> None:
-        self.deadline = time.monotonic() + self.answer_seconds
+        self.deadline = time.monotonic() + self.response_seconds
         self.request_left = True
 
 
@@ -173,7 +173,7 @@ class HttpTransport:
     def __init__(self, *, connect_timeout: float, read_timeout: float, connections: int) -> None:
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        # Half the time for each address, so that a dead one leaves time for the next.
+        # Half the time for each address, so that time is left for the next one if the first does not respond.
         self._timeout = Timeout(connect=connect_timeout / 2, read=read_timeout)
         self._origins: list[Origin] = []
         self._session = requests.Session()
@@ -182,7 +182,7 @@ class HttpTransport:
         self._session.mount("http://", adapter)
 
     def origin(self, base_url: str) -> Origin:
-        """Return the host of ``base_url``. Raises a ``requests`` error if the environment's proxy is malformed."""
+        """Return the connection pool for ``base_url``. Raises a ``requests`` error for a malformed proxy setting."""
         origin = Origin(self._session, base_url)
         self._origins.append(origin)
         return origin

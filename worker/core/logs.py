@@ -1,6 +1,6 @@
 """Logging: readable text on a terminal, JSON with VTSYNC_LOG=json.
 
-Phone numbers and credentials are masked in the finished line, so also in tracebacks, in lists and in messages of
+The finished line is masked, so phone numbers and credentials are also hidden in tracebacks, lists and messages of
 libraries.
 """
 

@@ -119,7 +119,7 @@ def messages_moved(account: str, kind: str, before: str | None, after: str, coun
 
 
 def contacts_pushed(account: str, result: PushCount, count: int) -> None:
-    """What came of a batch."""
+    """Count the contacts of a pushed batch that had this result."""
     if count:
         _pushes.labels(account, result).inc(count)
 

@@ -1,4 +1,4 @@
-"""Parses phone numbers as people and CRMs write them into E.164, or returns why it cannot. It never guesses.
+"""Parses phone numbers, as people and CRMs write them, into E.164, or returns why it cannot. It never guesses.
 
 A wrong guess texts a stranger, so a text is accepted only if it can mean just one number. Variations that do not
 change the meaning are accepted: digits of other scripts, any kind of space or dash, invisible direction marks,
@@ -95,7 +95,7 @@ def _north_american(text: str, default_region: str | None) -> Phone | None:
 @cache
 def _us_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Return the patterns of ordinary US numbers, and of all other kinds (premium rate, toll-free, pagers ...)."""
-    us: Any = PhoneMetadata.metadata_for_region("US")  # by its types, any of it may be missing
+    us: Any = PhoneMetadata.metadata_for_region("US")  # its type declares every part as optional
     kinds = (us.premium_rate, us.toll_free, us.shared_cost, us.voip, us.personal_number, us.pager, us.uan, us.voicemail)
     others = [kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern]
     return re.compile(us.fixed_line.national_number_pattern), re.compile("|".join(f"(?:{one})" for one in others))

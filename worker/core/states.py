@@ -6,16 +6,16 @@ from enum import StrEnum
 
 
 class PushState(StrEnum):
-    """The state of a contact: what VirtualText should hold compared with what it was last told."""
+    """The state of a contact: what VirtualText should hold compared with what was last pushed."""
 
     SYNCED = "synced"
     DUE = "due"
     CREATING = "creating"
-    """A create may be on the wire. A lease that ends here means unknown, never due."""
+    """A create may be in flight. If the lease ends in this state, the contact becomes unknown, never due."""
     UPDATING = "updating"
-    """An update may be on the wire. It may be repeated safely."""
+    """An update may be in flight. It can be repeated safely."""
     UNKNOWN = "unknown"
-    """The answer to a create was lost. It is looked up before anything else is tried."""
+    """The response to a create was lost. It is looked up before anything else is tried."""
     REJECTED = "rejected"
     """VirtualText refused these values. It is tried again when they change, or by `vtsync retry`."""
 
@@ -31,7 +31,7 @@ class RunState(StrEnum):
 
 
 class MessageState(StrEnum):
-    """The state of a message. ``worker.messages.states`` has the moves between them."""
+    """The state of a message. ``worker.messages.states`` lists the transitions between them."""
 
     QUEUED = "queued"
     HELD = "held"

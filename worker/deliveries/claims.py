@@ -185,7 +185,7 @@ def has_due(connection: Connection, now: datetime) -> bool:
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Return since when the delivery is due that has waited longest; None: none is due."""
+    """Return when the delivery that has waited longest became due; None: none is due."""
     due_at = delivery.c.due_at
     oldest: datetime | None = connection.scalar(select(due_at).where(*_is_due(now)).order_by(due_at).limit(1))
     return oldest

@@ -146,7 +146,7 @@ def has_due(connection: Connection, now: datetime) -> bool:
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Return since when the event is due that has waited longest, claimed or not; None: none is due."""
+    """Return when the event that has waited longest became due, claimed or not; None: none is due."""
     e = inbox_event.c
     due = select(e.due_at).where(e.state == InboxState.NEW, e.due_at <= now)
     oldest: datetime | None = connection.scalar(due.order_by(e.due_at).limit(1))

@@ -1,19 +1,19 @@
-"""What one answer of VirtualText means for its account: the one translation, for every kind of request. Pure.
+"""Translates a response of VirtualText into its effect on the account, for every kind of request. Pure.
 
-``worker.limits.account_gate.apply_effect`` writes the effect down.
+``worker.limits.account_gate.apply_effect`` stores the effect.
 
 ==========================================  ================================================================
-the answer                                  the account
+the response                                the account
 ==========================================  ================================================================
 credentials refused, redirected             stops: only probes are made until one succeeds
-rate limited                                pauses as long as told, and its rate is lowered
+rate limited                                pauses as long as it says, and its rate is lowered
 unreachable                                 pauses for a moment
-5xx, or no complete answer                  the breaker opens if this was the probe or failures add up
+5xx, or no complete response                the breaker opens if this was the probe, or after repeated failures
 served: done, rejected, opted out           if this was the probe, the account works again
 unreadable                                  nothing
 ==========================================  ================================================================
 
-Two answers say nothing about the account: a 408 on the contact list (the list is too large), and a 404 (the contact's
+Two responses have no effect on the account: a 408 on the contact list (the list is too large), and a 404 (the contact's
 id is gone, or the URL is wrong).
 """
 
@@ -38,7 +38,7 @@ HALTING_CAUSES = frozenset({Cause.CREDENTIALS, Cause.REDIRECTED, Cause.RATE_LIMI
 
 @dataclass(frozen=True, slots=True)
 class AccountEffect:
-    """What becomes of an account. All texts are for people and hold no secrets."""
+    """The effect on an account. All texts are for people and hold no secrets."""
 
     stop: str = ""
     """Why the account stops; empty: it does not."""
@@ -57,8 +57,8 @@ NO_EFFECT = AccountEffect()
 def counts_as_failure(outcome: Outcome[Any], kind: RequestKind) -> bool | None:
     """Return what the failure counter counts: True for a failure, False for a success, None for neither.
 
-    The list counts as neither: where it alone fails, texts and contacts must go on. A gateway error on an update counts
-    as neither, since VirtualText answers a contact id that is gone in the same way.
+    The list counts as neither: if only the list fails, texts and contacts must continue. A gateway error on an update
+    counts as neither, since VirtualText responds to a contact id that is gone in the same way.
     """
     if kind == "list" or (kind == "update" and outcome.cause is Cause.GATEWAY):
         return None
@@ -72,7 +72,7 @@ def account_effect(
 ) -> AccountEffect:
     """Translate the outcome of a request into its effect on the account.
 
-    ``probe``: the request was the one that tries whether the account works again. ``opens_breaker``: the failure
+    ``probe``: the request was the one that finds out if the account works again. ``opens_breaker``: the failure
     counter reached its limit.
     """
     match outcome.cause:
@@ -99,7 +99,7 @@ def rate_limit_pause(outcome: Outcome[Any]) -> timedelta:
 
 
 def combined(effects: Iterable[AccountEffect]) -> AccountEffect:
-    """Return the effect of several answers: a stop outweighs everything, the longest pause counts, then the rest."""
+    """Combine the effects of several responses: a stop overrides all others; otherwise the longest pause counts."""
     told = [effect for effect in effects if effect is not NO_EFFECT]
     if stop := next((effect for effect in told if effect.stop), None):
         return stop
@@ -118,7 +118,7 @@ def _pause(effect: AccountEffect) -> timedelta:
 
 
 def _served(outcome: Outcome[Any]) -> bool:
-    """The platform accepted the credentials and answered about the request itself."""
+    """Return True if the platform accepted the credentials and responded to the request itself."""
     if outcome.http_status == HTTPStatus.NOT_FOUND:
         return False
     return outcome.done or outcome.cause in (Cause.REJECTED, Cause.OPTED_OUT)

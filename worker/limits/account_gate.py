@@ -1,12 +1,12 @@
-"""Whether an account may be called now. Every process asks here before it calls VirtualText.
+"""Decides if an account may be called now. Every process asks this module before it calls VirtualText.
 
 * **stopped**: the credential or the URL is wrong. More requests would not help: after ``PROBE_INTERVAL`` one single
   request, the probe, finds out whether a person has corrected it.
-* **paused**: the platform asked to wait (429), could not be reached, or fails again and again. After failures, a probe
+* **paused**: the platform asked to wait (429), could not be reached, or fails repeatedly. After failures, a probe
   goes first (``worker.limits.adaptive_rate``).
 * **slowed down**: a 429 lowers the rate of the whole fleet for a while.
 
-``worker.limits.account_effect`` decides what an answer means for the account; ``apply_effect`` stores it.
+``worker.limits.account_effect`` decides what a response means for the account; ``apply_effect`` stores it.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Permit:
 
 
 def permitted(engine: Engine, account: str, wait: Callable[[float], bool]) -> Permit:
-    """Ask whether the account may be called now, and wait for a pause that ends within ``PATIENCE_SECONDS``.
+    """Return the account's permit. Wait for a pause that ends within ``PATIENCE_SECONDS``.
 
-    ``wait`` sleeps for some seconds and returns whether to go on, such as ``StopSignal.wait``.
+    ``wait`` sleeps for some seconds and returns False if a stop is requested, as ``StopSignal.wait`` does.
     """
     while True:
         with reading(engine) as connection:
@@ -67,7 +67,7 @@ def permitted(engine: Engine, account: str, wait: Callable[[float], bool]) -> Pe
 
 
 def may_call(connection: Connection, account: str, now: datetime) -> Permit:
-    """Return whether requests may be made for ``account`` now."""
+    """Return the permit for requests of ``account`` now."""
     row = _row(connection, account)
     if row is None:
         return Permit(True)
@@ -111,7 +111,7 @@ def apply_effect(
     probe: bool = False,
     rate: float | None = None,
 ) -> None:
-    """Store what an answer, or a batch of them, means for the account.
+    """Store what a response, or a batch of them, means for the account.
 
     ``began_at`` is when the request began, ``probe`` whether it was the probe, ``rate`` how many requests a second the
     fleet made (``Limiter.observed_rate``); only a 429 needs it.
@@ -198,7 +198,7 @@ def open_breaker(connection: Connection, account: str, now: datetime, failure: s
     if not probe and row.paused_until is not None and row.paused_until > now:
         return  # this request was already under way when the breaker opened
     wait = BREAKER_BACKOFF.wait(row.trips + 1)
-    reason = f"VirtualText fails again and again ({failure}); after the pause, one request tests whether it works"
+    reason = f"VirtualText fails repeatedly ({failure}); after the pause, one request tests whether it works"
     values = {"trips": row.trips + 1, "paused_until": now + wait, "pause_reason": reason}
     connection.execute(update(account_state).where(account_state.c.account == account).values(**values))
     log.error("VirtualText fails, account pauses", account=account, seconds=wait.seconds, last=failure)
@@ -207,8 +207,8 @@ def open_breaker(connection: Connection, account: str, now: datetime, failure: s
 def clear_stop(connection: Connection, account: str, began_at: datetime | None = None) -> bool:
     """End the stop and the breaker of an account that works again. Return whether there was one.
 
-    ``began_at`` is when the request began that proves it: it proves nothing about a stop that came later. None: a
-    person says that the account works.
+    ``began_at``: when the request that proves it began; it proves nothing about a later stop. None: it was proven
+    just now.
     """
     stopped_at = account_state.c.stopped_at
     if began_at is None:

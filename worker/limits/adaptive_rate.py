@@ -1,9 +1,9 @@
-"""How VirtualText's answers slow an account down. Pure, except for the failure counter that each process keeps.
+"""How VirtualText's responses slow an account down. Pure, except for the failure counter that each process keeps.
 
 * A 429 lowers the rate of the whole fleet. The rate then rises again: additive increase, multiplicative decrease, as in
-  TCP. A request that got a 429 was not carried out, so probing for the limit again and again does little harm.
-* Repeated failures (5xx, no answer) open the breaker: no requests for a while, then one single request, the probe. A
-  send to a failing platform ends as unknown and needs a person's time, so it is better not made.
+  TCP. A request that got a 429 was not carried out, so probing for the limit repeatedly does little harm.
+* Repeated failures (5xx, no response) open the breaker: no requests for a while, then one single request, the probe. A
+  send to a failing platform ends as unknown and costs a person's time, so it is not made at all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def ceiling_now(ceiling: float | None, since: datetime | None, now: datetime) ->
 
 
 class FailureCounter:
-    """Failures of one account in this process; each success takes one back. Safe for threads.
+    """Failures of one account in this process; each success cancels one of them. Safe for threads.
 
     A few failures among many successes are not an outage. Each process counts for itself.
     """
@@ -63,7 +63,7 @@ class FailureCounter:
         self._failures = 0
 
     def add(self, *, failed: bool | None) -> bool:
-        """Count one answer; None counts as neither. Return True when the breaker must open now."""
+        """Count one response; None counts as neither. Return True when the breaker must open now."""
         if failed is None:
             return False
         with self._lock:

@@ -1,7 +1,7 @@
 """How many requests may be made now: rates and requests in flight, counted for the whole fleet.
 
-The counts live in Redis where ``broker.limits_url`` or the broker is one, and in this process's memory otherwise.
-While Redis is away, each process counts for itself, so that nothing stops.
+The counts are in Redis if ``broker.limits_url`` or the broker is a Redis, and otherwise in this process's memory.
+While Redis cannot be reached, each process counts only its own requests, so that nothing stops.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Rate:
 
 
 class Slots(Protocol):
-    """Slots for requests in flight. The slots of a process that vanished are free again after their time."""
+    """Slots for requests in flight. The slots of a process that vanished become free when their time is over."""
 
     def take(self, name: str, wanted: int, most: int, seconds: float, owner: str) -> int:
         """Take up to ``wanted`` of ``most`` slots. Return how many were taken."""
@@ -140,13 +140,16 @@ class Limiter:
             return question(self._shared)
         except RedisError as error:
             self._away_until = time.monotonic() + REDIS_SECONDS
-            log.warning("the Redis of the limits is away; this process counts for itself meanwhile", error=str(error))
+            log.warning(
+                "the Redis for rate limits cannot be reached; this process counts only its own requests",
+                error=str(error),
+            )
             return question(self._local)
 
 
 @dataclass(frozen=True, slots=True)
 class _Backend:
-    """One place that keeps all counts."""
+    """The counts of this process, or of the fleet in Redis."""
 
     slots: Slots
     turns: Turns
@@ -241,7 +244,7 @@ return at - now
 
 
 class RedisTurns:
-    """Turns of the fleet, by the clock of Redis. One script looks and takes, so no two take the same turn."""
+    """Turns of the fleet, by the clock of Redis. One script reads and takes a turn, so no two requests get the same."""
 
     def __init__(self, redis: Redis) -> None:
         self._take = redis.register_script(_TAKE_TURN)

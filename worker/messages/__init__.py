@@ -1,1 +1,1 @@
-"""Texts: what to send (templates, triggers), whether it may go (policy), and what became of it (states, outbox)."""
+"""Messages: requests, outbox, policy facts, states, delivery, opt-outs and reviews, and what is shown of them."""

@@ -57,7 +57,7 @@ class Attempt:
 def begin_attempt(connection: Connection, account: str, lease: Lease, row: Row[Any], now: datetime) -> Attempt | None:
     """Store that this request is being made. The caller commits before it makes the request.
 
-    None: the account may not be called now, or the lease no longer holds the message.
+    None: the account may not be called now, or the lease on the message was lost.
     """
     permit = may_call(connection, account, now)
     if not permit:
@@ -86,7 +86,7 @@ def begin_attempt(connection: Connection, account: str, lease: Lease, row: Row[A
 
 
 def body_hash(body: MessageBody) -> str:
-    """Return the hash of what goes on the wire."""
+    """Return the hash of what the request sends."""
     content = orjson.dumps([body.to, body.from_number, body.text, body.media])
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
@@ -107,7 +107,7 @@ def make_request(attempt: Attempt, call: Callable[[MessageBody], Outcome[Receipt
 def store_result(runtime: Runtime, attempt: Attempt, outcome: Outcome[Receipt], result: AttemptResult) -> None:
     """Store what the outcome means for the message and for its account, in a transaction of its own.
 
-    Tries again while the store is busy or away.
+    Tries again while the store is busy or cannot be reached.
     """
     opens_breaker = runtime.failures(attempt.account).add(failed=counts_as_failure(outcome, "text"))
     effect = account_effect(outcome, "text", probe=attempt.probe, opens_breaker=opens_breaker)
@@ -119,7 +119,9 @@ def store_result(runtime: Runtime, attempt: Attempt, outcome: Outcome[Receipt], 
         except OperationalError:
             if number == WRITE_ATTEMPTS:
                 raise
-            log.warning("the store is away; the result of a request is stored later", message=attempt.message_id)
+            log.warning(
+                "the store cannot be reached; the result of a request is stored later", message=attempt.message_id
+            )
             time.sleep(WRITE_BACKOFF.seconds(number))
         else:
             return
@@ -175,7 +177,7 @@ def _move_from(
         before,
         result.state,
         message.c.id == attempt.message_id,
-        # This request and no other: a later attempt has another number.
+        # Only the message of this attempt: a later attempt has another number.
         message.c.attempts == attempt.number,
         message.c.body_hash == attempt.body_hash,
         *where,

@@ -30,7 +30,7 @@ class BatchVerdict:
 def release_or_hold_batch(
     connection: Connection, batch_id: str, limit: int, now: datetime, policy: Policy | None = None
 ) -> BatchVerdict:
-    """At the end of a sync run, release its texts, or hold all when they would reach over ``limit`` people.
+    """At the end of a sync run, release its texts, or hold all of them if they would text more than ``limit`` people.
 
     The count includes what was released or approved before in the same batch: a run that was interrupted and resumed
     cannot pass the limit in portions. With a ``policy``, also hold the texts of triggers that fire far more often than
@@ -65,7 +65,7 @@ def release_or_hold_batch(
 
 
 def view_of_held(**why: Any) -> PolicyFacts:
-    """Return the policy's view of a text of which only the ground for holding it counts."""
+    """Return the policy facts of a text when only the reason to hold it matters."""
     return PolicyFacts(kind=MessageKind.SEND, expires_at=None, opted_out=None, **why)
 
 
@@ -87,7 +87,7 @@ def _hold_for(connection: Connection, decision: PolicyDecision, now: datetime, *
 def _broken_triggers(
     connection: Connection, policy: Policy | None, now: datetime, *where: ColumnElement[bool]
 ) -> list[tuple[str, str]]:
-    """Return the triggers with texts there that must be held, each with the reason."""
+    """Return the triggers whose texts match ``where`` and must be held, each with the reason."""
     if policy is None:
         return []
     triggers = (

@@ -2,7 +2,7 @@
 
 The blast guard counts the people in one sync. The breaker counts a trigger's texts over a day, in any number of syncs.
 It compares with the trigger's past, so a trigger with fewer than three earlier days of texts has only the blast guard.
-Where no sync causes its texts, the limit of the blast guard applies to its texts in a day.
+If its texts do not come from a sync, the limit of the blast guard then applies to its texts in a day.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Claims on messages, and what becomes of the claims of a worker that vanished.
+"""Claims on messages, and how the claims of a worker that vanished end.
 
 A claimed message stays ``queued`` until its request begins, so a lost claim does no harm: it is claimed again. From
 ``dispatching`` on the request may have been made. The lease owner is the fencing token: a worker that lost its claim
@@ -155,12 +155,12 @@ def _claim(connection: Connection, due: Select[tuple[str]], now: datetime, lease
 
 
 def has_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> bool:
-    """Return whether a worker could claim a message of this kind."""
+    """Return True if a worker could claim a message of this kind."""
     return connection.scalar(_due(connection, account, kind, now, None).limit(1)) is not None
 
 
 def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:
-    """Return since when the message is due that has waited longest, claimed or not; None: none is due."""
+    """Return when the message that has waited longest became due, claimed or not; None: none is due."""
     m = message.c
     due = (m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now)
     oldest: datetime | None = connection.scalar(select(m.due_at).where(*due).order_by(m.due_at).limit(1))

@@ -1,7 +1,7 @@
 """Plans of date triggers: one row per rule and record, updated in the transaction in which the record changes.
 
 One transaction takes a due plan, inserts its text and plans the next occurrence. So two schedulers, or one that is
-killed, lose and double nothing. A date in the past does nothing, whenever it is read.
+killed, neither lose nor repeat a text. A date in the past does nothing, whenever it is read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 class _TriggerFailed(Exception):
-    """Working off the plans of ``trigger`` raised an unexpected error. Its transaction is rolled back."""
+    """Processing the plans of ``trigger`` raised an unexpected error. Its transaction is rolled back."""
 
     def __init__(self, trigger: str) -> None:
         super().__init__(trigger)
@@ -54,7 +54,7 @@ class PlannedRecord:
 
 
 def next_due(rule: TextRule, record: PlannedRecord, settings: Settings, now: datetime) -> Due | None:
-    """Return when the rule is next due for this record; None if never, as things are. Pure."""
+    """Return when the rule is next due for this record; None if it is not due. Pure."""
     if not record.phone or not isinstance(rule.kind, PlannedByDate):
         return None
 
@@ -115,7 +115,7 @@ def plan_existing(runtime: Runtime, name: str, rules: Sequence[TextRule], now: d
 
 
 def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
-    """Put the texts of due plans into the outbox. Return how many plans were worked off.
+    """Put the texts of due plans into the outbox. Return how many plans were processed.
 
     A trigger that fails is logged and left for the next call. It does not delay the texts of the others.
     """
@@ -131,7 +131,9 @@ def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
             with writing(runtime.engine) as connection:
                 portion = _fire(connection, runtime, rules, now, failed)
         except _TriggerFailed as error:
-            log.exception("a date trigger failed; it is tried again, and the others go on", trigger=error.trigger)
+            log.exception(
+                "a date trigger failed and will be tried again; the other triggers continue", trigger=error.trigger
+            )
             failed.add(error.trigger)
             continue
         worked += portion

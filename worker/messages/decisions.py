@@ -38,8 +38,8 @@ def approve(
 ) -> int:
     """Release held texts that wait for approval, from a large sync or a trigger that was stopped. Returns how many.
 
-    Later texts of the same batch or trigger are not approved with them. Before each text is sent, all rules of the
-    policy apply again but for the blast guard and the breaker.
+    Later texts of the same batch or trigger are not approved with them. Before each text is sent, the policy decides
+    again, without the blast guard and the breaker.
     """
     now = utcnow()
     with writing(runtime.engine) as connection:
@@ -156,13 +156,13 @@ def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
 def decide_review(
     runtime: Runtime, phone: str, verdict: Literal["continue", "opt_out"], actor: str, *, source: str = "cli"
 ) -> int:
-    """Decide what a person's reply meant: texts go on, or never again. Returns how many texts are released.
+    """Decide what a person's reply meant: continue texting, or stop for good. Returns how many texts are released.
 
     They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``source`` is kept
     with the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).
     """
     now = utcnow()
-    meaning = "go on texting" if verdict == "continue" else "opted out"
+    meaning = "continue texting" if verdict == "continue" else "opted out"
     with writing(runtime.engine) as connection:
         ended = end_review(connection, phone, why=f"{actor} read the reply: {meaning}", actor=actor, now=now)
         if ended is None:
@@ -174,7 +174,7 @@ def decide_review(
 
 
 def opt_out_number(runtime: Runtime, phone: str, *, source: str, detail: str, actor: str) -> bool:
-    """Stop texting ``phone`` (E.164) because a person says so; this also ends its review. False: it had opted out."""
+    """Stop texting ``phone`` (E.164) because a person says so, and end its review. False: it had opted out before."""
     now = utcnow()
     with writing(runtime.engine) as connection:
         end_review(connection, phone, why=f"{actor} opted the number out", actor=actor, now=now)
@@ -182,7 +182,7 @@ def opt_out_number(runtime: Runtime, phone: str, *, source: str, detail: str, ac
 
 
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
-    """Return the columns of a message that a person wants now: due now, and with new time if it has expired."""
+    """Return the columns of a message that a person wants now: due now, and with a new expiry if it has expired."""
     late = now + runtime.settings.policy.expires_after
     expires_at = case((message.c.expires_at <= now, late), else_=message.c.expires_at)
     return {"due_at": now, "expires_at": expires_at, "approved_at": now}
@@ -191,7 +191,7 @@ def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
 def _chosen(
     connection: Connection, batch_id: str | None, message_ids: Collection[str] | None, trigger: str | None
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions, of which all must hold."""
+    """Return the conditions that the chosen messages must all meet."""
     chosen: list[ColumnElement[bool]] = []
     if batch_id is not None:
         chosen.append(message.c.batch_id == batch_id)

@@ -48,7 +48,7 @@ def deliver_due(
     message_ids: Collection[str] | None = None,
     limit: int | None = None,
 ) -> DeliveryReport:
-    """Send what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is requested.
+    """Send what is due, of one account or all, until nothing is left, ``limit`` is reached or a stop is requested.
 
     May run in any number of processes at once: each message is sent by one of them, once.
     """

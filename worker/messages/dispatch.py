@@ -77,7 +77,7 @@ class Dispatched:
 
 
 def dispatch_due(runtime: Runtime, strategies: Iterable[DispatchStrategy], limit: int | None) -> Dispatched:
-    """Work through what is due, account by account, until nothing is, ``limit`` is reached or a stop is requested.
+    """Work through what is due, account by account, until nothing is left, ``limit`` is reached or a stop is requested.
 
     May run in any number of processes at once: each message is requested by one of them, once.
     """
@@ -201,6 +201,6 @@ class _ClaimedBatch:
         return connection.execute(mine).one_or_none()
 
     def _in_time(self, now: datetime) -> bool:
-        """Return whether a request may start: no stop is requested, and its longest duration fits into the lease."""
+        """Return True if a request may start: no stop is requested, and its longest duration fits into the lease."""
         longest = timedelta(seconds=self.runtime.request_seconds(self.strategy.account) + LEASE_MARGIN_SECONDS)
         return not self.runtime.stop.requested and now + longest <= self.claim.lease.until

@@ -1,6 +1,6 @@
 """Publish events for CRMs and other services, in the same transaction as the change they report.
 
-``worker.deliveries`` hands each event to everybody who wants it and then deletes its row.
+``worker.deliveries`` creates a delivery of each event for each of its receivers, and then deletes the event's row.
 """
 
 from __future__ import annotations

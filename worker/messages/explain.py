@@ -116,7 +116,7 @@ class Explanation:
 
     @property
     def known(self) -> bool:
-        """Tell if anything is known about the number."""
+        """True if anything is known about the number."""
         return bool(
             self.contacts
             or self.messages

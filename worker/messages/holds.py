@@ -45,8 +45,8 @@ def not_before(now: datetime) -> ColumnElement[datetime]:
 def reconsider(runtime: Runtime) -> int:
     """Release the texts that are held because their time zone was not known, and return how many.
 
-    The configuration may know more when a process starts, and the CRM at any time. So this works once when a process
-    starts and then once an hour; all other calls return at once.
+    The configuration may have changed when a process starts, and the CRM at any time. So this runs once when a process
+    starts and then once an hour; all other calls do nothing.
     """
     now, store = utcnow(), runtime.settings.database_url()
     if store in _reconsidered and now - _reconsidered[store] < RECONSIDER_EVERY:

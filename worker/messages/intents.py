@@ -47,7 +47,7 @@ def insert_intents(
         return 0
     refused = opted_out(connection, {intent.phone for intent in intents})
     rows = [_intent_row(account, from_number, batch_id, intent, policy, refused, now) for intent in intents]
-    # In one order, so that two transactions that insert the same ones wait instead of dead-locking.
+    # In one order, so that two transactions that insert the same texts wait and do not deadlock.
     in_order = sorted(rows, key=lambda row: row["idempotency_key"])
     connection.execute(insert(connection, message).on_conflict_do_nothing(), in_order)
     mine = {row["id"]: row for row in rows}

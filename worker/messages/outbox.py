@@ -1,7 +1,7 @@
 """The outbox: everything to be texted or recorded is a committed row here before anything is done about it.
 
 This module takes the requests of callers. ``intents`` takes the texts of triggers. ``delivery`` and ``recording`` do
-the work, and ``decisions`` holds what people decide.
+the work, and ``decisions`` handles the decisions of people.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def insert_record(
 
 
 def insert_new(connection: Connection, row: dict[str, Any], actor: str) -> bool:
-    """Store a message with its first event. Return False when there is one with its key."""
+    """Store a message with its first event. Return False if a message with its key exists."""
     statement = insert(connection, message).values(row).on_conflict_do_nothing().returning(message.c.id)
     if connection.execute(statement).first() is None:
         return False

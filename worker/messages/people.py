@@ -103,7 +103,7 @@ def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
 
 
 def place(settings: Settings, connection: str, properties: Mapping[str, Any]) -> RecordPlace:
-    """Read from a record where its person is."""
+    """Return the location fields of a record."""
     fields = settings.connections[connection].fields
     return RecordPlace(
         first_filled(fields.time_zone, properties),
@@ -121,7 +121,7 @@ def owner_number(settings: Settings, connection: str, properties: Mapping[str, A
 
 
 def lost_its_phone() -> Exists:
-    """Test if a row of ``contact_mapping`` has no usable phone any more. The row still names its old contact."""
+    """Return the condition for rows of ``contact_mapping`` without a usable phone; they still name an old contact."""
     r, m = rejected_record.c, contact_mapping.c
     return exists().where(r.connection == m.connection, r.key == m.external_id, r.code != "unreadable")
 

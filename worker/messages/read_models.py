@@ -135,7 +135,7 @@ def message_details(runtime: Runtime, message_id: str, accounts: Collection[str]
 
 
 def is_message_id(runtime: Runtime, text: str) -> bool:
-    """Tell if a message has this id. Ids of batches have the same shape."""
+    """Return True if a message has this id. Ids of batches have the same shape."""
     with reading(runtime.engine) as connection:
         return connection.scalar(select(message.c.id).where(message.c.id == text)) is not None
 

@@ -44,7 +44,7 @@ def record_due(
     message_ids: Collection[str] | None = None,
     limit: int | None = None,
 ) -> RecordingReport:
-    """Record what is due, of one account or all, until nothing is, ``limit`` is reached or a stop is requested."""
+    """Record what is due, of one account or all, until nothing is left, ``limit`` is reached or a stop is requested."""
     accounts = list(runtime.settings.accounts) if account is None else [account]
     done = dispatch_due(runtime, [RecordStrategy(name, message_ids) for name in accounts], limit)
     return RecordingReport(

@@ -61,7 +61,7 @@ class InvalidRequest(ValueError):
 
     @property
     def malformed(self) -> bool:
-        """Tell if an argument is unknown, missing or of the wrong type."""
+        """True if an argument is unknown, missing or of the wrong type."""
         return any(problem.malformed for problem in self.problems)
 
 
@@ -99,7 +99,7 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
 
 
 def quoted(value: object, longest: int = 40) -> str:
-    """Quote a caller's value for an error message: shortened, and without characters that no answer can carry."""
+    """Quote a caller's value for an error message: shortened, and without characters that no response can carry."""
     text = str(value)
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return f'"{printable(cut)}"'

@@ -102,7 +102,7 @@ def _key(key: str) -> str:
 
 
 PhoneNumber = Annotated[str, Field(pattern=E164_PATTERN), AfterValidator(_e164)]
-# A maximal length makes Pydantic refuse the halves of surrogate pairs, too: no answer could repeat them.
+# A maximal length makes Pydantic refuse the halves of surrogate pairs, too: no response could repeat them.
 AccountName = Annotated[str, Field(max_length=100, description="The account to send from.", examples=["main"])]
 Url = Annotated[str, Field(max_length=LONGEST_URL)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
@@ -223,7 +223,7 @@ class RecordContent(_Text):
         examples=["SM0123456789abcdef"],
     )
     sent_at: Moment | None = Field(
-        None, description="When it was sent, with a time zone: its place in the conversation. Default: now."
+        None, description="When it was sent, with a time zone. It gives the position in the conversation. Default: now."
     )
 
     @field_validator("carrier_message_id")

@@ -65,7 +65,7 @@ def send_result(
 
 
 def record_result(outcome: Outcome[Receipt], *, attempt: int, now: datetime, jitter: float) -> AttemptResult:
-    """Return the result of a record. It texts nobody, so it is also tried again a few times after a lost answer."""
+    """Return the result of a record. It texts nobody, so it is also tried again a few times after a lost response."""
     if outcome.status is Status.UNKNOWN:
         if attempt % RECORD_UNKNOWN_ATTEMPTS == 0:
             return _unknown(

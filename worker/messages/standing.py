@@ -1,4 +1,4 @@
-"""What the policy makes of a number now, when an account texts it: local time, quiet hours, obstacles, verdict."""
+"""What the policy would decide now about a text to a number: local time, quiet hours, obstacles, verdict."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
 """The state machine of a message: every allowed move, for which kinds of message and on what grounds.
 
     queued -> dispatching -> accepted -> confirmed -> delivered | failed
-       |           |-> rejected | suppressed          (a definite answer)
+       |           |-> rejected | suppressed          (a definite response)
        |           |-> queued                         (provably not sent)
        |           '-> unknown -> confirmed | queued | cancelled  (resolved by an echo or a person)
        |-> suppressed | expired | cancelled
        '-> held -> queued | expired | cancelled
 
 ``worker.messages.transitions`` makes the moves and enforces this table. A send that may have gone out never goes back
-to ``queued`` by itself. A record texts nobody, so it is tried again a limited number of times, even though a lost
-answer may have stored it; the price is one more copy in the conversation.
+to ``queued`` by itself. A record texts nobody, so it is tried again a limited number of times, even though the request
+without a response may have stored it. At worst, the conversation then has one more copy.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Ground(StrEnum):
     ATTEMPT = "attempt"
     """A worker with a valid lease is about to make the request."""
     ANSWER = "answer"
-    """VirtualText gave a definite answer to this very attempt."""
+    """VirtualText gave a definite response to this very attempt."""
     NOT_SENT = "not_sent"
     """This very attempt provably sent nothing: no connection, 429, or the account was refused."""
     LOST = "lost"
-    """The answer was lost, or the worker that made the request vanished."""
+    """The response was lost, or the worker that made the request vanished."""
     ECHO = "echo"
     """VirtualText reported the text itself, or a receipt for it."""
     PERSON = "person"
@@ -81,8 +81,8 @@ EDGES: tuple[Edge, ...] = (
     _edge(_S.QUEUED, _S.CANCELLED, _G.PERSON),
     # Committed before the request, with its number and body hash.
     _edge(_S.QUEUED, _S.DISPATCHING, _G.ATTEMPT),
-    # A person asked to send an unknown text again (or a record waits for its next attempt), and then the answer or the
-    # echo of the first attempt came in after all. It was sent, so the next attempt must not happen.
+    # A person asked to send an unknown text again (or a record waits for its next attempt), and then the response or
+    # echo of the first attempt arrived after all. It was sent, so the next attempt must not happen.
     _edge(_S.QUEUED, _S.ACCEPTED, _G.ANSWER),
     _edge(_S.QUEUED, _S.CONFIRMED, _G.ECHO),
     # Still held, for another reason: its run ended over the limit, or the store was restored from a backup.
@@ -100,19 +100,19 @@ EDGES: tuple[Edge, ...] = (
     _edge(_S.DISPATCHING, _S.SUPPRESSED, _G.ANSWER, kinds=_SEND),
     # Provably not sent: it waits for its next attempt.
     _edge(_S.DISPATCHING, _S.QUEUED, _G.NOT_SENT),
-    # The answer to a record was lost. It texts nobody, so it is tried again a few times.
+    # The response to a record was lost. It texts nobody, so it is tried again a few times.
     _edge(_S.DISPATCHING, _S.QUEUED, _G.LOST, kinds=_RECORD),
-    # It may have been sent. For a record: all its attempts ended with a lost answer.
+    # It may have been sent. For a record: all its attempts ended with a lost response.
     _edge(_S.DISPATCHING, _S.UNKNOWN, _G.LOST),
-    # The echo arrived before the answer.
+    # The echo arrived before the response.
     _edge(_S.DISPATCHING, _S.CONFIRMED, _G.ECHO),
     # An echo matched it, or a person found it in the conversation.
     _edge(_S.UNKNOWN, _S.CONFIRMED, _G.ECHO, _G.PERSON),
-    # A person asked to send it again, or a late answer to the attempt proves that nothing was sent.
+    # A person asked to send it again, or a late response to the attempt proves that nothing was sent.
     _edge(_S.UNKNOWN, _S.QUEUED, _G.PERSON, _G.NOT_SENT),
     # A person did not find it in the conversation and no longer wants it.
     _edge(_S.UNKNOWN, _S.CANCELLED, _G.PERSON),
-    # A late answer to the attempt, with another content.
+    # A late response to the attempt, with another content.
     _edge(_S.UNKNOWN, _S.ACCEPTED, _G.ANSWER),
     _edge(_S.UNKNOWN, _S.REJECTED, _G.ANSWER, _G.NOT_SENT),
     _edge(_S.UNKNOWN, _S.SUPPRESSED, _G.ANSWER, kinds=_SEND),

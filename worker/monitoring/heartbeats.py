@@ -1,6 +1,6 @@
 """A process's heartbeat: a liveness file for probes on this machine, and a row in the store for the fleet.
 
-Each has its own thread, so that a process does not seem to hang when the store is away.
+Each has its own thread, so that a process does not seem to hang when the store cannot be reached.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class HeartbeatWriter:
         self._ended.set()
         self._threads[0].join(EVERY_SECONDS * 2)
         self.file.close()
-        self._threads[1].join(EVERY_SECONDS * 2)  # if the store is away, another process deletes the row later
+        self._threads[1].join(EVERY_SECONDS * 2)  # without the store, another process deletes the row later
 
     def _write_file(self) -> None:
         while not self._ended.wait(EVERY_SECONDS):

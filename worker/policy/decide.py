@@ -4,7 +4,7 @@ The first rule that applies decides. The rules that end a text come before the r
 
 1. A record texts nobody: it always goes.
 2. The number opted out: the text is suppressed, whatever else is true.
-3. The CRM says not to text this person, or does not say that one may where consent is required: suppressed.
+3. The CRM says not to text this person, or consent is required and the CRM does not say yes: suppressed.
 4. It is too late (``now >= expires_at``): expired.
 5. Its CRM record is gone, its person has another number or none, its date was moved, or its trigger's condition no
    longer holds: suppressed.
@@ -146,7 +146,7 @@ RELEASED_BY = {
 
 
 def decide(facts: PolicyFacts, now: datetime) -> PolicyDecision:
-    """Return what to do with the message at ``now``. Every answer but ``Go`` has a reason for a person."""
+    """Return what to do with the message at ``now``. Every decision except ``Go`` has a reason for a person."""
     if facts.kind == MessageKind.RECORD:
         return Go()
     return _never(facts, now) or _wait_for_event(facts) or _wait_for_time(facts, now) or Go()
@@ -180,7 +180,7 @@ def _never(facts: PolicyFacts, now: datetime) -> Suppress | Expire | None:
 
 
 def _wait_for_event(facts: PolicyFacts) -> Hold | None:
-    """Hold what waits for a person or an event, so without a time."""
+    """Hold a text that waits for a person or an event. Such a hold has no end time."""
     if facts.batch_verdict == "open":
         return Hold(None, "run", "it waits for the end of its sync run, which decides if it texts too many people")
     if facts.batch_verdict == "over_limit" and not facts.approved:
@@ -262,7 +262,7 @@ def _clocks(locations: Locations, now: datetime) -> str:
 _BY_OPT_IN = "until `vtsync opt-in` lifts it"
 _OPT_OUT_SOURCES = {
     "virtualtext": ("VirtualText answered 451", "until the person sends START"),
-    "relay": ("the person wrote so", "until the person sends START"),
+    "relay": ("the person asked for it by text", "until the person sends START"),
     "cli": ("entered by hand", _BY_OPT_IN),
     "http": ("entered through the HTTP API", _BY_OPT_IN),
 }

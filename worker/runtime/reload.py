@@ -82,31 +82,33 @@ class Current:
 
     def _refuse(self, problem: str) -> None:
         if problem != self._problem:
-            log.error("the changed configuration cannot be used; the previous one stays in force", problem=problem)
+            log.error("the changed configuration cannot be used; the previous one stays in use", problem=problem)
         self._problem, self._said_at = problem, time.monotonic()
         try:
             with writing(self._runtime.engine) as db:
-                note_problem(db, self._place, problem, utcnow())
+                note_problem(db, self._location, problem, utcnow())
         except SQLAlchemyError as error:
-            log.warning("`vtsync status` cannot show this: no store", error=type(error).__name__)
+            log.warning(
+                "the problem cannot be shown in `vtsync status`: the store cannot be used", error=type(error).__name__
+            )
 
     def _take(self, wanted: Settings) -> None:
         before = self._runtime.settings
         settings, fixed = with_what_is_fixed(before, wanted)
         if settings != before:
             self._runtime = self._runtime.but(settings=settings)
-            log.info("the changed configuration is in force", changed=changed_keys(before, settings))
+            log.info("the changed configuration is in use", changed=changed_keys(before, settings))
         if fixed:
             log.warning("these changes take effect after a restart", keys=fixed)
         self._problem = ""
         try:
             with writing(self._runtime.engine) as db:
-                clear_problem(db, self._place)
+                clear_problem(db, self._location)
         except SQLAlchemyError as error:  # the reported problem disappears by its age
             log.warning("the store cannot be used", error=type(error).__name__)
 
     @property
-    def _place(self) -> str:
+    def _location(self) -> str:
         return f"{self._path} on {socket.gethostname()}"
 
 
@@ -120,7 +122,7 @@ def file_state(path: Path) -> FileState:
 
 
 def is_settled(state: FileState, now: float) -> bool:
-    """Return whether nobody has written the file for a moment. A time in the future comes from a wrong clock."""
+    """Return True if the file was not written recently. A time in the future comes from a wrong clock."""
     age = now - state.changed_at / 1e9
     return not 0 <= age < SETTLED_SECONDS
 

@@ -49,13 +49,13 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        """Return whether to stop now."""
+        """True if the work should stop now."""
         if self._event.is_set() or (self._parent is not None and self._parent.requested):
             return True
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, unless a stop is requested meanwhile. Returns whether to go on."""
+        """Sleep for ``seconds``, or until a stop is requested. Return False if one is."""
         until = time.monotonic() + seconds
         while not self.requested and (left := until - time.monotonic()) > 0:
             self._event.wait(min(left, 0.2))
@@ -124,7 +124,7 @@ class Runtime:
         return self._failures.setdefault(account, FailureCounter())
 
     def in_flight(self, account: str, kind: Kind) -> AbstractContextManager[int]:
-        """Say how many requests may be in flight during the block, which takes at most ``lease_seconds``."""
+        """Yield how many requests may be in flight during the block, which takes at most ``lease_seconds``."""
         found = self.settings.accounts[account]
         most = found.max_in_flight
         if most is not None and kind != "text":
@@ -132,7 +132,7 @@ class Runtime:
         return self.limiter.in_flight(account, wanted=found.concurrency, most=most, seconds=self.lease_seconds(account))
 
     def turn(self, account: str, kind: Kind, ceiling: float | None, stop: StopSignal) -> bool:
-        """Wait for a turn within the account's rates, and return whether the request may be made.
+        """Wait for a turn within the account's rates, and return True if the request may be made.
 
         ``ceiling``: requests per second, see ``Permit``.
         """

@@ -16,12 +16,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 SQLITE_BUSY_SECONDS = 60
 STUCK_SECONDS = 60
-"""Far longer than any of our transactions is idle."""
+"""Far longer than any of our transactions stays idle."""
 STORE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """The errors of SQLAlchemy that mean: the store cannot be used right now, try again later."""
 _AFTER_COMMIT = "vtsync_after_commit"
 _PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
-"""So that we notice a PostgreSQL server whose machine has vanished. Seconds; the last one milliseconds."""
+"""These detect a PostgreSQL server whose machine has vanished. In seconds; the last one in milliseconds."""
 _QUIET: dict[str, Any] = {"hide_parameters": True}
 """Error texts end up in logs, and the parameters are people's phone numbers and messages."""
 
@@ -101,5 +101,5 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 def is_postgres(connection: Connection | Engine) -> bool:
-    """Return whether this is PostgreSQL, so that its own statements may be used."""
+    """Return True if this is PostgreSQL, so that its own statements may be used."""
     return connection.dialect.name == "postgresql"

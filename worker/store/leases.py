@@ -1,11 +1,11 @@
-"""Leases: who works on a row, and until when. The one mechanism behind every claim.
+"""Leases: who works on a row, and until when. Every claim uses this mechanism.
 
 A lease is two columns of a row: the owner and the time at which it ends. A worker takes a lease with a conditional
 UPDATE and commits it before it acts. The owner is the fencing token: a result is written only while the row still
 carries it. A lease that has ended may be taken by another worker, so a worker that died blocks nobody.
 
-Which rows are due, in which order, and what an ended lease means, is up to the caller: an ended lease on a create means
-that its outcome is unknown, an ended lease on an event that it is read again.
+The caller decides which rows are due, in which order, and what an ended lease means: an ended lease on a create means
+that its outcome is unknown; an ended lease on an event means that the event is processed again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Lease:
 
 
 def new_lease(now: datetime, seconds: float) -> Lease:
-    """A lease with a new owner, from ``now`` for ``seconds``. It counts once a row carries it."""
+    """Return a lease with a new owner, from ``now`` for ``seconds``. It is held once it is stored in a row."""
     return Lease(uuid.uuid4().hex, now + timedelta(seconds=seconds))
 
 
@@ -50,19 +50,19 @@ class LeaseColumns:
         return self.table.c[f"{self.prefix}lease_until"]
 
     def is_free(self, now: datetime) -> ColumnElement[bool]:
-        """Nobody holds the row, or whoever held it has lost it."""
+        """Return the condition for rows that nobody holds, or whose lease has ended."""
         return or_(self.until.is_(None), self.until <= now)
 
     def has_ended(self, now: datetime) -> ColumnElement[bool]:
-        """Somebody held the row and has not given it back in time."""
+        """Return the condition for rows whose lease has ended and was not given back."""
         return self.until <= now
 
     def is_held_by(self, owner: str) -> ColumnElement[bool]:
-        """The row still carries this owner."""
+        """Return the condition for rows that still have this owner."""
         return self.owner == owner
 
     def held(self, lease: Lease) -> Mapping[str, Any]:
-        """The columns' values while the lease is held."""
+        """Return the columns' values while the lease is held."""
         return {self.owner.name: lease.owner, self.until.name: lease.until}
 
     @property
@@ -71,7 +71,7 @@ class LeaseColumns:
         return {self.owner.name: None, self.until.name: None}
 
     def take(self, db: Connection, lease: Lease, now: datetime, *where: ColumnElement[bool], **values: Any) -> bool:
-        """Take the one row for which ``where`` holds, if it is free, and set ``values``. Returns whether it was."""
+        """Take the one row for which ``where`` holds, if it is free, and set ``values``. Return True if it was."""
         taken = update(self.table).where(*where, self.is_free(now)).values(**self.held(lease), **values)
         return db.execute(taken).rowcount == 1
 
@@ -80,7 +80,7 @@ class LeaseColumns:
     ) -> Sequence[Row[Any]]:
         """Take the rows whose key ``due`` selects, set ``values``, and return the columns ``returning`` of each.
 
-        Rows that another transaction is taking are passed by (PostgreSQL; SQLite has one writer). ``due`` must ask for
+        Rows that another transaction is taking are skipped (PostgreSQL; SQLite has one writer). ``due`` must ask for
         ``is_free``, where that is a condition, and selects the primary key alone.
         """
         key = next(iter(self.table.primary_key.columns))

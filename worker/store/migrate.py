@@ -52,8 +52,8 @@ def head() -> str:
 def ensure_current(engine: Engine) -> None:
     """Check that the store has the tables of this version.
 
-    An embedded SQLite file is migrated; a server is not: that is up to ``vtsync migrate``. Raises StoreOutdated, and
-    the driver's errors where the store cannot be reached (``doctor.reach`` explains those).
+    An embedded SQLite file is migrated; a server is migrated only by ``vtsync migrate``. Raises StoreOutdated, and
+    the driver's errors where the store cannot be reached (``worker.doctor.reach`` explains those).
     """
     with reading(engine) as connection:
         current = _revision(connection)

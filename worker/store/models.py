@@ -96,7 +96,7 @@ def _index_where(condition: str, name: str, *columns: str) -> Index:
 
 
 class AccountState(SQLModel, table=True):
-    """The state of a VirtualText account: whether its list can be read, whether it is stopped or paused."""
+    """The state of a VirtualText account: if its list can be read, and if it is stopped, paused or slowed down."""
 
     __tablename__ = "account_state"
 
@@ -104,7 +104,7 @@ class AccountState(SQLModel, table=True):
     listed_at: datetime | None = _time()
     """When the whole contact list was last read into ``remote_contact``."""
     list_unavailable_at: datetime | None = _time()
-    """When the platform answered that it cannot return the list (408). Correctness never depends on the list."""
+    """When the platform responded that it cannot return the list (408). Correctness never depends on the list."""
     list_lease_owner: str | None = None
     list_lease_until: datetime | None = _time()
     stopped_at: datetime | None = _time()
@@ -232,7 +232,7 @@ class RejectedRecord(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     connection: str
     key: str
-    """The external id, or a name of the place if there is none."""
+    """The external id, or a description of its position if there is none."""
     code: str = Field(sa_type=Code)
     reason: str = Field(sa_type=Text)
     where: str = ""
@@ -314,7 +314,7 @@ class Message(SQLModel, table=True):
     kind: MessageKind = Field(sa_type=Code)
     state: MessageState = Field(default=MessageState.QUEUED, sa_type=Code)
     reason: str = Field(default="", sa_type=Text)
-    """Why it is in this state: a code such as `approval`, then words for a person."""
+    """Why it is in this state: a code such as `approval`, then an explanation for a person."""
     to_number: str
     from_number: str
     text: str = Field(default="", sa_type=Text)
@@ -330,14 +330,14 @@ class Message(SQLModel, table=True):
     batch_id: str | None = None
     idempotency_key: str
     payload_hash: str
-    """Of what the caller asked for: the same key with another hash is an error."""
+    """The hash of what the caller asked for. The same key with another hash is an error."""
     created_at: datetime = _time(nullable=False)
     due_at: datetime = _time(nullable=False)
     expires_at: datetime | None = _time()
     attempts: int = 0
     attempted_at: datetime | None = _time()
     body_hash: str = ""
-    """Of the body as it went on the wire, set when dispatching is committed."""
+    """The hash of the body as it is sent, stored when dispatching is committed."""
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
     virtualtext_message_id: str | None = None
@@ -345,11 +345,11 @@ class Message(SQLModel, table=True):
     carrier: str | None = None
     carrier_message_id: str | None = None
     sent_at: datetime | None = _time()
-    """For records: when the carrier sent it; its place in the conversation."""
+    """For records: when the carrier sent it; it gives the position in the conversation."""
     urgent: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    """Goes also in quiet hours."""
+    """Sent in quiet hours, too."""
     approved_at: datetime | None = _time()
-    """When a person let it go: neither the blast guard nor the breaker holds it again."""
+    """When a person approved it: neither the blast guard nor the breaker holds it again."""
 
 
 class MessageEvent(SQLModel, table=True):
@@ -476,7 +476,7 @@ class PublicEvent(SQLModel, table=True):
     """The event's data, a JSON object."""
 
 
-# A connection's name has only these characters, so what is left of a target without them begins with the second colon.
+# The characters of a connection's name. Without them and "crm:", the rest of a target begins with the second colon.
 _NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 _RECEIVER = (
     "CASE WHEN substr(target, 1, 4) = 'crm:'"
@@ -488,7 +488,7 @@ _RECEIVER = (
 class Delivery(SQLModel, table=True):
     """One event for one receiver: a subscriber, or a record of a CRM."""
 
-    # The name of the table stays, because the version before must work on while the processes are restarted.
+    # The table keeps its old name, because the previous version must keep working while the processes are restarted.
     __tablename__ = "forward"
     __table_args__ = (
         UniqueConstraint("event_id", "target", name="uq_forward_event_target"),
@@ -561,7 +561,7 @@ class Heartbeat(SQLModel, table=True):
 
 
 class MaintenanceLock(SQLModel, table=True):
-    """Maintenance of the store, such as pruning, that one process of the fleet does from time to time."""
+    """The lease on a kind of maintenance, such as retention, which one process of the fleet does from time to time."""
 
     __tablename__ = "chore"
 

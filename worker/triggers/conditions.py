@@ -24,7 +24,7 @@ _BRACES = re.compile(r"\{[{%]|[%}]\}")
 
 
 def problem(source: str) -> str:
-    """Return what is wrong with a condition, for a person; "" if nothing is."""
+    """Return what is wrong with a condition, for a person; "" if it is valid."""
     try:
         _compiled(source)
     except TemplateProblem as error:
@@ -35,7 +35,7 @@ def problem(source: str) -> str:
 def holds(source: str, properties: Mapping[str, Any], contact: Mapping[str, str] | None = None) -> bool:
     """Return True if the condition holds for a record, False if it does not or cannot be evaluated for this record.
 
-    Raises TemplateProblem if it is no condition.
+    Raises TemplateProblem if ``source`` is not a condition.
     """
     from liquid.exceptions import LiquidError
 

@@ -1,8 +1,8 @@
 """When a date trigger is due. Pure.
 
 A time without a zone is in the contact's time zone, and offsets count on the contact's clock: 24 hours before Sunday
-10:00 is Saturday 10:00, even if the clocks change in between. A time that the clocks skip moves to after the gap. Of a
-time that the clocks show twice the first one counts.
+10:00 is Saturday 10:00, even if the clocks change in between. A time that the clocks skip moves to after the gap. If
+the clocks show a time twice, the first one counts.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class TextIntent:
     """A text that a rule calls for. ``occurrence`` names what happened, for the idempotency key.
 
     ``problem``: why the text could not be written, for a person; it is kept and shown, and never sent.
-    ``do_not_text``, ``no_consent``: the field of its record that forbids it, in words, as in ``PolicyFacts``.
+    ``do_not_text``, ``no_consent``: the field of its record that forbids it, for a person, as in ``PolicyFacts``.
     ``called_for_at``: when it should be made, where that is not now; its delay and its expiry count from then on.
     """
 

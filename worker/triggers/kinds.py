@@ -2,8 +2,8 @@
 
 ``config.triggers`` has a model for each class. A new kind needs these two, and an entry in ``KINDS``.
 
-Idempotency keys end with the name of an occurrence, and the store keeps fingerprints: changing either texts people
-twice, or makes a trigger start anew, after an upgrade.
+Idempotency keys end with the name of an occurrence, and the store keeps fingerprints. If an upgrade changes either,
+people are texted twice, or a trigger starts anew.
 
 Values are compared as people read them: as text, without surrounding spaces, ignoring case. So ``"Ready "`` is
 ``"ready"``, ``3.0`` is ``3``, and a missing value is an empty one: correcting the spelling in the CRM texts nobody.
@@ -28,7 +28,7 @@ from worker.triggers.values import property_named, read_date, value_text
 Options = TypeVar("Options", bound=TriggerOptions)
 
 FIRST_VERSION = "created"
-"""The occurrence of a new record. The outbox texts a contact only once about it, whichever record it was."""
+"""The occurrence of a new record. A contact gets only one such text, whichever of its records was new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class TriggerKind(ABC, Generic[Options]):
 
     @property
     def fingerprint(self) -> str:
-        """A stamp of what the trigger watches: with another one it needs a new baseline.
+        """A hash of what the trigger watches. If it changes, the trigger needs a new baseline.
 
-        It leaves out the text, and the connections, since the baseline is kept for each of them.
+        It does not cover the text, nor the connections, because each connection has its own baseline.
         """
         return hashlib.blake2b(json.dumps(self.watched()).encode(), digest_size=16).hexdigest()
 

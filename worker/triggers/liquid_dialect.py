@@ -27,7 +27,7 @@ from worker.triggers.segments import LONGEST_TEXT
 from worker.triggers.values import read_iso_date, read_number, value_text
 
 LONGEST_STRING = 100_000
-"""Characters of any intermediate value; more than any CRM field that a text cuts a piece from."""
+"""Characters of any intermediate value; longer than any CRM field that a template shortens."""
 LARGEST_NUMBER = 10**30
 
 TAGS = ("if", "unless", "case", "assign", "capture", "comment")
@@ -237,7 +237,7 @@ def _number(value: object) -> int | float:
 
 
 def _date(value: object, form: object) -> str:
-    """Write an ISO date or time (``2026-03-01``, ``2026-03-01T09:30:00Z``) in another form (``%d %B``), as it stands.
+    """Write an ISO date or time (``2026-03-01T09:30:00Z``) in another form (``%d %B``), without converting its zone.
 
     Other dates are refused: 3/4 is the third of April to some and the fourth of March to others.
     """

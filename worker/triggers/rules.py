@@ -23,7 +23,7 @@ class TextRule:
 
     @property
     def fingerprint(self) -> str:
-        """A stamp of what the rule watches; see ``TriggerKind.fingerprint``."""
+        """A hash of what the rule watches; see ``TriggerKind.fingerprint``."""
         return self.kind.fingerprint
 
     @property

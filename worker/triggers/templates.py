@@ -1,6 +1,6 @@
 """The text of a trigger: a Liquid template over one CRM record.
 
-A text with a hole in it is never sent: an empty or missing field is a TemplateProblem unless the template gives it a
+A text with a missing value is never sent: an empty or missing field is a TemplateProblem unless the template gives it a
 default. ``problems`` finds everything that can be known in advance, when the configuration is checked.
 """
 

@@ -21,7 +21,7 @@ _EMPTY_MARKERS = frozenset(
 )
 """What software writes for an empty field of any kind, compared without regard to case.
 
-Names go by ``crm_adapters.fields.is_placeholder``, which knows more words. Other fields cannot: "unknown" and "tbd" are
+Names use ``crm_adapters.fields.is_placeholder``, which knows more of them. Other fields cannot: "unknown" and "tbd" are
 statuses that conditions ask for, and "x" is a ticked box.
 """
 
@@ -92,7 +92,7 @@ def scalar(value: object) -> Scalar | None:
 def read_number(value: object) -> int | float | None:
     """Return the number that a value holds; None for anything else.
 
-    Text counts if it is written plainly: ``1234``, ``-0.50``. Separators, signs of currency, exponents and leading
+    Text counts if it is written plainly: ``1234``, ``-0.50``. Separators, currency signs, exponents and leading
     zeros (as in ZIP codes) are not read: ``1,234`` is a thousand to some and little more than one to others.
     """
     if isinstance(value, str):
@@ -122,7 +122,7 @@ def read_date(value: object) -> date | datetime | None:
 def read_iso_date(value: object) -> date | datetime | None:
     """Return the day or the time that a value holds in ISO 8601, with or without a time and a zone; else None.
 
-    ``20260501`` is midnight of that day. Other rows of digits are no dates: they could be numbers of any kind.
+    ``20260501`` is midnight of that day. Other digits are not read as dates: they could be numbers of any kind.
     """
     text = value_text(value).strip()
     if match := _DAY.fullmatch(text):

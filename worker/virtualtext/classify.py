@@ -1,6 +1,6 @@
-"""Classifies a response as done, not done or unknown. Pure: an answer or an error goes in, an ``Outcome`` comes out.
+"""Classifies a response as done, not done or unknown. Pure: turns a response or an error into an ``Outcome``.
 
-A call is *not done* only if that is proven: an answer refuses it, or the request never left. Everything else that is
+A call is *not done* only if that is proven: a response refuses it, or the request never left. Everything else that is
 not a success is *unknown*. Status codes and the two error envelopes are as VirtualText documents them, and as other
 integrations of the same platform have observed them.
 """
@@ -52,7 +52,7 @@ _NEEDS_ADMIN = "must be admin"
 
 
 def classify(answer: HttpResponse | NoResponse, read: Reader[T], secrets: tuple[str, ...] = ()) -> Outcome[T]:
-    """Classify ``answer``. ``secrets`` are redacted wherever the answer repeats them."""
+    """Classify ``answer``. ``secrets`` are redacted wherever the response repeats them."""
     if isinstance(answer, NoResponse):
         return _unanswered(answer, secrets)
     if not 200 <= answer.status < 300:
@@ -63,7 +63,7 @@ def classify(answer: HttpResponse | NoResponse, read: Reader[T], secrets: tuple[
     try:
         return Outcome(Status.DONE, read(answer.body), http_status=answer.status)
     except ValueError as error:
-        detail = "the answer is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error)
+        detail = "the response is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error)
         said = _error_of(answer)
         detail = f"{detail}; it says: {said.detail}" if said.detail else detail
         return Outcome(
@@ -137,7 +137,7 @@ def _is_html(answer: HttpResponse) -> bool:
 
 
 def _fallback(answer: HttpResponse) -> str:
-    """Describe an answer that holds no error text."""
+    """Describe a response that holds no error text."""
     if location := answer.headers.get("Location"):
         return f"the address redirects to {location}; correct the base URL"
     phrase = next((f" {status.phrase}" for status in HTTPStatus if status == answer.status), "")
@@ -150,7 +150,7 @@ class _Error(NamedTuple):
 
 
 def _error_of(answer: HttpResponse) -> _Error:
-    """Read the error that an answer reports, in either envelope or as plain text."""
+    """Read the error that a response reports, in either envelope or as plain text."""
     try:
         data = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
@@ -185,16 +185,16 @@ def _unanswered(no_answer: NoResponse, secrets: tuple[str, ...]) -> Outcome[T]:
 
 
 def _lost(error: Exception) -> tuple[Cause, str]:
-    """Explain why a request that left has no complete answer."""
+    """Explain why a request that left has no complete response."""
     chain = list(_causes(error))
     if isinstance(error, ResponseTooLarge):
         return Cause.UNREADABLE, str(error)
     if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
-        return Cause.TIMEOUT, "no complete answer arrived in time"
+        return Cause.TIMEOUT, "no complete response arrived in time"
     garbled = any(isinstance(one, BadStatusLine) and not isinstance(one, RemoteDisconnected) for one in chain)
     if garbled or isinstance(error, DecodeError | InvalidHeader):
-        return Cause.UNREADABLE, "the answer is not readable as HTTP"
-    return Cause.CONNECTION_LOST, "the connection ended before a complete answer arrived"
+        return Cause.UNREADABLE, "the response is not readable as HTTP"
+    return Cause.CONNECTION_LOST, "the connection ended before a complete response arrived"
 
 
 def _unreached(error: Exception) -> str:

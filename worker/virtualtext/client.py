@@ -89,7 +89,7 @@ class VirtualTextClient:
     def list_contacts(
         self, *, max_bytes: int = MAX_LIST_BYTES, seconds: float = LIST_SECONDS
     ) -> Outcome[list[RemoteContact]]:
-        """List every contact in one answer, without entries that lack an id or a phone.
+        """List every contact in one response, without entries that lack an id or a phone.
 
         Large accounts give ``TIMEOUT``. ``seconds`` limits the whole transfer, ``max_bytes`` its size.
         """
@@ -110,13 +110,13 @@ class VirtualTextClient:
         outcome = self._counted("health", began, classify(answer, wire.read_health, self._secrets))
         if (
             isinstance(answer, HttpResponse) and answer.status == 503
-        ):  # a valid answer: the state may be a warning, which still serves
+        ):  # a valid response: the state may be a warning, which still serves
             with suppress(ValueError):
                 return Outcome(Status.DONE, wire.read_health(answer.body), http_status=503)
         return outcome
 
     def clock(self) -> str | None:
-        """Return the Date header of the platform, or None when it does not answer. Sends no credentials."""
+        """Return the Date header of the platform, or None if it does not respond. Sends no credentials."""
         answer = self._transport.exchange(self._api, "GET", "/health", self._open_headers, max_bytes=MAX_ANSWER_BYTES)
         return answer.headers.get("Date") if isinstance(answer, HttpResponse) else None
 

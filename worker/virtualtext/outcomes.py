@@ -1,9 +1,9 @@
 """The outcome of a call to VirtualText. Every call ends in exactly one of three ways.
 
-* **done**: the platform confirmed it. ``value`` is its answer.
+* **done**: the platform confirmed it. ``value`` is its response.
 * **not done**: provably nothing was written. ``cause`` says why, and so what to do.
-* **unknown**: the request may have been carried out, but the answer was lost. Creates and sends are not idempotent, so
-  nobody may repeat such a call before it is known how it ended.
+* **unknown**: the request may have been carried out, but the response was lost. Creates and sends are not idempotent,
+  so nobody may repeat such a call before its outcome is known.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Cause(StrEnum):
     """3xx: the base URL is wrong. Redirects are never followed."""
     # unknown
     TIMEOUT = "timeout"
-    """No answer in time, or 408."""
+    """No response in time, or 408."""
     CONNECTION_LOST = "connection_lost"
-    """The connection ended before a complete answer arrived."""
+    """The connection ended before a complete response arrived."""
     SERVER_ERROR = "server_error"
     """A 5xx with the platform's own error envelope, or without a known format."""
     GATEWAY = "gateway"
@@ -57,7 +57,7 @@ class Outcome(Generic[T]):
     """How one call ended. ``detail`` is for a person and never holds a secret.
 
     ``reference_code`` is what the vendor's support asks for, ``retry_after`` is in seconds, and ``http_status`` is None
-    when there was no answer.
+    when there was no response.
     """
 
     status: Status
@@ -75,7 +75,7 @@ class Outcome(Generic[T]):
 
     @property
     def failed(self) -> bool:
-        """The platform did not serve: a 5xx, or no complete answer. An answer that explains a refusal has served."""
+        """The platform failed: a 5xx, or no complete response. A response that explains a refusal is no failure."""
         return self.cause in (Cause.TIMEOUT, Cause.CONNECTION_LOST, Cause.SERVER_ERROR, Cause.GATEWAY)
 
     @property

@@ -1,4 +1,4 @@
-"""VirtualText's JSON: writes request bodies and reads answers. Pure.
+"""VirtualText's JSON: writes request bodies and reads responses. Pure.
 
 Readers ignore unknown fields and raise ValueError when a field that a success must have is missing. Field names and
 success bodies are as the vendor documents them; the names of a message's id are as observed.
@@ -65,23 +65,23 @@ def record_fields(message: MessageBody) -> dict[str, Any]:
 
 
 def read_receipt(body: bytes) -> Receipt:
-    """Read the answer to a send or a record. Only ``status`` "true" is a success."""
+    """Read the response to a send or a record. Only ``status`` "true" is a success."""
     data = _object(body)
     status = data.get("status")
     if status is not True and status != "true":
-        raise ValueError('the answer does not say status "true"')
+        raise ValueError('the response does not say status "true"')
     found = (_id(data.get(name)) for name in ("MessageID", "messageId", "id"))
     return Receipt(next(filter(None, found), ""))
 
 
 def read_contact(body: bytes, asked_id: str = "") -> RemoteContact:
-    """Read one contact. Only an answer about a known contact (``asked_id``) may leave the id out."""
+    """Read one contact. Only a response about a known contact (``asked_id``) may leave the id out."""
     data = _object(body)
     contact = _contact(data)
     if not contact.id and asked_id and contact.phone:
         return RemoteContact(asked_id, contact.phone, contact.full_name, contact.email)
     if not contact.id:
-        raise ValueError("the answer holds no contact id")
+        raise ValueError("the response holds no contact id")
     return contact
 
 
@@ -94,7 +94,7 @@ def read_contacts(body: bytes) -> list[RemoteContact]:
     """Read the contact list, without entries that lack an id or a phone."""
     entries = _object(body).get("contacts")
     if not isinstance(entries, list):
-        raise ValueError("the answer holds no list of contacts")  # noqa: TRY004 - the reader's contract
+        raise ValueError("the response holds no list of contacts")  # noqa: TRY004 - the reader's contract
     contacts = (_contact(entry) for entry in entries if isinstance(entry, dict))
     return [contact for contact in contacts if contact.id and contact.phone]
 
@@ -103,7 +103,7 @@ def read_health(body: bytes) -> str:
     """Read the health status: "pass", "warn" or "fail"."""
     status = _object(body).get("status")
     if status not in ("pass", "warn", "fail"):
-        raise ValueError("the answer holds no health status")
+        raise ValueError("the response holds no health status")
     return str(status)
 
 
@@ -114,13 +114,13 @@ def read_nothing(body: bytes) -> None:
     except orjson.JSONDecodeError:
         return
     if isinstance(data, dict) and (data.get("errors") or "_errType" in data):
-        raise ValueError("the answer is an error")
+        raise ValueError("the response is an error")
 
 
 def _object(body: bytes) -> dict[str, Any]:
     data = orjson.loads(body)
     if not isinstance(data, dict):
-        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - the reader's contract
+        raise ValueError("the response is not a JSON object")  # noqa: TRY004 - the reader's contract
     return data
 
 

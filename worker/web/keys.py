@@ -39,7 +39,7 @@ class Key:
     last_used_at: datetime | None
 
     def may_use(self, account: str) -> bool:
-        """Tell if the key may text or read for ``account``."""
+        """Return True if the key may text or read for ``account``."""
         return not self.accounts or account in self.accounts
 
 

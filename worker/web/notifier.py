@@ -1,4 +1,4 @@
-"""Sends hints to workers from its own thread, so that no caller waits for a broker that is away."""
+"""Sends hints to workers from its own thread, so that no caller waits for a broker that cannot be reached."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ class TaskKind:
 class WorkKind(TaskKind):
     """A kind of background work. ``account`` is "" for a kind that is not ``per_account``.
 
-    ``has_due`` returns whether a worker has something to do, ``run`` does it. ``oldest_due`` returns since when
-    something is due, for the metrics; None: the kind has no such time.
+    ``has_due`` returns True if a worker has something to do, ``run`` does it. ``oldest_due`` returns when the item
+    that has waited longest became due, for the metrics; None: the kind has no such time.
     """
 
     has_due: Callable[[Connection, Settings, str, datetime], bool]

@@ -1,4 +1,4 @@
-"""Run by Alembic, always on a connection that ``worker.store.migrate`` hands over."""
+"""Run by Alembic, always on a connection that ``worker.store.migrate`` passes."""
 
 from __future__ import annotations
 
