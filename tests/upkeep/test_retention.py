@@ -91,7 +91,7 @@ def test_a_job_without_its_words_is_still_known_by_its_key(box: Outbox) -> None:
     configure(box, retention=Retention(texts=timedelta(days=30)))
     first = box.send(idempotency_key="order-1")
     deliver_due(box.runtime, account="main")
-    assert swept(box, 31) == {"texts that lose their words": 1}
+    assert swept(box, 31) == {"texts whose content is removed": 1}
     assert (box.row(first).text, box.row(first).to_number) == ("", number(0))
     assert box.enqueue(idempotency_key="order-1").message_id == first
     with pytest.raises(IdempotencyConflict):
@@ -120,7 +120,7 @@ def test_a_text_that_is_due_late_is_young(box: Outbox) -> None:
 def test_a_trigger_s_text_stays_without_its_words(box: Outbox) -> None:
     one = box.send()
     box.change(one, trigger="welcome", state=MessageState.DELIVERED, attempted_at=utcnow())
-    assert swept(box, 3000) == {"texts that lose their words": 1, "steps in the history of texts": 1}
+    assert swept(box, 3000) == {"texts whose content is removed": 1, "steps in the history of texts": 1}
     assert box.row(one).idempotency_key
     assert (box.row(one).text, box.row(one).media, box.row(one).state) == ("", "[]", "delivered")
 
@@ -150,7 +150,7 @@ def test_a_carrier_s_record_outlives_the_list_that_brings_it_again(box: Outbox) 
     put(box, carrier_state, {"name": "twilio", "polled_until": utcnow(), "last_error": "refused"})
     box.record("SM1")
     record_due(box.runtime, account="main")
-    assert swept(box, 3000) == {"texts that lose their words": 1, "steps in the history of texts": 3}
+    assert swept(box, 3000) == {"texts whose content is removed": 1, "steps in the history of texts": 3}
     assert box.record("SM1") in box.states()  # the list was last read when it was sent
     assert len(box.states()) == 1
     with writing(box.engine) as connection:
@@ -179,7 +179,7 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
         *(run | counts | {"id": n, "state": state} for n, state in enumerate(("done",) * 3 + ("failed",))),
     )
     put(box, connection_state, {"connection": "crm", "run_id": 1})
-    assert swept(box, 31) == {"events that came in": 2, "deliveries to CRMs and services": 1}
+    assert swept(box, 31) == {"incoming events": 2, "deliveries to CRMs and services": 1}
     assert swept(box, 91) == {"sync runs": 2}
     with reading(box.engine) as connection:
         assert set(connection.scalars(select(sync_run.c.id))) == {1, 3}  # the open one and the last

@@ -1,7 +1,7 @@
-"""Error reports for Sentry: each error in the log, with its traceback. Needs the extra `sentry`.
+"""Sends error reports to Sentry: each error in the log, with its traceback. Needs the extra `sentry`.
 
-An event is rebuilt from what may leave the company: the kind of error, the place in the code, the task, run or message.
-It contains no texts, arguments, local variables, headers or bodies.
+An event is rebuilt from an allow-list: the type of the error, the position in the code, and ids such as task, run or
+message. It contains no texts, arguments, local variables, headers or bodies.
 """
 
 from __future__ import annotations
