@@ -148,7 +148,7 @@ def push(runtime: Runtime, contacts: int) -> float:
     began, woken_at = time.perf_counter(), 0.0
     while not is_done(runtime.engine):
         assert time.perf_counter() - began < 600
-        # Wake repeatedly as a running sync does, so that every process is woken; more often, because this takes seconds.
+        # Wake repeatedly, as a running sync does, so that every process is woken; more often, as this takes seconds.
         if time.perf_counter() - woken_at > WAKE_SECONDS:
             wake("vtsync.push_contacts", "main")
             woken_at = time.perf_counter()

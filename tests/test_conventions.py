@@ -35,6 +35,11 @@ UNCLEAR = [
     r"\bhanded on\b",
     r"\bfor ever\b",
     r"\bby its own word\b",
+    r"\bfor good\b(?! reason)",
+    r"\blose their words\b",
+    r"\bnothing on the wire\b",
+    r"\bwith TLS before\b",
+    r"\bof the inside\b",
 ]
 """Phrases that readers stumble over. Say it in plain words: subject, verb, object."""
 

@@ -2,8 +2,8 @@
 
 The documented format is a flat JSON object. Real events differ: some are wrapped (``{"eventType", "timestamp",
 "data"}``); some texts arrive in both formats seconds apart, one without ``MessageID``; the text of a picture may be
-``null``; media may be ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and receipts have an id and a status
-but no text.
+``null``; media may be ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and receipts have an id and a
+status but no text.
 """
 
 from __future__ import annotations

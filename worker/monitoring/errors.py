@@ -33,7 +33,7 @@ def dsn_of(settings: Settings) -> str:
 
 
 def start_errors(role: Role, dsn: str, transport: type[Transport] | None = None) -> None:
-    """Start to report this process's errors. Raises TelemetryError. ``transport`` replaces HTTP, for tests."""
+    """Start reporting this process's errors. Raises TelemetryError. ``transport`` replaces HTTP, for tests."""
     try:
         import sentry_sdk
         from sentry_sdk.integrations.atexit import AtexitIntegration

@@ -1,4 +1,4 @@
-"""Switches for a running sandbox: behaviour that differs between accounts, or that the platform shows only sometimes."""
+"""Switches for a running sandbox: behaviour that differs between accounts, or that the platform shows at times."""
 
 from __future__ import annotations
 

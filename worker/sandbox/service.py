@@ -108,7 +108,7 @@ class Service:
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in ``body``, None if it is not one. Other content types are ignored, as by most servers."""
+    """Return the JSON object in ``body``, None if it is not one. Ignore other content types, as most servers do."""
     if not body or "json" not in content_type:
         return {}
     try:
