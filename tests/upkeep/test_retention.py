@@ -215,7 +215,7 @@ def test_many_rows_go_in_portions(box: Outbox, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_stop_ends_it_after_a_portion_and_it_is_due_again(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PORTION", 3)
-    monkeypatch.setattr(retention, "_give_way", lambda stop: stop.set())
+    monkeypatch.setattr(retention, "_pause", lambda stop: stop.set())
     for index in range(5):
         box.send(number(index))
     box.change(state=MessageState.DELIVERED)
@@ -236,7 +236,7 @@ def test_one_process_prunes_at_a_time_and_not_again_before_it_is_due(
         inside.set()
         go_on.wait(10)
 
-    monkeypatch.setattr(retention, "_give_way", wait)
+    monkeypatch.setattr(retention, "_pause", wait)
     now = later(401)
     first = threading.Thread(target=prune, args=(box.runtime, now))
     first.start()
@@ -262,7 +262,7 @@ def test_who_was_taken_over_from_stops(box: Outbox, monkeypatch: pytest.MonkeyPa
         with writing(box.engine) as connection:
             connection.execute(update(maintenance_lock).values(lease_owner="another"))
 
-    monkeypatch.setattr(retention, "_give_way", another_takes_over)
+    monkeypatch.setattr(retention, "_pause", another_takes_over)
     with pytest.raises(AlreadyPruning, match="taken over the pruning"):
         prune(box.runtime, later(401))
     assert len(box.states()) == 2
