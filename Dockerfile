@@ -1,5 +1,5 @@
-# Two stages: what is needed to install stays behind. Every package is checked against its hash.
-#   docker build .                                                  all that is needed
+# Two stages, so that the image does not contain the build tools. Every package is checked against its hash.
+#   docker build .                                                  the standard image
 #   docker build --build-arg LOCK=requirements-otel-sentry.lock .   with traces and error reports, too
 FROM python:3.12-slim AS build
 ARG LOCK=requirements.lock
@@ -12,7 +12,7 @@ COPY pyproject.toml README.md vtsync.py ./
 COPY config config
 COPY crm_adapters crm_adapters
 COPY worker worker
-# What installs is not needed to run, nor safe to leave: nobody installs anything into a running container.
+# Remove the installers: they are not needed at run time, and nothing should be installed into a running container.
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip uninstall --yes setuptools pip
 
 FROM python:3.12-slim
@@ -23,9 +23,9 @@ ENV PATH=/opt/vtsync/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 VTSY
     VTSYNC_CONFIG=/var/lib/vtsync/vtsync.toml
 WORKDIR /var/lib/vtsync
 USER vtsync
-# As process 1 every command handles SIGTERM itself and leaves no children, so no init is needed.
+# Every command handles SIGTERM as process 1 and leaves no child processes, so no init is needed.
 STOPSIGNAL SIGTERM
-# Whether this container's process works, whatever role it has; asks neither store nor broker.
+# Checks that this container's process works, whatever its role. Contacts neither the store nor the broker.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["vtsync", "health"]
 ENTRYPOINT ["vtsync"]
 CMD ["worker"]

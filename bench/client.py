@@ -2,8 +2,8 @@
 
     python bench/client.py [--threads 1 16] [--latency-ms 0] [--seconds 1.0] [--rounds 5]
 
-All three have the same time-outs, which alone cost a tenth. They take turns within each round, so that other load on
-the machine affects all of them. The result is the median of the ratios of the rounds; absolute figures mean little.
+All three have the same time-outs, which take a tenth of the time. They take turns within each round, so that other load
+on the machine affects all of them. The result is the median of the ratios of the rounds; absolute figures mean little.
 """
 
 from __future__ import annotations

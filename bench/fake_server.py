@@ -1,4 +1,4 @@
-"""A VirtualText that answers at once: a keep-alive responder to measure clients with, not to test behaviour.
+"""A fake VirtualText that answers at once, to measure clients, not to test behaviour.
 
     python bench/fake_server.py [--port 0] [--latency-ms 0]
 

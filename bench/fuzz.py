@@ -1,4 +1,4 @@
-"""Sends mutated Relay and carrier payloads to the HTTP side: no answer may be 5xx, and no valid event may be lost.
+"""Sends mutated Relay and carrier payloads to the HTTP API: no response may be 5xx, and no valid event may be lost.
 
     python bench/fuzz.py [--payloads 50000] [--seed N]
 
@@ -173,12 +173,12 @@ def signed(kind: str, body: bytes) -> dict[str, str]:
             return {"content-type": JSON, name: over, f"{name}-nonce": "n", f"{name}-timestamp": stamp}
 
 
-def _hmac(kind: str, words: bytes) -> str:
-    return base64.b64encode(hmac.new(SECRET.encode(), words, kind).digest()).decode()
+def _hmac(kind: str, data: bytes) -> str:
+    return base64.b64encode(hmac.new(SECRET.encode(), data, kind).digest()).decode()
 
 
 def spoilt(rng: random.Random, headers: dict[str, str]) -> dict[str, str]:
-    """Change one header, as a sender that is not the carrier."""
+    """Corrupt one header, as a sender that is not the carrier would."""
     odd = ["", "9" * 400, "-1", "\xe9", "Bearer a.b.c", "Basic \xe9", "key=\xe9,algorithm=x", "x" * 3000]
     return headers | {rng.choice([*headers, "x-twilio-webhooks-signature-settings"]): rng.choice(odd)}
 
@@ -187,7 +187,7 @@ async def send_all(runtime: Runtime, payloads: int, rng: random.Random) -> tuple
     """Return the number of answers by status, and the ids of valid events by source ("relay" or the carrier)."""
     from worker.web.app import create_app
 
-    app, statuses, places = create_app(runtime), Counter[int](), asyncio.Semaphore(AT_ONCE)
+    app, statuses, slots = create_app(runtime), Counter[int](), asyncio.Semaphore(AT_ONCE)
     valid: Ids = defaultdict(set)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
@@ -203,7 +203,7 @@ async def send_all(runtime: Runtime, payloads: int, rng: random.Random) -> tuple
             headers = spoilt(rng, headers)
         path = f"/carriers/{kind}/{kind}" if number % 2 else f"/relay/{SECRET}"
         sent = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        async with places:
+        async with slots:
             answer = await client.post(path, content=body, headers=sent)
         statuses[answer.status_code] += 1
         assert answer.status_code < 300 or not good, f"a valid event of {kind} was refused: {answer.status_code}"
@@ -255,7 +255,7 @@ def run(runtime: Runtime, payloads: int, seed: int) -> int:
     began = time.monotonic()
     statuses, valid = asyncio.run(send_all(runtime, payloads, random.Random(seed)))
     sent = time.monotonic() - began
-    # The Relay's echo of a carrier's text is not waited for: these have been here for a minute.
+    # Make the events a minute old, so that processing does not wait for the Relay's echo of a carrier's text.
     with runtime.engine.begin() as connection:
         connection.execute(
             inbox_event.update().values(received_at=func.datetime(inbox_event.c.received_at, "-60 seconds"))
@@ -287,8 +287,8 @@ def _kept(connection: Connection) -> Ids:
     kept["relay"] = set(connection.execute(select(inbound_message.c.virtualtext_message_id)).scalars())
     for kind, found in connection.execute(select(message.c.carrier, message.c.carrier_message_id)):
         kept[kind].add(found)
-    wordless = select(inbox_event.c.detail).where(inbox_event.c.detail.contains("does not contain the text"))
-    for detail in connection.execute(wordless).scalars():
+    without_text = select(inbox_event.c.detail).where(inbox_event.c.detail.contains("does not contain the text"))
+    for detail in connection.execute(without_text).scalars():
         _, _, _, kind, found, *_ = detail.split()  # "the event of KIND ID does not contain the text"
         kept[kind].add(found.partition("/")[0])
     return kept

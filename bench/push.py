@@ -45,7 +45,7 @@ from worker.virtualtext.client import VirtualTextClient  # noqa: E402
 from worker.virtualtext.outcomes import ContactBody, Endpoint  # noqa: E402
 
 GOALS = {0.0: Goal(0.6), 50.0: Goal(0.8)}
-HINT_SECONDS = 0.1
+WAKE_SECONDS = 0.1
 
 
 def bare_loop(base: str, contacts: int, concurrency: int) -> float:
@@ -139,19 +139,19 @@ def is_done(engine: Engine) -> bool:
 
 
 def push(runtime: Runtime, contacts: int) -> float:
-    """Creates a second through running workers, from the hint to the last result in the store."""
+    """Return the creates per second of running workers, from the first wake to the last stored result."""
     from worker.fleet.wake import wake
 
     with writing(runtime.engine) as db:  # due again, as if they had never been pushed
         again = {"push_state": PushState.DUE, "pushed_hash": None, "virtualtext_id": None, "next_attempt_at": utcnow()}
         db.execute(update(contact).values(**again))
-    began, hinted = time.perf_counter(), 0.0
+    began, woken_at = time.perf_counter(), 0.0
     while not is_done(runtime.engine):
         assert time.perf_counter() - began < 600
-        # As a running sync does, so that every process gets a hint; more often, because this takes only seconds.
-        if time.perf_counter() - hinted > HINT_SECONDS:
+        # Wake repeatedly, as a running sync does, so that every process is woken; more often, as this takes seconds.
+        if time.perf_counter() - woken_at > WAKE_SECONDS:
             wake("vtsync.push_contacts", "main")
-            hinted = time.perf_counter()
+            woken_at = time.perf_counter()
         time.sleep(0.02)
     seconds = time.perf_counter() - began
     with reading(runtime.engine) as db:

@@ -1,4 +1,4 @@
-"""Sends Relay events at a steady rate while texts go out, measures the answers, and checks that none is lost.
+"""Sends Relay events at a steady rate while texts are sent, measures response times, and checks that none is lost.
 
     python bench/relay_storm.py [--rate 2000] [--seconds 30] [--texts 300] [--store postgresql+psycopg://...] \\
         [--redis redis://127.0.0.1:6379/7]
@@ -30,7 +30,7 @@ from tests.harness import Fleet, fleet, until
 
 SECRET = "a-secret-of-at-least-24-characters"
 CONNECTIONS = 64
-PATIENCE = 600.0
+TIMEOUT_SECONDS = 600.0
 OURS = "+12025550100"
 
 
@@ -98,7 +98,7 @@ def storm(made: Fleet, options: argparse.Namespace) -> bool:
     port = free_port()
     made.sandbox.state.webhooks["sandbox"] = f"http://127.0.0.1:{port}/relay/{SECRET}"
     made.start("web", "--port", str(port))
-    until("the HTTP side", lambda: _ready(port))
+    until("the HTTP API", lambda: _ready(port))
     made.start("worker")
     other = made.service()
     for index in range(options.texts):
@@ -106,7 +106,7 @@ def storm(made: Fleet, options: argparse.Namespace) -> bool:
         other.send_task("vtsync.send_message", kwargs=job, ignore_result=True)
     command = [sys.executable, __file__, "--load", str(port), "--rate", str(options.rate)]
     loading = subprocess.run(
-        [*command, "--seconds", str(options.seconds)], stdout=subprocess.PIPE, check=True, timeout=PATIENCE
+        [*command, "--seconds", str(options.seconds)], stdout=subprocess.PIPE, check=True, timeout=TIMEOUT_SECONDS
     )
     result = json.loads(loading.stdout)
     return _judge(made, result, options.texts)
@@ -131,13 +131,15 @@ def _judge(made: Fleet, result: dict[str, object], texts: int) -> bool:
         f"   longest {took[-1] * 1000:.0f} ms"
     )
     print(f"  stored {stored:,}, lost {sent - stored:,}", flush=True)
-    until("the inbox", lambda: not _count(made, "inbox_event WHERE state = 'new'"), PATIENCE)
-    until("the texts", lambda: made.states()["confirmed"] == texts, PATIENCE)
+    until("the inbox", lambda: not _count(made, "inbox_event WHERE state = 'new'"), TIMEOUT_SECONDS)
+    until("the texts", lambda: made.states()["confirmed"] == texts, TIMEOUT_SECONDS)
     replies = _count(made, "inbound_message")
     print(f"  worked through {time.monotonic() - at_end:.0f} s after the last; replies {replies:,}")
-    going = [message.to for message in made.sandbox.messages("sent_by_platform")]
-    print(f"  texts {texts}, sent {len(going)}, of them twice {len(going) - len(set(going))}, {dict(made.states())}")
-    return answers == {"200": sent} and sent == stored == replies and len(going) == len(set(going)) == texts
+    sent_to = [message.to for message in made.sandbox.messages("sent_by_platform")]
+    print(
+        f"  texts {texts}, sent {len(sent_to)}, of them twice {len(sent_to) - len(set(sent_to))}, {dict(made.states())}"
+    )
+    return answers == {"200": sent} and sent == stored == replies and len(sent_to) == len(set(sent_to)) == texts
 
 
 def _count(made: Fleet, what: str) -> int:
@@ -152,7 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=2000, help="events a second (%(default)g)")
     parser.add_argument("--seconds", type=float, default=30, help="(%(default)g)")
-    parser.add_argument("--texts", type=int, default=300, help="texts that go out meanwhile (%(default)s)")
+    parser.add_argument("--texts", type=int, default=300, help="texts that are sent meanwhile (%(default)s)")
     parser.add_argument("--store", metavar="URL", help="use PostgreSQL instead of SQLite, in a temporary schema")
     parser.add_argument("--redis", metavar="URL", help="use this broker instead of files; ITS DATABASE IS EMPTIED")
     parser.add_argument("--load", type=int, metavar="PORT", help=argparse.SUPPRESS)

@@ -42,6 +42,11 @@ UNCLEAR = [
     r"\bas things are\b",
     r"\bwhat (?:becomes|came) of\b",
     r"\b(?:go|goes|going) on (?:without|from)\b",
+    r"\bfor good\b(?! reason)",
+    r"\blose their words\b",
+    r"\bnothing on the wire\b",
+    r"\bwith TLS before\b",
+    r"\bof the inside\b",
 ]
 """Phrases that readers stumble over. Say it in plain words: subject, verb, object."""
 

@@ -1,4 +1,4 @@
-"""The Celery application. It reads its settings from the vtsync configuration when they are first used."""
+"""The Celery application. It reads its settings from the vtsync configuration on first use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _stop_at_safe_points(**_: Any) -> None:
     from worker.runtime import open_runtime
 
     open_runtime().stop.set()
-    # Celery's loop would notice the stop only at its next timer, with RabbitMQ's heartbeat up to 15 seconds later. Call
-    # it from another thread, because a call from its own thread does not wake it.
+    # Wake Celery's loop, which would otherwise notice the stop only at its next timer: with RabbitMQ, up to 15 seconds
+    # later. The call must come from another thread, because a call from the loop's own thread does not wake it.
     if (loop := get_event_loop()) is not None:
         threading.Thread(target=loop.call_soon, args=(int,), daemon=True).start()

@@ -1,9 +1,9 @@
-"""The Celery tasks. Each is a door to a function elsewhere.
+"""The Celery tasks. Each calls a function of another module.
 
-Public, for other services (JSON arguments, results as documented in the README): ``vtsync.send_message``,
-``vtsync.record_message``, ``vtsync.sync_connection``. Our own processes send each other the other tasks, which say:
-there may be work. A lost one costs a tick, a doubled one does nothing twice. ``worker.work.registry`` declares their
-kinds.
+``vtsync.send_message``, ``vtsync.record_message`` and ``vtsync.sync_connection`` are public: other services call them
+with JSON arguments, and the README documents their results. All other tasks are sent by our own processes and only say
+that there may be work. If one is lost, the next tick finds the work. If one is delivered twice, nothing happens twice.
+``worker.work.registry`` declares them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 WAKE_EVERY_SECONDS = 2.0
 CALLED_SYNC_SECONDS = 20 * 60
-"""The limit of a sync that a service waits for: RabbitMQ takes back what is not acknowledged within half an hour."""
-ROOM_AGAIN_SECONDS = 5
+"""The time limit of a sync that a service asked for: RabbitMQ takes back tasks unacknowledged for 30 minutes."""
+NO_THREAD_RETRY_SECONDS = 5
 KEPT_FREE = 2
 """Threads that only texts and jobs may use."""
 STORE_BACKOFF = Backoff(first=1, longest=60)
@@ -55,13 +55,13 @@ Answer: TypeAlias = dict[str, Any]
 
 log = structlog.get_logger(__name__)
 
-# Acknowledged late: a second delivery is harmless, because the row that these insert is idempotent; a lost one is not.
+# Acknowledged after the work: a lost job would be gone, but a repeated one is harmless, because its row is idempotent.
 _public = {"bind": True, "ignore_result": False, "acks_late": True, "reject_on_worker_lost": True, "max_retries": None}
 
 
 @app.task(name="vtsync.send_message", **_public)  # type: ignore[untyped-decorator]
 def send_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
-    """Commit a text to be sent, and wake its delivery."""
+    """Commit a text to send, and wake the task that sends it."""
     from worker.messages.outbox import enqueue_send
 
     return _intake(self, SendRequest, args, kwargs, enqueue_send, "vtsync.deliver_messages")
@@ -69,7 +69,7 @@ def send_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
 
 @app.task(name="vtsync.record_message", **_public)  # type: ignore[untyped-decorator]
 def record_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
-    """Commit the record of a text that was sent elsewhere, and wake its recording."""
+    """Commit the record of a text that was sent elsewhere, and wake the task that records it."""
     from worker.messages.outbox import enqueue_record
 
     return _intake(self, RecordRequest, args, kwargs, enqueue_record, "vtsync.record_messages")
@@ -77,7 +77,7 @@ def record_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
 
 @app.task(name="vtsync.sync_connection", **_public)  # type: ignore[untyped-decorator]
 def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
-    """Read a connection now. The result is its report."""
+    """Read a connection now, and return the report."""
     request = _read_request(self, SyncRequest, args, kwargs)
     if isinstance(request, dict):
         return request
@@ -88,8 +88,8 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
         return _failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
     with _thread_for(runtime, SYNC) as free:
         if not free:
-            raise self.retry(countdown=ROOM_AGAIN_SECONDS)
-        report = _when_the_store_answers(
+            raise self.retry(countdown=NO_THREAD_RETRY_SECONDS)
+        report = _with_store_retry(
             self, lambda: _sync(runtime, name, request.accept_removals, seconds=CALLED_SYNC_SECONDS)
         )
     if report.state in ("failed", "refused"):
@@ -97,13 +97,14 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     return {"ok": True} | asdict(report)
 
 
-# The tasks below are acknowledged early (Celery's default), because a tick finds what a lost one was about. Late, Redis
-# would give a long sync to a second worker, and RabbitMQ would close the channel under it.
+# The tasks below are acknowledged before the work (Celery's default). If one is lost, the next tick finds its work.
+# If they were acknowledged after the work, Redis would give a long sync to a second worker, and RabbitMQ would close
+# the channel.
 
 
 @app.task(name=SYNC.task)  # type: ignore[untyped-decorator]
 def run_sync(connection: str, claimed_until: str = "") -> None:
-    """Read a connection because its slot is due, or (without a slot) because its worker has vanished."""
+    """Read a connection because its slot is due, or, without a slot, because the worker that read it has vanished."""
     from worker.fleet.schedule import Slot, put_back_slot, start_slot
     from worker.store.db import writing
     from worker.store.models import utcnow
@@ -144,13 +145,13 @@ def tick() -> None:
 
 
 def _register(kind: WorkKind) -> None:
-    """Make the Celery task of a kind of work."""
+    """Create the Celery task of a kind of work."""
 
     def of_account(account: str) -> None:
-        _work_off(kind, account)
+        _run_work(kind, account)
 
     def of_all() -> None:
-        _work_off(kind, "")
+        _run_work(kind, "")
 
     task: Callable[..., None] = of_account if kind.per_account else of_all
     task.__name__ = kind.task.rpartition(".")[2]
@@ -170,15 +171,16 @@ def _intake(
     enqueue: Callable[..., Enqueued],
     delivery: str,
 ) -> Answer:
-    """Validate, commit, wake. The task's id is the key of a job without one: delivered twice, it is one message."""
+    """Validate a job, commit it and wake its delivery.
+
+    The idempotency key defaults to the task's id, so a task that is delivered twice makes one message.
+    """
     request = _read_request(task, model, args, kwargs, idempotency_key=f"task:{task.request.id}")
     if isinstance(request, dict):
         return request
     try:
         with working_on(account=request.account):
-            enqueued = _when_the_store_answers(
-                task, lambda: enqueue(open_runtime(), request, source="task", actor="task")
-            )
+            enqueued = _with_store_retry(task, lambda: enqueue(open_runtime(), request, source="task", actor="task"))
     except InvalidRequest as error:
         return _invalid(task, error)
     except IdempotencyConflict as error:
@@ -190,7 +192,7 @@ def _intake(
 def _read_request(
     task: Any, model: type[Job], args: tuple[Any, ...], kwargs: dict[str, Any], **defaults: object
 ) -> Job | Answer:
-    """Return the request that a task's arguments make, or the answer that says what is wrong with them."""
+    """Parse a task's arguments. Return the request, or the answer that says what is wrong."""
     try:
         return model.from_call(args, kwargs, **defaults)
     except InvalidRequest as error:
@@ -205,12 +207,12 @@ def _invalid(task: Any, error: InvalidRequest) -> Answer:
 
 
 def _failure(code: str, message: str, problems: Sequence[str] = ()) -> Answer:
-    """Return the result of a job that cannot be done: its caller can read it, and nothing is raised in the worker."""
+    """Return the result for a job that cannot be done. The caller reads it; the worker raises no exception."""
     return {"ok": False, "error": {"code": code, "message": message, "problems": list(problems)}}
 
 
-def _when_the_store_answers(task: Any, work: Callable[[], Done]) -> Done:
-    """Run ``work``. While the store cannot be used, put the job back into the queue for a moment, so it is not lost."""
+def _with_store_retry(task: Any, work: Callable[[], Done]) -> Done:
+    """Run ``work``. If the store cannot be used, retry the task later, so that the job is not lost."""
     try:
         return work()
     except STORE_AWAY as error:
@@ -231,7 +233,7 @@ def _enqueued(enqueued: Enqueued, account: str) -> Answer:
 
 
 def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seconds: float | None = None) -> SyncReport:
-    """Read a connection. Wakes pushes while it reads, and deliveries when its texts are released."""
+    """Read a connection. Wake pushes while it reads, and deliveries once its texts are released."""
     from worker.contacts.pull import sync_connection as pull
 
     account = runtime.settings.connections[connection].account
@@ -254,10 +256,10 @@ def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seco
         return report
 
 
-def _work_off(kind: WorkKind, account: str) -> None:
-    """Do what is due of this kind, for one account or ("") for all.
+def _run_work(kind: WorkKind, account: str) -> None:
+    """Do the due work of one kind, for one account, or for all if ``account`` is "".
 
-    Does it once more if the task was woken meanwhile. Ends within the time limit, and wakes itself if that came first.
+    Run again if the task was woken meanwhile. Stop at the time limit, and wake the task again to continue.
     """
     runtime = open_runtime()
     if account and account not in runtime.settings.accounts:  # it was removed after the call
@@ -290,10 +292,10 @@ def _limited(runtime: Runtime, seconds: float | None = None) -> Runtime:
 
 @contextmanager
 def _thread_for(runtime: Runtime, kind: TaskKind) -> Iterator[bool]:
-    """Take a thread for this kind of work while the block runs; yields False if its share is used up.
+    """Reserve a thread for this kind of work while the block runs. Yield False if its share is used up.
 
-    Syncs and pushes, which may run for long, get a quarter of the threads each. All kinds but sending leave two threads
-    free. So a back-fill, or a service that is slow to take an event, never keeps a text or a job waiting.
+    Syncs and pushes can take long, so each may use a quarter of the threads. Every kind except sending leaves two
+    threads free, so that neither a back-fill nor a slow receiver of events delays a text or a job.
     """
     if kind.share == "all":
         yield True

@@ -209,7 +209,7 @@ def test_with_a_relay_its_echo_is_waited_for(inbox: CarrierInbox) -> None:
 
 def test_a_carrier_that_was_removed_is_named(inbox: CarrierInbox) -> None:
     assert inbox.tells("gone", TELNYX) == InboxReport(failed=1)
-    assert 'no carrier "gone"' in details(inbox)[0]
+    assert 'no longer has the carrier "gone"' in details(inbox)[0]
 
 
 @pytest.mark.parametrize("number", ["", "12345", "Alerts"])

@@ -224,7 +224,7 @@ def test_who_is_not_configured_any_more_is_said(outward: Outward, receiver: Rece
     before = outward.runtime.settings
     outward.runtime.settings = before.model_copy(update={"connections": {}, "subscribers": {}})
     assert outward.goes() == DeliveryCounts(failed=2)
-    assert {"put it back" in one.last_error for one in find_deliveries(outward.runtime)} == {True}
+    assert {"restore it" in one.last_error for one in find_deliveries(outward.runtime)} == {True}
     outward.runtime.settings = before
     retry_deliveries(outward.runtime)
     assert outward.goes() == DeliveryCounts(done=2)

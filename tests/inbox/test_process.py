@@ -238,5 +238,5 @@ def test_replies_of_a_removed_account_are_kept(inbox: Inbox) -> None:
     with writing(inbox.engine) as connection:
         store_events(connection, [Incoming("relay", "gone", '{"x": 1}', utcnow())])
     assert inbox.process() == InboxReport(failed=1)
-    assert "no account" in inbox.events()[0].detail
+    assert "no longer has the account" in inbox.events()[0].detail
     assert inbox.comes(inbound()) == InboxReport(done=1)

@@ -242,7 +242,7 @@ def test_tasks_are_counted(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     before = counted()
     tasks.app.tasks["vtsync.push_contacts"].apply(args=("gone",))
     assert grown(before, "vtsync_tasks_total", task="vtsync.push_contacts", outcome="success") == 1
-    monkeypatch.setattr(tasks, "_work_off", lambda *_: 1 / 0)
+    monkeypatch.setattr(tasks, "_run_work", lambda *_: 1 / 0)
     tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",))
     assert grown(before, "vtsync_tasks_total", task="vtsync.push_contacts", outcome="failure") == 1
     assert grown(before, "vtsync_task_duration_seconds_count", task="vtsync.push_contacts") == 2

@@ -93,7 +93,7 @@ def test_requests_tasks_and_statements_are_traced_and_nothing_private_is(
     def fail(*_: Any) -> None:
         raise RuntimeError(f"{TEXT} for {NUMBER}")
 
-    monkeypatch.setattr(tasks, "_work_off", fail)
+    monkeypatch.setattr(tasks, "_run_work", fail)
     tasks.app.tasks["vtsync.push_contacts"].apply(args=("main",))
     assert not spans.named("run/vtsync.push_contacts").status.is_ok
     with Sandbox() as sandbox:
@@ -175,7 +175,7 @@ def test_an_error_is_reported_with_where_and_about_what_and_nothing_private(
     monkeypatch.setattr("worker.web.v1.enqueue_send", fail)
     site.http.post("/v1/messages", json={"account": "main", "to": NUMBER, "message": TEXT})
     monkeypatch.setattr("worker.runtime.open_runtime", lambda: site.runtime)
-    monkeypatch.setattr(tasks, "_work_off", fail)
+    monkeypatch.setattr(tasks, "_run_work", fail)
     tasks.app.tasks["vtsync.push_contacts"].apply(args=(NUMBER,), kwargs={})
     assert {one["exception"]["values"][0]["type"] for one in events} == {"ValueError", "RuntimeError"}
     assert len(events) >= 2

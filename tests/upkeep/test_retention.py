@@ -91,7 +91,7 @@ def test_a_job_without_its_words_is_still_known_by_its_key(box: Outbox) -> None:
     configure(box, retention=Retention(texts=timedelta(days=30)))
     first = box.send(idempotency_key="order-1")
     deliver_due(box.runtime, account="main")
-    assert swept(box, 31) == {"texts that lose their words": 1}
+    assert swept(box, 31) == {"texts whose content is removed": 1}
     assert (box.row(first).text, box.row(first).to_number) == ("", number(0))
     assert box.enqueue(idempotency_key="order-1").message_id == first
     with pytest.raises(IdempotencyConflict):
@@ -120,7 +120,7 @@ def test_a_text_that_is_due_late_is_young(box: Outbox) -> None:
 def test_a_trigger_s_text_stays_without_its_words(box: Outbox) -> None:
     one = box.send()
     box.change(one, trigger="welcome", state=MessageState.DELIVERED, attempted_at=utcnow())
-    assert swept(box, 3000) == {"texts that lose their words": 1, "steps in the history of texts": 1}
+    assert swept(box, 3000) == {"texts whose content is removed": 1, "steps in the history of texts": 1}
     assert box.row(one).idempotency_key
     assert (box.row(one).text, box.row(one).media, box.row(one).state) == ("", "[]", "delivered")
 
@@ -150,7 +150,7 @@ def test_a_carrier_s_record_outlives_the_list_that_brings_it_again(box: Outbox) 
     put(box, carrier_state, {"name": "twilio", "polled_until": utcnow(), "last_error": "refused"})
     box.record("SM1")
     record_due(box.runtime, account="main")
-    assert swept(box, 3000) == {"texts that lose their words": 1, "steps in the history of texts": 3}
+    assert swept(box, 3000) == {"texts whose content is removed": 1, "steps in the history of texts": 3}
     assert box.record("SM1") in box.states()  # the list was last read when it was sent
     assert len(box.states()) == 1
     with writing(box.engine) as connection:
@@ -179,7 +179,7 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
         *(run | counts | {"id": n, "state": state} for n, state in enumerate(("done",) * 3 + ("failed",))),
     )
     put(box, connection_state, {"connection": "crm", "run_id": 1})
-    assert swept(box, 31) == {"events that came in": 2, "deliveries to CRMs and services": 1}
+    assert swept(box, 31) == {"incoming events": 2, "deliveries to CRMs and services": 1}
     assert swept(box, 91) == {"sync runs": 2}
     with reading(box.engine) as connection:
         assert set(connection.scalars(select(sync_run.c.id))) == {1, 3}  # the open one and the last
@@ -215,7 +215,7 @@ def test_many_rows_go_in_portions(box: Outbox, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_stop_ends_it_after_a_portion_and_it_is_due_again(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PORTION", 3)
-    monkeypatch.setattr(retention, "_give_way", lambda stop: stop.set())
+    monkeypatch.setattr(retention, "_pause", lambda stop: stop.set())
     for index in range(5):
         box.send(number(index))
     box.change(state=MessageState.DELIVERED)
@@ -236,7 +236,7 @@ def test_one_process_prunes_at_a_time_and_not_again_before_it_is_due(
         inside.set()
         go_on.wait(10)
 
-    monkeypatch.setattr(retention, "_give_way", wait)
+    monkeypatch.setattr(retention, "_pause", wait)
     now = later(401)
     first = threading.Thread(target=prune, args=(box.runtime, now))
     first.start()
@@ -262,7 +262,7 @@ def test_who_was_taken_over_from_stops(box: Outbox, monkeypatch: pytest.MonkeyPa
         with writing(box.engine) as connection:
             connection.execute(update(maintenance_lock).values(lease_owner="another"))
 
-    monkeypatch.setattr(retention, "_give_way", another_takes_over)
+    monkeypatch.setattr(retention, "_pause", another_takes_over)
     with pytest.raises(AlreadyPruning, match="taken over the pruning"):
         prune(box.runtime, later(401))
     assert len(box.states()) == 2

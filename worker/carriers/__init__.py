@@ -1,1 +1,1 @@
-"""The carriers that other systems of the company send texts with: one module of ``providers`` each."""
+"""The carriers through which other systems of the company send texts: one module of ``providers`` each."""

@@ -25,7 +25,7 @@ def ask(session: requests.Session, url: str, **options: Any) -> Any:
         answer = session.get(url, timeout=(5, 20), allow_redirects=False, stream=True, **options)
         body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise CarrierUnavailable(f"the carrier could not be asked ({type(error).__name__})") from None
+        raise CarrierUnavailable(f"the carrier cannot be reached ({type(error).__name__})") from None
     if answer.status_code == 404:
         return None
     if answer.status_code in (401, 403):
@@ -41,7 +41,7 @@ def ask(session: requests.Session, url: str, **options: Any) -> Any:
 
 
 def too_many_pages() -> CarrierUnavailable:
-    """Return the error for a list that does not end."""
+    """Return the error for a list with too many pages."""
     return CarrierUnavailable(f"the carrier's list has more than {MAX_PAGES} pages")
 
 

@@ -20,7 +20,7 @@ class SignatureInvalid(Exception):
 
 
 class CarrierUnavailable(Exception):
-    """The carrier could not be asked at the moment; the message says why."""
+    """The carrier's API did not give an answer; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reads values out of carriers' events and answers. Nothing here raises, whatever JSON comes."""
+"""Reads values from carriers' events and responses. Never raises, whatever the JSON contains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMON_STATUSES: Statuses = {
     **dict.fromkeys(("failed", "undelivered", "rejected", "canceled", "cancelled", "expired"), "failed"),
     **dict.fromkeys(("received", "receiving", "inbound"), "received"),
 }
-"""The statuses that mean the same at every carrier. A text that has left the carrier is sent, whatever follows."""
+"""The statuses that mean the same at every carrier. A text that has left the carrier counts as sent."""
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:

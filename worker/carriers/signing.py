@@ -1,4 +1,4 @@
-"""What the carriers' signature checks share. The tests compare each check with the carrier's own library."""
+"""Helpers of the carriers' signature checks. Tests compare each check with the carrier's own library."""
 
 from __future__ import annotations
 

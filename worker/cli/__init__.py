@@ -1,4 +1,4 @@
-"""The ``vtsync`` command: thin wrappers of the functions that the tasks call.
+"""The ``vtsync`` command: thin wrappers around the functions that the tasks call.
 
 Modules here import nothing heavy at the top, so that ``vtsync --help`` is fast.
 """
@@ -13,8 +13,8 @@ import sys
 def main() -> None:
     """Run ``vtsync``."""
     if os.getpid() == 1:
-        # The first process of a container ignores signals without a handler. If it were asked to stop while it starts,
-        # it would be killed much later. Long-running commands install their own handlers.
+        # The first process of a container ignores signals that it has no handler for. Without this handler, a process
+        # that is asked to stop while it starts would run until it is killed. Long-running commands install their own.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     from worker.cli import (  # noqa: F401 - each registers its commands
         contacts,

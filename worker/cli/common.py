@@ -9,6 +9,7 @@ import getpass
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="vtsync",
-    help="Keeps CRMs and VirtualText together: contacts, texts, records. Start with `vtsync demo` or `vtsync init`.",
+    help="Keep CRMs and VirtualText in sync: contacts, texts, records. Start with `vtsync demo` or `vtsync init`.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -46,14 +47,14 @@ def options(
         typer.Option("--config", "-c", help="The configuration file (default: VTSYNC_CONFIG, else ./vtsync.toml)."),
     ] = None,
 ) -> None:
-    """Options before the command's name."""
+    """Read the options before the command's name."""
     if config is not None:
         # Worker processes that a command starts read the same file.
         os.environ["VTSYNC_CONFIG"] = str(config.absolute())
 
 
 def run(application: typer.Typer) -> None:
-    """Run the command line. Errors end as a message and an exit code, not as a traceback."""
+    """Run the command line. Ctrl-C ends it with a message and an exit code, not with a traceback."""
     try:
         application()
     except KeyboardInterrupt:
@@ -98,7 +99,7 @@ def require_store(runtime: Runtime) -> None:
 
 @cache
 def console() -> Console:
-    """Return the console for people's output."""
+    """Return the console for output to people."""
     from rich.console import Console
 
     # Without a terminal, Rich assumes 80 columns and would wrap every id.
@@ -152,9 +153,17 @@ def plain(value: Any) -> Any:
     return value
 
 
-def say(text: str = "", style: str | None = None) -> None:
-    """Print a line for a person. It is never interpreted as markup, because it may come from a CRM."""
-    console().print(text, style=style, markup=False)
+def say(text: str = "", style: str | None = None, *, hang: int = 0) -> None:
+    """Print text for a person, never interpreted as markup, because it may come from a CRM.
+
+    Wrapped lines are indented like their first line, by at least ``hang`` columns.
+    """
+    for line in text.split("\n"):
+        indent = " " * max(hang, len(line) - len(line.lstrip(" ")))
+        wrapped = textwrap.wrap(
+            line, console().width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        console().print("\n".join(wrapped), style=style, markup=False, soft_wrap=True)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -163,11 +172,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    shown = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for column in columns:
         whole = column in ("Id", "State", "To", "Phone", "Connection", "Account")
         justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
-        shown.add_column(column.removeprefix("#"), overflow="fold", no_wrap=whole, justify=justify)
+        name = column.removeprefix("#")
+        longest = max(map(len, name.split()))  # a narrow terminal must not break the words of the heading
+        shown.add_column(name, overflow="fold", no_wrap=whole, justify=justify, min_width=longest)
     count = 0
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
@@ -198,7 +216,7 @@ def actor() -> str:
 
 
 def phone_number(text: str) -> str:
-    """Return a number that a person wrote with its country code as E.164, or end the command."""
+    """Convert a number that a person typed to E.164, or end the command if it is not valid."""
     from worker.core.phones import PhoneProblem, parse_phone
 
     parsed = parse_phone(text, None)
@@ -208,7 +226,7 @@ def phone_number(text: str) -> str:
 
 
 def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[str]:
-    """Return the connections that a command is for: those named, or all enabled ones."""
+    """Return the connections to work on: the named ones, or all enabled ones."""
     known = runtime.settings.connections
     for name in names or ():
         if name not in known:
@@ -220,7 +238,7 @@ def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[st
 
 
 def chosen_account(runtime: Runtime, name: str | None) -> str:
-    """Return the account that a command is for: the one named, or the only one."""
+    """Return the account to use: the named one, or the only one."""
     known = runtime.settings.accounts
     if name is None and len(known) == 1:
         return next(iter(known))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
     from worker.runtime import Runtime
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[CONNECTION]...", help="Default: all enabled connections.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="CONNECTION", help="Default: all enabled connections.")]
 
 
 @app.command()
@@ -59,14 +59,16 @@ def plan(
 def sync(
     connections: Names = None,
     accept_removals: Annotated[
-        bool, typer.Option("--accept-removals", help="Accept that missing records are gone, however many they are.")
+        bool, typer.Option("--accept-removals", help="Accept that missing records were deleted, however many they are.")
     ] = False,
     push: Annotated[bool, typer.Option("--push/--no-push", help="Also push contacts to VirtualText.")] = True,
     texts: Annotated[bool, typer.Option("--texts/--no-texts", help="Also send due texts.")] = True,
-    queue: Annotated[bool, typer.Option("--queue", help="Leave it to the running workers and return at once.")] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Leave the work to the running workers, and return at once.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Pull changes from the CRMs, push them to VirtualText and send due texts."""
+    """Pull from the CRMs, push to VirtualText, and send due texts."""
     runtime = open_store_runtime()
     names = chosen_connections(runtime, connections)
     if queue:
@@ -160,7 +162,8 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
             say(f"{one.account}: {one.deferred}", "yellow")
         if one.unknown:
             say(
-                f"{one.account}: {counted(one.unknown, 'create')} without an answer; looked up before being repeated",
+                f"{one.account}: {counted(one.unknown, 'create')} without a response; each is looked up before it"
+                " is repeated",
                 "yellow",
             )
 
@@ -197,7 +200,7 @@ def _show_plan(plan: Plan, limit: int) -> None:
         f"{counted(len(plan.rejections), 'record')} would be rejected" if plan.rejections else "",
     )
     if plan.removed:
-        say(f"  gone from the CRM: {counted(len(plan.removed), 'record')}; their contacts in VirtualText stay")
+        say(f"  deleted in the CRM: {counted(len(plan.removed), 'record')}; the contacts in VirtualText stay")
     say("Nothing was changed. Run `vtsync sync` to do it.")
     say()
 

@@ -1,4 +1,4 @@
-"""The command that finds problems: doctor."""
+"""The command ``vtsync doctor``, which finds problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _COLOURS = {"ok": None, "warning": "yellow", "problem": "red"}
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """Check machine, configuration, store, broker, credentials and fleet, and say how to fix what is wrong."""
+    """Find what is wrong, and say how to fix it.
+
+    Checks the machine, the configuration, the store, the broker, the credentials and the fleet.
+    """
     from config.load import find_file
     from worker.core.logs import set_up_logging
     from worker.doctor.examine import examine
@@ -49,7 +52,7 @@ def doctor(json: Json = False) -> None:
 def _show(finding: Finding) -> None:
     colour = _COLOURS[finding.level]
     mark = finding.level.upper() if finding.level == "problem" else finding.level
-    say(f"{mark:8} {finding.what}: {finding.found}", colour)
+    say(f"{mark:8} {finding.what}: {finding.found}", colour, hang=9)
     if finding.do:
-        say(f"         why: {finding.why}")
-        say(f"         do:  {finding.do}")
+        say(f"         why: {finding.why}", hang=14)
+        say(f"         do:  {finding.do}", hang=14)

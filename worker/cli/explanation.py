@@ -1,4 +1,4 @@
-"""Prints what ``vtsync explain`` found out about a number."""
+"""Prints the result of ``vtsync explain``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show_explanation(found: Explanation) -> None:
 
 
 def is_pruned(message: MessageSummary) -> bool:
-    """Return True if retention has removed the text."""
+    """Return whether retention has removed the text."""
     return not message.text and message.segments > 0
 
 
@@ -51,10 +51,10 @@ def shortened(message: MessageSummary, limit: int = 60) -> str:
 
 
 def _show_policy(found: Explanation) -> None:
-    """Print what the policy makes of the number now."""
+    """Print what the policy says about the number now."""
     if found.review_since:
         since = _time(found.review_since)
-        say(f"  its texts are held since {since}: a person must read its reply, see `vtsync review`", WARNING)
+        say(f"  its texts have been held since {since}: a person must read its reply, see `vtsync review`", WARNING)
     cap = f" of at most {found.max_texts}" if found.max_texts else ""
     say(f"  texts in the last 24 hours: {found.texts_last_24h}{cap}")
     for standing in found.standings:
@@ -71,9 +71,9 @@ def _show_standing(standing: AccountStanding) -> None:
     states = f", state {' or '.join(standing.states)}" if standing.states else ""
     say(f"    {clocks or 'the time zone is not known'}{f' (from {standing.source})' if clocks else ''}{states}")
     if standing.open_now:
-        now = "these are not quiet hours now"
+        now = "it is not quiet hours now"
     elif standing.opens_at:
-        now = f"these are quiet hours now, until {standing.opens_at.astimezone():%Y-%m-%d %H:%M %Z}"
+        now = f"it is quiet hours now, until {standing.opens_at.astimezone():%Y-%m-%d %H:%M %Z}"
     else:
         now = "texts wait until the time zone is known"
     say(f"    texts are sent from {standing.hours}; {now}")

@@ -46,11 +46,11 @@ def up() -> None:
 @app.command()
 def worker(
     queues: Annotated[
-        str, typer.Option(help="Take only this work, such as messages,intake (default: worker.queues, else all of it).")
+        str, typer.Option(help="Do only this work, such as messages,intake (default: worker.queues, else everything).")
     ] = "",
     metrics_port: MetricsPort = None,
 ) -> None:
-    """Run one worker process (for fleets; `vtsync up` runs everything)."""
+    """Run one worker process. `vtsync up` runs everything on one machine."""
     from worker.broker.settings import BY_NAME
     from worker.fleet.processes import run_worker
 
@@ -65,7 +65,7 @@ def worker(
 
 @app.command()
 def beat(metrics_port: MetricsPort = None) -> None:
-    """Run the scheduler (for fleets; a second one does no harm)."""
+    """Run the scheduler. A second one does no harm."""
     from worker.fleet.processes import run_beat
 
     runtime = open_store_runtime(log="info")
@@ -82,7 +82,7 @@ def status(
     limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 50,
     json: Json = False,
 ) -> None:
-    """Show the state of connections, contacts and texts, and what waits for you."""
+    """Show the state of everything, and what waits for you."""
     from worker.core.states import PushState
     from worker.doctor.status import contacts_in, overview, rejected_records
 

@@ -9,12 +9,12 @@ import typer
 from worker.cli.common import FAILED, Json, ago, app, fail, open_store_runtime, say, show_json, table, usage
 
 forwards = typer.Typer(
-    no_args_is_help=True, help="Deliveries of texts and opt-outs to CRMs and services.", rich_markup_mode=None
+    no_args_is_help=True, help="List and retry deliveries to CRMs and services.", rich_markup_mode=None
 )
 app.add_typer(forwards, name="forwards")
 
 Target = Annotated[
-    str | None, typer.Option("--target", help="The receiver: subscriber:shop, crm:people:17, or crm:people:* .")
+    str | None, typer.Option("--target", help="The receiver, such as subscriber:shop, crm:people:17 or crm:people:*")
 ]
 
 
@@ -25,7 +25,7 @@ def list_forwards(
     limit: Annotated[int, typer.Option(min=1, help="List at most this many, newest first.")] = 50,
     json: Json = False,
 ) -> None:
-    """List deliveries, the newest first."""
+    """List deliveries, newest first."""
     from worker.deliveries.listing import find_deliveries
 
     found = find_deliveries(open_store_runtime(), state="failed" if failed else None, target=target, limit=limit)
@@ -50,12 +50,15 @@ def list_forwards(
 
 @forwards.command("retry")
 def forwards_retry(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Ids from `vtsync forwards list`.")] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Ids from `vtsync forwards list`.")] = None,
     target: Target = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed deliveries.")] = False,
     json: Json = False,
 ) -> None:
-    """Try deliveries again now: those that were given up, and with ids or --target also those that wait."""
+    """Retry failed deliveries now.
+
+    With ids or --target, also retry deliveries that wait for their next attempt.
+    """
     from worker.core.text import counted
     from worker.deliveries.listing import retry_deliveries
     from worker.fleet.wake import wake
@@ -73,4 +76,4 @@ def forwards_retry(
         say("There is nothing to retry.")
     if ids and count < len(set(ids)):
         skipped = counted(len(set(ids)) - count, "id")
-        fail(f"{skipped} not retried: it is done, being sent, or does not exist; see `vtsync forwards list`", FAILED)
+        fail(f"{skipped} not retried: done, being sent, or unknown; see `vtsync forwards list`", FAILED)

@@ -1,4 +1,4 @@
-"""The command for liveness probes: health."""
+"""The command ``vtsync health``, for liveness probes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from worker.cli.common import FAILED, Json, app, say, show_json, usage
 
 @app.command()
 def health(
-    role: Annotated[str | None, typer.Option(help="worker, beat or web (default: all that run here).")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="worker, beat or web (default: all that run on this machine).")
+    ] = None,
     max_age: Annotated[float, typer.Option(min=1, help="Seconds that a main loop may be silent.")] = 60.0,
     pid: Annotated[int | None, typer.Option(help="Only the process with this id.")] = None,
     json: Json = False,
 ) -> None:
-    """Check that the processes on this machine work, for liveness probes. Contacts neither store nor broker."""
+    """Check that this machine's processes work, for liveness probes.
+
+    Contacts neither the store nor the broker.
+    """
     import time
 
     from config.load import data_dir_of

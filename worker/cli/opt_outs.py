@@ -62,7 +62,7 @@ def opt_out(number: Number, why: Why = "entered by hand") -> None:
 
 @app.command("opt-in")
 def opt_in(
-    number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; stored as proof. Required.")]
+    number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; stored as proof.")]
 ) -> None:
     """Allow texts to a number again, after its owner agreed."""
     from worker.messages.opt_outs import remove_opt_out
@@ -85,7 +85,7 @@ def opt_in(
 @app.command()
 def review(
     number: Annotated[
-        str | None, typer.Argument(metavar="[NUMBER]", help="The number to decide about (default: list all).")
+        str | None, typer.Argument(metavar="NUMBER", help="The number to decide about (default: list all).")
     ] = None,
     go_on: Annotated[bool, typer.Option("--continue", help="The person did not mean STOP: resume texts.")] = False,
     out: Annotated[bool, typer.Option("--opt-out", help="The person meant STOP: opt the number out.")] = False,

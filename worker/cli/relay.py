@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 relay = typer.Typer(
-    no_args_is_help=True, help="Incoming events from VirtualText's Relay and from carriers.", rich_markup_mode=None
+    no_args_is_help=True, help="Manage incoming events of VirtualText's Relay and of carriers.", rich_markup_mode=None
 )
 app.add_typer(relay, name="relay")
 
@@ -56,7 +56,7 @@ def url(
 def show(
     limit: Annotated[int, typer.Option(min=1, help="List at most this many failed events.")] = 20, json: Json = False
 ) -> None:
-    """Show incoming events by state, and list those that could not be processed."""
+    """Count incoming events by state, and list the failed ones."""
     from worker.inbox.listing import failed_events, inbox_counts
 
     runtime = open_store_runtime()

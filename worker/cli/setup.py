@@ -1,4 +1,4 @@
-"""The commands to get started: init, check, schema, migrate, adapters, sandbox, demo."""
+"""The commands for the setup: init, check, schema, migrate, adapters, sandbox, demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from worker.cli.common import FAILED, USAGE, Json, app, fail, open_store_runtime
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write the configuration.")] = Path("vtsync.toml"),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Where to write the configuration.")] = Path(
+        "vtsync.toml"
+    ),
 ) -> None:
     """Write a commented starter configuration."""
     from config.errors import ConfigError
@@ -23,7 +25,7 @@ def init(
     except ConfigError as error:
         usage(str(error))
     say(f"Wrote {path}. Next:")
-    say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env next to it (never into the file itself)")
+    say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env next to it (never into the file itself)", hang=5)
     say("  2. add your CRM under [connections]; `vtsync adapters` lists the kinds")
     say("  3. vtsync check     finds every mistake and tries every credential")
     say("  4. vtsync plan      shows what a sync would do, without doing it")
@@ -51,7 +53,7 @@ def check(
     else:
         for one in findings:
             well = one.level is Level.OK
-            say(f"{'ok    ' if well else 'FAILED'} {one.what}: {one.detail}", None if well else "red")
+            say(f"{'ok    ' if well else 'FAILED'} {one.what}: {one.detail}", None if well else "red", hang=7)
     if any(one.level is not Level.OK for one in findings):
         raise typer.Exit(FAILED)
 
@@ -74,7 +76,8 @@ def migrate() -> None:
 
 @app.command()
 def adapters(
-    name: Annotated[str | None, typer.Argument(help="Show the options of this adapter.")] = None, json: Json = False
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the options of this adapter.")] = None,
+    json: Json = False,
 ) -> None:
     """List the CRM adapters, or one adapter's options."""
     from crm_adapters.registry import describe_adapters
@@ -115,7 +118,7 @@ def sandbox(
     ] = False,
     relay_url: Annotated[str, typer.Option(help="URL to which each sent or received message is posted.")] = "",
 ) -> None:
-    """Run a local stand-in for VirtualText, for trying things out. It texts nobody."""
+    """Run a local stand-in for VirtualText, to try things out. It texts nobody."""
     from worker.sandbox import serve
 
     try:
@@ -131,7 +134,10 @@ def sandbox(
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's files for inspection.")] = False,
 ) -> None:
-    """Run a complete example on this machine: two CRMs, a worker and texts, against the sandbox."""
+    """Run a complete example on this machine, against the sandbox.
+
+    It has two CRMs, a worker, a scheduler and texts, and leaves nothing running.
+    """
     from worker.demo import run_demo
 
     raise typer.Exit(run_demo(keep=keep))

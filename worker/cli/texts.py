@@ -16,6 +16,7 @@ from worker.cli.common import (
     app,
     chosen_account,
     complain,
+    console,
     fail,
     open_store_runtime,
     phone_number,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 ToOption = Annotated[str, typer.Option("--to", help="The recipient, E.164: +14155552671.")]
 TextOption = Annotated[str, typer.Option("--message", "-m", help="The text.")]
-AccountOption = Annotated[str | None, typer.Option("--account", help="Needed when several are configured.")]
+AccountOption = Annotated[str | None, typer.Option("--account", help="The account; needed if there are several.")]
 FromOption = Annotated[str | None, typer.Option("--from", help="The VirtualText number (default: the account's).")]
 MediaOption = Annotated[
     list[str] | None, typer.Option("--media", help="Public URL of a picture. Repeat it for several pictures.")
@@ -41,8 +42,9 @@ MediaOption = Annotated[
 KeyOption = Annotated[
     str | None, typer.Option("--key", help="Idempotency key: repeating the command with it sends no second text.")
 ]
-QueueOption = Annotated[bool, typer.Option("--queue", help="Leave it to the running workers.")]
-MessageIds = Annotated[list[str] | None, typer.Argument(metavar="[MESSAGE_ID]...")]
+QueueOption = Annotated[bool, typer.Option("--queue", help="Leave the work to the running workers.")]
+MESSAGE_TABLE_WIDTH = 120
+MessageIds = Annotated[list[str] | None, typer.Argument(metavar="MESSAGE_ID")]
 
 
 @app.command()
@@ -53,12 +55,12 @@ def send(
     from_number: FromOption = None,
     media: MediaOption = None,
     key: KeyOption = None,
-    urgent: Annotated[bool, typer.Option("--urgent", help="Send it in quiet hours, too.")] = False,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Send it in quiet hours too.")] = False,
     at: Annotated[str | None, typer.Option(help="The earliest time to send it, ISO 8601 with a time zone.")] = None,
     queue: QueueOption = False,
     json: Json = False,
 ) -> None:
-    """Send one text: now, at a later time, or when the recipient's quiet hours end."""
+    """Send one text, now or later. In quiet hours it waits until they end."""
     from worker.messages.delivery import deliver_due
     from worker.messages.outbox import enqueue_send
     from worker.messages.requests import SendRequest
@@ -134,7 +136,7 @@ def messages(
     limit: Annotated[int, typer.Option(min=1, help="How many messages to show, newest first.")] = 50,
     json: Json = False,
 ) -> None:
-    """List texts and records, newest first, with the reason for their state."""
+    """List texts and records, newest first. Shows why each is in its state."""
     from worker.core.states import MessageState
     from worker.messages.read_models import find_messages
 
@@ -145,6 +147,9 @@ def messages(
     found = find_messages(runtime, state=state, trigger=trigger, number=phone, batch_id=batch, limit=limit)
     if json:
         show_json(found)
+        return
+    if found and console().width < MESSAGE_TABLE_WIDTH:
+        _list_messages(found)
         return
     table(
         ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
@@ -157,11 +162,23 @@ def messages(
         say("No messages.")
 
 
+def _list_messages(found: Sequence[MessageSummary]) -> None:
+    """Print each message on lines of its own, for terminals that are too narrow for a table."""
+    for one in found:
+        say(f"{one.id}  {one.state}  {one.to_number}  {_asked_by(one)}, {ago(one.created_at)}", hang=4)
+        say(f"    {shortened(one)}")
+        if one.reason:
+            say(f"    {one.reason}")
+
+
 @app.command()
 def explain(
-    number: Annotated[str, typer.Argument(help="A phone number, E.164: +14155552671.")], json: Json = False
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")], json: Json = False
 ) -> None:
-    """Show everything about one number: why this person did, or did not, get each text."""
+    """Show everything about one number.
+
+    Explains why this person did, or did not, get each text.
+    """
     from worker.messages.explain import explain as find
 
     phone = phone_number(number)
@@ -177,7 +194,7 @@ def explain(
 
 @app.command()
 def approve(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[BATCH|MESSAGE_ID]...")] = None,
+    what: Annotated[list[str] | None, typer.Argument(metavar="BATCH|MESSAGE_ID")] = None,
     trigger: Annotated[str | None, typer.Option(help="All waiting texts of this trigger.")] = None,
     json: Json = False,
 ) -> None:
@@ -189,7 +206,7 @@ def approve(
 
 @app.command()
 def cancel(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[BATCH|MESSAGE_ID]...")] = None,
+    what: Annotated[list[str] | None, typer.Argument(metavar="BATCH|MESSAGE_ID")] = None,
     trigger: Annotated[str | None, typer.Option(help="All waiting texts of this trigger.")] = None,
     json: Json = False,
 ) -> None:
@@ -207,7 +224,10 @@ def retry(
     account: AccountOption = None,
     json: Json = False,
 ) -> None:
-    """Retry what VirtualText refused: messages by id, or contacts. Never repeats a text that may have been sent."""
+    """Retry messages or contacts that VirtualText refused.
+
+    Never repeats a text that may have been sent.
+    """
     from worker.contacts.resolve import retry_contacts
     from worker.messages.decisions import retry as retry_messages
 
@@ -234,7 +254,10 @@ def resolve(
     account: AccountOption = None,
     json: Json = False,
 ) -> None:
-    """Say how a text or a new contact with an unknown outcome ended, after looking it up in VirtualText."""
+    """Record the outcome of an unknown text or contact.
+
+    Look it up in VirtualText first.
+    """
     if [sent, resend, drop, found_as is not None, create].count(True) != 1:
         usage("give exactly one of --sent, --resend, --drop (for a text) or --id ID, --create (for a contact)")
     runtime = open_store_runtime()
@@ -258,7 +281,7 @@ def resolve(
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """End the command when the request is invalid or its key was used for another one."""
+    """End the command if the request is invalid, or its key was used for another request."""
     from worker.messages.requests import IdempotencyConflict, InvalidRequest
 
     try:
@@ -277,7 +300,7 @@ def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
         show_json({"message_id": now.id, "state": now.state, "reason": now.reason, "duplicate": enqueued.duplicate})
     else:
         again = (
-            " (the same request was made before; this is its message, and nothing was sent twice)"
+            " (the same request was made before; this is its message, and nothing was sent again)"
             if enqueued.duplicate
             else ""
         )
@@ -309,7 +332,7 @@ def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool
 
 
 def _say_why_nothing(runtime: Runtime, what: Sequence[str], trigger: str | None = None) -> None:
-    """Print on standard error why each message, batch or trigger was left alone."""
+    """Print on standard error why nothing happened to each message, batch or trigger."""
     from worker.messages.read_models import find_messages
 
     if trigger is not None and not what:

@@ -14,7 +14,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,
     json: Json = False,
 ) -> None:
-    """Delete old rows, as configured in [retention]. Running workers do this by themselves."""
+    """Delete old rows, as configured in [retention]. Running workers do this automatically."""
     from worker.store.models import utcnow
     from worker.upkeep.retention import AlreadyPruning, what_would_go
     from worker.upkeep.retention import prune as apply
@@ -28,14 +28,17 @@ def prune(
         show_json(pruned)
         return
     found = [one for one in pruned if one.count]
-    table(["What", "#Would go" if dry_run else "#Gone"], ((one.what, f"{one.count:,}") for one in found))
+    table(["What", "#Would be deleted" if dry_run else "#Deleted"], ((one.what, f"{one.count:,}") for one in found))
     if not found:
         say("Nothing is old enough to be deleted; [retention] configures how long rows are kept.")
 
 
 @app.command()
 def restored(json: Json = False) -> None:
-    """Make a store safe that was restored from a backup. Run it before you start any process."""
+    """Make a store that was restored from a backup safe to use.
+
+    Run it before you start any process.
+    """
     from worker.store.models import utcnow
     from worker.upkeep.restore import FleetRuns, after_restore
 
@@ -47,14 +50,17 @@ def restored(json: Json = False) -> None:
     if json:
         show_json(done)
         return
-    say(f"The last event in the store: {ago(done.known_until)}.", "bold")
+    say(f"Last event in the store: {ago(done.known_until)}.", "bold")
     say(f"  texts that may have been sent since, held for you (`vtsync status`): {done.texts_held}")
-    say(f"  triggers that take the next sync as their baseline and text nobody for it: {done.triggers}")
-    say(f"  dates that have passed and fire nothing: {done.dates}")
+    say(f"  triggers that take the next sync as their baseline, which texts nobody: {done.triggers}")
+    say(f"  past dates that no longer fire: {done.dates}")
     say(f"  contacts that are looked up in VirtualText before they are created: {done.contacts_looked_up}")
     say("Before you start the fleet:")
-    say("  - STOPs that came in since the backup are lost. VirtualText refuses texts to the numbers that it knows of;")
-    say("    enter the others with `vtsync opt-out NUMBER`")
-    say("  - Jobs that services sent since the backup are lost, with their idempotency keys: have none repeated")
-    say("  - API keys that you revoked since the backup are valid again: `vtsync keys revoke`")
-    say("  - If you restored the queue too, empty it: see docs/operations.md")
+    for step in (
+        "STOPs that arrived since the backup are lost. VirtualText refuses texts to the numbers that it knows of; enter"
+        " the others with `vtsync opt-out NUMBER`",
+        "Jobs that services sent since the backup are lost, with their idempotency keys: no service may repeat them",
+        "API keys that you revoked since the backup are valid again: `vtsync keys revoke`",
+        "If you restored the queue too, empty it: see docs/operations.md",
+    ):
+        say(f"  - {step}", hang=4)

@@ -22,7 +22,7 @@ from worker.cli.common import (
     usage,
 )
 
-keys = typer.Typer(no_args_is_help=True, help="Keys of the HTTP API.", rich_markup_mode=None)
+keys = typer.Typer(no_args_is_help=True, help="Manage keys of the HTTP API.", rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 
 
@@ -31,7 +31,10 @@ def web(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default: web.host).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (default: web.port).")] = None,
 ) -> None:
-    """Run the HTTP API: send jobs, VirtualText's Relay, carriers' events."""
+    """Run the HTTP API.
+
+    It accepts jobs of other services, and events of VirtualText's Relay and of carriers.
+    """
     from worker.doctor.exposure import Unprotected
     from worker.web.serve import serve_api
 
@@ -48,7 +51,7 @@ def web(
 
 @keys.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Who will use the key, such as shop.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use the key, such as shop.")],
     scope: Annotated[list[str] | None, typer.Option(help="A permission of the key, repeatable (default: all).")] = None,
     account: Annotated[
         list[str] | None, typer.Option(help="An account that the key may use, repeatable (default: all).")
@@ -102,7 +105,7 @@ def list_keys(json: Json = False) -> None:
 
 @keys.command("revoke")
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `vtsync keys list` shows.")]) -> None:
-    """Revoke a key for good. It stops working within seconds."""
+    """Revoke a key permanently. It stops working within seconds."""
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.web.keys import revoke_key

@@ -1,7 +1,7 @@
 """Claims deliveries that are due, and stores their outcomes.
 
-Each receiver has its own share of a claim. A receiver with a long backlog, or one that always fails, therefore takes
-nothing from the others.
+Each receiver has its own share of a claim. A receiver with a long backlog, or one that always fails, therefore does not
+delay the others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """One event for one target, that only ``owner`` works on. ``attempt`` counts from 1."""
+    """One event for one target. Only ``owner`` works on it. ``attempt`` counts from 1."""
 
     id: int
     owner: str
@@ -63,7 +63,7 @@ def claim_deliveries(connection: Connection, shares: Mapping[Receiver, int], now
     ids: list[int] = []
     for receiver in sorted(shares):
         if receiver.is_crm:
-            # One worker at a time. Otherwise a second one would skip what the first has just claimed, out of order.
+            # One worker at a time. Otherwise a second one would skip rows that the first has locked, out of order.
             lock_account(connection, f"forward {receiver}")
         chosen = _of_connection(receiver, now) if receiver.is_crm else _of_subscriber(receiver, now)
         ids.extend(connection.execute(chosen.limit(shares[receiver])).scalars())
@@ -82,11 +82,11 @@ def claim_deliveries(connection: Connection, shares: Mapping[Receiver, int], now
 
 
 def give_up_removed(connection: Connection, receivers: Collection[Receiver], now: datetime) -> int:
-    """Give up due deliveries to receivers that are not in the configuration any more. Return how many."""
+    """Give up due deliveries to receivers that are no longer in the configuration. Return how many."""
     removed = delivery.c.receiver.not_in([str(one) for one in receivers])
     values = {
         "state": DeliveryState.FAILED,
-        "last_error": "the configuration has no such subscriber or connection any more; put it back, then"
+        "last_error": "this subscriber or connection was removed from the configuration; restore it, then run"
         " `vtsync forwards retry`",
     }
     return connection.execute(update(delivery).where(*_is_due(now), removed).values(values)).rowcount
@@ -104,7 +104,7 @@ class DeliveryCounts:
 def finish_deliveries(
     connection: Connection, results: Sequence[tuple[ClaimedDelivery, DeliveryOutcome]], now: datetime, jitter: float
 ) -> DeliveryCounts:
-    """Store the outcomes of the deliveries whose lease was not lost. ``jitter``: 0 to 1."""
+    """Store the outcomes of deliveries that this worker still holds. ``jitter``: 0 to 1."""
     d = delivery.c
     done = [one for one, outcome in results if isinstance(outcome, Delivered)]
     _release(connection, done, {"state": DeliveryState.DONE, "last_error": ""})
@@ -177,7 +177,7 @@ def _of_connection(receiver: Receiver, now: datetime) -> Select[Any]:
 
 
 def has_due(connection: Connection, now: datetime) -> bool:
-    """Return whether a worker has something to do: deliver, fan out an event, or take back an ended lease."""
+    """Return whether a worker has something to do: deliver, fan out an event, or release an ended lease."""
     d = delivery.c
     left = and_(d.state == DeliveryState.SENDING, _LEASE.has_ended(now))
     waits = select(d.id).where(or_(and_(*_is_due(now)), left)).limit(1)
@@ -185,7 +185,7 @@ def has_due(connection: Connection, now: datetime) -> bool:
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the delivery that has waited longest became due; None: none is due."""
+    """Return when the delivery that has waited longest became due; None if none is due."""
     due_at = delivery.c.due_at
     oldest: datetime | None = connection.scalar(select(due_at).where(*_is_due(now)).order_by(due_at).limit(1))
     return oldest

@@ -28,7 +28,7 @@ from worker.messages.opt_outs import opted_out
 from worker.runtime import Runtime
 from worker.store.db import reading
 
-RETRY = "then `vtsync forwards retry`"
+RETRY = "then run `vtsync forwards retry`"
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def open_writer(settings: Settings, connection: str) -> Iterator[WritesMessages]
 def write_event(
     runtime: Runtime, adapter: WritesMessages, target: Target, event_id: str, payload: str
 ) -> DeliveryOutcome:
-    """Write one event to one record. A repetition changes nothing."""
+    """Write one event to one record. Repeating it changes nothing."""
     event = orjson.loads(payload)
     connection = target.receiver.name
     try:
         if event["type"] in (EventType.CONTACT_OPTED_OUT, EventType.CONTACT_OPTED_IN):
             rule = runtime.settings.connections[connection].do_not_text
             if rule is None:
-                return GaveUp(f"connections.{connection}.do_not_text names no field any more; name one, {RETRY}")
+                return GaveUp(f"connections.{connection}.do_not_text no longer names a field; name one, {RETRY}")
             adapter.set_do_not_text(target.external_id, rule.field, _has_opted_out(runtime, event["data"]["phone"]))
         else:
             adapter.log_message(target.external_id, as_message(event_id, event))
@@ -68,7 +68,7 @@ def write_event(
 
 
 def _has_opted_out(runtime: Runtime, phone: str) -> bool:
-    """Return the state of now: an event that was delayed or repeated must not bring an older state back."""
+    """Return the current state, because a delayed or repeated event must not restore an older one."""
     with reading(runtime.engine) as connection:
         return bool(opted_out(connection, [phone]))
 
@@ -85,7 +85,7 @@ def outcome_of(error: AdapterError) -> DeliveryOutcome:
 
 
 def as_message(event_id: str, event: Mapping[str, Any]) -> CrmMessage:
-    """Return the text of an event, with the id of its message if there is one, so that all its events are one text."""
+    """Return the text of an event. Its id is that of its message, if any, so that all events of one are one text."""
     data = event["data"]
     inbound = event["type"] == EventType.MESSAGE_RECEIVED
     at = data.get("received_at" if inbound else "sent_at") or event["timestamp"]

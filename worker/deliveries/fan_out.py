@@ -1,4 +1,4 @@
-"""Turns each published event into one delivery for everybody who receives it, and deletes the event."""
+"""Turns each published event into one delivery per receiver, and deletes the event."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PORTION = 500
 
 
 def fan_out(runtime: Runtime) -> int:
-    """Turn one portion of events into deliveries, in one transaction. Return how many events. Safe in many workers."""
+    """Turn one portion of events into deliveries, in one transaction, and return how many. Safe in many workers."""
     now, settings = utcnow(), runtime.settings
     with writing(runtime.engine) as connection:
-        # One worker at a time: a second would repeat the same, and the deliveries of a record are made in order.
+        # One worker at a time: a second one would repeat the work, and the deliveries of a record must be in order.
         lock_account(connection, "fan out")
         rows = connection.execute(
             select(public_event).order_by(public_event.c.at, public_event.c.id).limit(PORTION)

@@ -19,7 +19,7 @@ from worker.deliveries.webhooks import WebhookSender
 from worker.runtime import Runtime
 
 JOB_SECONDS = 60.0
-"""No delivery starts later than this, so that all of them end before their lease."""
+"""No delivery of a job starts later than this, so that all of them end before their lease."""
 
 Results = list[tuple[ClaimedDelivery, DeliveryOutcome]]
 Deliver = Callable[[ClaimedDelivery], DeliveryOutcome]
@@ -47,7 +47,7 @@ class DeliveryJob:
             return self._to_crm(name) if self.receiver.is_crm else self._to_subscriber(name)
         except Exception as error:  # an unexpected failure at one receiver must not stop the others
             log.exception("deliveries failed; they are tried again later", receiver=str(self.receiver))
-            return [(one, RetryLater(f"it failed unexpectedly ({type(error).__name__})")) for one in self.deliveries]
+            return [(one, RetryLater(f"unexpected failure ({type(error).__name__})")) for one in self.deliveries]
 
     def _to_subscriber(self, name: str) -> Results:
         subscriber = self.runtime.settings.subscribers[name]
@@ -72,7 +72,7 @@ class DeliveryJob:
     def _each(self, deliver: Deliver) -> Results:
         """Deliver one after the other until the time is over, the receiver is down or an earlier one has failed.
 
-        An earlier failure holds back only the same CRM record; a subscriber gets the rest.
+        A failure holds back later deliveries only to the same CRM record. A subscriber still gets the rest.
         """
         until = time.monotonic() + JOB_SECONDS
         results: Results = []

@@ -44,7 +44,7 @@ def retry_deliveries(
 ) -> int:
     """Repeat deliveries now that were given up or wait for their next attempt. Their schedule starts again.
 
-    With ``failed_only``, those that wait are left alone. Return how many are repeated.
+    With ``failed_only``, waiting deliveries are left alone. Return how many are repeated.
     """
     states = [DeliveryState.FAILED] if failed_only else [DeliveryState.FAILED, DeliveryState.DUE]
     chosen = [delivery.c.id.in_(ids)] if ids else []

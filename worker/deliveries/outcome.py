@@ -14,12 +14,12 @@ SCHEDULE = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """The receiver accepted it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """It failed for now. ``after``: the receiver's own wait. ``is_down``: it takes nothing else now, either."""
+    """It failed, and is retried. ``after``: the wait that the receiver asks for. ``is_down``: it accepts nothing."""
 
     reason: str
     after: timedelta | None = None
@@ -28,14 +28,14 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """It is not repeated by itself. ``reason`` also says what to do."""
+    """It is not retried automatically. ``reason`` also says what to do."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotTried:
-    """It was claimed and is given back: the worker stops, or the receiver is down."""
+    """It was claimed and is released, because the worker stops or the receiver is down."""
 
 
 DeliveryOutcome = Delivered | RetryLater | GaveUp | NotTried

@@ -1,7 +1,7 @@
-"""Makes the deliveries that are due: claims them with a lease, sends without a transaction, stores the outcome.
+"""Makes due deliveries: claims them with a lease, sends them outside a transaction, and stores the outcomes.
 
-Each receiver has a few threads of its own and its own claims. While a slow receiver is busy, the others go on, also
-with events that come meanwhile.
+Each receiver has its own threads and its own claims. So a slow receiver does not delay the others, which also get the
+events that arrive meanwhile.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Round:
     busy: Counter[Receiver] = field(default_factory=Counter)
     """Receiver -> jobs that run."""
     down: set[Receiver] = field(default_factory=set)
-    """Receivers that take nothing now; they are left alone until the next call."""
+    """Receivers that accept nothing now; they are skipped until the next call."""
     running: dict[Future[Results], Receiver] = field(default_factory=dict)
     claimed: int = 0
     looked_at: float = field(default_factory=time.monotonic)

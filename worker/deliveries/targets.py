@@ -127,15 +127,15 @@ def targets_of(event: OutgoingEvent, settings: Settings, records: Records) -> li
 def _crm_records(event: OutgoingEvent, settings: Settings, records: Records) -> list[CrmRecord]:
     found = records.get(event.phone, [])
     if event.type in OPT_OUTS:
-        told = [one for one in found if settings.connections[one.connection].report_opt_outs]
-        return _not_ambiguous(settings, told)
+        reported = [one for one in found if settings.connections[one.connection].report_opt_outs]
+        return _not_ambiguous(settings, reported)
     if event.type not in LOGGED:
         return []
     chosen = [
         one for one in found if one.account == event.account and settings.connections[one.connection].log_messages
     ]
     about = event.data.get("record")
-    if about:  # of its connection, only the record that our own text was about
+    if about:  # in the connection of that record, keep only the record that our own text was about
         chosen = [one for one in chosen if one.connection != about["connection"] or one.external_id == about["id"]]
     return _not_ambiguous(settings, chosen)
 

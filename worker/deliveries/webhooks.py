@@ -17,13 +17,13 @@ from worker.store.models import utcnow
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 15.0
 CONNECTIONS = 4
 MAX_BYTES = 64 * 1024
-"""Bytes of an answer, which nobody reads; a longer one ends the connection."""
+"""Maximum size of a response, whose body is ignored. A longer one ends the connection."""
 MAX_WAIT = timedelta(days=1)
 GONE, TOO_MANY, UNAVAILABLE = 410, 429, 503
 
 
 class WebhookSender:
-    """Keeps connections to subscribers, for many threads. Time and length of answers are limited. To be closed."""
+    """Sends webhooks over kept connections, from many threads, with limits for responses. Close it after use."""
 
     def __init__(self) -> None:
         self._transport = HttpTransport(
@@ -41,7 +41,9 @@ class WebhookSender:
     def post(self, subscriber: Subscriber, event_id: str, body: str) -> DeliveryOutcome:
         """POST one event. Only a 2xx answer counts; redirects are not followed."""
         if subscriber.url is None or subscriber.secret is None:
-            return GaveUp("the subscriber has no url and secret any more; correct it, then `vtsync forwards retry`")
+            return GaveUp(
+                "the subscriber no longer has a url and a secret; correct it, then run `vtsync forwards retry`"
+            )
         now = utcnow()
         headers = {
             "Content-Type": "application/json",
@@ -57,7 +59,7 @@ class WebhookSender:
             return RetryLater(f"its url cannot be used ({type(error).__name__})", is_down=True)
         answer = self._transport.exchange(origin, "POST", request.path_url, headers, body.encode(), max_bytes=MAX_BYTES)
         if isinstance(answer, NoResponse):
-            return RetryLater(f"no answer came ({type(answer.error).__name__})", is_down=True)
+            return RetryLater(f"no response ({type(answer.error).__name__})", is_down=True)
         return outcome_of_status(answer.status, answer.headers.get("Retry-After", ""))
 
     def _origin(self, url: str) -> Origin:

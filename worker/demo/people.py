@@ -1,4 +1,4 @@
-"""The two CRMs of the demo: a CSV export as a CRM writes it, and a SQL database. The people are always the same.
+"""The two CRMs of the demo: a CSV export and a SQL database, always with the same people.
 
 Every number is from the range that is reserved for fiction (555-0100 to 555-0199), every address from example domains.
 """

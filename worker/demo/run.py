@@ -1,7 +1,7 @@
 """Runs the whole product and compares every number with the sandbox's own log.
 
-Sandbox, worker and scheduler are separate processes. The jobs of "another service" go through the broker by the name
-of the task, as from any service. Nothing is left running at the end.
+Sandbox, worker and scheduler are separate processes. "Another service" sends its jobs through the broker, by the
+names of the tasks. Nothing is left running at the end.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Demo:
         answers = [self._call(task, **arguments) for task, arguments in jobs]
         self._until("the text and the record", lambda: self._texts_sent() == 3 and self._texts_recorded() == 1)
         record = self._record()
-        self._detail("1 text sent, 1 recorded. Each repeated job got the answer of the first one")
+        self._detail("1 text sent, 1 recorded. Each repeated job got the result of the first one")
         repeated = sum(answer["duplicate"] for answer in answers)
         reached = self._sent(record) - self._sent(before) + _recorded(record) - _recorded(before)
         self._fact("texts sent so far", self._texts_sent(), self._sent(record))
@@ -207,7 +207,7 @@ class Demo:
             (f"{prefix}vtsync check", "tries every credential and names every mistake"),
             (f"{prefix}vtsync plan", "shows what a sync would create, update and text, and changes nothing"),
             (f"{prefix}vtsync up", "runs worker and scheduler"),
-            (f"{prefix}vtsync sandbox", "a VirtualText of your own to try it against; its page shows the phones"),
+            (f"{prefix}vtsync sandbox", "runs a local VirtualText to try it against; its page shows the phones"),
         ):
             self.console.print(f"  {command:<28} {what}")
         return 0 if agreed else 1

@@ -80,11 +80,11 @@ class Setting:
         return mine | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "DEMO_TOKEN": self.token}
 
     def sandbox_command(self) -> list[str]:
-        """Start the sandbox on free ports."""
+        """Return the command that starts the sandbox on free ports."""
         return isolated("worker.sandbox", "--api-port=0", "--create-port=0", f"--ready-file={self.ready_file}")
 
     def up_command(self) -> list[str]:
-        """Start worker and scheduler."""
+        """Return the command that starts worker and scheduler."""
         return isolated("vtsync", "up")
 
     def sandbox_address(self) -> dict[str, Any] | None:

@@ -1,1 +1,1 @@
-"""Checks of the machine, the configuration, servers, credentials and the fleet, and the overview of `vtsync status`."""
+"""Checks of machine, configuration, servers, credentials and fleet, and the overview that `vtsync status` shows."""

@@ -1,4 +1,4 @@
-"""The broker's server: version, persistence, memory, clock, permissions, and other programs in our database."""
+"""Checks the broker's server: version, persistence, memory, clock, permissions, other programs in our database."""
 
 from __future__ import annotations
 

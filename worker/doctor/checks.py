@@ -14,7 +14,7 @@ from worker.doctor.reach import reach_broker, reach_store
 from worker.runtime import Runtime
 
 MAX_SECONDS = 20.0
-"""The time limit of a check. Checks of VirtualText get its own time-outs instead."""
+"""The time limit of a check. Checks that call VirtualText have the account's time-outs instead."""
 SLACK_SECONDS = 5.0
 
 Surface: TypeAlias = Literal["check", "health"]
@@ -23,9 +23,9 @@ Look: TypeAlias = Callable[[], Iterable[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at. It runs only if the checks in ``needs`` found no problem.
+    """One check. It runs only if the checks in ``needs`` found no problem.
 
-    ``also`` names the surfaces beside `vtsync doctor` that run it: `vtsync check`, ``/health/fleet``.
+    ``also`` names what runs it in addition to `vtsync doctor`: `vtsync check`, ``/health/fleet``.
     """
 
     what: str

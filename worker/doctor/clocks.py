@@ -1,4 +1,4 @@
-"""Clocks: every machine uses its own for leases, due times and quiet hours."""
+"""Compares clocks: each machine uses its own for leases, due times and quiet hours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def judge_clock(whose: str, theirs: datetime, asked: datetime, answered: datetim
     return level(
         "clock",
         f"this machine is {abs(apart).total_seconds():.0f} s {ahead} {whose}",
-        "a worker with a wrong clock takes over rows that others still work on, and sends texts at the wrong hour",
+        "a worker with a wrong clock takes over rows that others are working on, and sends texts at the wrong hour",
         "synchronize both machines by NTP (`timedatectl` shows the state of this one)",
     )
 

@@ -1,4 +1,4 @@
-"""Settings that are valid but risky. Pure."""
+"""Finds settings that are valid but risky. Pure."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _account(name: str, account: Account) -> Iterator[Finding]:
         yield warning(
             what,
             "relay_secret is not set: VirtualText does not report replies",
-            "vtsync learns of STOP only when a text is refused, and a text whose answer was lost waits for you",
+            "vtsync learns of STOP only when a text is refused, and a text whose response was lost waits for you",
             "set relay_secret, run `vtsync web`, then `vtsync relay register` (docs/relay.md)",
         )
     if account.allow_http and not all(map(is_loopback, (account.api_url, account.create_url))):

@@ -1,4 +1,4 @@
-"""Refuses to listen beyond this machine where no credential protects the HTTP API."""
+"""Checks that a credential protects the HTTP API where other machines can reach it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
             "put a proxy with TLS in front of `vtsync web`, and set web.public_url to its https:// address",
         )
     else:
-        yield ok("web", f"listens on {web.host}:{web.port} where it runs")
+        yield ok("web", f"`vtsync web` listens on {web.host}:{web.port}")
 
 
 def check_exposure(runtime: Runtime, host: str) -> None:

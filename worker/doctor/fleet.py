@@ -1,4 +1,4 @@
-"""The fleet: which processes are alive, and whether a worker carries out the tick."""
+"""Checks which processes of the fleet are alive, and whether a worker runs the tick."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def judge_processes(
         yield warning(
             "fleet",
             f"versions {' and '.join(versions)} are running side by side",
-            "that is fine while you roll out a new version, but not permanently",
+            "that is safe during an upgrade, but not permanently",
             "restart the older processes",
         )
 

@@ -1,4 +1,4 @@
-"""This machine: file permissions, disk space, limits, and packages that are known to break vtsync."""
+"""Checks this machine: file permissions, disk space, limits, and packages that are known to break vtsync."""
 
 from __future__ import annotations
 

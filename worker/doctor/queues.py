@@ -1,4 +1,4 @@
-"""The broker's queues: their lengths, and whether workers take jobs from them."""
+"""Checks the lengths of the broker's queues, and whether workers take jobs from them."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 WITHOUT_STORE = "all data is in the store: without it vtsync accepts, syncs and sends nothing"
-WITHOUT_BROKER = "workers get no work, and services cannot hand over jobs"
+WITHOUT_BROKER = "workers get no work, and services cannot send jobs"
 
 
 def reach_store(runtime: Runtime) -> Finding:
-    """Connect to the store and compare its tables with this version's. SQLite files are migrated on the way."""
+    """Connect to the store and compare its tables with this version's. A SQLite file is migrated first."""
     from sqlalchemy.exc import DBAPIError
 
     from worker.store.migrate import StoreOutdated, ensure_current

@@ -88,7 +88,7 @@ class Overview:
 
 
 def attention_text(finding: Finding) -> str:
-    """Describe what waits for a person, in a line of its own: ``3 texts of one sync waiting for approval``."""
+    """Describe in one line what waits for a person: ``3 texts of one sync waiting for approval``."""
     return finding.found if finding.what == WAITING else f"{finding.what} {finding.found}"
 
 
@@ -187,7 +187,7 @@ def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
 
 
 def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]:
-    """Count what goes on only when a person decides or repairs something."""
+    """Count what waits until a person decides or repairs something."""
     held = message.c.state == MessageState.HELD
     approvals = db.execute(
         select(message.c.batch_id, func.count())
@@ -225,8 +225,8 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
         ),
         _wait(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
         _wait(
-            *(lost, "create", "without an answer", "vtsync status --contacts unknown"),
-            why="vtsync looks for them at VirtualText by itself; they need you only if they stay",
+            *(lost, "create", "without a response", "vtsync status --contacts unknown"),
+            why="vtsync looks them up in VirtualText by itself; they need you only if they remain",
         ),
         _wait(refused, "contact", "refused by VirtualText", "vtsync status --contacts rejected"),
         _wait(rejected, "CRM record", "rejected", "vtsync status --rejected"),
@@ -250,7 +250,7 @@ def _wait(
     many: str | None = None,
     why: str = "nothing happens with these until you act",
 ) -> Finding:
-    """Make a finding of ``count`` things of the kind ``one`` (plural ``many``, else with an s) in a state."""
+    """Return a finding about ``count`` things called ``one`` (plural ``many``, default: with an s) in a state."""
     return warning(WAITING, f"{counted(count, one, many)} {state}", why, f"`{command}`", command=command, count=count)
 
 

@@ -1,4 +1,4 @@
-"""The store's server or file: version, speed, clock, connections, disk space."""
+"""Checks the store's server or file: version, speed, clock, connections, disk space."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONG_WAL = 1e9
 POSTGRES_MINIMUM, POSTGRES_TESTED = 130000, 150000
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "glusterfs", "ceph")
 EXTRA_CONNECTIONS = 6
-"""Of a worker, for its heartbeat and the writers of a push. Each working thread needs one more."""
+"""Connections of a worker besides one per thread: for its heartbeat and the writers of a push."""
 
 
 @dataclass(frozen=True, slots=True)

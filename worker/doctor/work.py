@@ -1,4 +1,4 @@
-"""Overdue work: late texts, rows whose worker is gone, late syncs, carriers' lists that cannot be read."""
+"""Finds overdue work: late texts, rows whose worker is gone, late syncs, carriers' lists that cannot be read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LATE, VERY_LATE = timedelta(minutes=5), timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class OverdueWork:
-    """``oldest_due``: when the oldest text that may go became due. ``abandoned``: rows whose worker is gone."""
+    """``oldest_due``: when the oldest text that may be sent became due. ``abandoned``: rows whose worker is gone."""
 
     oldest_due: datetime | None
     abandoned: int
@@ -37,7 +37,7 @@ class OverdueWork:
 
 
 def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
-    """Read from the store what should have been done by now."""
+    """Read overdue work from the store."""
     m, s, a = message.c, connection_state.c, account_state.c
     idle = select(a.account).where(or_(a.stopped_at.is_not(None), a.paused_until > now))
     active = set(settings.accounts).difference(db.scalars(idle))

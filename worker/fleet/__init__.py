@@ -1,1 +1,1 @@
-"""The fleet: its processes, the tick, schedules, waking tasks, limits on concurrency."""
+"""The fleet: its processes, the tick, schedules, waking of tasks, and limits on concurrency."""

@@ -1,8 +1,8 @@
-"""Limits on what this process does at the same time: once per kind and name, and so many threads per kind.
+"""Limits what this process does at the same time: one run per kind and name, and a number of threads per kind.
 
-A task is woken often, and each call does the same: it looks for what is due and works on it. Two at once would only
-compete for the account's connections. A call that is simply dropped could miss a text that was committed just after the
-last look. So a second call makes the running one look once more.
+Tasks are woken often, and every call does the same: it looks for due work and does it. Two calls at once would compete
+for the connections of the account. Dropping the second call could miss a text that was committed just after the first
+looked. So a second call makes the running one look again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _slots: dict[str, int] = {}
 
 
 def once_at_a_time(kind: str, name: str, work: Callable[[], bool]) -> bool:
-    """Run ``work``, unless it already runs for this kind and name: then that call runs ``work`` again when it ends.
+    """Run ``work``. If it already runs for this kind and name, make that call run it once more instead.
 
-    ``work`` returns whether running again makes sense. Returns False if the work was left to the running call.
+    ``work`` returns whether running again makes sense. Return False if the work was left to the running call.
     """
     key = (kind, name)
     with _lock:
@@ -43,9 +43,9 @@ def once_at_a_time(kind: str, name: str, work: Callable[[], bool]) -> bool:
 
 @contextmanager
 def slot(kind: str, limit: int) -> Iterator[bool]:
-    """Take one of ``limit`` concurrency slots of this kind while the block runs; yields False if none is free.
+    """Take one of ``limit`` concurrency slots of this kind while the block runs. Yield False if none is free.
 
-    Long work must leave threads for short work, or a first sync of many connections would delay every text.
+    Long work must leave threads for short work. Otherwise the first sync of many connections would delay every text.
     """
     with _lock:
         free = _slots.get(kind, 0) < limit

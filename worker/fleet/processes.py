@@ -1,4 +1,4 @@
-"""Run worker and scheduler: in this process (`vtsync worker`, `vtsync beat`) or as children (`vtsync up`)."""
+"""Runs worker and scheduler: in this process (`vtsync worker`, `vtsync beat`) or as children (`vtsync up`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from worker.runtime import Runtime, open_runtime
 STOP_SECONDS = 75.0
 """Longer than the longest request, so that its result is stored before the process ends."""
 RESTART_BACKOFF = Backoff(first=1, longest=30)
-CALM_SECONDS = 120.0
+STABLE_SECONDS = 120.0
 """A child that ran for this long before it died is restarted at once."""
 PR_SET_PDEATHSIG = 1
 
@@ -83,7 +83,7 @@ def run_beat(metrics_port: int | None = None) -> None:
     app, runtime = _load_app(), open_runtime()
     runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
     _log_start("scheduler", runtime)
-    wake(TICK.task)  # what is due now need not wait for the first interval to pass
+    wake(TICK.task)  # so that due work does not wait for the first interval
     serve_metrics(runtime, "beat", metrics_port)
     heartbeat = watch_beat(runtime)
     try:
@@ -94,7 +94,7 @@ def run_beat(metrics_port: int | None = None) -> None:
 
 
 def run_up() -> int:
-    """Run a worker and a scheduler until asked to stop, and restart either that ends. Raises AlreadyRunning."""
+    """Run a worker and a scheduler until asked to stop. Restart either if it ends. Raises AlreadyRunning."""
     data_dir = open_runtime().settings.data_dir.absolute()
     data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(data_dir / "up.lock"):
@@ -122,12 +122,12 @@ class _Child:
     started: float = 0.0
 
     def ensure_running(self) -> None:
-        """Start the process if it is not running, with a growing pause if it keeps ending."""
+        """Start the process if it is not running. Wait longer each time if it keeps ending."""
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
             print(f"{self.command} ended with code {self.process.returncode}; starting it again", file=sys.stderr)  # noqa: T201
             self.process = None
-            self.failures = 0 if now - self.started > CALM_SECONDS else self.failures
+            self.failures = 0 if now - self.started > STABLE_SECONDS else self.failures
             self.next_start = now + (RESTART_BACKOFF.seconds(self.failures) if self.failures else 0)
             self.failures += 1
         if self.process is None and now >= self.next_start:
@@ -151,7 +151,7 @@ class _Supervisor:
     stopping: bool = field(default=False, init=False)
 
     def run(self) -> int:
-        """Keep the children running until a stop is asked for. Returns 0 if all of them then ended well."""
+        """Keep the children running until asked to stop. Return 0 if all of them then ended without an error."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_to_stop)
         while not self.stopping:
@@ -174,13 +174,13 @@ class _Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        # A child that was still starting has no handler for the signal yet, and ends by the signal itself.
+        # A child that was still starting has no handler for the signal yet, so the signal itself ends it.
         codes = (0 if process.returncode == -signal.SIGTERM else abs(process.returncode) for process in running)
         return max(codes, default=0)
 
 
 def _die_with(parent: int) -> None:
-    """End this child when its parent is killed (only on Linux; elsewhere the next `up` reports what still runs)."""
+    """End this child when its parent is killed (only on Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent was killed before this call

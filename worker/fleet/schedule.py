@@ -1,8 +1,8 @@
 """The schedules of connections. The next run is a column in the store, claimed by a conditional update.
 
-So two schedulers, or a backlog of ticks, start nothing twice; a missed slot runs once; and a changed schedule applies
-from the next tick on. A claim only reserves the slot. The slot counts as run once a worker starts it. If no worker
-does, because the task was lost, the slot is claimed again.
+So two schedulers, or a backlog of ticks, start nothing twice, a missed slot runs once, and a changed schedule applies
+from the next tick. A claim only reserves the slot; the slot counts as run when a worker starts it. If no worker does,
+because the task was lost, the slot is claimed again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
 
 
 def start_slot(db: Connection, settings: Settings, slot: Slot, now: datetime) -> bool:
-    """Count the slot as run and set the next one. False: another worker started it, or it is no longer due."""
+    """Count the slot as run and set the next one. Return False if another worker started it, or it is no longer due."""
     schedule = settings.connections[slot.connection].schedule
     following = next_run(schedule, now) if schedule else None
     return _move_slot(db, slot, following)

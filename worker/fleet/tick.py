@@ -1,4 +1,4 @@
-"""The tick: start what is due by schedule, and find work that was left behind, whatever went wrong."""
+"""The tick: starts what is due by schedule, and finds work that was left behind for any reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 def tick(runtime: Runtime) -> list[TaskCall]:
     """Run the steps of a tick and return the tasks that have work.
 
-    One failing step is logged and does not stop the others. Raises where the store cannot be used.
+    One failing step is logged and does not stop the others. Raises if the store cannot be used.
     """
     now = utcnow()
     calls: list[TaskCall] = []
@@ -32,7 +32,7 @@ def tick(runtime: Runtime) -> list[TaskCall]:
         except STORE_AWAY:
             raise
         except Exception:
-            log.exception("a step of the tick failed; the others go on", step=step.__name__.strip("_"))
+            log.exception("a step of the tick failed; the other steps continue", step=step.__name__.strip("_"))
     return calls
 
 
@@ -47,7 +47,7 @@ def _reconsider_holds(runtime: Runtime, _now: datetime) -> list[TaskCall]:
 
 
 def _expire(runtime: Runtime, now: datetime) -> list[TaskCall]:
-    """End the leases of workers that vanished, and the messages that are too late."""
+    """End the leases of workers that vanished, and expire messages that are too late."""
     with writing(runtime.engine) as db:
         expire_leases(db, now)
         expire_messages(db, now)
@@ -65,7 +65,7 @@ def _start_syncs(runtime: Runtime, now: datetime) -> list[TaskCall]:
 
 
 def _find_work(runtime: Runtime, _now: datetime) -> list[TaskCall]:
-    """Find rows that are due, also those that the steps before have just made due."""
+    """Find rows that are due, including those that the previous steps made due."""
     now = utcnow()
     with reading(runtime.engine) as db:
         return [call for kind in WORK for call in kind.waiting(db, runtime.settings, now)]

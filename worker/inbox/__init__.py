@@ -1,1 +1,1 @@
-"""What comes in from outside: events of the Relay and of carriers, stored before they are answered."""
+"""Incoming events of the Relay and of carriers, stored before they are answered."""

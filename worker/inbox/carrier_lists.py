@@ -1,4 +1,4 @@
-"""Reads the carriers' lists of sent texts, for events that were lost. Texts that are known already change nothing."""
+"""Reads the carriers' lists of sent texts, in case events were lost. Known texts are ignored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 
 OVERLAP = timedelta(hours=24)
-"""How far back each read repeats the one before: Twilio's list lags behind by hours. Known texts are found by id."""
+"""How far each read overlaps the previous one: Twilio's list is hours late. Known texts are found by their id."""
 FIRST_READ = timedelta(hours=24)
 LEASE_SECONDS = 600.0
 PORTION = 200
@@ -75,7 +75,7 @@ def _read_list(
                     new += _store_new(connection, name, config, texts)
     except CarrierUnavailable as reason:
         error = str(reason)
-        log.warning("a carrier's list could not be read; it is read again by itself", carrier=name, reason=error)
+        log.warning("a carrier's list could not be read; vtsync tries again by itself", carrier=name, reason=error)
     _finish_list(runtime, name, lease, error, now, next_at)
     return new > 0
 

@@ -27,7 +27,7 @@ from worker.runtime import Runtime
 from worker.store.tables import inbox_event, message
 
 RELAY_SECONDS = 20
-"""How long to wait for VirtualText's own echo of a text before it counts as another system's."""
+"""How long to wait for VirtualText's own echo before a text counts as sent by another system."""
 ECHO_WINDOW = timedelta(minutes=15)
 AFTER_EARLIER = timedelta(seconds=1)
 
@@ -39,9 +39,9 @@ def prepare_carrier(runtime: Runtime, event: ClaimedEvent) -> Apply:
     """Read the event and ask the carrier for the text if the event does not contain it."""
     config = runtime.settings.carriers.get(event.name)
     if config is None:
-        return _failed(f'the configuration has no carrier "{event.name}" any more')
+        return _failed(f'the configuration no longer has the carrier "{event.name}"')
     if config.account not in runtime.settings.accounts:
-        return _failed(f'the configuration has no account "{config.account}" any more')
+        return _failed(f'the configuration no longer has the account "{config.account}"')
     try:
         texts = _texts_in(CARRIERS[config.carrier], orjson.loads(event.payload))
     except ValueError as error:
@@ -66,7 +66,7 @@ def _prepare_one(runtime: Runtime, config: Carrier, event: ClaimedEvent, text: C
     except CarrierUnavailable as error:
         reason = str(error)
         if event.attempts >= ATTEMPTS:
-            return _failed(f"{reason}; correct that, then `vtsync relay retry`")
+            return _failed(f"{reason}; correct that, then run `vtsync relay retry`")
         return lambda _, now: Handled(InboxState.NEW, reason, again_at=now + RETRY_WAIT.wait(event.attempts))
     if whole is None:
         return _failed(
@@ -77,7 +77,7 @@ def _prepare_one(runtime: Runtime, config: Carrier, event: ClaimedEvent, text: C
 
 
 def _with_content(config: Carrier, text: CarrierText) -> CarrierText | None:
-    """Return the text with its content, from the event or from the carrier; None if nobody has it."""
+    """Return the text with its content, from the event or from the carrier; None if neither has it."""
     if text.text or text.media:
         return text
     look_up = CARRIERS[config.carrier].look_up
@@ -160,7 +160,7 @@ def _ours(
 
 
 def _echoed(connection: Connection, account: str, to: str, sender: str, text: CarrierText, at: datetime) -> bool:
-    """Return whether the Relay reported the same outgoing text, which is thus in the conversation already."""
+    """Return whether the Relay reported the same outgoing text, so that it is already in the conversation."""
     e = inbox_event.c
     near = select(e.payload).where(
         e.source == "relay",
@@ -184,8 +184,8 @@ def _echoed(connection: Connection, account: str, to: str, sender: str, text: Ca
 def _earlier(connection: Connection, event: ClaimedEvent, to: str) -> datetime | None:
     """Return when the last waiting earlier event for the same number is due; None if there is none.
 
-    A recorded text gets its place in the conversation when it is stored, so the order matters. Events that one worker
-    has claimed together are in their order anyway.
+    VirtualText orders a conversation by the time at which texts are recorded, so the order matters. Events that one
+    worker has claimed together are processed in order anyway.
     """
     e = inbox_event.c
     earlier = select(e.due_at).where(

@@ -1,8 +1,8 @@
 """Matches outgoing Relay events ("echoes") with the texts that we sent.
 
-The platform has no idempotency key, so content and time decide. One event matches one text, the oldest first. If the
-platform reports the same text in two formats, the one without an id comes seconds before or after the other; it then
-matches no text of its own.
+The platform has no idempotency key, so content and time decide. One event matches one text, the oldest first. The
+platform may report a text in two formats, seconds apart, one of them without an id. That one must not match a second
+text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from worker.messages.transitions import move, reason_text
 from worker.store.tables import message
 
 WINDOW = timedelta(hours=6)
-"""How long after its request the echo of a text may come."""
+"""How long after its request the echo of a text may arrive."""
 CLOCK_SKEW = timedelta(minutes=2)
 """How much the clocks of two of our machines may differ."""
 RECENT = timedelta(minutes=10)
-"""How long after a text was sent its event may come in the second format."""
+"""How long after a text was sent its event may arrive in the second format."""
 
 _S = MessageState
 _MATCHED = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED, _S.CONFIRMED, _S.DELIVERED, _S.FAILED)
@@ -34,7 +34,7 @@ _CONFIRMS = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED)
 
 
 def match_echo(connection: Connection, account: str, echo: RelayText, seen_at: datetime, now: datetime) -> str | None:
-    """Confirm the text of ours that this is the echo of. Return its id; None if it is not one of ours."""
+    """Confirm our text that this echo reports. Return its id; None if it is not our text."""
     if echo.message_id and (known := _by_remote_id(connection, account, echo.message_id)) is not None:
         _confirm(connection, known, echo, now)
         return str(known.id)

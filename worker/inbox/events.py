@@ -1,4 +1,4 @@
-"""The inbox: one row for each event that came in, processed by the worker that holds a lease on it."""
+"""The inbox: one row for each incoming event, processed by the worker that holds its lease."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ClaimedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """The result of an event. With ``again_at`` it is not done yet and is tried again then (``state`` is ``new``)."""
+    """The result of an event. ``again_at``: when an unfinished event (``state`` is ``new``) is tried again."""
 
     state: InboxState
     detail: str = ""
@@ -60,7 +60,7 @@ Prepare: TypeAlias = Callable[[Runtime, ClaimedEvent], Apply]
 that it returns runs in the transaction that also finishes the event, so that its effects happen exactly once.
 
 That function may have ``locks``: names for ``sql.lock_account``. The locks of all events of a transaction are taken
-first and in one order, so that two workers never wait for each other in a circle."""
+first and in one order, so that two workers cannot deadlock."""
 
 
 def always(handled: Handled) -> Apply:
@@ -69,7 +69,7 @@ def always(handled: Handled) -> Apply:
 
 
 def weightiest(several: Sequence[Handled]) -> Handled:
-    """Return the result of a whole event from the results of its parts: one part to repeat, or failed, decides."""
+    """Return the result of a whole event from the results of its parts: a failed or unfinished part decides."""
     order = (InboxState.IGNORED, InboxState.DONE, InboxState.FAILED, InboxState.NEW)
     return max(several, key=lambda handled: order.index(handled.state))
 
@@ -121,7 +121,7 @@ def lock_claimed(connection: Connection, events: Sequence[ClaimedEvent]) -> bool
 
 
 def finish_events(connection: Connection, handled: Sequence[tuple[ClaimedEvent, Handled]]) -> None:
-    """Store the results of events that ``lock_claimed`` has locked, and give them back."""
+    """Store the results of events that ``lock_claimed`` has locked, and release them."""
     rows = [
         {
             "event": event.id,
@@ -146,7 +146,7 @@ def has_due(connection: Connection, now: datetime) -> bool:
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the event that has waited longest became due, claimed or not; None: none is due."""
+    """Return when the event that has waited longest became due, claimed or not; None if none is due."""
     e = inbox_event.c
     due = select(e.due_at).where(e.state == InboxState.NEW, e.due_at <= now)
     oldest: datetime | None = connection.scalar(due.order_by(e.due_at).limit(1))

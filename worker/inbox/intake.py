@@ -1,4 +1,4 @@
-"""Stores events while many come at once: all waiting events are committed together, then each caller is answered."""
+"""Stores many events at once: commits all waiting events together, then answers each caller."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BatchIntake:
         self._ended = False
 
     async def start(self) -> None:
-        """Start to commit."""
+        """Start committing events."""
         self._writer = asyncio.create_task(self._write())
 
     async def stop(self) -> None:

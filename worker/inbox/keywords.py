@@ -1,4 +1,4 @@
-"""Finds keywords in replies: the opt-out words that carriers know, and texts that may mean the same. Pure.
+"""Finds keywords in replies: the opt-out keywords of carriers, and texts that may mean the same. Pure.
 
 A keyword must be the whole text (case and punctuation ignored), as in CTIA's messaging principles and at the carriers.
 Since 2025-04-11 the FCC (47 CFR 64.1200(a)(10)) lets people revoke consent in any reasonable words. Any text that may
@@ -20,7 +20,7 @@ START = frozenset({"start", "unstop"})
 HELP = frozenset({"help", "info", "aide", "ayuda"})
 
 _PLAIN_STOP = STOP - {"cancel", "end", "remove"}
-"""The words that also mean stop if they are one sentence or line of several, such as above a signature."""
+"""The keywords that also count if they are only one sentence or line of the text, such as above a signature."""
 MAX_CHECKED = 2000
 """Characters of a text that are checked."""
 _PIECES = re.compile(r"[\n.!?,;:]+")

@@ -1,4 +1,4 @@
-"""Reads the body of a webhook, in whatever format, without credentials and ready to be stored. Pure.
+"""Reads the body of a webhook in any format, removes credentials, and makes it ready to store. Pure.
 
 Never raises: the sender may switch off a receiver that answers with errors, so every body is kept in some form.
 """
@@ -30,7 +30,7 @@ _SECRET_IN_TEXT = re.compile(
 
 
 def read_payload(body: bytes, content_type: str) -> Any:
-    """Return the body as JSON, as a form or as text, without secrets. ``orjson`` can write it."""
+    """Return the body as JSON, a form or text, without secrets, so that ``orjson`` can serialize it."""
     return without_secrets(_read(body, content_type))
 
 

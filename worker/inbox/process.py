@@ -30,8 +30,8 @@ ATTEMPTS = 8
 RETRY_WAIT = Backoff(first=5, longest=3600, factor=4)
 """How long an event waits after an attempt that failed or came too early."""
 SQLITE_PAUSE_SECONDS = 0.12
-"""SQLite gives its one write lock to the first that asks, and a waiting connection asks every 0.1 seconds. A worker
-that went on at once would keep the HTTP side from storing new events."""
+"""The pause after a full portion. A connection that waits for SQLite's write lock retries every 0.1 seconds, so without
+pauses a worker would keep the HTTP API from storing new events."""
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +58,9 @@ def process_due(runtime: Runtime, sources: Mapping[str, Prepare], limit: int) ->
         try:
             reached.update(_commit(runtime, prepared))
         except Exception as error:  # noqa: BLE001 - one bad event ends the whole transaction, so each gets its own
-            log.warning("inbox events failed together; each is processed alone now", error=_kind(error))
+            log.warning("a batch of inbox events failed; each is now processed separately", error=_kind(error))
             for one in prepared:
-                reached.update(_alone(runtime, *one))
+                reached.update(_commit_alone(runtime, *one))
         if len(events) == PORTION and not is_postgres(runtime.engine):
             runtime.stop.wait(SQLITE_PAUSE_SECONDS)
     return InboxReport(
@@ -75,12 +75,12 @@ def _prepare(runtime: Runtime, sources: Mapping[str, Prepare], events: list[Clai
     def one(event: ClaimedEvent) -> Apply:
         prepare = sources.get(event.source)
         if prepare is None:
-            return always(Handled(InboxState.FAILED, f"no part of this version reads events of {event.source}"))
+            return always(Handled(InboxState.FAILED, f"this version cannot read events of {event.source}"))
         try:
             with working_on(inbox_event=event.id):
                 return prepare(runtime, event)
         except Exception as error:  # noqa: BLE001 - one event must not stop the others
-            return _give_back(event, error)
+            return _retry_later(event, error)
 
     if not any(event.source == "carrier" for event in events):  # only events of carriers need requests
         return [one(event) for event in events]
@@ -106,15 +106,15 @@ def _commit(runtime: Runtime, prepared: list[tuple[ClaimedEvent, Apply]]) -> lis
     return [one.state for _, one in handled]
 
 
-def _alone(runtime: Runtime, event: ClaimedEvent, apply: Apply) -> list[InboxState]:
+def _commit_alone(runtime: Runtime, event: ClaimedEvent, apply: Apply) -> list[InboxState]:
     """Commit one event by itself. Raises DBAPIError if the store cannot even record that it failed."""
     try:
         return _commit(runtime, [(event, apply)])
     except Exception as error:  # noqa: BLE001 - it must not stop the others
-        return _commit(runtime, [(event, _give_back(event, error))])
+        return _commit(runtime, [(event, _retry_later(event, error))])
 
 
-def _give_back(event: ClaimedEvent, error: Exception) -> Apply:
+def _retry_later(event: ClaimedEvent, error: Exception) -> Apply:
     return lambda _, now: _failed(event, error, now)
 
 
@@ -125,7 +125,7 @@ def _failed(event: ClaimedEvent, error: Exception, now: datetime) -> Handled:
     reason = f"it could not be processed ({kind})"
     if event.attempts >= ATTEMPTS:
         return Handled(
-            InboxState.FAILED, f"{reason}, {ATTEMPTS} times; see the worker's log, then `vtsync relay retry`"
+            InboxState.FAILED, f"{reason}, {ATTEMPTS} times; see the worker's log, then run `vtsync relay retry`"
         )
     return Handled(InboxState.NEW, reason, again_at=now + RETRY_WAIT.wait(event.attempts))
 

@@ -24,7 +24,7 @@ from worker.store.ids import new_message_id
 from worker.store.tables import inbound_message
 
 TWINS = timedelta(minutes=2)
-"""How far apart the two formats of one inbound event may come."""
+"""How far apart the two formats of one inbound event may arrive."""
 RECEIPT_ATTEMPTS = 5
 MAX_EXCERPT = 200
 
@@ -39,7 +39,7 @@ class RelayEffects:
 
     @property
     def locks(self) -> set[str]:
-        """Let one worker at a time decide about the texts of a number."""
+        """Return the locks that let only one worker at a time process the texts of a number."""
         return {_lock(one) for one in self.parsed if isinstance(one, RelayText)}
 
     def __call__(self, connection: Connection, now: datetime) -> Handled:
@@ -50,7 +50,7 @@ class RelayEffects:
 def prepare_relay(runtime: Runtime, event: ClaimedEvent) -> Apply:
     """Parse the payload."""
     if event.name not in runtime.settings.accounts:
-        return always(Handled(InboxState.FAILED, f'the configuration has no account "{event.name}" any more'))
+        return always(Handled(InboxState.FAILED, f'the configuration no longer has the account "{event.name}"'))
     return RelayEffects(event.name, event, parse_relay(orjson.loads(event.payload)))
 
 
@@ -65,7 +65,7 @@ def _handle(connection: Connection, account: str, event: ClaimedEvent, one: Rela
         case RelayText():
             ours = match_echo(connection, account, one, event.received_at, now)
             if ours is None:
-                return Handled(InboxState.IGNORED, "a text that was not sent from here, such as one typed in the app")
+                return Handled(InboxState.IGNORED, "a text that vtsync did not send, such as one typed in the app")
             return Handled(InboxState.DONE, "the echo of our text", ours)
         case RelayReceipt():
             ours = apply_receipt(connection, account, one, now)
@@ -74,7 +74,7 @@ def _handle(connection: Connection, account: str, event: ClaimedEvent, one: Rela
             if event.attempts < RECEIPT_ATTEMPTS:  # it may have come before the echo that contains the id
                 again_at = now + RETRY_WAIT.wait(event.attempts)
                 return Handled(InboxState.NEW, "a receipt whose text is not known yet", again_at=again_at)
-            return Handled(InboxState.IGNORED, "a receipt for a text that was not sent from here")
+            return Handled(InboxState.IGNORED, "a receipt for a text that vtsync did not send")
         case UnreadableEvent():
             return Handled(InboxState.FAILED, f"it could not be read: {one.reason}")
         case _:
@@ -204,7 +204,7 @@ def _start(connection: Connection, reply: _Reply, now: datetime) -> str:
 def _review(connection: Connection, reply: _Reply) -> str:
     excerpt = reply.text[:MAX_EXCERPT]
     open_review(connection, reply.phone, excerpt=excerpt, inbound_id=reply.id, since=reply.received_at)
-    return "may mean stop: texts to this number wait until a person has read it (`vtsync review`)"
+    return "may mean stop: texts to this number wait until a person reads it (`vtsync review`)"
 
 
 def _decided_later(connection: Connection, reply: _Reply) -> bool:
@@ -220,5 +220,5 @@ def _decided_later(connection: Connection, reply: _Reply) -> bool:
 
 
 def _end_review(connection: Connection, phone: str, now: datetime) -> None:
-    """End the review, as the person has answered clearly, and let the held texts be checked again."""
+    """End the review, because the person answered clearly, and have the held texts checked again."""
     end_review(connection, phone, why="the person answered clearly", actor="relay", now=now)

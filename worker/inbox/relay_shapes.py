@@ -1,9 +1,9 @@
 """Parses Relay events in all their formats. Pure.
 
-The documentation has a flat JSON object. Real events also come as a wrapped one (``{"eventType", "timestamp",
-"data"}``); as the same text in both formats seconds apart, one of them without ``MessageID``; with ``null`` for a
-picture without text; with media as ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and as receipts, with
-an id and a status and no text.
+The documented format is a flat JSON object. Real events differ: some are wrapped (``{"eventType", "timestamp",
+"data"}``); some texts arrive in both formats seconds apart, one without ``MessageID``; the text of a picture may be
+``null``; media may be ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and receipts have an id and a
+status but no text.
 """
 
 from __future__ import annotations

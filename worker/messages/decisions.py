@@ -156,7 +156,7 @@ def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
 def decide_review(
     runtime: Runtime, phone: str, verdict: Literal["continue", "opt_out"], actor: str, *, source: str = "cli"
 ) -> int:
-    """Decide what a person's reply meant: continue texting, or stop for good. Returns how many texts are released.
+    """Decide what a person's reply meant: continue texting, or stop. Returns how many texts are released.
 
     They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``source`` is kept
     with the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).

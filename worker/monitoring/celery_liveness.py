@@ -1,6 +1,6 @@
-"""Watches Celery's worker and scheduler: the main loop completes rounds, and the threads finish what they begin.
+"""Watches Celery's worker and scheduler: that the main loop runs, and that the threads make progress.
 
-No extra thread reports "alive" here: the main loop and the working threads themselves provide the evidence.
+The evidence comes from the main loop and the working threads, so a thread that only reports cannot hide that they hang.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> HeartbeatWriter | None:
-    """Watch a Celery worker. ``answered`` counts what its threads complete within tasks."""
+    """Watch a Celery worker. ``answered`` returns how many requests its threads have completed."""
     last_progress = -1
 
     def observe(file: LivenessFile) -> None:

@@ -8,7 +8,7 @@ from celery.worker.consumer import Consumer
 
 
 class WatchedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
-    """``waits`` is true while it has no connection and keeps trying to get one."""
+    """A consumer whose ``waits`` is true while it tries to connect."""
 
     waits = True
 

@@ -1,7 +1,7 @@
-"""Error reports for Sentry: each error in the log, with its traceback. Needs the extra `sentry`.
+"""Sends error reports to Sentry: each error in the log, with its traceback. Needs the extra `sentry`.
 
-An event is rebuilt from what may leave the company: the kind of error, the place in the code, the task, run or message.
-It contains no texts, arguments, local variables, headers or bodies.
+An event is rebuilt from an allow-list: the type of the error, the position in the code, and ids such as task, run or
+message. It contains no texts, arguments, local variables, headers or bodies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def dsn_of(settings: Settings) -> str:
 
 
 def start_errors(role: Role, dsn: str, transport: type[Transport] | None = None) -> None:
-    """Start to report this process's errors. Raises TelemetryError. ``transport`` replaces HTTP, for tests."""
+    """Start reporting this process's errors. Raises TelemetryError. ``transport`` replaces HTTP, for tests."""
     try:
         import sentry_sdk
         from sentry_sdk.integrations.atexit import AtexitIntegration

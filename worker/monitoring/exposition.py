@@ -1,4 +1,4 @@
-"""Exposes metrics: the counters of this process, and on the scheduler and the HTTP API the gauges of the fleet."""
+"""Exposes metrics: the counters of this process; the scheduler and the HTTP API also expose the fleet's gauges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Values = Mapping[Any, float]
 
 
 class StateCollector(Collector):
-    """The gauges of the fleet. Every process that exposes them reports the same, so queries take the `max`."""
+    """The gauges of the fleet. Every process that exposes them reports the same values, so queries use `max`."""
 
     def __init__(self, cache: StateCache) -> None:
         self._cache = cache
@@ -158,7 +158,7 @@ def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
 
 
 def serve_metrics(runtime: Runtime, role: Role, port: int | None) -> None:
-    """Serve scrapes from a thread; not at all if ``port`` is None. If the port is taken, log an error and go on."""
+    """Serve metrics from a thread, unless ``port`` is None. If the port is taken, log an error and continue."""
     if port is None:
         return
     host = runtime.settings.metrics.host

@@ -1,6 +1,6 @@
 """A process's heartbeat: a liveness file for probes on this machine, and a row in the store for the fleet.
 
-Each has its own thread, so that a process does not seem to hang when the store cannot be reached.
+Each has its own thread, so that a process does not seem to hang when the store is down.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class HeartbeatWriter:
             thread.start()
 
     def stop(self) -> None:
-        """Remove the file and the row, because the process ends as it was asked to."""
+        """Remove the file and the row, because the process ends normally."""
         self._ended.set()
         self._threads[0].join(EVERY_SECONDS * 2)
         self.file.close()
@@ -63,7 +63,7 @@ class HeartbeatWriter:
             self._observe(self.file)
             try:
                 self.file.write()
-            except OSError as error:  # a full disk: the process goes on working, and probes report what they see
+            except OSError as error:  # a full disk: the process continues, and probes report a missing sign of life
                 log.warning("the liveness file cannot be written", error=error.strerror)
 
     def _write_rows(self) -> None:

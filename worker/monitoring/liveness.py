@@ -1,9 +1,9 @@
-"""Liveness files: how `vtsync health` sees whether the processes of this machine work.
+"""Liveness files: `vtsync health` reads them to check the processes of this machine.
 
-Each process keeps one small file in ``data_dir/alive`` and holds a lock on it, which ends with the process however it
-ends. A file without its lock belongs to a process that is gone. A locked file that is no longer written belongs to a
-process that hangs or was stopped (SIGSTOP). The probe asks neither the store nor the broker: if it failed while those
-are away, every process would be restarted, and that would repair nothing.
+Each process keeps one small file in ``data_dir/alive`` and holds a lock on it. The lock ends with the process, even if
+the process is killed. So an unlocked file belongs to a process that is gone, and a locked file that is not written
+belongs to a process that hangs or was stopped (SIGSTOP). The probe contacts neither the store nor the broker: if it
+failed while those are down, every process would be restarted, which would repair nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 EVERY_SECONDS = 1.0
 MAX_SILENCE_SECONDS = 60.0
-"""How long a main loop may be silent. A Redis that does not answer keeps it waiting for half of this."""
+"""How long a main loop may be silent. An unresponsive Redis blocks it for half of this."""
 _FILE_BYTES = 1024
 _LOCK_TRIES, _RETRY_SECONDS = 10, 0.02
 _STALE_SECONDS = 24 * 3600.0
-"""A file of another machine, or container, is removed if it was not written for this long."""
+"""A file of another machine or container is removed if it has not been written for this long."""
 WORKS = "works"
 RESTART = "restart it; its log shows what it did last"
 
@@ -93,7 +93,7 @@ class LivenessFile:
         self.report(loop_at=time.monotonic())
 
     def report_progress(self) -> None:
-        """Report that work goes on, or that a thread is free for it."""
+        """Report that work progressed, or that a thread is free."""
         self.report(work_at=time.monotonic())
 
     def report(self, **changes: float | str | bool) -> None:
@@ -109,7 +109,7 @@ class LivenessFile:
 
     @property
     def healthy(self) -> bool:
-        """Return whether the process works by what was reported so far."""
+        """Return whether the process works, judging by its reports so far."""
         return judge_liveness(self._now, time.monotonic()).level is not Level.PROBLEM
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ def live_processes(folder: Path) -> list[Liveness]:
     """Read the liveness files of this machine's processes that still run."""
     found = []
     for path in sorted(folder.glob(f"*@{socket.gethostname()}@*.json")):
-        # Suppressed: the process ended just now, or has just begun.
+        # Suppressed: the process has just ended or is just starting.
         with contextlib.suppress(OSError, ValueError, TypeError), path.open("r+b") as file:
             if not _try_lock(file):
                 found.append(Liveness(**json.loads(file.read())))

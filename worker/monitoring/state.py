@@ -1,6 +1,6 @@
-"""The state of the fleet, read from the store in one go, for metrics.
+"""The state of the fleet for metrics, read from the store in one transaction.
 
-Every query has its own index. What only grows, such as sent texts, is not counted.
+Every query has an index. Rows that only accumulate, such as sent texts, are not counted.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class StateCache:
         self._last: FleetState | None = None
 
     def __call__(self) -> FleetState:
-        """Return the state. Raises what the store raises."""
+        """Return the state. Raises the errors of the store."""
         with self._lock:
             if self._last is None or time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._last, self._read_at = read_state(self._current()), time.monotonic()
@@ -197,6 +197,6 @@ def read_account(db: Connection, name: str, now: datetime) -> AccountNow:
 
 
 def _all(rows: Iterable[Any], names: Iterable[str]) -> dict[str, int]:
-    """Return counts by name, 0 if there is no row: no alert can watch a series that vanishes."""
+    """Return counts by name, with 0 for missing rows, because an alert cannot watch a series that disappears."""
     found = {str(row[0]): int(row[1]) for row in rows}
     return {str(name): found.get(str(name), 0) for name in names}

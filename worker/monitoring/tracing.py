@@ -46,7 +46,7 @@ def traces_wanted() -> bool:
 
 
 def start_tracing(role: Role, engine: Engine, exporter: SpanExporter | None = None) -> TracerProvider:
-    """Start to trace this process. Raises TelemetryError. ``exporter`` replaces the environment's, for tests."""
+    """Start tracing this process. Raises TelemetryError. ``exporter`` replaces the environment's, for tests."""
     try:
         from opentelemetry.instrumentation.celery import CeleryInstrumentor
         from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer

@@ -1,4 +1,4 @@
-"""A stand-in for VirtualText: the documented calls on two local ports, and the observed behaviour of the platform.
+"""A stand-in for VirtualText: its documented API on two local ports, with the observed behaviour of the platform.
 
 No text reaches a phone. ``Sandbox`` runs it inside a test, ``serve`` (or ``python -m worker.sandbox``) runs it for
 people. Its page shows the conversations as a phone would.

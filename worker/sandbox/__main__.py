@@ -1,4 +1,4 @@
-"""``python -m worker.sandbox``: the sandbox in the foreground."""
+"""Runs the sandbox in the foreground: ``python -m worker.sandbox``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The platform's answers as they are on the wire. Pure.
+"""The platform's responses as they are on the wire. Pure.
 
-Bodies follow the vendor's documentation and observations of integrations with the same platform. A docstring says so
-where a form is our own.
+Bodies follow the vendor's documentation and observations of the same platform; docstrings mark the observed ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Switches for a running sandbox: where accounts differ, or where the platform does something only sometimes."""
+"""Switches for a running sandbox: behaviour that differs between accounts, or that the platform shows at times."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The sandbox's own API, which the platform does not have: inspection, faults, inbound texts, and the page.
 
-It serves everything under /sandbox, and the page at /. It needs no credentials, as it is for the machine that it runs
-on. Requests that change something must be JSON, so that a foreign web page cannot send them through the browser.
+It serves everything under /sandbox, and the page at /. It needs no credentials, because it is meant for its own
+machine. Requests that change something must be JSON, so that a foreign web page cannot send them through the browser.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Control:
         except ValidationError as error:
             return SandboxAnswer(400, orjson.dumps({"error": _explained(error)}))
 
-    # also called by tests directly, on the event loop
+    # called on the event loop, also by tests
 
     def inbound(self, inbound: Inbound) -> SandboxMessage:
         """Store a customer's text and post it to the webhook. Raises SandboxRefused."""

@@ -22,8 +22,8 @@ class Fault(BaseModel):
     """A fault: which requests it hits, and what happens to them.
 
     It hits a request if endpoint and phone match, ``skip`` matching requests have passed, fewer than ``calls`` were
-    hit, and chance says so. Chance depends on the seed, on the request's phone (or path) and on how often that was
-    seen, never on the order in which different requests arrive.
+    hit, and the random choice selects it. That choice depends on the seed, on the phone (or path) of the request and on
+    how often it was seen, never on the order in which different requests arrive.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -159,7 +159,7 @@ class Faults:
             return removed
 
     def restart(self) -> None:
-        """Remove all faults and start numbers and chance again."""
+        """Remove all faults, and restart their numbers and random choices."""
         with self._lock:
             self._active, self._last = [], 0
 

@@ -70,12 +70,12 @@ class HttpServer:
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, listener: socket.socket) -> None:
-        """Start to answer."""
+        """Start answering requests."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self), sock=listener, backlog=1024)
 
     async def stop(self) -> None:
-        """Close the socket and all connections. Requests in flight have half a second."""
+        """Close the socket and all connections. Requests in flight get half a second to end."""
         self._server.close()
         if self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=SHUTDOWN_SECONDS)

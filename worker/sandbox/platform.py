@@ -1,6 +1,6 @@
-"""Carries out VirtualText's calls: answers them and stores what they write. No sockets, no faults.
+"""Carries out calls of VirtualText's API: stores what they write, and returns the response. No sockets, no faults.
 
-The rules are documented or were observed. A comment says so where a rule is neither.
+The rules are documented or were observed. A comment marks each rule that is neither.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def route_call(create_host: bool, method: str, path: str, fields: dict[str, Any]
 
 
 class Platform:
-    """The calls, on ``state``."""
+    """Carries out calls on ``state``."""
 
     def __init__(self, state: State, behaviour: Behaviour) -> None:
         self._state = state

@@ -51,7 +51,7 @@ class SandboxRelay:
         }
 
     def announce(self, message: SandboxMessage) -> None:
-        """Start to post the events of ``message`` and return at once."""
+        """Start posting the events of ``message``, and return at once."""
         url = self._state.webhook(message.account)
         if not url or (message.kind == "recorded" and not self._behaviour.relay.recorded):
             return

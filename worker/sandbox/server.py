@@ -1,4 +1,4 @@
-"""The whole sandbox: two hosts, in a thread for tests or in the foreground for people."""
+"""The whole sandbox: two hosts, run in a thread (for tests) or in the foreground (for people)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Sandbox:
     # start and stop
 
     def start(self) -> Self:
-        """Start to answer, in a background thread."""
+        """Start answering, in a background thread."""
         self._thread = threading.Thread(target=lambda: asyncio.run(self.run()), name="sandbox", daemon=True)
         self._thread.start()
         if not self._started.wait(START_SECONDS):
@@ -68,7 +68,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Close both hosts and end the thread. It may be called again."""
+        """Close both hosts and end the thread. Calling it again does nothing."""
         thread, self._thread = self._thread, None
         if thread is None:
             for listener in self._listeners:
@@ -266,7 +266,7 @@ def _welcome(sandbox: Sandbox, account: SandboxAccount | None, any_credentials: 
         f'    from_number = "{number}"\n'
         f'    api_url = "{sandbox.api_url}"\n'
         f'    create_url = "{sandbox.create_url}"\n'
-        "In .env beside it:\n"
+        "In .env next to it:\n"
         f"    VTSYNC_UID={uid}\n"
         f"    VTSYNC_TOKEN={token}\n"
         "\n"

@@ -1,4 +1,4 @@
-"""The platform and the faults, put on two HTTP servers. Lives on one event loop."""
+"""Connects the platform and the faults to two HTTP servers. Lives on one event loop."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Service:
         self._create_host = HttpServer(partial(self._answer, create_host=True))
 
     async def start(self, api: socket.socket, create: socket.socket) -> None:
-        """Start to answer on two listening sockets."""
+        """Start answering on two listening sockets."""
         await self._api_host.start(api)
         await self._create_host.start(create)
 
     async def stop(self) -> None:
-        """Close both hosts. Requests in flight have half a second."""
+        """Close both hosts. Requests in flight get half a second to end."""
         await asyncio.gather(self._api_host.stop(), self._create_host.stop())
         await self.relay.stop()
 
@@ -93,7 +93,7 @@ class Service:
             await asyncio.sleep(fault.delay_ms / 1000)
         if fault.moment == "after" or fault.action == "delay":
             reply = self._carry_out(call, account, malformed)
-        # Stored before the client can know, so that everybody who sees the effect finds the cause.
+        # Logged before the client notices, so that whoever sees the effect finds the cause in the log.
         self._log.injected(_injection(number, fault, call, phone, reply))
         if fault.moment == "after":
             await asyncio.sleep(fault.delay_ms / 1000)
@@ -108,7 +108,7 @@ class Service:
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object in ``body``, None if it is not one. Other content types are ignored, as servers do."""
+    """Return the JSON object in ``body``, None if it is not one. Ignore other content types, as most servers do."""
     if not body or "json" not in content_type:
         return {}
     try:

@@ -115,7 +115,7 @@ class State:
     # contacts
 
     def create_contact(self, uid: str, phone: str, full_name: str = "", email: str = "") -> ContactJson:
-        """Create a contact, also if the phone has one already: the platform does not check."""
+        """Create a contact, even if the phone already has one: the platform does not check."""
         with self.lock:
             contact_id = f"64f0a1{next(self._ids):018x}"
             contact: ContactJson = {

@@ -1,1 +1,1 @@
-"""Maintenance of the store: retention, restoring a backup, the guard against a store that went back in time."""
+"""Maintenance of the store: retention, making a restored backup safe, and the rollback guard."""

@@ -1,8 +1,8 @@
-"""Make a store safe that was restored from a backup: nothing that happened since may happen again.
+"""Makes a store that was restored from a backup safe: nothing that was done since the backup is done again.
 
-The restored store does not know what was sent after the backup. So every text that waits is held for a person, every
-trigger takes the next complete sync as its baseline, dates that have passed fire nothing, and contacts that may have
-been created in VirtualText are looked up before they are created.
+The restored store does not know what was sent after the backup. So every waiting text is held for a person, every
+trigger takes the next complete sync as its baseline, past dates no longer fire, and contacts that may already exist in
+VirtualText are looked up before they are created.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SILENT = timedelta(seconds=90)
 
 
 class FleetRuns(Exception):
-    """Processes of the fleet are still running; the text names them."""
+    """Processes of the fleet are still running; the message names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _refuse_while_alive(connection: Connection, now: datetime) -> None:
     names = connection.scalars(alive.order_by(heartbeat.c.id)).all()
     if names:
         raise FleetRuns(
-            f"{', '.join(names)} still run, or did until a minute ago; stop every worker, scheduler and HTTP side first"
+            f"{', '.join(names)} still run, or did a minute ago; stop every worker, scheduler and HTTP API first"
         )
 
 
@@ -89,7 +89,7 @@ def _known_until(connection: Connection) -> datetime | None:
 
 
 def _hold(connection: Connection, known_until: datetime | None, actor: str, now: datetime) -> int:
-    """Hold every text that waits, also approved ones: they may have been sent."""
+    """Hold every waiting text, including approved ones, because it may have been sent."""
     until = "" if known_until is None else f" that ends at {known_until:%Y-%m-%d %H:%M} UTC"
     reason = reason_text("approval", f"the store was restored from a backup{until}; it may have been sent since")
     batch = f"restored-{now:%Y%m%d-%H%M%S}"
@@ -114,7 +114,7 @@ def _hold(connection: Connection, known_until: datetime | None, actor: str, now:
 
 
 def _look_up(connection: Connection, now: datetime) -> int:
-    """Have contacts looked up that may be in VirtualText by now: its list is read again before any is created."""
+    """Mark contacts that may exist in VirtualText as unknown, so that its list is read before any is created."""
     connection.execute(update(account_state).values(listed_at=None))
     connection.execute(delete(remote_contact))
     c = contact.c

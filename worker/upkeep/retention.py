@@ -1,7 +1,8 @@
 """Retention: one process of the fleet deletes old rows (``[retention]``), a few hundred at a time.
 
-Whatever prevents a second text stays. The row of a trigger's text is kept forever, without the text: its key says that
-this person was texted. A send job goes with its key once the promised time is over. Messages that wait (queued, held,
+Rows that prevent a second text are kept. The row of a trigger's text is kept forever, but without the text: its key
+proves that this person was texted. A send job and its key are deleted when ``retention.keys`` has passed.
+ Messages that wait (queued, held,
 unknown), opt-outs with their proof, and rejected CRM records are never deleted.
 """
 
@@ -39,11 +40,11 @@ from worker.store.tables import (
 EVERY = timedelta(hours=6)
 LEASE_SECONDS = 120.0
 PORTION = 500
-"""Rows per transaction: it takes some milliseconds, during which SQLite's other writers wait."""
+"""Rows per transaction, which takes some milliseconds. SQLite's other writers wait for that time."""
 PAUSE_SECONDS = 0.05
 """The pause between portions, so that sending texts comes first."""
 MARGIN = timedelta(days=2)
-"""Kept in addition to what other rules look back at: clocks differ, and carriers report late."""
+"""Added to the time that other rules look back, because clocks differ and carriers report late."""
 
 _NAME = "prune"
 _lock = maintenance_lock.c
@@ -58,7 +59,7 @@ class AlreadyPruning(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """Rows older than these times may go; None: they stay. ``listed``: how far back carriers' lists are read."""
+    """Rows older than these times may be deleted; None: keep all. ``listed``: where carriers' lists are read from."""
 
     texts: datetime | None
     keys: datetime | None
@@ -72,8 +73,8 @@ class Horizon:
 class RetentionRule:
     """What happens to one kind of row that is old enough.
 
-    ``expired`` returns which rows those are, None where they are kept forever. ``remove`` deletes or empties them and
-    returns how many they were.
+    ``expired`` returns the condition for those rows, or None if they are kept forever. ``remove`` deletes or empties
+    them and returns how many there were.
     """
 
     what: str
@@ -91,7 +92,7 @@ class Pruned:
 
 
 def horizon(settings: Settings, polled_until: datetime | None, now: datetime) -> Horizon:
-    """Return what may go at ``now``. Pure.
+    """Return what may be deleted at ``now``. Pure.
 
     ``polled_until``: how far the carrier's list that is furthest behind was read; None: no list is polled. A row stays
     at least as long as the policy compares with it, and as long as a carrier's list may bring it again.
@@ -186,7 +187,7 @@ def _delete_jobs(connection: Connection, rows: ColumnElement[bool]) -> int:
 _READ = (InboxState.DONE, InboxState.IGNORED)
 RULES = (
     RetentionRule("jobs and records with their keys", message.c.id, _jobs, _delete_jobs),
-    RetentionRule("texts that lose their words", message.c.id, _texts, _remove_text),
+    RetentionRule("texts whose content is removed", message.c.id, _texts, _remove_text),
     RetentionRule("steps in the history of texts", message_event.c.id, _steps, _delete(message_event)),
     RetentionRule("replies", inbound_message.c.id, _replies, _delete(inbound_message)),
     RetentionRule(
@@ -196,7 +197,7 @@ RULES = (
         _delete(contact_event),
     ),
     RetentionRule(
-        "events that came in",
+        "incoming events",
         inbox_event.c.id,
         lambda at: _older(inbox_event.c.received_at, at.events, inbox_event.c.state.in_(_READ)),
         _delete(inbox_event),
@@ -263,7 +264,7 @@ def _apply(runtime: Runtime, rule: RetentionRule, at: Horizon, owner: str) -> It
             if not _lease.renew(connection, later, _lock.name == _NAME):
                 raise AlreadyPruning("another process has taken over the pruning")
             yield rule.remove(connection, and_(any_of(connection, rule.key, found), rows))
-        _give_way(runtime.stop)
+        _pause(runtime.stop)
 
 
 def _portion(runtime: Runtime, rule: RetentionRule, rows: ColumnElement[bool], last: Key | None) -> Sequence[Key]:
@@ -272,7 +273,7 @@ def _portion(runtime: Runtime, rule: RetentionRule, rows: ColumnElement[bool], l
         return connection.scalars(select(rule.key).where(rows, *further).order_by(rule.key).limit(PORTION)).all()
 
 
-def _give_way(stop: StopSignal) -> None:
+def _pause(stop: StopSignal) -> None:
     stop.wait(PAUSE_SECONDS)
 
 

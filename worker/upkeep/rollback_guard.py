@@ -1,8 +1,8 @@
-"""The rollback guard: notice that the store is older than it was, after a restore or a failover that lost commits.
+"""The rollback guard: detects that the store lost commits, by a restore or a failover.
 
-Such a store has texts queued that were already sent. So each tick writes its time to a second place: to Redis where
-there is one, else to ``data_dir``. While the store's last tick is older than that time, nothing is sent, until a person
-runs ``vtsync restored``.
+In such a store, texts that were already sent are still queued. So each tick also writes its time outside the store: to
+Redis if there is one, else to ``data_dir``. If the store's last tick is older than that time, nothing is sent
+until a person runs ``vtsync restored``.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ MARGIN = timedelta(seconds=60)
 """Overlapping ticks and differing clocks explain a difference of up to this."""
 FOR_LONG = timedelta(days=3650)
 REASON = (
-    "the store has gone back in time, as after a restored backup: what was sent since would be sent again;"
+    "the store has gone back in time, as after restoring a backup: texts sent since then would be sent again;"
     " stop every process, then run `vtsync restored`"
 )
 PREFIX = "vtsync:last-tick"
 REDIS_SECONDS = 2.0
 _TICK = "tick"
 _NAME = "lineage"
-"""The row of the maintenance locks whose owner is the store's own name."""
+"""The row of the maintenance locks whose ``lease_owner`` is the random name of this store."""
 
 log = structlog.get_logger(__name__)
 
 
 class TickMark(Protocol):
-    """The time of the last tick, kept outside of the store. Errors of that place are ignored."""
+    """The time of the last tick, kept outside the store. Errors of Redis or the file are ignored."""
 
     def read(self) -> datetime | None:
         """Return the time of the last tick; None: unknown."""
@@ -55,7 +55,7 @@ def went_back(mark: datetime | None, last_tick: datetime | None) -> bool:
 
 
 def guard(runtime: Runtime) -> bool:
-    """Pause every account if the store has gone back in time. Returns whether it is safe to go on."""
+    """Pause every account if the store has gone back in time. Return whether it is safe to continue."""
     if not lost_ticks(runtime):
         return True
     with writing(runtime.engine) as connection:
@@ -66,7 +66,7 @@ def guard(runtime: Runtime) -> bool:
 
 
 def lost_ticks(runtime: Runtime) -> bool:
-    """Return whether ticks were carried out that the store does not know of. Changes nothing."""
+    """Return whether ticks have run that the store does not know about. Change nothing."""
     with reading(runtime.engine) as connection:
         last = connection.scalar(select(heartbeat.c.seen_at).where(heartbeat.c.id == _TICK))
         name = _store_name(connection)
@@ -74,7 +74,7 @@ def lost_ticks(runtime: Runtime) -> bool:
 
 
 def remember_tick(runtime: Runtime, at: datetime) -> None:
-    """Write the time of a tick outside of the store. ``at`` must not be later than the time in the store."""
+    """Write the time of a tick outside the store. ``at`` must not be later than the time in the store."""
     with reading(runtime.engine) as connection:
         name = _store_name(connection)
     if name is None:
@@ -94,7 +94,7 @@ def resume_accounts(connection: Connection) -> None:
 
 
 def forget_tick(runtime: Runtime) -> None:
-    """Remove the time that is kept outside of the store; the next tick writes another."""
+    """Remove the time that is kept outside the store; the next tick writes another."""
     with reading(runtime.engine) as connection:
         name = _store_name(connection)
     if name is not None:
@@ -112,7 +112,7 @@ def _store_name(connection: Connection) -> str | None:
 
 
 def tick_mark(runtime: Runtime, store: str) -> TickMark:
-    """Return the place outside of the store where this fleet keeps the time of the last tick."""
+    """Return the mark outside the store in which this fleet keeps the time of the last tick."""
     from worker.broker.urls import read_broker_url
 
     broker = runtime.settings.broker

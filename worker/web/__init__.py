@@ -1,1 +1,1 @@
-"""The HTTP side: send jobs, the Relay, carriers."""
+"""The HTTP API: jobs of other services, and events of VirtualText's Relay and of carriers."""

@@ -1,7 +1,7 @@
 """Request ids and the access log.
 
-Each request has an id, which is in its answer and in all its log lines. Each request is counted and logged with its
-route, never with a secret, phone number or id from its path.
+Each request has an id, which appears in its response and in all its log lines. Requests are counted and logged by
+route, so that no secret, phone number or id of a path is logged.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from worker.core.metrics import http_answered
 
 REQUEST_ID = "X-Request-ID"
 _ACCEPTABLE_ID = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
-"""Ids as tracing systems make them. Excludes what could be a phone number or break a log line."""
+"""Ids as tracing systems make them. Excludes anything that could be a phone number or break a log line."""
 _QUIET = ("/health/", "/metrics", "/relay/", "/carriers/")
-"""Requested often. Successful requests are not logged: each event is in the inbox anyway."""
+"""Frequent requests. They are not logged if they succeed: each event is in the inbox anyway."""
 
 log = structlog.get_logger("vtsync.web")
 

@@ -22,7 +22,7 @@ from worker.web.problems import install_error_handlers
 
 VERSION = "1"
 DESCRIPTION = """\
-Texts, records of texts that were sent elsewhere, opt-outs. A 2xx answer means that the change is committed.
+Send texts, record texts that were sent elsewhere, and manage opt-outs. A 2xx response means: committed.
 
 Every request needs a key, sent as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one.
 Errors are `application/problem+json` (RFC 9457).
@@ -30,9 +30,9 @@ Errors are `application/problem+json` (RFC 9457).
 
 
 def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -> FastAPI:
-    """Create the application for one store. It accepts events for the inbox while it runs.
+    """Create the application for one store. While it runs, it stores incoming events.
 
-    ``current`` returns the runtime for a request; the default is always ``runtime``.
+    ``current`` returns the runtime for a request. By default that is always ``runtime``.
     """
     intake = BatchIntake(runtime, lambda: wake("vtsync.process_inbox"))
     notifier = Notifier(lambda *what: wake(*what))

@@ -18,7 +18,7 @@ from worker.web.keys import USED_EVERY, Key, Scope, find_key, note_use
 from worker.web.problems import Problem
 
 CACHE_SECONDS = 2.0
-"""How long a key is cached. A revoked key works at most this much longer."""
+"""How long a key is cached. A revoked key keeps working for at most this long."""
 MOST_CACHED = 10_000
 
 bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key made by `vtsync keys create`.")

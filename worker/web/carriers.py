@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 def routes(context: WebContext) -> APIRouter:
-    """Return the carriers' routes. They are not part of the documented API, as only carriers call them."""
+    """Return the carriers' routes. They are not in the documented API, because only carriers call them."""
     router = APIRouter(include_in_schema=False)
 
     @router.post("/carriers/{carrier}/{name}")

@@ -1,4 +1,4 @@
-"""What all routes need."""
+"""The context that all routes share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """One web process: its current runtime, its inbox, and ``tell``, which hints a task to the workers."""
+    """One web process: its current runtime, its inbox, and ``notify``, which wakes a task of the workers."""
 
     current: Callable[[], Runtime]
     intake: Intake
-    tell: Callable[..., None]
+    notify: Callable[..., None]
 
     @property
     def runtime(self) -> Runtime:
-        """Return the current runtime. Ask in each request: the configuration may have changed since the last one."""
+        """Return the current runtime. Call it for each request: the configuration may have changed."""
         return self.current()

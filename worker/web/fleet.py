@@ -1,4 +1,4 @@
-"""``/health/fleet``: the state of the whole fleet, by the checks that make no request to VirtualText or a CRM."""
+"""``/health/fleet``: the state of the whole fleet, from checks that make no request to VirtualText or a CRM."""
 
 from __future__ import annotations
 

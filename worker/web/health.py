@@ -1,4 +1,4 @@
-"""``/health/live`` and ``/health/ready``: this process runs, and it can accept requests."""
+"""``/health/live`` (this process runs) and ``/health/ready`` (it can accept requests)."""
 
 from __future__ import annotations
 

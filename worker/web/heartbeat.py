@@ -1,4 +1,4 @@
-"""The heartbeat of the HTTP API: its event loop completes rounds, and a thread is free to answer."""
+"""The heartbeat of the HTTP API: reports that its event loop runs and that a thread is free for requests."""
 
 from __future__ import annotations
 

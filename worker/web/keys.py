@@ -39,7 +39,7 @@ class Key:
     last_used_at: datetime | None
 
     def may_use(self, account: str) -> bool:
-        """Return True if the key may text or read for ``account``."""
+        """Return whether the key may text or read for ``account``."""
         return not self.accounts or account in self.accounts
 
 
@@ -52,11 +52,11 @@ def create_key(
     created_by: str,
     now: datetime,
 ) -> str:
-    """Create a key and return it: the only time that its secret is known. Raises ValueError for unknown scopes."""
+    """Create a key and return it with its secret, which is not stored. Raises ValueError for unknown scopes."""
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
         raise ValueError(f'there is no scope "{unknown[0]}"; there are: {", ".join(SCOPES)}')
-    # The secret has 256 random bits, so a plain hash of it cannot be reversed by trying.
+    # The secret has 256 random bits, so a plain hash of it cannot be reversed by guessing.
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = {
         "id": key_id,

@@ -1,4 +1,4 @@
-"""Limits of every request: its size, and the time to send it. The body is read before the application is called."""
+"""Limits the size of every request and the time to send it. Reads the body before it calls the application."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RequestLimits:
         self._app, self._max_body, self._seconds = app, max_body, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its whole body, or answer with the reason why not."""
+        """Pass on the request with its whole body, or answer with a problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Sends hints to workers from its own thread, so that no caller waits for a broker that cannot be reached."""
+"""Wakes tasks of workers from its own thread, so that no caller waits for a broker that is down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ STOP_SECONDS = 5.0
 
 
 class Notifier:
-    """A queue of hints. Each waits in it once, however often it is added. ``send`` sends one of them."""
+    """A queue of tasks to wake. Each is queued only once, however often it is added. ``send`` sends one of them."""
 
     def __init__(self, send: Callable[..., object]) -> None:
         self._send = send
@@ -25,7 +25,7 @@ class Notifier:
         self._thread.start()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Send what waits, for at most ``seconds``. The next tick finds the work of hints that were not sent."""
+        """Send the queued tasks, for at most ``seconds``. The next tick finds the work of those that were not sent."""
         with self._change:
             self._ended = True
             self._change.notify()
@@ -33,7 +33,7 @@ class Notifier:
             self._thread.join(seconds)
 
     def notify(self, task: str, *arguments: str) -> None:
-        """Add a hint. Returns at once."""
+        """Add a task to wake. Return at once."""
         with self._change:
             self._waiting[task, *arguments] = None
             self._change.notify()
@@ -44,7 +44,7 @@ class Notifier:
                 self._change.wait_for(lambda: self._waiting or self._ended)
                 if not self._waiting:
                     return
-                # Remove it before sending: if more work is committed meanwhile, the hint is added and sent again.
+                # Remove it before sending: if more work is committed meanwhile, the task is added and sent again.
                 what = next(iter(self._waiting))
                 del self._waiting[what]
             self._send(*what)

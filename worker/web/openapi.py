@@ -11,8 +11,8 @@ from fastapi.openapi.utils import get_openapi
 from worker.web.problems import MEDIA_TYPE, ProblemBody
 
 _DESCRIPTIONS = {
-    400: "Not JSON.",
-    401: "No valid key.",
+    400: "The body is not JSON.",
+    401: "The request has no valid key.",
     403: "The key lacks the scope, or may not use the account.",
     404: "It does not exist.",
     408: "The body arrived too slowly.",
@@ -41,7 +41,7 @@ _CODES = {
 _TAGS = [
     {"name": "messages", "description": "Texts to send, now or later, and their states."},
     {"name": "records", "description": "Texts that were sent elsewhere, put into their conversations."},
-    {"name": "opt-outs", "description": "Who must not be texted, from any account."},
+    {"name": "opt-outs", "description": "Numbers that must not be texted from any account."},
     {"name": "contacts", "description": "What is known about a number."},
     {"name": "health", "description": "For orchestrators; no key needed."},
 ]
@@ -83,7 +83,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def openapi(app: FastAPI, public_url: str | None) -> dict[str, Any]:
-    """Return the description, which is made once."""
+    """Return the description, which is generated once."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title,

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems: ``application/problem+json``, with types that the documentation explains."""
+"""Errors as RFC 9457 problems: ``application/problem+json``, whose types docs/http.md explains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.messages.request_problems import IdempotencyConflict, InvalidRequest
 from worker.store.db import STORE_AWAY
 
 MEDIA_TYPE = "application/problem+json"
-COME_AGAIN_SECONDS = 5
+RETRY_AFTER_SECONDS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class UnexpectedErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on. Raise only when an answer was begun that cannot be completed."""
+        """Pass on the request. Raise only if a response was started and cannot be completed."""
         began = False
 
         async def sending(message: Message) -> None:
@@ -97,12 +97,12 @@ class UnexpectedErrors:
             if scope["type"] != "http" or began:
                 raise
             log.exception("a request failed", error=type(error).__name__)
-            detail = "this is our fault; the log of `vtsync web` has the error, with this answer's X-Request-ID"
+            detail = "this is an error of vtsync; the log of `vtsync web` has it under this id"
             await Problem(500, "internal_error", detail).response()(scope, receive, send)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem that shows nothing of the inside."""
+    """Turn every error of ``app`` into a problem that reveals no internals."""
     app.add_middleware(UnexpectedErrors)
 
     @app.exception_handler(Problem)
@@ -142,16 +142,16 @@ def install_error_handlers(app: FastAPI) -> None:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and described:
             headers["Allow"] = ", ".join(
                 method.upper() for method in described
-            )  # Starlette knows those of one route only
+            )  # Starlette lists only those of one route
         return Problem(error.status_code, code, detail, headers=headers).response()
 
     async def away(_: Request, error: Exception) -> Response:
         log.warning("a request was refused: the store or the inbox is not available", error=type(error).__name__)
         detail = (
-            "the store cannot be reached now; send the request again, with the same Idempotency-Key: in rare cases"
-            " this request was stored"
+            "the store cannot be reached now; send the request again with the same Idempotency-Key, because in rare"
+            " cases this request was stored"
         )
-        headers = {"Retry-After": str(COME_AGAIN_SECONDS)}
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         return Problem(503, "unavailable", detail, headers=headers).response()
 
     for kind in (*STORE_AWAY, Overloaded):

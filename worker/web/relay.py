@@ -1,7 +1,7 @@
 """``POST /relay/{secret}``: events of VirtualText, stored before they are answered.
 
-The platform signs nothing, promises no retry, and may switch off a receiver that answers with errors. So every request
-with the right secret is stored, whether it can be read or not, and answered with 200 once it is committed.
+VirtualText does not sign its requests or promise to retry them, and may switch off a receiver that answers with errors.
+So every request with the right secret is stored, even if it cannot be read, and answered with 200 once it is committed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The request bodies and answers of ``/v1``.
 
-The bodies take their fields from ``worker.messages.requests``; here they only lose what HTTP says elsewhere: the key is
-a header, and the account may be left out.
+The bodies take their fields from ``worker.messages.requests``, except that the idempotency key is a header, and the
+account may be left out.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from worker.messages.request_problems import (
 from worker.messages.requests import AccountName, PhoneNumber, RecordContent, SendContent
 
 LONGEST_KEY_HEADER = 150
-"""Shorter than the outbox allows, which stores the caller's id before the key."""
+"""Shorter than in the outbox, which stores the id of the API key in front of it."""
 
 OptionalAccount = Annotated[
-    AccountName | None, Field(description="Default: the only account that there is.", examples=["main"])
+    AccountName | None, Field(description="Default: the only account that the key may use.", examples=["main"])
 ]
 PhonePath = Annotated[str, Path(pattern=E164_PATTERN, description="E.164.", examples=["+14155552671"])]
 MessageIdPath = Annotated[str, Path(pattern=MESSAGE_ID_PATTERN, examples=["01931f6ac2d97b6aa1f2b3c4d5e6f708"])]
@@ -56,7 +56,7 @@ class RecordBody(RecordContent):
 
 
 class OptOutBody(BaseModel):
-    """A number that must not be texted any more."""
+    """A number that must no longer be texted."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 

@@ -1,4 +1,4 @@
-"""Runs the HTTP API, and refuses to run where anybody could use it without a credential."""
+"""Runs the HTTP API. Refuses to start where anybody could use it without a credential."""
 
 from __future__ import annotations
 

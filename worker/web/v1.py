@@ -1,4 +1,4 @@
-"""``/v1``: the routes for other services. A 2xx answer means that the change is committed."""
+"""``/v1``: the routes for other services. A 2xx response means that the change is committed."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
     ) -> Taken:
         """Send a text, now or later.
 
-        202: the text is stored, and is sent as soon as the policy allows. `state` and `reason` say where it stands.
+        202: the text is stored, and is sent as soon as the policy allows. `state` and `reason` describe its progress.
         """
         runtime = context.runtime
         request = SendRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
         taken = enqueue_send(runtime, request, source="http", actor=f"key {key.name}")
-        context.tell("vtsync.deliver_messages", request.account)
+        context.notify("vtsync.deliver_messages", request.account)
         return _taken(taken, response)
 
 
@@ -176,7 +176,7 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
         runtime = context.runtime
         request = RecordRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
         taken = enqueue_record(runtime, request, source="http", actor=f"key {key.name}")
-        context.tell("vtsync.record_messages", request.account)
+        context.notify("vtsync.record_messages", request.account)
         return _taken(taken, response)
 
 
@@ -185,7 +185,7 @@ def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
     @router.post("/opt-outs", tags=["opt-outs"], responses=problem_answers_to_a_body(), dependencies=_JSON)
     def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
-        """Stop texting a number, from every account. Texts that wait for it are not sent."""
+        """Stop texting a number, from every account. Waiting texts to it are not sent."""
         runtime = context.runtime
         opt_out_number(runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}")
         return _opt_out_of(runtime, body.phone)
@@ -244,7 +244,7 @@ def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
 
 def _account_and_key(runtime: Runtime, key: Key, account: str | None, idempotency_key: str | None) -> dict[str, object]:
-    """Return what a request needs beside its body. The keys of two callers never collide."""
+    """Return the fields of a request that are not in its body. The keys of two callers never collide."""
     own_key = None if idempotency_key is None else f"http:{key.id}:{idempotency_key}"
     return {"account": account_of(key, account, runtime), "idempotency_key": own_key}
 

@@ -1,1 +1,1 @@
-"""The registry of background work: every kind of work that the fleet does, declared once."""
+"""The registry of background work: declares every kind of work that the fleet does."""

@@ -1,7 +1,7 @@
 """The kinds of background work, each declared once: task, queue, share of the threads, when it is due, what to run.
 
-The Celery tasks and their routes, the tick and the metrics are made from ``WORK``. A new kind is one entry here, and
-the functions that it names beside its rows.
+The Celery tasks, their routes, the tick and the metrics are derived from ``WORK``. A new kind needs one entry here, and
+the functions that the entry names, in the package that owns the rows.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ EVENTS_PER_TASK = 5000
 MESSAGES_PER_TASK = 2000
 """A task ends after this many, so that no account holds a thread while others wait."""
 PRUNING_SECONDS = 60
-"""Pruning releases its thread after this time and goes on at the next tick."""
+"""Pruning releases its thread after this time and continues at the next tick."""
 
 Share: TypeAlias = Literal["all", "shared", "quarter"]
-"""How many of a process's threads one kind of work may use: any, all but the ones kept free for texts, a quarter."""
+"""How many threads of a process one kind may use: all, all except those kept free for texts, or a quarter."""
 
 log = structlog.get_logger(__name__)
 
 
 class TaskCall(NamedTuple):
-    """A task to be woken, with its arguments: an account, or a connection and its slot."""
+    """A task to wake, with its arguments: an account, or a connection and its slot."""
 
     task: str
     arguments: tuple[str, ...] = ()
@@ -70,8 +70,8 @@ class TaskKind:
 class WorkKind(TaskKind):
     """A kind of background work. ``account`` is "" for a kind that is not ``per_account``.
 
-    ``has_due`` returns True if a worker has something to do, ``run`` does it. ``oldest_due`` returns when the item
-    that has waited longest became due, for the metrics; None: the kind has no such time.
+    ``has_due`` returns whether there is something to do, and ``run`` does it. ``oldest_due`` returns when the oldest
+    row became due, for the metrics; it is None if the kind has no such time.
     """
 
     has_due: Callable[[Connection, Settings, str, datetime], bool]
@@ -80,7 +80,7 @@ class WorkKind(TaskKind):
     per_account: bool = False
 
     def names(self, settings: Settings) -> Iterable[str]:
-        """Return the accounts that can have work of this kind; just "" where it is not divided by account."""
+        """Return the accounts that can have work of this kind; only "" if it is not divided by account."""
         return settings.accounts if self.per_account else ("",)
 
     def waiting(self, db: Connection, settings: Settings, now: datetime) -> list[TaskCall]:
@@ -89,7 +89,7 @@ class WorkKind(TaskKind):
         return [self.call(name) for name in due]
 
     def lag(self, db: Connection, account: str, now: datetime) -> float:
-        """Return for how many seconds something has been due; 0: nothing is."""
+        """Return for how many seconds the oldest row has been due; 0 if nothing is due."""
         oldest = self.oldest_due(db, account, now) if self.oldest_due else None
         return 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
 
@@ -177,9 +177,9 @@ def _messages_of(
 
 
 SYNC = TaskKind("vtsync.run_sync", queues.SYNC, share="quarter")
-"""``fleet.schedule`` finds the connections that are due: a sync has a slot, which the tick claims."""
+"""Not in ``WORK``: ``fleet.schedule`` finds due connections, because each sync has a slot that the tick claims."""
 TICK = TaskKind("vtsync.tick", queues.TICK)
-"""In a queue of its own: behind thousands of jobs it would expire."""
+"""It has its own queue, because it would expire behind thousands of jobs."""
 PUSH = WorkKind(
     "vtsync.push_contacts",
     queues.PUSH,

@@ -42,7 +42,7 @@ def parse(payload: Any) -> list[CarrierText]:
 
 
 def _signed_url(request: SignedRequest) -> str:
-    """Return the URL with sorted query and form fields. A dot separates the two, and "?" is there in any case."""
+    """Return the URL with sorted query and form fields. A dot separates them; form fields always have a "?"."""
     parts = urlsplit(request.url)
     base = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
     query = "&".join(f"{name}={value}" for name, value in _sorted_pairs(parse_qs(parts.query, keep_blank_values=True)))
