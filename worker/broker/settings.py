@@ -98,7 +98,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "task_default_queue": INTAKE,
         "task_queues": [_queue(INTAKE), *(_internal_queue(name) for name in INTERNAL)],
         # By name, because the kinds of work know their queues and are declared above this module.
-        "task_routes": ("worker.work.registry.registry:route",),
+        "task_routes": ("worker.work.registry:route",),
         "beat_schedule": {
             # One static entry: the tick claims what is due in the store, so a second scheduler starts nothing twice.
             "tick": {
