@@ -9,7 +9,7 @@ import pytest
 
 from config.models import Settings
 from config.triggers import Trigger
-from worker.messages.outbox import intent_key
+from worker.messages.reentry import intent_key
 from worker.triggers.evaluate import depends_on_record, evaluate, no_longer_wanted, write_text
 from worker.triggers.kinds import KINDS, PlannedByDate, RecordEvent
 from worker.triggers.rules import TextRule, compile_rules
