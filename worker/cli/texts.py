@@ -12,7 +12,6 @@ from worker.cli.common import (
     FAILED,
     Json,
     actor,
-    ago,
     app,
     chosen_account,
     complain,
@@ -21,14 +20,13 @@ from worker.cli.common import (
     phone_number,
     say,
     show_json,
-    table,
     usage,
 )
-from worker.cli.explanation import is_pruned, shortened, show_explanation
+from worker.cli.explanation import show_explanation
+from worker.cli.message_view import is_pruned, show_messages
 
 if TYPE_CHECKING:
     from worker.messages.outbox import Enqueued
-    from worker.messages.read_models import MessageSummary
     from worker.runtime import Runtime
 
 ToOption = Annotated[str, typer.Option("--to", help="The recipient, E.164: +14155552671.")]
@@ -146,13 +144,7 @@ def messages(
     if json:
         show_json(found)
         return
-    table(
-        ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
-        (
-            (one.id, one.state, one.to_number, _asked_by(one), ago(one.created_at), shortened(one), one.reason)
-            for one in found
-        ),
-    )
+    show_messages(found)
     if not found:
         say("No messages.")
 
@@ -336,8 +328,3 @@ def _show_count(count: int, what: str, json: bool) -> None:
         say(f"{count} {what if count else what.partition(';')[0]}")
     if not count:
         raise typer.Exit(FAILED)
-
-
-def _asked_by(message: MessageSummary) -> str:
-    record = " (record)" if message.kind == "record" else ""
-    return f"{message.trigger or message.source}{record}"
