@@ -8,24 +8,11 @@ from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
 
 from config.errors import ConfigProblem
+from config.event_types import EventType
 from config.problems import did_you_mean, dotted, unknown_name
 from config.raw import Table, text_or_secret
 from config.redact import HIDDEN, redact_value
 from config.types import is_loopback
-
-EVENTS = (
-    "message.received",
-    "message.sent",
-    "message.recorded",
-    "message.delivered",
-    "message.failed",
-    "message.suppressed",
-    "message.expired",
-    "message.unknown",
-    "contact.opted_out",
-    "contact.opted_in",
-)
-"""The events that a subscriber may ask for, see docs/forwarding.md."""
 
 FEWEST_SECRET_BYTES = 24
 """The Standard Webhooks specification asks for 24 to 64 bytes."""
@@ -45,8 +32,8 @@ def subscriber_problems(
     key = ["subscribers", name]
     yield from _receiver(key, subscriber)
     for event in _texts(subscriber.get("events")):
-        if not any(fnmatchcase(known, event) for known in EVENTS):
-            remedy = did_you_mean(event, "events", EVENTS)
+        if not any(fnmatchcase(known, event) for known in EventType):
+            remedy = did_you_mean(event, "events", EventType)
             yield ConfigProblem(dotted([*key, "events"]), redact_value(event), "is not an event", remedy)
     for account in _texts(subscriber.get("accounts")):
         yield from unknown_name(dotted([*key, "accounts"]), account, "account", accounts)

@@ -113,23 +113,13 @@ quiet_hours = "none"
 
     def run(self, *command: str) -> Result:
         """Run ``vtsync COMMAND`` to its end, in this process: one of its own takes longer to start than to do it."""
-        from worker.cli import (  # noqa: F401 - each registers its commands
-            common,
-            contacts,
-            fleet,
-            health,
-            opt_outs,
-            setup,
-            texts,
-            upkeep,
-            web,
-        )
+        from worker.cli import common, load_commands
         from worker.runtime import current
 
         common.console.cache_clear()
         common.error_console.cache_clear()
         with contextlib.chdir(self.folder), patch.dict(current._runtimes, clear=True):
-            result = CliRunner().invoke(common.app, list(command), env=self.environment())
+            result = CliRunner().invoke(load_commands(), list(command), env=self.environment())
             for one in current._runtimes.values():
                 one.runtime().engine.dispose()
         return result

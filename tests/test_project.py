@@ -8,21 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.cli import (  # noqa: F401 - each registers its commands
-    contacts,
-    doctor,
-    fleet,
-    forwards,
-    health,
-    opt_outs,
-    relay,
-    setup,
-    texts,
-    upkeep,
-    web,
-)
-from worker.cli.common import app
+from worker.cli import load_commands
 
+app = load_commands()
 ROOT = Path(__file__).parents[1]
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} | {
     group.name for group in app.registered_groups

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from worker.cli import common, contacts, fleet, setup, texts, upkeep  # noqa: F401 - each registers its commands
+from worker.cli import common, load_commands
 from worker.sandbox import Sandbox
 
 CONFIGURATION = """
@@ -45,7 +45,7 @@ class Shell:
         """Run a command and expect its exit code."""
         common.console.cache_clear()
         common.error_console.cache_clear()
-        result = CliRunner().invoke(common.app, list(command))
+        result = CliRunner().invoke(load_commands(), list(command))
         assert result.exit_code == code, (command, result.exit_code, result.output, result.exception)
         return result
 

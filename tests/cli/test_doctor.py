@@ -17,7 +17,6 @@ from tests.cli.conftest import Shell
 from tests.faults.servers import OwnRedis
 from tests.services import postgres_url, rabbitmq_url
 from worker.app import app
-from worker.cli import doctor, health  # noqa: F401 - each registers its command
 from worker.core.findings import Finding, ok
 from worker.doctor import checks
 from worker.doctor.checks import Check

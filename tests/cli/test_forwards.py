@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import insert, select
 
 from tests.cli.conftest import Shell
-from worker.cli import forwards  # noqa: F401 - registers its commands
 from worker.runtime import open_runtime
 from worker.store.db import reading, writing
 from worker.store.tables import delivery

@@ -7,7 +7,6 @@ import sqlite3
 import pytest
 
 from tests.cli.conftest import Shell
-from worker.cli import opt_outs  # noqa: F401 - registers its commands
 
 ANNA = "+14155550101"
 

@@ -20,7 +20,12 @@ def checks(
 ) -> AdapterChecks:
     """Checks with these functions; whatever is left out accepts everything."""
     return AdapterChecks(
-        options_model_of, check_template, lambda _condition: [], adapter_names, lambda _name: True, dict
+        options_model_of=options_model_of,
+        check_template=check_template,
+        check_condition=lambda _condition: [],
+        adapter_names=adapter_names,
+        known_carriers=dict,
+        can_write=lambda _adapter: True,
     )
 
 

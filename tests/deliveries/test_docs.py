@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from config.event_types import EventType
 from tests.deliveries.conftest import SECRET, Outward, Receiver, on_sqlite
 from tests.inbox.conftest import THEM, inbound
 from worker.deliveries.outcome import SCHEDULE
 from worker.deliveries.webhooks import ANSWER_SECONDS, CONNECT_SECONDS, sign_webhook
 from worker.messages.delivery import deliver_due
-from worker.messages.events import EventType
 from worker.store.models import utcnow
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "forwarding.md").read_text(encoding="utf-8")

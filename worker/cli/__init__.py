@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 
 def main() -> None:
@@ -16,6 +20,13 @@ def main() -> None:
         # The first process of a container ignores signals that it has no handler for. Without this handler, a process
         # that is asked to stop while it starts would run until it is killed. Long-running commands install their own.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    from worker.cli.common import run
+
+    run(load_commands())
+
+
+def load_commands() -> Typer:
+    """Import every module of commands and return the application that they belong to."""
     from worker.cli import (  # noqa: F401 - each registers its commands
         contacts,
         doctor,
@@ -29,6 +40,6 @@ def main() -> None:
         upkeep,
         web,
     )
-    from worker.cli.common import app, run
+    from worker.cli.common import app
 
-    run(app)
+    return app

@@ -207,6 +207,11 @@ def ago(moment: datetime | None) -> str:
     return f"{prefix}{size:.0f} s{suffix}"
 
 
+def local_time(moment: datetime) -> str:
+    """Return a time on this machine's clock."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def actor() -> str:
     """Return the name of the user, for the audit trail."""
     try:

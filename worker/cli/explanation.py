@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from worker.cli.common import say
+from worker.cli.common import local_time, say
+from worker.cli.message_view import show_message
 
 if TYPE_CHECKING:
     from worker.messages.explain import ContactHistory, Explanation
-    from worker.messages.read_models import MessageDetails, MessageSummary
     from worker.messages.standing import AccountStanding
 
 WARNING = "yellow"
@@ -21,39 +20,27 @@ def show_explanation(found: Explanation) -> None:
     if not found.known:
         say("  nothing is known about this number")
     if found.opted_out:
-        since, source = _time(found.opted_out.since), found.opted_out.source
+        since, source = local_time(found.opted_out.since), found.opted_out.source
         say(f"  opted out since {since} ({source}): no account texts it", WARNING)
     for change in found.opt_out_history:
         what = "opted out" if change.opted_out else "opted in again"
-        say(f"    {_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
+        say(f"    {local_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
     _show_policy(found)
     for contact in found.contacts:
         _show_contact(contact)
     for record in found.rejections:
         say(f"  rejected: {record.connection} {record.key} ({record.where}): {record.reason}", WARNING)
     for message in found.messages:
-        _show_message(message)
+        show_message(message)
     for plan in found.planned:
         about = f"CRM record {plan.connection} {plan.external_id}"
-        say(f"  at {_time(plan.at)} the trigger {plan.trigger} makes a text about {about}")
-
-
-def is_pruned(message: MessageSummary) -> bool:
-    """Return whether retention has removed the text."""
-    return not message.text and message.segments > 0
-
-
-def shortened(message: MessageSummary, limit: int = 60) -> str:
-    """Return the text of a message, cut to ``limit`` characters."""
-    if is_pruned(message):
-        return "(pruned, see retention.texts)"
-    return message.text if len(message.text) <= limit else message.text[: limit - 1] + "…"
+        say(f"  at {local_time(plan.at)} the trigger {plan.trigger} makes a text about {about}")
 
 
 def _show_policy(found: Explanation) -> None:
     """Print what the policy says about the number now."""
     if found.review_since:
-        since = _time(found.review_since)
+        since = local_time(found.review_since)
         say(f"  its texts have been held since {since}: a person must read its reply, see `vtsync review`", WARNING)
     cap = f" of at most {found.max_texts}" if found.max_texts else ""
     say(f"  texts in the last 24 hours: {found.texts_last_24h}{cap}")
@@ -81,27 +68,13 @@ def _show_standing(standing: AccountStanding) -> None:
 
 def _show_contact(contact: ContactHistory) -> None:
     say(f"  account {contact.account}: {contact.full_name or 'no name'} {contact.email}".rstrip())
-    pushed = f", last written {_time(contact.pushed_at)}" if contact.pushed_at else ""
+    pushed = f", last written {local_time(contact.pushed_at)}" if contact.pushed_at else ""
     where = f"in VirtualText as {contact.virtualtext_id}" if contact.virtualtext_id else "not yet in VirtualText"
     say(f"    {where} ({contact.push_state}{pushed})")
     if contact.last_error:
         say(f"    {contact.last_error}", WARNING)
     for record in contact.records:
-        gone = f", deleted {_time(record.deleted_at)}" if record.deleted_at else ""
-        say(f"    CRM record {record.connection} {record.external_id} since {_time(record.first_seen_at)}{gone}")
+        gone = f", deleted {local_time(record.deleted_at)}" if record.deleted_at else ""
+        say(f"    CRM record {record.connection} {record.external_id} since {local_time(record.first_seen_at)}{gone}")
     for at, kind, detail in contact.events:
-        say(f"    {_time(at)}  {kind.replace('_', ' ')}: {detail}")
-
-
-def _show_message(message: MessageDetails) -> None:
-    asked_by = f"trigger {message.trigger}" if message.trigger else message.source
-    say(f"  {message.kind} {message.id} ({asked_by}, from {message.from_number}): {message.state}", "bold")
-    say(f"    “{shortened(message, 200)}”")
-    for url in message.media:
-        say(f"    with {url}")
-    for step in message.steps:
-        say(f"    {_time(step.at)}  {step.after}{': ' + step.reason if step.reason else ''} ({step.actor})")
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        say(f"    {local_time(at)}  {kind.replace('_', ' ')}: {detail}")

@@ -12,24 +12,21 @@ from worker.cli.common import (
     FAILED,
     Json,
     actor,
-    ago,
     app,
     chosen_account,
     complain,
-    console,
     fail,
     open_store_runtime,
     phone_number,
     say,
     show_json,
-    table,
     usage,
 )
-from worker.cli.explanation import is_pruned, shortened, show_explanation
+from worker.cli.explanation import show_explanation
+from worker.cli.message_view import is_pruned, show_messages
 
 if TYPE_CHECKING:
     from worker.messages.outbox import Enqueued
-    from worker.messages.read_models import MessageSummary
     from worker.runtime import Runtime
 
 ToOption = Annotated[str, typer.Option("--to", help="The recipient, E.164: +14155552671.")]
@@ -43,7 +40,6 @@ KeyOption = Annotated[
     str | None, typer.Option("--key", help="Idempotency key: repeating the command with it sends no second text.")
 ]
 QueueOption = Annotated[bool, typer.Option("--queue", help="Leave the work to the running workers.")]
-MESSAGE_TABLE_WIDTH = 120
 MessageIds = Annotated[list[str] | None, typer.Argument(metavar="MESSAGE_ID")]
 
 
@@ -148,27 +144,9 @@ def messages(
     if json:
         show_json(found)
         return
-    if found and console().width < MESSAGE_TABLE_WIDTH:
-        _list_messages(found)
-        return
-    table(
-        ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
-        (
-            (one.id, one.state, one.to_number, _asked_by(one), ago(one.created_at), shortened(one), one.reason)
-            for one in found
-        ),
-    )
+    show_messages(found)
     if not found:
         say("No messages.")
-
-
-def _list_messages(found: Sequence[MessageSummary]) -> None:
-    """Print each message on lines of its own, for terminals that are too narrow for a table."""
-    for one in found:
-        say(f"{one.id}  {one.state}  {one.to_number}  {_asked_by(one)}, {ago(one.created_at)}", hang=4)
-        say(f"    {shortened(one)}")
-        if one.reason:
-            say(f"    {one.reason}")
 
 
 @app.command()
@@ -359,8 +337,3 @@ def _show_count(count: int, what: str, json: bool) -> None:
         say(f"{count} {what if count else what.partition(';')[0]}")
     if not count:
         raise typer.Exit(FAILED)
-
-
-def _asked_by(message: MessageSummary) -> str:
-    record = " (record)" if message.kind == "record" else ""
-    return f"{message.trigger or message.source}{record}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from config.event_types import EventType
 from config.models import Settings
 from crm_adapters.base import (
     Adapter,
@@ -23,7 +24,6 @@ from crm_adapters.base import (
 from worker.contacts.adapters import build_adapter
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, RetryLater
 from worker.deliveries.targets import Target
-from worker.messages.events import EventType
 from worker.messages.opt_outs import opted_out
 from worker.runtime import Runtime
 from worker.store.db import reading

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import Connection, select
 
+from config.event_types import EventType
 from config.models import Settings
-from worker.messages.events import EventType
 from worker.store.sql import any_of
 from worker.store.tables import contact, contact_mapping
 

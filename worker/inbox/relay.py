@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import orjson
 from sqlalchemy import Connection, and_, exists, insert, or_, select, update
 
+from config.event_types import EventType
 from worker.core.phones import is_e164
 from worker.core.states import InboxState
 from worker.inbox.echo import apply_receipt, is_same_text, match_echo
@@ -17,7 +18,7 @@ from worker.inbox.events import Apply, ClaimedEvent, Handled, always, weightiest
 from worker.inbox.keywords import Keyword, keyword
 from worker.inbox.process import RETRY_WAIT
 from worker.inbox.relay_shapes import RelayEvent, RelayReceipt, RelayText, UnreadableEvent, parse_relay
-from worker.messages.events import EventType, publish
+from worker.messages.events import publish
 from worker.messages.opt_outs import add_opt_out, end_review, open_review, opted_out, remove_opt_out
 from worker.runtime import Runtime
 from worker.store.ids import new_message_id

@@ -8,36 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, insert, select
 
+from config.event_types import EventType
 from worker.core.states import MessageKind, MessageState
 from worker.store.ids import new_message_id
 from worker.store.sql import any_of, insert_many
 from worker.store.tables import message, public_event
-
-
-class EventType(StrEnum):
-    """The public names of events. They are stable once released."""
-
-    MESSAGE_RECEIVED = "message.received"
-    MESSAGE_SENT = "message.sent"
-    """VirtualText accepted the text, or showed it in its conversation."""
-    MESSAGE_RECORDED = "message.recorded"
-    """A text that another system sent is now in the conversation."""
-    MESSAGE_DELIVERED = "message.delivered"
-    MESSAGE_FAILED = "message.failed"
-    """The text was refused, or reported as not delivered."""
-    MESSAGE_SUPPRESSED = "message.suppressed"
-    """The policy ended it: opted out, no consent, a duplicate."""
-    MESSAGE_EXPIRED = "message.expired"
-    MESSAGE_UNKNOWN = "message.unknown"
-    """It may or may not have been sent. A person or its echo resolves it."""
-    CONTACT_OPTED_OUT = "contact.opted_out"
-    CONTACT_OPTED_IN = "contact.opted_in"
 
 
 def publish(

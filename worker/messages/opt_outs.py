@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, delete, select
 from sqlalchemy import insert as plain_insert
 
-from worker.messages.events import EventType, publish_each
+from config.event_types import EventType
+from worker.messages.events import publish_each
 from worker.messages.holds import release_holds
 from worker.messages.transitions import reason_text
 from worker.policy.decide import OptedOut

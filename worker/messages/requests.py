@@ -1,7 +1,8 @@
 """The requests that callers can make: one model for each job, for Celery, HTTP and the command line alike.
 
 A new field of a send job is declared here, in ``SendContent``. It is stored when the message table has a column of the
-same name, and the Celery task and ``POST /v1/messages`` accept it without further changes.
+same name, and the Celery task and ``POST /v1/messages`` accept it without further changes. `vtsync send` needs an
+option for it. ``POSITIONAL`` never changes: callers name new arguments.
 """
 
 from __future__ import annotations

@@ -6,11 +6,13 @@ import asyncio
 import socket
 import ssl
 import struct
+import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -157,13 +159,18 @@ def _head(answer: SandboxAnswer, close: bool = False) -> bytes:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
         reason = "Unknown"
-    headers = {"Date": formatdate(usegmt=True), "Content-Type": answer.content_type, **answer.headers}
+    headers = {"Date": _date(int(time.time())), "Content-Type": answer.content_type, **answer.headers}
     if answer.status != HTTPStatus.NO_CONTENT:
         headers["Content-Length"] = str(len(answer.body))
     if close:
         headers["Connection"] = "close"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {answer.status} {reason}\r\n{lines}\r\n".encode("latin-1")
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 async def post_json(url: str, body: bytes, seconds: float) -> int:
