@@ -2,7 +2,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint types imports check bench lock clean
+.PHONY: install demo test faults lint types imports check bench lock clean
 
 install: $(STAMP)
 	@echo "Ready: $(VENV)/bin/vtsync --help"
@@ -11,7 +11,11 @@ demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 4 --dist worksteal tests
+	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/faults
+
+# Kills, outages and hostile data against whole fleets, for minutes.
+faults: $(STAMP)
+	@$(PY) -m pytest -n 4 --dist worksteal tests/faults
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
@@ -22,7 +26,7 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(VENV)/bin/lint-imports
 
-check: lint types imports test
+check: lint types imports test faults
 
 # On a machine that does nothing else; see docs/performance.md.
 bench: $(STAMP)
