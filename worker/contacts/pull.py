@@ -181,8 +181,9 @@ class _Run:
         with writing(self.runtime.engine) as db:
             decision = self._decide(db, read.records, now)
             pull_rows.store_decision(db, name, account, decision, now)
-            pull_rows.store_rejections(db, name, read.rejections, now)
-            pull_rows.forget_hashes(db, name, [rejection.key for rejection in read.rejections])
+            if read.rejections:
+                pull_rows.store_rejections(db, name, read.rejections, now)
+                pull_rows.forget_hashes(db, name, [rejection.key for rejection in read.rejections])
             messages = self.watch.queue(db, decision, self.lease.batch_id, now) if self.watch else 0
             counts = self._counted(read, decision, messages)
             self._store_run(db, counts)
@@ -225,8 +226,8 @@ class _Run:
                 values |= {"cursor": None}  # the next listing starts at the top
         elif state is RunState.INTERRUPTED:
             values |= {"next_run_at": now}  # the next tick continues it
-        if state is RunState.DONE and self.watch:
-            plan_existing(self.runtime, self.lease.connection, self.watch.unplanned, now)
+        if state is RunState.DONE and self.watch and (unplanned := self.watch.unplanned):
+            plan_existing(self.runtime, self.lease.connection, unplanned, now)
         try:
             with writing(self.runtime.engine) as db:
                 verdict = None

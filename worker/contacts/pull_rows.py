@@ -146,10 +146,13 @@ def store_decision(connection: Connection, name: str, account: str, decision: Pa
     """Write the drafts of a page: contacts first, since mappings, events and messages refer to them."""
     _store_contacts(connection, account, decision.contacts.values(), now)
     _store_mappings(connection, name, decision.mappings.values(), now)
-    store_rejections(connection, name, decision.rejections.values(), now)
-    clear_rejections(connection, name, decision.cleared)
-    moved = [NumberChange(old, new, f"{name} {external_id}") for old, new, external_id in decision.moved_numbers]
-    follow_numbers(connection, moved, account, now)
+    if decision.rejections:
+        store_rejections(connection, name, decision.rejections.values(), now)
+    if decision.cleared:
+        clear_rejections(connection, name, decision.cleared)
+    if decision.moved_numbers:
+        moved = [NumberChange(old, new, f"{name} {external_id}") for old, new, external_id in decision.moved_numbers]
+        follow_numbers(connection, moved, account, now)
     if decision.events:
         connection.execute(
             contact_event.insert(),
@@ -275,8 +278,6 @@ def store_rejections(connection: Connection, name: str, rejections: Iterable[Rec
         }
         for rejection in rejections
     ]
-    if not rows:
-        return
     statement = insert(connection, rejected_record)
     renewed = ("code", "reason", "where", "excerpt", "seen_at")
     connection.execute(
@@ -289,9 +290,8 @@ def store_rejections(connection: Connection, name: str, rejections: Iterable[Rec
 
 def clear_rejections(connection: Connection, name: str, keys: Collection[str]) -> None:
     """Delete the rejections of records that are usable or gone."""
-    if keys:
-        r = rejected_record.c
-        connection.execute(delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys)))
+    r = rejected_record.c
+    connection.execute(delete(rejected_record).where(r.connection == name, any_of(connection, r.key, keys)))
 
 
 def clear_unseen_rejections(connection: Connection, name: str, since: datetime) -> None:
@@ -303,13 +303,12 @@ def clear_unseen_rejections(connection: Connection, name: str, since: datetime) 
 
 def forget_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> None:
     """Delete the hashes of these records, so that they are read again even if they come back unchanged."""
-    if external_ids:
-        m = contact_mapping.c
-        connection.execute(
-            update(contact_mapping)
-            .where(m.connection == name, any_of(connection, m.external_id, external_ids))
-            .values(record_hash=b"")
-        )
+    m = contact_mapping.c
+    connection.execute(
+        update(contact_mapping)
+        .where(m.connection == name, any_of(connection, m.external_id, external_ids))
+        .values(record_hash=b"")
+    )
 
 
 def live_count(connection: Connection, name: str) -> int:

@@ -89,7 +89,8 @@ class PushBatch:
         now, owner = utcnow(), self.claimed.lease.owner
         with writing(self.runtime.engine) as db:
             push_rows.write_back(db, owner, results, now)
-            push_rows.release_pushes(db, owner, [push.contact_id for push in self.waiting], now)
+            if self.waiting:
+                push_rows.release_pushes(db, owner, [push.contact_id for push in self.waiting], now)
             apply_effect(db, self.account, effect, now, began_at=self.began, probe=self.permit.probe, rate=rate)
         return results
 

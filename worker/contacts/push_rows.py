@@ -229,15 +229,14 @@ def write_back(db: Connection, owner: str, results: Sequence[PushResult], now: d
 
 def release_pushes(db: Connection, owner: str, contact_ids: Collection[int], now: datetime) -> None:
     """Give back contacts for which no request was begun."""
-    if contact_ids:
-        PUSH_LEASE.release(
-            db,
-            owner,
-            any_of(db, c.id, contact_ids),
-            push_state=PushState.DUE,
-            next_attempt_at=now,
-            attempts=c.attempts - 1,
-        )
+    PUSH_LEASE.release(
+        db,
+        owner,
+        any_of(db, c.id, contact_ids),
+        push_state=PushState.DUE,
+        next_attempt_at=now,
+        attempts=c.attempts - 1,
+    )
 
 
 def lost_creates(db: Connection, account: str, before: datetime) -> Sequence[tuple[int, str]]:

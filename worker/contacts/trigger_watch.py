@@ -115,7 +115,9 @@ class TriggerWatch:
         rules = self.planned_by_date
         if rules and decision.mappings:
             plan_records(db, self.settings, rules, self._planned(decision), now)
-        intents = self.allowed_again(db, self.intents(decision), now)
+        intents = self.intents(decision)
+        if intents:
+            intents = self.allowed_again(db, intents, now)
         if not intents:
             return 0
         connection = self.settings.connections[self.connection]

@@ -32,22 +32,18 @@ def new_lease(now: datetime, seconds: float) -> Lease:
     return Lease(uuid.uuid4().hex, now + timedelta(seconds=seconds))
 
 
-@dataclass(frozen=True, slots=True)
 class LeaseColumns:
-    """The lease of a table's rows: its columns ``lease_owner`` and ``lease_until``, each after ``prefix``."""
+    """The lease of a table's rows: its columns ``lease_owner`` and ``lease_until``, each after ``prefix``.
 
-    table: Table
-    prefix: str = ""
+    ``owner`` is who holds the row (NULL: nobody), ``until`` is when the lease ends (NULL: there is none).
+    """
 
-    @property
-    def owner(self) -> Column[Any]:
-        """Who holds the row; NULL: nobody."""
-        return self.table.c[f"{self.prefix}lease_owner"]
+    __slots__ = ("owner", "table", "until")
 
-    @property
-    def until(self) -> Column[Any]:
-        """When the lease ends; NULL: there is none."""
-        return self.table.c[f"{self.prefix}lease_until"]
+    def __init__(self, table: Table, prefix: str = "") -> None:
+        self.table = table
+        self.owner: Column[Any] = table.c[f"{prefix}lease_owner"]
+        self.until: Column[Any] = table.c[f"{prefix}lease_until"]
 
     def is_free(self, now: datetime) -> ColumnElement[bool]:
         """Return the condition for rows that nobody holds, or whose lease has ended."""
