@@ -132,9 +132,12 @@ def test_a_redis_that_forgets_and_is_shared(shell: Shell, tmp_path: Path, monkey
 
 @pytest.mark.rabbitmq
 def test_a_rabbitmq(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.faults.servers import alone_on_rabbitmq
+
     monkeypatch.setenv("OWN_BROKER", rabbitmq_url())
     shell.configure(RELAY + '\n[broker]\nurl = { env = "OWN_BROKER" }\n')
-    found = shell.json("doctor", code=0)
+    with alone_on_rabbitmq(rabbitmq_url()):
+        found = shell.json("doctor", code=0)
     assert not [text for text in bad(found) if text.startswith("broker:")]
     said = [one["found"] for one in found if one["what"] == "broker"]
     assert any(words.startswith("RabbitMQ 3") for words in said)

@@ -23,9 +23,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from kombu import Connection, pools
 
 from tests.harness import until
 from tests.services import REQUIRED
+from worker.broker.settings import INTAKE, INTERNAL
 
 
 @contextlib.contextmanager
@@ -258,3 +260,20 @@ def free_port() -> int:
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def alone_on_rabbitmq(url: str) -> Iterator[None]:
+    """The server's queues to ourselves: other test processes wait, and nothing is left in them."""
+    with (Path(tempfile.gettempdir()) / "vtsync-test-rabbitmq.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _delete_queues(url)
+        yield
+        _delete_queues(url)
+
+
+def _delete_queues(url: str) -> None:
+    pools.reset()  # Kombu's pooled connections remember queues as declared
+    with Connection(url) as connection:
+        for name in (INTAKE, *INTERNAL):
+            connection.default_channel.queue_delete(name)

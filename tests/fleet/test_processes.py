@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sqlite3
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,12 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from kombu import Connection, pools
 
-from tests.faults.servers import Gate, OwnRedis, database_of_our_own
+from tests.faults.servers import Gate, OwnRedis, alone_on_rabbitmq, database_of_our_own
 from tests.harness import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
-from worker.broker.settings import INTAKE, INTERNAL
 from worker.monitoring.liveness import live_processes, liveness_folder
 
 ANNA, BORIS = "+14155550101", "+14155550102"
@@ -41,7 +37,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[str | None]:
             yield url
         return
     url = rabbitmq_url()
-    with _alone_on(url):
+    with alone_on_rabbitmq(url):
         yield url
 
 
@@ -183,7 +179,7 @@ def broken(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OwnRedis 
         if request.param == "redis":
             server: OwnRedis | Gate = OwnRedis(tmp_path, "--appendonly", "no", "--save", "")
         else:
-            stack.enter_context(_alone_on(url := rabbitmq_url()))
+            stack.enter_context(alone_on_rabbitmq(url := rabbitmq_url()))
             server = Gate(url)
         stack.callback(server.kill)
         server.start()
@@ -277,20 +273,3 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def _alone_on(url: str) -> Iterator[None]:
-    """The server's queues to ourselves: other test processes wait, and nothing is left in them."""
-    with (Path(tempfile.gettempdir()) / "vtsync-test-rabbitmq.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _delete_queues(url)
-        yield
-        _delete_queues(url)
-
-
-def _delete_queues(url: str) -> None:
-    pools.reset()  # Kombu's pooled connections remember queues as declared
-    with Connection(url) as connection:
-        for name in (INTAKE, *INTERNAL):
-            connection.default_channel.queue_delete(name)
