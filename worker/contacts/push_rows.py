@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, update
 
 from worker.contacts.merge import wanted_hash
 from worker.core.states import PushState
@@ -101,7 +101,7 @@ def claim_pushes(db: Connection, account: str, limit: int, seconds: float, now: 
     """
     lock_account(db, account)
     lease = new_lease(now, seconds)
-    due = and_(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    due = and_(c.account == account, _is_due(now))
     rows = db.execute(
         select(c.id, c.phone, c.full_name, c.email, c.wanted_hash, c.virtualtext_id, c.attempts)
         .where(due)
@@ -301,14 +301,17 @@ def _add_events(db: Connection, events: Sequence[tuple[int, str, str]], now: dat
 
 def has_due(db: Connection, account: str, now: datetime) -> bool:
     """Return True if a worker has something to do for the account: push, look up, or take back an ended lease."""
-    due = and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
     left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), PUSH_LEASE.has_ended(now))
-    waits = or_(due, left, c.push_state == PushState.UNKNOWN)
+    waits = or_(_is_due(now), left, c.push_state == PushState.UNKNOWN)
     return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
 
 
 def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
     """Return when the contact that has waited longest became due; None: none is due."""
-    due = select(c.next_attempt_at).where(c.account == account, c.push_state == PushState.DUE, c.next_attempt_at <= now)
+    due = select(c.next_attempt_at).where(c.account == account, _is_due(now))
     oldest: datetime | None = db.scalar(due.order_by(c.next_attempt_at).limit(1))
     return oldest
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)

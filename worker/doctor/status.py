@@ -14,6 +14,7 @@ from worker.core.findings import Finding, Level, warning
 from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
 from worker.doctor.accounts import judge_account_state
+from worker.messages.transitions import has_reason
 from worker.monitoring.state import AccountNow, read_account
 from worker.runtime import Runtime
 from worker.store.configuration import UnusedConfiguration, unused_files
@@ -190,14 +191,10 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
     """Count what waits until a person decides or repairs something."""
     held = message.c.state == MessageState.HELD
     approvals = db.execute(
-        select(message.c.batch_id, func.count())
-        .where(held, message.c.reason.startswith("approval"))
-        .group_by(message.c.batch_id)
+        select(message.c.batch_id, func.count()).where(held, has_reason("approval")).group_by(message.c.batch_id)
     )
     breakers = db.execute(
-        select(message.c.trigger, func.count())
-        .where(held, message.c.reason.startswith("breaker"))
-        .group_by(message.c.trigger)
+        select(message.c.trigger, func.count()).where(held, has_reason("breaker")).group_by(message.c.trigger)
     )
 
     def rows(*where: ColumnElement[bool]) -> int:
@@ -208,7 +205,7 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
     refused = sum(account.contacts.get(PushState.REJECTED, 0) for account in accounts)
     rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
-    no_time_zone = rows(held, message.c.reason.startswith("time_zone"))
+    no_time_zone = rows(held, has_reason("time_zone"))
     failed_events = rows(inbox_event.c.state == InboxState.FAILED)
     failed_deliveries = rows(delivery.c.state == DeliveryState.FAILED)
     found = [

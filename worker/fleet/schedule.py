@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, select, update
 
 from config.models import Settings
 from config.types import parse_duration
-from worker.store.leases import LeaseColumns
+from worker.contacts.lease import CONNECTION_LEASE
 from worker.store.sql import insert
 from worker.store.tables import connection_state
 
@@ -74,7 +74,7 @@ def _move_slot(db: Connection, slot: Slot, next_run_at: datetime | None) -> bool
 
 def abandoned(db: Connection, settings: Settings, now: datetime) -> list[str]:
     """Return the connections whose run was left open by a worker that vanished."""
-    rows = db.scalars(select(c.connection).where(c.run_id.is_not(None), LeaseColumns(connection_state).has_ended(now)))
+    rows = db.scalars(select(c.connection).where(c.run_id.is_not(None), CONNECTION_LEASE.has_ended(now)))
     return [name for name in rows if name in settings.connections and settings.connections[name].enabled]
 
 

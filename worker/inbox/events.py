@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
 
 from worker.core.states import InboxState
 from worker.runtime import Runtime
@@ -97,12 +97,7 @@ def claim_events(connection: Connection, now: datetime, lease_seconds: float, li
     """Claim up to ``limit`` due events, the oldest first."""
     e = inbox_event.c
     lease = new_lease(now, lease_seconds)
-    due = (
-        select(e.id)
-        .where(e.state == InboxState.NEW, e.due_at <= now, LEASE.is_free(now))
-        .order_by(e.due_at, e.id)
-        .limit(limit)
-    )
+    due = select(e.id).where(*_is_due(now), LEASE.is_free(now)).order_by(e.due_at, e.id).limit(limit)
     wanted = (e.id, e.source, e.name, e.payload, e.received_at, e.attempts, e.due_at)
     rows = LEASE.take_due(connection, due, lease, *wanted, attempts=e.attempts + 1)
     return [
@@ -140,14 +135,16 @@ def finish_events(connection: Connection, handled: Sequence[tuple[ClaimedEvent, 
 
 def has_due(connection: Connection, now: datetime) -> bool:
     """Return whether a worker could claim an event."""
-    e = inbox_event.c
-    due = (e.state == InboxState.NEW, e.due_at <= now, LEASE.is_free(now))
-    return connection.scalar(select(e.id).where(*due).limit(1)) is not None
+    due = select(inbox_event.c.id).where(*_is_due(now), LEASE.is_free(now))
+    return connection.scalar(due.limit(1)) is not None
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:
     """Return when the event that has waited longest became due, claimed or not; None if none is due."""
-    e = inbox_event.c
-    due = select(e.due_at).where(e.state == InboxState.NEW, e.due_at <= now)
-    oldest: datetime | None = connection.scalar(due.order_by(e.due_at).limit(1))
+    due_at = inbox_event.c.due_at
+    oldest: datetime | None = connection.scalar(select(due_at).where(*_is_due(now)).order_by(due_at).limit(1))
     return oldest
+
+
+def _is_due(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return inbox_event.c.state == InboxState.NEW, inbox_event.c.due_at <= now

@@ -135,13 +135,7 @@ def _due(
     now: datetime,
     message_ids: Collection[str] | None,
 ) -> Select[tuple[str]]:
-    due = select(message.c.id).where(
-        message.c.account == account,
-        message.c.kind == kind,
-        message.c.state == MessageState.QUEUED,
-        message.c.due_at <= now,
-        LEASE.is_free(now),
-    )
+    due = select(message.c.id).where(*_is_due(account, kind, now), LEASE.is_free(now))
     return due if message_ids is None else due.where(any_of(connection, message.c.id, message_ids))
 
 
@@ -161,7 +155,12 @@ def has_due(connection: Connection, account: str, kind: MessageKind, now: dateti
 
 def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:
     """Return when the message that has waited longest became due, claimed or not; None: none is due."""
-    m = message.c
-    due = (m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now)
-    oldest: datetime | None = connection.scalar(select(m.due_at).where(*due).order_by(m.due_at).limit(1))
+    due_at = message.c.due_at
+    due = select(due_at).where(*_is_due(account, kind, now))
+    oldest: datetime | None = connection.scalar(due.order_by(due_at).limit(1))
     return oldest
+
+
+def _is_due(account: str, kind: MessageKind, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    m = message.c
+    return m.account == account, m.kind == kind, m.state == MessageState.QUEUED, m.due_at <= now

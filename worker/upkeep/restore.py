@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from worker.contacts.push_rows import PUSH_LEASE
 from worker.core.states import MessageKind, MessageState, PushState
 from worker.messages.states import Ground
 from worker.messages.transitions import move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
-from worker.store.leases import LeaseColumns
 from worker.store.tables import (
     account_state,
     contact,
@@ -119,5 +119,5 @@ def _look_up(connection: Connection, now: datetime) -> int:
     connection.execute(delete(remote_contact))
     c = contact.c
     not_there = (c.virtualtext_id.is_(None), c.push_state.in_((PushState.DUE, PushState.CREATING)))
-    unknown = {"push_state": PushState.UNKNOWN, "attempted_at": now, **LeaseColumns(contact).released}
+    unknown = {"push_state": PushState.UNKNOWN, "attempted_at": now, **PUSH_LEASE.released}
     return connection.execute(update(contact).where(*not_there).values(**unknown)).rowcount
