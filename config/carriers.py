@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from config.errors import ConfigProblem
-from config.problems import did_you_mean, dotted
+from config.problems import did_you_mean, dotted, unknown_name
 from config.redact import redact_value
 
 
@@ -21,6 +21,13 @@ class CarrierNeeds:
 
 KnownCarriers = Callable[[], Mapping[str, CarrierNeeds]]
 """Returns all carriers by name. Called only if the file has a table of a carrier."""
+
+
+def carrier_account_problems(
+    name: str, carrier: Mapping[str, Any], accounts: Collection[str]
+) -> Iterator[ConfigProblem]:
+    """Yield a problem if one ``[carriers.<name>]`` names an unknown account."""
+    yield from unknown_name(dotted(["carriers", name, "account"]), carrier.get("account"), "account", accounts)
 
 
 def carrier_problems(name: str, table: Mapping[str, Any], known_carriers: KnownCarriers) -> Iterator[ConfigProblem]:

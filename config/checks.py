@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 
 from config.account_checks import account_problems
+from config.carriers import carrier_account_problems
 from config.errors import ConfigProblem
-from config.integration_checks import carrier_account_problems, subscriber_problems
 from config.problems import dotted, unknown_name
 from config.raw import Table, named_tables, section
 from config.redact import redact_value
+from config.subscriber_checks import subscriber_problems
 from config.trigger_checks import trigger_problems
 
 _TIME = re.compile(r"\d\d:\d\d")

@@ -1,4 +1,4 @@
-"""Rules for carriers and subscribers: complete credentials, known events and accounts, and a secret that can sign."""
+"""Rules for subscribers: a url or a task, known events and accounts, and a secret that can sign."""
 
 from __future__ import annotations
 
@@ -18,11 +18,6 @@ FEWEST_SECRET_BYTES = 24
 """The Standard Webhooks specification asks for 24 to 64 bytes."""
 
 _MAKE_ONE = 'make one:  printf "whsec_%s" "$(openssl rand -base64 24)"'
-
-
-def carrier_account_problems(name: str, carrier: Table, accounts: Collection[str]) -> Iterator[ConfigProblem]:
-    """Yield a problem if one ``[carriers.<name>]`` names an unknown account."""
-    yield from unknown_name(dotted(["carriers", name, "account"]), carrier.get("account"), "account", accounts)
 
 
 def subscriber_problems(
