@@ -2,7 +2,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test faults lint types imports check bench lock clean
+.PHONY: install demo test adapters faults lint types imports check bench lock clean
 
 install: $(STAMP)
 	@echo "Ready: $(VENV)/bin/vtsync --help"
@@ -11,7 +11,11 @@ demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo
 
 test: $(STAMP)
-	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/faults
+	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/adapters --ignore tests/bench --ignore tests/faults
+
+# Each adapter against its stand-in and the conformance kit, the proof that the kit catches mistakes, and the benchmarks.
+adapters: $(STAMP)
+	@$(PY) -m pytest -n 4 --dist worksteal tests/adapters tests/bench
 
 # Kills, outages and hostile data against whole fleets, for minutes.
 faults: $(STAMP)
@@ -26,7 +30,7 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(VENV)/bin/lint-imports
 
-check: lint types imports test faults
+check: lint types imports test adapters faults
 
 # On a machine that does nothing else; see docs/performance.md.
 bench: $(STAMP)
@@ -47,7 +51,7 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 lock:
 	@$(LOCK) -o requirements.lock
 	@$(LOCK) --extra otel --extra sentry -o requirements-otel-sentry.lock
-	@$(LOCK) --extra dev --extra otel --extra sentry -o requirements-dev.lock
+	@$(LOCK) --extra dev --extra otel --extra sentry --extra xlsx --extra mysql -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

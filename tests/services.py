@@ -30,6 +30,11 @@ def rabbitmq_url() -> str:
     return _reachable("VTSYNC_TEST_RABBITMQ", "amqp://guest:guest@127.0.0.1:5672//")
 
 
+def mariadb_url() -> str:
+    """A MariaDB or MySQL whose database may be filled: VTSYNC_TEST_MARIADB, else the usual local one."""
+    return _reachable("VTSYNC_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test")
+
+
 def _reachable(variable: str, usual: str) -> str:
     url = os.environ.get(variable, usual)
     if _answers(url):

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback} | {
     group.name for group in app.registered_groups
 }
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def test_every_process_of_the_procfile_is_a_command() -> None:
