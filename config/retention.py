@@ -42,6 +42,9 @@ class Retention(Model):
     )
     history: KeepMonth = Field(timedelta(days=400), description="History of texts and contacts, for `vtsync explain`.")
     events: KeepWeek = Field(
-        timedelta(days=30), description="Finished events of the Relay and of carriers, and finished deliveries."
+        timedelta(days=30),
+        description=(
+            "Finished events of the Relay and of carriers, finished deliveries, and what `vtsync dead-letters` lists."
+        ),
     )
     runs: KeepWeek = Field(timedelta(days=90), description="Sync runs. The last run of each connection is always kept.")

@@ -8,6 +8,7 @@ that there may be work. If one is lost, the next tick finds the work. If one is 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import structlog
 
 from worker.app import app
+from worker.broker.job_messages import readable
 from worker.broker.settings import threads
 from worker.core.backoff import Backoff
-from worker.core.logs import working_on
+from worker.core.logs import masked, working_on
 from worker.fleet.concurrency import once_at_a_time, slot
 from worker.fleet.wake import wake
+from worker.inbox.dead_letters import RefusedMessage
 from worker.messages.requests import (
     IdempotencyConflict,
     InvalidRequest,
@@ -31,6 +34,7 @@ from worker.messages.requests import (
     SendRequest,
     SyncRequest,
 )
+from worker.monitoring.consumer import SET_ASIDE
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
 from worker.work.registry import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
@@ -85,16 +89,23 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
     name = request.connection
     if name not in runtime.settings.connections:
         known = ", ".join(runtime.settings.connections) or "none"
+        _keep_dead_letter(self, "unknown_connection", args, kwargs)
         return _failure("unknown_connection", f'there is no connection "{name}"; there are: {known}')
     with _thread_for(runtime, SYNC) as free:
         if not free:
             raise self.retry(countdown=NO_THREAD_RETRY_SECONDS)
         report = _with_store_retry(
-            self, lambda: _sync(runtime, name, request.accept_removals, seconds=CALLED_SYNC_SECONDS)
+            self, lambda: _sync(runtime, name, request.accept_removals, request.full, CALLED_SYNC_SECONDS)
         )
     if report.state in ("failed", "refused"):
         return _failure(report.state, report.error) | asdict(report)
     return {"ok": True} | asdict(report)
+
+
+@app.task(name=SET_ASIDE, **(_public | {"ignore_result": True}))  # type: ignore[untyped-decorator]
+def set_aside(self: Any, key: str, queue: str, asked_for: str, message_id: str, reason: str, size: str) -> None:
+    """Store the dead letter of a message that the consumer refused."""
+    _refuse(self, RefusedMessage(key[:32], queue, asked_for, message_id, reason, int(size) if size.isdecimal() else 0))
 
 
 # The tasks below are acknowledged before the work (Celery's default). If one is lost, the next tick finds its work.
@@ -102,8 +113,8 @@ def sync_connection(self: Any, *args: Any, **kwargs: Any) -> Answer:
 # the channel.
 
 
-@app.task(name=SYNC.task)  # type: ignore[untyped-decorator]
-def run_sync(connection: str, claimed_until: str = "") -> None:
+@app.task(name=SYNC.task, bind=True)  # type: ignore[untyped-decorator]
+def run_sync(self: Any, connection: str, claimed_until: str = "") -> None:
     """Read a connection because its slot is due, or, without a slot, because the worker that read it has vanished."""
     from worker.fleet.schedule import Slot, put_back_slot, start_slot
     from worker.store.db import writing
@@ -112,7 +123,11 @@ def run_sync(connection: str, claimed_until: str = "") -> None:
     runtime = open_runtime()
     if connection not in runtime.settings.connections:  # it was removed after the call
         return
-    due = Slot(connection, datetime.fromisoformat(claimed_until)) if claimed_until else None
+    try:
+        due = Slot(connection, datetime.fromisoformat(claimed_until)) if claimed_until else None
+    except ValueError:
+        _keep_dead_letter(self, "invalid_arguments: the slot is no time", (connection, claimed_until), {})
+        return
     with _thread_for(runtime, SYNC) as free:
         if due is not None:
             with writing(runtime.engine) as db:
@@ -182,8 +197,9 @@ def _intake(
         with working_on(account=request.account):
             enqueued = _with_store_retry(task, lambda: enqueue(open_runtime(), request, source="task", actor="task"))
     except InvalidRequest as error:
-        return _invalid(task, error)
+        return _invalid(task, args, kwargs, error)
     except IdempotencyConflict as error:
+        _keep_dead_letter(task, "idempotency_conflict", args, kwargs)
         return _failure("idempotency_conflict", str(error)) | {"message_id": error.message_id}
     wake(delivery, request.account)
     return _enqueued(enqueued, request.account)
@@ -196,11 +212,13 @@ def _read_request(
     try:
         return model.from_call(args, kwargs, **defaults)
     except InvalidRequest as error:
-        return _invalid(task, error)
+        return _invalid(task, args, kwargs, error)
 
 
-def _invalid(task: Any, error: InvalidRequest) -> Answer:
+def _invalid(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: InvalidRequest) -> Answer:
     problems = [problem.sentence for problem in error.problems]
+    code = "invalid_arguments" if error.malformed else "invalid_request"
+    _keep_dead_letter(task, code, args, kwargs, [str(problem.path[0]) for problem in error.problems if problem.path])
     if error.malformed:
         return _failure("invalid_arguments", f"the arguments of {task.name} are wrong", problems)
     return _failure("invalid_request", "the job cannot be done as it stands", problems)
@@ -209,6 +227,41 @@ def _invalid(task: Any, error: InvalidRequest) -> Answer:
 def _failure(code: str, message: str, problems: Sequence[str] = ()) -> Answer:
     """Return the result for a job that cannot be done. The caller reads it; the worker raises no exception."""
     return {"ok": False, "error": {"code": code, "message": message, "problems": list(problems)}}
+
+
+def _keep_dead_letter(
+    task: Any, code: str, args: tuple[Any, ...], kwargs: dict[str, Any], fields: Sequence[str] = ()
+) -> None:
+    """Show a job that was answered with an error to the operator too: the caller may not read the answer.
+
+    The reason names the arguments that are wrong and no value. A name that is none of ours could be content.
+    """
+    known = {name for model in (SendRequest, RecordRequest, SyncRequest) for name in model.model_fields}
+    named = ", ".join(dict.fromkeys(name if name in known else "an unknown argument" for name in fields))
+    content = repr((task.name, task.request.id, args, sorted(kwargs.items())))
+    refused = RefusedMessage(
+        hashlib.blake2b(content.encode(errors="replace"), digest_size=16).hexdigest(),
+        readable((task.request.delivery_info or {}).get("routing_key")),
+        task.name,
+        masked(readable(task.request.id)),
+        code + (f": {named}" if named else ""),
+        len(content),
+    )
+    _refuse(task, refused)
+
+
+def _refuse(task: Any, refused: RefusedMessage) -> None:
+    from worker.inbox.dead_letters import set_message_aside
+
+    _with_store_retry(task, lambda: set_message_aside(open_runtime(), refused))
+    log.warning(
+        "a message was refused; see `vtsync dead-letters`",
+        queue=refused.queue,
+        asked_for=refused.task,
+        id=refused.message_id,
+        reason=refused.reason,
+        bytes=refused.size,
+    )
 
 
 def _with_store_retry(task: Any, work: Callable[[], Done]) -> Done:
@@ -232,7 +285,13 @@ def _enqueued(enqueued: Enqueued, account: str) -> Answer:
     }
 
 
-def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seconds: float | None = None) -> SyncReport:
+def _sync(
+    runtime: Runtime,
+    connection: str,
+    accept_removals: bool = False,
+    full: bool = False,
+    seconds: float | None = None,
+) -> SyncReport:
     """Read a connection. Wake pushes while it reads, and deliveries once its texts are released."""
     from worker.contacts.pull import sync_connection as pull
 
@@ -246,8 +305,11 @@ def _sync(runtime: Runtime, connection: str, accept_removals: bool = False, seco
             woken_at = time.monotonic()
 
     with working_on(connection=connection):
-        report = pull(_limited(runtime, seconds), connection, accept_removals=accept_removals, progress=wake_push)
-        values = {key: value for key, value in asdict(report).items() if key != "run_id" and value not in (0, "", None)}
+        report = pull(
+            _limited(runtime, seconds), connection, accept_removals=accept_removals, full=full, progress=wake_push
+        )
+        counts = asdict(report) | {"run_id": None, "notes": None}  # notes may quote records
+        values = {key: value for key, value in counts.items() if value not in (0, "", None)}
         log.info("synced", run=report.run_id, **values)
         if report.unchanged < report.seen or report.removed:
             wake(PUSH.task, account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from kombu import Connection, Consumer, Queue
 
 from worker.broker.folder_transport import UNREADABLE_AFTER_SECONDS, TakenMessages
+from worker.broker.raw_messages import MALFORMED
 from worker.broker.settings import embedded_settings
 
 MESSAGE = '{"body": "x", "properties": {"delivery_tag": "%s"}}'
@@ -33,11 +35,15 @@ def names(folder: Path) -> list[str]:
 def test_a_message_is_held_until_it_is_done(folders: tuple[Path, Path]) -> None:
     queue, taken = folders
     hand = TakenMessages(queue, taken)
-    assert hand.take("1_a.celery.msg") == {"body": "x", "properties": {"delivery_tag": "t1"}}
+    payload = hand.take("1_a.celery.msg")
+    assert payload is not None
+    assert payload["body"] == "x"
+    tag = payload["properties"]["delivery_tag"]
+    assert tag != "t1", "the sender's tag may not be unique"
     assert names(queue) == []
     assert len([*taken.glob("*/*.msg")]) == 1
-    hand.done("t1")
-    hand.done("t1")
+    hand.done(tag)
+    hand.done(tag)
     assert [*taken.glob("*/*.msg")] == []
     hand.close()
     assert names(taken) == []
@@ -67,8 +73,8 @@ def test_one_message_goes_to_one_of_many(folders: tuple[Path, Path]) -> None:
     assert sum(payload is not None for payload in got) == 1
 
 
-@pytest.mark.parametrize("content", ["", MESSAGE[:20], "[]", '{"properties": {}}', "null"])
-def test_half_a_message_is_left_and_later_put_aside(folders: tuple[Path, Path], content: str) -> None:
+@pytest.mark.parametrize("content", ["", MESSAGE[:20], "[]", '{"properties": [1]}', "null"])
+def test_half_a_message_is_left_and_later_delivered_as_malformed(folders: tuple[Path, Path], content: str) -> None:
     queue, taken = folders
     path = queue / "1_a.celery.msg"
     path.write_text(content)
@@ -77,8 +83,21 @@ def test_half_a_message_is_left_and_later_put_aside(folders: tuple[Path, Path], 
     assert path.exists()
     old = path.stat().st_mtime - UNREADABLE_AFTER_SECONDS - 1
     os.utime(path, (old, old))
-    assert hand.take(path.name) is None
-    assert names(queue) == ["1_a.celery.unreadable"]
+    with path.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        assert hand.take(path.name) is None, "its writer holds the lock"
+    payload = hand.take(path.name)
+    assert payload is not None
+    assert payload["headers"][MALFORMED]
+    assert names(queue) == []
+
+
+def test_what_is_no_file_is_put_aside(folders: tuple[Path, Path]) -> None:
+    queue, taken = folders
+    (queue / "2_b.celery.msg").mkdir()
+    hand = TakenMessages(queue, taken)
+    assert hand.take("2_b.celery.msg") is None
+    assert names(queue) == ["1_a.celery.msg", "2_b.celery.unreadable"]
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from worker.app import app
 from worker.fleet import wake
 from worker.fleet.schedule import claim_due
 from worker.fleet.tick import tick
+from worker.inbox import dead_letters as inbox_dead_letters
+from worker.inbox.dead_letters import dead_letters
 from worker.messages import outbox
 from worker.runtime import StopSignal
 from worker.store.db import reading, writing
@@ -206,3 +208,41 @@ def test_tasks_share_one_count_of_requests(
     for _ in range(2):
         app.tasks["vtsync.deliver_messages"].apply(args=("main",), throw=True)
     assert len(runtime.fake.sent) == 1
+
+
+@pytest.mark.usefixtures("hinted")
+def test_a_refused_message_is_told_once_and_survives_a_store_that_is_away(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failures = inbox_dead_letters.set_message_aside, iter([True, True])
+
+    def sometimes(*args: Any) -> None:
+        if next(failures, False):
+            raise StoreAway("INSERT", {}, sqlite3.OperationalError("server closed the connection"))
+        real(*args)
+
+    monkeypatch.setattr(inbox_dead_letters, "set_message_aside", sometimes)
+    told = ("a" * 32, "celery", "a task", "an id", "it is not JSON", "17")
+    for _ in range(2):  # a worker that is killed after the commit leaves the message to another one
+        tasks.set_aside.apply(args=told).get()
+    (letter,) = dead_letters(runtime, 10)
+    assert (letter.id, letter.reason, letter.size, letter.times) == (told[0], "it is not JSON", 17, 2)
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "reason"),
+    [
+        ("send_message", TEXT | {"to": "4155550101"}, "invalid_request: to"),
+        ("send_message", TEXT | {"+14155550101": 1}, "invalid_arguments: an unknown argument"),
+        ("record_message", TEXT | {"carrier": "twilio"}, "invalid_request: carrier"),
+        ("sync_connection", {"connection": "nothing"}, "unknown_connection"),
+        ("run_sync", {"connection": "crm", "claimed_until": "+14155550101"}, "invalid_arguments: the slot is no time"),
+    ],
+)
+def test_a_job_that_cannot_be_done_is_shown_without_its_content(
+    runtime: FakeRuntime, task: str, arguments: dict[str, Any], reason: str
+) -> None:
+    app.tasks[f"vtsync.{task}"].apply(kwargs=arguments, task_id="+14155550102", throw=True)
+    (letter,) = dead_letters(runtime, 10)
+    assert (letter.task, letter.reason, letter.message_id) == (f"vtsync.{task}", reason, "+1415•••0102")
+    assert runs(runtime) == 0

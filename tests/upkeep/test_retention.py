@@ -26,6 +26,7 @@ from worker.store.tables import (
     carrier_state,
     connection_state,
     contact_event,
+    dead_letter,
     delivery,
     inbound_message,
     inbox_event,
@@ -185,6 +186,22 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
         assert set(connection.scalars(select(sync_run.c.id))) == {1, 3}  # the open one and the last
         assert set(connection.scalars(select(inbox_event.c.state))) == {"new", "failed"}
         assert set(connection.scalars(select(delivery.c.state))) == {"due", "sending", "failed"}
+
+
+def test_dead_letters_go_when_they_have_not_come_again(box: Outbox) -> None:
+    told = {"queue": "celery", "task": "", "message_id": "", "reason": "it is not JSON", "size": 1, "times": 2}
+    days = {"old": 40, "again": 10}
+    put(
+        box,
+        dead_letter,
+        *(
+            told | {"id": name, "first_at": utcnow() - timedelta(days=50), "last_at": utcnow() - timedelta(days=ago)}
+            for name, ago in days.items()
+        ),
+    )
+    assert swept(box, 0) == {"refused messages of the broker": 1}
+    with reading(box.engine) as connection:
+        assert connection.scalars(select(dead_letter.c.id)).all() == ["again"]
 
 
 def test_replies_go_and_what_opt_outs_rest_on_stays(box: Outbox) -> None:

@@ -25,12 +25,13 @@ from queue import Empty
 from typing import IO, Any
 
 from kombu.transport import filesystem, virtual
-from kombu.utils.json import loads
+
+from worker.broker.raw_messages import MALFORMED, envelope_of
 
 POLL_SECONDS = 0.01
 """The pause between two looks at the folder. One look at an empty folder takes some microseconds."""
 RECOVER_SECONDS = 2.0
-UNREADABLE_AFTER_SECONDS = 60.0
+UNREADABLE_AFTER_SECONDS = 2.0
 """A message that cannot be read after this time is not still being written."""
 
 log = logging.getLogger(__name__)
@@ -52,15 +53,16 @@ class TakenMessages:
         """Take a message from the queue; None if another process has it or it is still being written."""
         path = self._queue / name
         try:
-            payload: dict[str, Any] = loads(path.read_text())
-            tag = payload["properties"]["delivery_tag"]
+            payload = envelope_of(path.read_bytes(), _queue_of(name))
+            if MALFORMED in payload["headers"] and not _is_complete(path):
+                return None
             path.rename(self._folder / name)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
-            self._put_aside_when_old(path)
+        except OSError:
+            self._put_aside(path)
             return None
-        self._held[tag] = name
+        self._held[payload["properties"]["delivery_tag"]] = name
         return payload
 
     def done(self, tag: str) -> None:
@@ -93,11 +95,27 @@ class TakenMessages:
         self._lock_path.unlink(missing_ok=True)
         self._lock.close()
 
-    def _put_aside_when_old(self, path: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > UNREADABLE_AFTER_SECONDS:
-                path.rename(path.with_suffix(".unreadable"))
-                log.error("%s is not a task message; it was renamed to %s.unreadable", path.name, path.stem)
+    def _put_aside(self, path: Path) -> None:
+        """Rename what is no readable file, so that it is looked at once only."""
+        with contextlib.suppress(OSError):
+            path.rename(path.with_suffix(".unreadable"))
+            log.error("a file of the queue cannot be opened; it was renamed to %s.unreadable", path.stem)
+
+
+def _queue_of(name: str) -> str:
+    """Return the queue that a file's name says; empty if the name is not a message's."""
+    queue, dot, ending = name.partition(".")[2].rpartition(".")
+    return queue if dot and ending == "msg" else ""
+
+
+def _is_complete(path: Path) -> bool:
+    """Return whether nobody is still writing the file. Kombu locks it meanwhile; others may not."""
+    with path.open("rb") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return time.time() - path.stat().st_mtime > UNREADABLE_AFTER_SECONDS
 
 
 def _locked_file(path: Path) -> IO[str]:
@@ -169,8 +187,7 @@ class Channel(filesystem.Channel):
     def _in_turn(self, queues: Sequence[str]) -> Iterator[tuple[str, str]]:
         waiting: dict[str, list[str]] = {queue: [] for queue in queues}
         for name in sorted(os.listdir(self.data_folder_in)):  # noqa: PTH208 - ten times a Path's speed
-            queue, dot, ending = name.partition(".")[2].rpartition(".")
-            if dot and ending == "msg" and queue in waiting:
+            if (queue := _queue_of(name)) in waiting:
                 waiting[queue].append(name)
         self._turn += 1
         start = self._turn % max(len(waiting), 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kombu.entity import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from config.models import Settings
 from worker.broker.urls import BrokerUrl, read_broker_url
@@ -50,6 +51,17 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
     return _common(settings, longest) | chosen
 
 
+def use_our_redis_transports() -> None:
+    """Make Kombu use our transports for the URLs of Redis in this process.
+
+    Not with Celery's ``broker_transport``, which Kombu forgets when it changes to another URL of the list.
+    """
+    ours = "worker.broker.redis_transport:"
+    TRANSPORT_ALIASES.update(
+        redis=f"{ours}RedisTransport", rediss=f"{ours}RedisTransport", sentinel=f"{ours}SentinelTransport"
+    )
+
+
 def threads(settings: Settings) -> int:
     """Return how many tasks a worker process runs at once."""
     return max(settings.worker.concurrency, FEWEST_THREADS)
@@ -69,7 +81,7 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # Threads, because tasks mostly wait for the network. Celery's time limits have no effect on threads, so the
         # code has its own deadlines. The limits below are for the prefork pool, and are later than those deadlines.
-        "worker_pool": "threads",
+        "worker_pool": "worker.broker.thread_pool:EndingTaskPool",
         # Enough that long work of every kind at once leaves threads for texts.
         "worker_concurrency": threads(settings),
         "task_soft_time_limit": longest,
@@ -91,7 +103,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # Our workers do not need remote control messages; monitors such as Flower do.
         "worker_enable_remote_control": settings.worker.events,
         "worker_send_task_events": settings.worker.events,
-        # It reports when it waits for the broker, which is no reason to restart the worker.
+        # It reports when it waits for the broker, which is no reason to restart the worker, and refuses messages that
+        # Celery cannot run.
         "worker_consumer": "worker.monitoring.consumer:WatchedConsumer",
         # Keep our own log handlers.
         "worker_hijack_root_logger": False,

@@ -83,6 +83,9 @@ def status(
     json: Json = False,
 ) -> None:
     """Show the state of everything, and what waits for you."""
+    from dataclasses import asdict
+
+    from worker.contacts.links import RecordLinks
     from worker.core.states import PushState
     from worker.doctor.status import contacts_in, overview, rejected_records
 
@@ -91,12 +94,14 @@ def status(
     runtime = open_store_runtime()
     if rejected:
         records = rejected_records(runtime, list(runtime.settings.connections), limit)
+        with RecordLinks(runtime) as links:
+            linked = [(r, links.of(r.connection, r.key)) for r in records]
         if json:
-            show_json(records)
+            show_json([asdict(record) | {"link": link} for record, link in linked])
         else:
             table(
                 ["Connection", "Record", "Where", "Since", "Why"],
-                ((r.connection, r.key, r.where, ago(r.since), r.reason) for r in records),
+                ((r.connection, r.key, link or r.where, ago(r.since), r.reason) for r, link in linked),
             )
             say("Correct them in the CRM; the next sync reads them again." if records else "No record is rejected.")
     elif contacts is not None:
@@ -115,6 +120,36 @@ def status(
             show_json(found.as_json())
         else:
             _show(found)
+
+
+@app.command("dead-letters")
+def show_dead_letters(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete the list, once the senders are corrected.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 50,
+    json: Json = False,
+) -> None:
+    """List messages of the broker that were refused, with reasons. Their content is not kept."""
+    from worker.core.text import counted
+    from worker.inbox.dead_letters import clear_dead_letters, dead_letters
+
+    runtime = open_store_runtime()
+    if clear:
+        count = clear_dead_letters(runtime)
+        say(f"{counted(count, 'dead letter was', 'dead letters were')} deleted.")
+        return
+    found = dead_letters(runtime, limit)
+    if json:
+        show_json(found)
+        return
+    table(
+        ["Last", "#Times", "Queue", "Task", "Id", "#Bytes", "The message was refused because"],
+        ((ago(d.last_at), d.times, d.queue, d.task, d.message_id, d.size, d.reason) for d in found),
+    )
+    say(
+        "Correct the senders and let them send again; then run `vtsync dead-letters --clear`."
+        if found
+        else "No message was refused."
+    )
 
 
 def _show(found: Overview) -> None:
@@ -147,8 +182,12 @@ def _show(found: Overview) -> None:
             until = "" if days > 365 else f" until {ago(account.paused_until)}"
             say(f"{account.name} is paused{until}: {account.pause_reason}", "yellow")
     for connection in found.connections:
-        if connection.error:
+        if connection.error and connection.error not in connection.note:
             say(f"{connection.name}: {connection.error}", "yellow")
+        if connection.note:
+            say(f"{connection.name} {connection.note}", "yellow")
+        for budget in connection.budgets:
+            say(f"{connection.name}: {budget}")
     for file in found.configuration:
         say(
             f"{file.place} was changed {ago(file.since)} and cannot be used; processes keep the previous configuration:"

@@ -27,6 +27,7 @@ from worker.store.tables import (
     carrier_state,
     connection_state,
     contact_event,
+    dead_letter,
     delivery,
     inbound_message,
     inbox_event,
@@ -207,6 +208,12 @@ RULES = (
         delivery.c.id,
         lambda at: _older(delivery.c.created_at, at.events, delivery.c.state == DeliveryState.DONE),
         _delete(delivery),
+    ),
+    RetentionRule(
+        "refused messages of the broker",
+        dead_letter.c.id,
+        lambda at: _older(dead_letter.c.last_at, at.events),
+        _delete(dead_letter),
     ),
     RetentionRule("sync runs", sync_run.c.id, _runs, _delete(sync_run)),
 )
