@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from config.accounts import DEFAULT_API_URL, DEFAULT_CREATE_URL
@@ -11,12 +10,12 @@ from config.problems import dotted
 from config.raw import Table, text_or_secret
 from config.redact import HIDDEN, redact_value
 from config.types import is_loopback
+from config.url_secrets import url_secret_problems
 
 # VirtualText itself gives up on a request after 30 s. A client that waits less cannot know if a text was sent.
 PLATFORM_TIMEOUT_SECONDS = 30
 SHORTEST_READ_TIMEOUT_SECONDS = PLATFORM_TIMEOUT_SECONDS + 1
 
-_PART_OF_A_URL = re.compile(r"[A-Za-z0-9._~-]+")
 _BASE_URLS = {"api_url": DEFAULT_API_URL, "create_url": DEFAULT_CREATE_URL}
 
 
@@ -97,9 +96,7 @@ def _relay_secrets(accounts: dict[str, Table], context: object) -> Iterator[Conf
         if secret is None:
             continue
         key = dotted(["accounts", name, "relay_secret"])
-        if not _PART_OF_A_URL.fullmatch(secret):
-            message = "has characters that cannot be part of a URL"
-            yield ConfigProblem(key, HIDDEN, message, "make another one:  openssl rand -hex 24")
+        yield from url_secret_problems(key, secret)
         other = first.setdefault(secret, name)
         if other != name:
             message = f'is also the secret of account "{other}", so events could not be assigned to an account'

@@ -9,10 +9,11 @@ from config.account_checks import account_problems
 from config.carriers import carrier_account_problems
 from config.errors import ConfigProblem
 from config.problems import dotted, unknown_name
-from config.raw import Table, named_tables, section
-from config.redact import redact_value
+from config.raw import Table, named_tables, section, text_or_secret
+from config.redact import HIDDEN, redact_value
 from config.subscriber_checks import subscriber_problems
 from config.trigger_checks import trigger_problems
+from config.url_secrets import MAKE_ANOTHER, MIN_SECRET_LENGTH, is_short, url_secret_problems
 
 _TIME = re.compile(r"\d\d:\d\d")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -26,6 +27,7 @@ def rule_problems(data: Table, context: object = None) -> Iterator[ConfigProblem
     yield from account_problems(accounts, context)
     for name, connection in connections.items():
         yield from _connection_problems(name, connection, accounts)
+        yield from _webhook_secret_problems(name, connection, context)
     for name, carrier in named_tables(data, "carriers"):
         yield from carrier_account_problems(name, carrier, accounts)
     for name, subscriber in named_tables(data, "subscribers"):
@@ -49,6 +51,17 @@ def _connection_problems(name: str, connection: Table, accounts: Table) -> Itera
         message = "is missing: report_opt_outs needs to know which field to write"
         remedy = 'add  do_not_text = { field = "do_not_text" }'
         yield ConfigProblem(dotted([*key, "do_not_text"]), None, message, remedy)
+
+
+def _webhook_secret_problems(name: str, connection: Table, context: object) -> Iterator[ConfigProblem]:
+    secret = text_or_secret(connection.get("webhook_secret"), context)
+    if secret is None:
+        return
+    key = dotted(["connections", name, "webhook_secret"])
+    if not is_short(secret):
+        yield from url_secret_problems(key, secret)
+    else:
+        yield ConfigProblem(key, HIDDEN, f"has fewer than {MIN_SECRET_LENGTH} characters", MAKE_ANOTHER)
 
 
 def _policy_problems(policy: Table) -> Iterator[ConfigProblem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, field_serializer
@@ -9,7 +10,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, field_serializer
 from config.base import Model
 from config.fields import FieldMapping
 from config.redact import redact_options
-from config.types import E164, Region, Schedule, one_or_many
+from config.types import E164, Duration, Region, Schedule, Secret, one_or_many
 
 
 class PropertyRule(Model):
@@ -17,7 +18,12 @@ class PropertyRule(Model):
 
     field: str = Field(description="The CRM field.", examples=["sms_consent"])
     values: Annotated[tuple[str, ...], one_or_many()] = Field(
-        ("yes", "true", "1", "y", "on", "x"), description="Values that mean yes, in upper or lower case."
+        (),
+        description=(
+            "Values that mean yes; case and punctuation do not matter. If not set: for `consent` the words for yes, for"
+            " `do_not_text` everything but the words for no (see `docs/policy.md`)."
+        ),
+        examples=["Do not contact"],
     )
 
 
@@ -42,7 +48,8 @@ class Connection(Model):
     fields: FieldMapping = Field(default_factory=FieldMapping, description="Which CRM fields hold what.")
     default_region: Region | None = Field(
         None,
-        description="Country of numbers that are written without a country code. If not set: they are rejected.",
+        description="Country of numbers that are written without a country code, and of dates such as 03/04/2027. "
+        "If not set: such numbers are rejected, and such dates are not read.",
         examples=["US"],
     )
     clear_empty: StrictBool = Field(
@@ -60,11 +67,26 @@ class Connection(Model):
         le=1,
         description="When more than this share of the records is suddenly missing, do not treat them as deleted.",
     )
+    reconcile: Duration | Literal["never"] = Field(
+        timedelta(days=1),
+        description=(
+            "If the CRM does not report deletions: how often to compare its records with the stored ones, or `never`."
+        ),
+        examples=["1d", "never"],
+    )
+    store_fields: Literal["wanted", "all"] = Field(
+        "wanted",
+        description="Store only the CRM fields that this file uses, or all of them.",
+    )
     consent: PropertyRule | None = Field(
-        None, description="Only text people whose CRM record says yes here.", examples=[{"field": "sms_consent"}]
+        None,
+        description="Only text people whose CRM record says yes here. If the CRM does not have the field: texts wait.",
+        examples=[{"field": "sms_consent"}],
     )
     do_not_text: PropertyRule | None = Field(
-        None, description="Never text people whose CRM record says yes here.", examples=[{"field": "do_not_text"}]
+        None,
+        description="Never text people whose CRM record says yes here. If the CRM does not have the field: texts wait.",
+        examples=[{"field": "do_not_text"}],
     )
     owner_numbers: dict[str, E164] = Field(
         default_factory=dict,
@@ -80,6 +102,14 @@ class Connection(Model):
     )
     shared_number: Literal["all", "none"] = Field(
         "all", description="When several records share a number, write to all of them or to none."
+    )
+    webhook_secret: Secret | None = Field(
+        None,
+        description=(
+            "Last part of the URL at which the CRM reports changes, at least 24 characters; the sync is then due at"
+            " once. See [connect.md](connect.md)."
+        ),
+        examples=[{"env": "VTSYNC_CRM_WEBHOOK_SECRET"}],
     )
     enabled: StrictBool = Field(True, description="`false`: do not sync by schedule. The connection is still checked.")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from typing import Any
 
 from config.models import Connection
 
 _READING = {"adapter", "account", "fields", "default_region", "clear_empty", "priority"}
 # The other fields are read when a text is about to be sent.
-_READ_FIELDS = ("phone", "full_name", "email")
+_READ_FIELDS = ("phone", "full_name", "email", "country")
+# Keys that came later: left out while they are empty, so that an upgrade alone changes no fingerprint.
+_LATER_FIELDS = ("country",)
 
 
 def fingerprint(connection: Connection) -> str:
@@ -19,6 +23,22 @@ def fingerprint(connection: Connection) -> str:
     that change later. Options are left out: they choose which records are read, and hold secrets.
     """
     settings = connection.model_dump(mode="json", include=_READING)
-    settings["fields"] = {key: settings["fields"][key] for key in _READ_FIELDS}
-    canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    fields = settings["fields"]
+    settings["fields"] = {key: fields[key] for key in _READ_FIELDS if fields[key] or key not in _LATER_FIELDS}
+    return _hash(settings)
+
+
+def source_fingerprint(connection: Connection, wanted: Iterable[str] | None) -> str:
+    """Return 16 hex digits that change when a cursor of the connection no longer means what it did.
+
+    That is when anything changes that decides which records are read, which of their fields, or what they mean:
+    ``wanted`` are the fields that the configuration uses, None: all. Secrets do not count, so that a new token does not
+    read everything again.
+    """
+    settings = connection.model_dump(mode="json", include={*_READING, "options", "store_fields"})
+    return _hash(settings | {"wanted": None if wanted is None else sorted(wanted)})
+
+
+def _hash(settings: dict[str, Any]) -> str:
+    canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field, StrictBool, StrictInt
 
 from config.base import Model
-from config.types import BrokerUrl, Duration, RedisUrl, StoreUrl, one_or_many
+from config.types import BrokerUrl, Duration, EncryptionKey, RedisUrl, StoreUrl, one_or_many
 
 
 class Store(Model):
@@ -21,6 +21,14 @@ class Store(Model):
             " If not set: SQLite in `data_dir`."
         ),
         examples=[{"env": "VTSYNC_STORE_URL"}],
+    )
+    grant_key: EncryptionKey | None = Field(
+        None,
+        description=(
+            "Encrypts the credentials that `vtsync connect` gets from CRMs. `openssl rand -base64 32` makes a key. Of"
+            " several keys, with commas between them, the first encrypts and all decrypt. See [connect.md](connect.md)."
+        ),
+        examples=[{"env": "VTSYNC_GRANT_KEY"}],
     )
 
 

@@ -12,7 +12,9 @@ from typing import Any, TypeGuard
 HIDDEN = "(hidden)"
 _LONGEST_VALUE = 60
 _SHORTEST_SECRET = 6
-_SECRET_NAME = re.compile(r"token|secret|passw|passphrase|pwd|api_?key|private_?key|credential|^uid$", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|passphrase|pwd|api_?key|private_?key|grant_?key|credential|^uid$", re.IGNORECASE
+)
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@]*:[^/\s]*(?=@)")
 # Keys and tokens are long runs of mixed letters and digits. They may be pasted into any field.
 _LOOKS_LIKE_A_TOKEN = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[A-Za-z0-9_\-+=:.]{20,}")

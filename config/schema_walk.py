@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic.fields import FieldInfo
 
 from config.tagged_unions import TaggedUnion
@@ -75,13 +75,20 @@ def _step_into(node: SchemaNode, step: int | str) -> SchemaNode | None:
         return SchemaNode(node.field, union.models[str(step)])
     for kind in _alternatives(node.type):
         if _is_model(kind) and step in (keys := keys_of(kind)):
-            return SchemaNode(keys[str(step)], keys[str(step)].annotation)
+            return SchemaNode(keys[str(step)], _type_of(keys[str(step)]))
         origin, arguments = get_origin(kind), get_args(kind)
         if origin is dict and isinstance(step, str):
             return SchemaNode(node.field, arguments[1])
         if origin in (tuple, list) and isinstance(step, int):
             return SchemaNode(node.field, arguments[0])
     return None
+
+
+def _type_of(field: FieldInfo) -> Any:
+    """Return the type of a field as it was written: pydantic moves the tag of a tagged union into the field."""
+    if not isinstance(field.discriminator, str):
+        return field.annotation
+    return Annotated[field.annotation, Field(discriminator=field.discriminator)]
 
 
 def _alternatives(kind: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
@@ -16,6 +17,12 @@ def _not_empty(text: str) -> str:
     return text
 
 
+def _kind_of_record(text: str) -> str:
+    if not re.fullmatch("[a-z][a-z0-9_]*", text):
+        raise invalid_value("is not a kind of record", "write a name in small letters, such as contact or deal")
+    return text
+
+
 class TriggerOptions(Model):
     """A text that is sent when something changes in the CRM."""
 
@@ -23,6 +30,11 @@ class TriggerOptions(Model):
         description="Names of the connections to watch.", examples=["crm", ["crm", "shop"]]
     )
     on: str
+    record: Annotated[str, AfterValidator(_kind_of_record)] = Field(
+        "contact",
+        description="The kind of record to watch: `contact`, or something that belongs to a person, such as `deal`.",
+        examples=["deal"],
+    )
     message: Annotated[str, AfterValidator(_not_empty)] = Field(
         description="The text: a Liquid template over the CRM record's fields.",
         examples=["Hi {{ first_name }}, your order is ready."],

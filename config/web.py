@@ -24,5 +24,8 @@ class Web(Model):
     max_body: StrictInt = Field(262_144, ge=1024, le=10_000_000, description="Longest request body, in bytes.")
     body_timeout: StrictFloat = Field(10.0, gt=0, le=120, description="Seconds a client may take to send its request.")
     requests_per_minute: StrictInt = Field(
-        600, ge=1, le=1_000_000, description="Requests per minute for each API key. Relay and carriers are not limited."
+        600,
+        ge=1,
+        le=1_000_000,
+        description="Requests per minute for each API key. Events of others are not limited.",
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from config.problems import in_toml
 from crm_adapters.base import Adapter
 
 GROUP = "vtsync.adapters"
@@ -18,6 +19,10 @@ GROUP = "vtsync.adapters"
 # Adapters are imported on first use: each may need libraries that the others do not.
 BUILT_IN = {
     "csv": "crm_adapters.csv.adapter:CsvAdapter",
+    "hubspot": "crm_adapters.hubspot.adapter:HubSpotAdapter",
+    "pipedrive": "crm_adapters.pipedrive.adapter:PipedriveAdapter",
+    "rest": "crm_adapters.rest.adapter:RestAdapter",
+    "singer": "crm_adapters.singer.adapter:SingerAdapter",
     "sql": "crm_adapters.sql.adapter:SqlAdapter",
 }
 
@@ -107,15 +112,21 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value is None or value in ((), []) else str(value)
+    if isinstance(value, BaseModel):
+        return in_toml(value.model_dump(mode="json"))
+    return "" if value is None or value in ((), [], {}) else str(value)
 
 
 def _type(schema: dict[str, Any]) -> str:
     """Return a JSON Schema type in a word or two."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"] if one.get("type") != "null"))
+    if "$ref" in schema or "oneOf" in schema:
+        return "table"
     if "enum" in schema:
         return " or ".join(f'"{value}"' for value in schema["enum"])
+    if schema.get("required") in (["env"], ["file"]):
+        return "secret"
     kind = str(schema.get("type", "text"))
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"

@@ -2,7 +2,15 @@
 
 from config.types.base import FromFile, in_folder, invalid_value, one_or_many
 from config.types.names import E164, ConfigPath, Region, TimeZone
-from config.types.secrets import Secret, Token, Uid, holds_password, resolve_reference
+from config.types.secrets import (
+    EncryptionKey,
+    Secret,
+    Token,
+    Uid,
+    encryption_keys,
+    holds_password,
+    resolve_reference,
+)
 from config.types.times import (
     Duration,
     Hour,
@@ -20,6 +28,7 @@ __all__ = [
     "ConfigPath",
     "DatabaseUrl",
     "Duration",
+    "EncryptionKey",
     "FromFile",
     "Hour",
     "HttpUrl",
@@ -33,6 +42,7 @@ __all__ = [
     "TimeZone",
     "Token",
     "Uid",
+    "encryption_keys",
     "holds_password",
     "in_folder",
     "invalid_value",

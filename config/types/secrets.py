@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from config.types.base import FromFile, in_folder, invalid_value
 
+KEY_BYTES = 32
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET_PARAMETERS = re.compile(r"passw|pwd|token|secret|api_?key", re.IGNORECASE)
 
@@ -123,9 +126,35 @@ def _header_text(value: SecretStr) -> SecretStr:
     if re.fullmatch(r"[!-~]+", text):
         return value
     raise invalid_value(
-        "is empty" if not text else "has spaces, line breaks or characters that no VirtualText credential has",
+        "is empty" if not text else "has spaces, line breaks or characters that no token has",
         "copy it again, without quotes and without the word Bearer",
     )
+
+
+def encryption_keys(text: str) -> list[str]:
+    """Split the value of an ``EncryptionKey`` into its keys, in the alphabet that is safe in URLs. Raises ValueError.
+
+    A key is 32 random bytes in base64, as `openssl rand -base64 32` writes them.
+    """
+    keys = [part.strip().replace("+", "-").replace("/", "_") for part in text.split(",")]
+    try:
+        sizes = [len(base64.b64decode(key, b"-_", validate=True)) for key in keys]
+    except binascii.Error:
+        sizes = []
+    if set(sizes) != {KEY_BYTES}:
+        raise ValueError(f"not {KEY_BYTES} bytes in base64")
+    return keys
+
+
+def _encryption_key(value: SecretStr) -> SecretStr:
+    try:
+        encryption_keys(value.get_secret_value())
+    except ValueError:
+        raise invalid_value(
+            f"is not an encryption key: {KEY_BYTES} bytes in base64, or several such keys with commas between them",
+            "make one:  openssl rand -base64 32",
+        ) from None
+    return value
 
 
 def _reference_schema(key: str) -> dict[str, Any]:
@@ -148,4 +177,9 @@ Uid: TypeAlias = Annotated[SecretStr, BeforeValidator(_reference), AfterValidato
 """The public half of a VirtualText credential. It may be written as plain text, and is never shown."""
 
 Token: TypeAlias = Annotated[SecretStr, BeforeValidator(_by_reference), AfterValidator(_header_text), REFERENCE_ONLY]
-"""The secret half of a VirtualText credential."""
+"""The secret half of a VirtualText credential, or the token of another API: no spaces. A password is a ``Secret``."""
+
+EncryptionKey: TypeAlias = Annotated[
+    SecretStr, BeforeValidator(_by_reference), AfterValidator(_encryption_key), REFERENCE_ONLY
+]
+"""One or more keys, separated by commas: the first one encrypts, each of them decrypts."""

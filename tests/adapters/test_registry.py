@@ -123,7 +123,18 @@ def test_a_broken_package_is_reported_and_the_others_go_on(installed: Path, name
 
 def test_options_are_shown_with_type_default_and_meaning() -> None:
     options = {option.name: option for option in info("csv").options}
-    assert list(options) == ["path", "delimiter", "encoding", "id", "settle_seconds"]
+    assert list(options) == [
+        "path",
+        "files",
+        "delimiter",
+        "encoding",
+        "id",
+        "deleted",
+        "sheet",
+        "short_last_row",
+        "settle_seconds",
+    ]
     assert (options["path"].type, options["path"].default) == ("text or list of text", "required")
     assert (options["settle_seconds"].type, options["settle_seconds"].default) == ("number", "2.0")
     assert all(option.description for option in options.values())
+    assert next(option.type for option in info("sql").options if option.name == "url") == "text or secret"

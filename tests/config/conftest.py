@@ -22,10 +22,13 @@ def checks(
     return AdapterChecks(
         options_model_of=options_model_of,
         check_template=check_template,
+        check_expression=check_template,
         check_condition=lambda _condition: [],
         adapter_names=adapter_names,
+        kinds_of=lambda adapter, _options: {"csv": ("contact",), "sql": ("contact", "deal")}.get(adapter, ()),
         known_carriers=dict,
         can_write=lambda _adapter: True,
+        can_wake=lambda adapter: adapter != "csv",
     )
 
 

@@ -113,6 +113,23 @@ def test_templates_are_checked(problems_of: ProblemsOf) -> None:
     assert (problem.value, problem.message) == ('"Hi {{ name"', "{{ is closed 0 times")
 
 
+@pytest.mark.parametrize(
+    ("adapter", "record", "message"),
+    [
+        ("csv", "contact", ""),
+        ("csv", "deal", 'is no kind of record that the adapter "csv" of the connection crm reads'),
+        ("nosuch", "deal", ""),  # which is reported itself
+    ],
+)
+def test_a_trigger_watches_records_that_the_adapter_has(
+    adapter: str, record: str, message: str, problems_of: ProblemsOf
+) -> None:
+    text = CRM.replace('"csv"', f'"{adapter}"') + 'options = { path = "x" }\n[triggers.t]\nconnections = "crm"\n'
+    problems = problems_of(text + f'record = "{record}"\non = "new"\nmessage = "Hi"\n')
+    found = problems.get("triggers.t.record")
+    assert (found.message if found else "") == message
+
+
 def test_both_steps_report_together(problems_of: ProblemsOf) -> None:
     text = CRM.replace('account = "main"', 'account = "man"') + "options = { path = 5 }\n"
     text += '[triggers.t]\nconnections = "crm"\non = "new"\nmessage = "Hi {{ name"\n[policy]\nblast_limit = -1'
