@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -84,6 +85,32 @@ def test_deliveries_of_the_version_before_are_kept_and_get_their_receivers(empty
         indexes = {index["name"]: index["column_names"] for index in inspect(connection).get_indexes("forward")}
     assert indexes["ix_forward_due"] == ["state", "due_at"]
     assert indexes["ix_forward_receiver"] == ["receiver", "state", "due_at"]
+
+
+def test_the_upgrade_plans_date_triggers_again_because_more_dates_can_be_read(empty: Engine) -> None:
+    at_revision(empty, "0006")
+    with writing(empty) as connection:
+        put = (
+            'INSERT INTO trigger_state ("trigger", connection, fingerprint, active_since) VALUES (:name, :crm, :f, :at)'
+        )
+        for name in ("reminder", "welcome"):
+            connection.execute(text(put), {"name": name, "crm": "crm", "f": "f", "at": "2026-01-01 00:00:00+00:00"})
+        plan = 'INSERT INTO date_plan ("trigger", connection, external_id, occurrence) VALUES (:name, :crm, :id, :day)'
+        connection.execute(text(plan), {"name": "reminder", "crm": "crm", "id": "17", "day": "2027-03-04"})
+    migrate(empty)
+    with reading(empty) as connection:
+        waiting = text('SELECT "trigger" FROM trigger_state WHERE active_since IS NULL')
+        assert connection.scalars(waiting).all() == ["reminder"]
+
+
+def test_an_adapter_knows_that_the_version_before_stored_records(empty: Engine) -> None:
+    at_revision(empty, "0006")
+    with writing(empty) as connection:
+        connection.execute(text("INSERT INTO connection_state (connection) VALUES ('crm')"))
+    migrate(empty)
+    with reading(empty) as connection:
+        memory = connection.scalars(text("SELECT memory FROM connection_state")).one()
+    assert json.loads(memory) == {"upgraded": True}
 
 
 def test_migrating_again_changes_nothing(empty: Engine) -> None:

@@ -127,7 +127,7 @@ class ConnectionState(SQLModel, table=True):
 
     connection: str = Field(primary_key=True)
     cursor: str | None = Field(default=None, sa_type=Text)
-    """The adapter's JSON cursor, committed with the page that precedes it."""
+    """The adapter's JSON cursor, committed with the page that precedes it, or later."""
     baseline_at: datetime | None = _time()
     """When the first complete pull ended. No trigger fires before that."""
     batch_id: str | None = None
@@ -138,6 +138,54 @@ class ConnectionState(SQLModel, table=True):
     lease_until: datetime | None = _time()
     run_id: int | None = Field(default=None, sa_type=RowId)
     """The open run; if the lease has ended, the run was interrupted."""
+    fingerprint: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Of everything that decides what the records mean. If it changes, the next run starts from the top."""
+    listing: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The records that the listing in progress has seen, committed with the cursor (``worker.contacts.seen``)."""
+    confirmed_at: datetime | None = _time()
+    """When the last complete run ended. Records that were first seen later are not confirmed by a good source yet."""
+    started_at: datetime | None = _time()
+    """When the last run began: the connection that waits longest is first."""
+    reconciled_at: datetime | None = _time()
+    """When the last listing, or comparison of all ids, ended."""
+    waits_until: datetime | None = _time()
+    waits_reason: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Set when the CRM asks to wait or its budget is spent: no run starts before then."""
+    stopped_at: datetime | None = _time()
+    stopped_reason: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Set when the CRM rejects the credentials: no run starts until a check succeeds."""
+    memory: str = Field(default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    """What the adapter keeps from run to run, JSON."""
+    notes: str = Field(default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"})
+    """What the last run noticed about the source, JSON: sentences for a person."""
+    shape: str = Field(default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    """The fields of the source that the configuration uses (``worker.contacts.shape``), JSON."""
+
+
+class CrmGrant(SQLModel, table=True):
+    """A connection's changing credential, encrypted. The lease makes sure that one worker at a time renews it."""
+
+    __tablename__ = "crm_grant"
+
+    connection: str = Field(primary_key=True)
+    sealed: bytes = Field(sa_type=LargeBinary)
+    connected_at: datetime = _time(nullable=False)
+    renewed_at: datetime | None = _time()
+    renewing_since: datetime | None = _time()
+    """Set before a renewal is requested, cleared in the commit of its result: the credential may be used up if not."""
+    lease_owner: str | None = None
+    lease_until: datetime | None = _time()
+
+
+class CrmBudget(SQLModel, table=True):
+    """How much of a CRM's budget (a limit over an hour or longer) has been used since ``since``."""
+
+    __tablename__ = "crm_budget"
+
+    connection: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    since: datetime = _time(nullable=False)
+    used: int = 0
 
 
 class SyncRun(SQLModel, table=True):
@@ -202,6 +250,7 @@ class ContactMapping(SQLModel, table=True):
         Index("ix_mapping_contact", "contact_id"),
         # For counting a connection's live records, and for reading them in chunks.
         _index_where("deleted_at IS NULL", "ix_mapping_live", "connection", "id"),
+        _index_where("person IS NOT NULL", "ix_mapping_person", "connection", "person"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
@@ -221,6 +270,10 @@ class ContactMapping(SQLModel, table=True):
     changed_at: datetime = _time(nullable=False)
     deleted_at: datetime | None = _time()
     merged_into: str | None = None
+    kind: str = Field(default="contact", sa_column_kwargs={"server_default": "contact"})
+    """``contact``, or the kind of a record that belongs to a person, such as ``deal``."""
+    person: str | None = None
+    """The external id of the person's record, for a record that belongs to one."""
 
 
 class RejectedRecord(SQLModel, table=True):
@@ -581,3 +634,20 @@ class ConfigurationProblem(SQLModel, table=True):
     problem: str = Field(sa_type=Text)
     since: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)
+
+
+class DeadLetter(SQLModel, table=True):
+    """A message of the broker that was refused. Its content is not stored."""
+
+    __tablename__ = "dead_letter"
+
+    id: str = Field(primary_key=True, max_length=32)
+    """A fingerprint of the message, so that a message that is delivered again is the same dead letter."""
+    queue: str = Field(default="", max_length=100)
+    task: str = Field(default="", max_length=100)
+    message_id: str = Field(default="", max_length=150)
+    reason: str = Field(sa_type=Text)
+    size: int = 0
+    first_at: datetime = _time(nullable=False)
+    last_at: datetime = _time(nullable=False, index=True)
+    times: int = 1
