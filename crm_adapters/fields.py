@@ -1,21 +1,38 @@
-"""Finds the phone, name, email and id columns of a CRM export or table by their usual names.
+"""Finds the phone, name, email, country and id columns of a CRM export or table by their usual names.
 
 Case, accents and everything but letters and digits are ignored: ``E-mail 1 - Value`` is ``email1value``. The names are
 those of the exports of HubSpot, Salesforce, Google Contacts, Outlook, Pipedrive and Zoho, and of plain databases, in
-English, German, French and Spanish. An explicit mapping overrides them.
+English, German, French, Spanish, Portuguese, Italian and Dutch. An explicit mapping overrides them.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
+import re
+import struct
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from config.fields import FieldMapping
-from crm_adapters.base import ContactFields, Properties
+
+Properties: TypeAlias = Mapping[str, Any]
+"""A record as the CRM gave it; see ``crm_adapters.base``."""
+
+
+class ContactFields(NamedTuple):
+    """The contact fields of a record, as raw text: nothing is normalised.
+
+    ``phones`` are the candidates in order of preference, as (field name, text); empty ones are left out.
+    """
+
+    phones: tuple[tuple[str, str], ...] = ()
+    full_name: str = ""
+    email: str = ""
+
 
 _MOBILE = """
     mobile mobilephone mobilephonenumber mobilenumber mobileno phonemobile telmobile telephonemobile sms smsnumber
@@ -24,11 +41,16 @@ _MOBILE = """
     mobil mobiltelefon mobilnummer mobiltelefonnummer mobilfunk mobilfunknummer telefonmobil handy handynummer
     portable telportable telephoneportable numeroportable numerodeportable
     movil telefonomovil telmovil numeromovil celular telefonocelular numerocelular
+    telemovel numerodetelemovel telefonecelular numerodecelular
+    cellulare telefonocellulare numerocellulare numerodicellulare telefonomobile
+    mobiel mobielnummer mobielenummer mobieltelefoon mobieletelefoon mobieletelefoonnummer telefoonmobiel gsm gsmnummer
 """.split()
 _PHONE = """
     phone phonenumber phoneno primaryphone phoneprimary mainphone telephone telephonenumber tel msisdn contactnumber
     telefon telefonnummer telefonnr rufnummer numerodetelephone numerotelephone telefono numerodetelefono
     telefonoprincipal
+    telefone numerodetelefone telefoneprincipal numeroditelefono numerotelefono recapitotelefonico
+    telefoon telefoonnummer telefoonnr telnr
 """.split()
 _OTHER_PHONES = """
     homephone homephonenumber phonehome telefonprivat privattelefon telephonedomicile telephonepersonnel telefonocasa
@@ -36,27 +58,49 @@ _OTHER_PHONES = """
     directphone telefongeschaftlich telefongeschaeftlich telefondienstlich telefonarbeit telephonebureau
     telephonetravail
     telephoneprofessionnel telefonotrabajo telefonooficina otherphone phoneother alternatephone secondaryphone
+    telefoneresidencial telefonecomercial telefonetrabalho telefonoabitazione telefonoufficio telefonolavoro
+    telefoonthuis telefoonprive telefoonwerk telefoonzakelijk
 """.split()
-_FULL_NAME = "fullname displayname name vollstandigername nomcomplet nomprenom nombrecompleto nombreyapellidos".split()
-_FIRST_NAME = "firstname givenname forename fname vorname prenom nombre nombres nombredepila primernombre".split()
-_MIDDLE_NAME = "middlename additionalname secondname zweitervorname deuxiemeprenom segundonombre".split()
+_FULL_NAME = """
+    fullname displayname name vollstandigername nomcomplet nomprenom nombrecompleto nombreyapellidos
+    nomecompleto nomeesobrenome nomeecognome nominativo volledigenaam naam
+""".split()
+_FIRST_NAME = """
+    firstname givenname forename fname vorname prenom nombre nombres nombredepila primernombre
+    nome primeironome voornaam roepnaam
+""".split()
+_MIDDLE_NAME = """
+    middlename additionalname secondname zweitervorname deuxiemeprenom segundonombre
+    nomedomeio segundonome secondonome tussenvoegsel
+""".split()
 _LAST_NAME = """
     lastname familyname surname lname nachname familienname zuname nomdefamille apellidos apellido
+    sobrenome ultimonome cognome achternaam familienaam
 """.split()
+_WHOLE_IF_ALONE = ("nom", "nombre", "nome")
+"""Columns that hold the whole name if no other column holds a part of it."""
 _EMAIL = """
     email emailaddress primaryemail emailprimary emailvalue mail mailaddress emailwork workemail businessemail emailhome
     homeemail personalemail emailpersonal emailother mailadresse emailadresse courriel adressemail adresseemail
     adresseelectronique adressedemessagerie correo correoelectronico direcciondecorreo direcciondecorreoelectronico
+    enderecodeemail correioeletronico emailprincipal indirizzoemail postaelettronica indirizzodipostaelettronica
+    emailadres mailadres
 """.split()
 _ID = """
     recordid hsobjectid contactid personid id externalid customerid clientid leadid userid uid uuid guid
     customernumber kundennummer kundennr kontaktid numeroclient idcliente
+    iddocliente codigocliente codigodocliente numerodocliente idcontato idcontacto
+    codicecliente numerocliente idcontatto klantnummer klantnr klantid relatienummer debiteurnummer
 """.split()
+_PHONE_COUNTRY = ("countrycode", "country", "callingcode", "dialcode", "dialingcode")
+_COUNTRY = "country countryregion land pays pais paese".split()
 
 # If the first name's column has one of these names, a plain "Name" next to it is the family name.
-_LAST_NAME_BESIDE = {"vorname": "name", "prenom": "nom"}
+_LAST_NAME_BESIDE = {"vorname": "name", "prenom": "nom", "voornaam": "naam"}
 # Pipedrive writes "Person - Phone", others "Contact Email" or "Customer Name".
 _PREFIXES = ("person", "contact", "customer", "client", "lead")
+# A column that is called just "Client" holds the name, if no other column does and it has no tick or number in it.
+_TICKS = frozenset("yes no true false ja nein oui non si y n x on off".split())
 
 _PLACEHOLDERS_OR_NAMES = frozenset("null nil na nan x".split())
 """Placeholders that are also names of people: written like a name (``Null``, ``Na``), they are one."""
@@ -64,7 +108,8 @@ _PLACEHOLDERS = (
     _PLACEHOLDERS_OR_NAMES
     | frozenset(
         r"""
-        n/a n.a n\a \n none unknown undefined unspecified tbd tba tbc xxx anonymous
+        n/a n.a n\a \n \\n none unknown undefined unspecified tbd tba tbc xxx anonymous
+        desconhecido desconhecida nenhum sconosciuto sconosciuta nessuno anonimo onbekend geen anoniem n/d n.d n.v.t
         unbekannt k.a n.n keine anonym inconnu inconnue aucun aucune anonyme desconocido desconocida ninguno ninguna
         #n/a #name #ref #value #div/0 #null #num #spill #calc #error #field #blocked #connect #busy #unknown
         #getting_data #nv #bezug #wert #zahl #nom #valeur #nombre #nul #¡ref #¡valor #¿nombre #¡div/0 #¡num #¡nulo
@@ -91,6 +136,21 @@ _PLACEHOLDERS = (
         "ohne name",
         "sans nom",
         "sin nombre",
+        "sem nome",
+        "senza nome",
+        "geen naam",
+        "no disponible",
+        "non disponible",
+        "non renseigné",
+        "não informado",
+        "nao informado",
+        "não disponível",
+        "non disponibile",
+        "non fornito",
+        "niet beschikbaar",
+        "niet opgegeven",
+        "nicht angegeben",
+        "nicht bekannt",
     }
 )
 """What forms, exports and people write in place of a missing value, without the punctuation around it.
@@ -98,7 +158,15 @@ _PLACEHOLDERS = (
 ``\\N`` is the NULL of MySQL's exports; ``#REF!`` and the like are spreadsheet errors, in four languages.
 """
 _SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
+HEADERS_KEPT = 1000
 _LONGEST_PLACEHOLDER = 64  # characters; longer text, such as a note, is not split into words
+# Spreadsheets are made to keep a cell as text by writing it as a formula: ="+14155552671"
+_TEXT_FORMULA = re.compile(r'=\s*"((?:[^"]|"")*)"')
+_NUMBER_FORMULA = re.compile(r"=\s*(\+?[0-9][0-9 ().-]*)")
+_EXACT_DIGITS = 15
+"""Decimal digits that every float keeps."""
+_FLOAT32_EXACT = 2**24
+"""A 32-bit float holds whole numbers up to here; larger ones only rounded."""
 
 _MOBILE_LABELS = ("mobil", "cell", "handy", "portable", "movil", "iphone", "whatsapp")
 _UNTEXTABLE_LABELS = ("fax", "pager")
@@ -110,6 +178,8 @@ class Columns:
 
     ``full_name`` are columns with a whole name each. If they are empty, ``name_parts`` are joined instead.
     ``labels`` pairs a phone column with the column that names the kind of phone (Google Contacts).
+    ``phone_countries`` pairs one with the column that has its country or its calling code ("Phone Country Code").
+    ``bare_name`` is a column such as "Client", which is read if the record has no other name.
     """
 
     phones: tuple[str, ...] = ()
@@ -117,6 +187,16 @@ class Columns:
     name_parts: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    country: tuple[str, ...] = ()
+    phone_countries: tuple[tuple[str, str], ...] = ()
+    bare_name: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every column that is read."""
+        beside = (column for _, column in (*self.labels, *self.phone_countries))
+        names = (*self.full_name, *self.name_parts, *self.bare_name)
+        return frozenset((*self.phones, *names, *self.emails, *beside, *self.country))
 
 
 @lru_cache(maxsize=256)
@@ -130,7 +210,28 @@ def find_columns(header: tuple[str, ...], mapping: FieldMapping) -> Columns:
     full_name, parts = ((), _mapped(header, mapping.full_name)) if mapping.full_name else _name_columns(names)
     emails = _mapped(header, mapping.email) if mapping.email else tuple(_search(names, _numbered_email(_EMAIL)))
     labels = () if mapping.phone else tuple(_labels(names, phones))
-    return Columns(phones, full_name, parts, emails, labels)
+    country = _mapped(header, mapping.country) if mapping.country else tuple(_search(names, _COUNTRY))
+    bare = () if full_name or parts or mapping.full_name else tuple(_search(names, _PREFIXES))
+    phone_countries = () if mapping.country else tuple(_phone_countries(names, phones))
+    return Columns(phones, full_name, parts, emails, labels, country, phone_countries, bare)
+
+
+class ColumnFinder:
+    """Finds the columns of a contact for one mapping. The records of a source have few different headers."""
+
+    def __init__(self, mapping: FieldMapping) -> None:
+        self._mapping = mapping
+        self._known: dict[tuple[str, ...], Columns] = {}
+
+    def of(self, properties: Properties) -> Columns:
+        """Return the columns of a record; see ``find_columns``."""
+        header = tuple(properties)
+        columns = self._known.get(header)
+        if columns is None:
+            columns = find_columns(header, self._mapping)
+            if len(self._known) < HEADERS_KEPT:
+                self._known[header] = columns
+        return columns
 
 
 def find_id(header: tuple[str, ...]) -> str | None:
@@ -160,11 +261,12 @@ def nearest_columns(header: Iterable[str], name: str) -> list[str]:
 
 def read(columns: Columns, properties: Properties) -> ContactFields:
     """Return the contact fields of a record. Placeholders, and values that are not text or numbers, count as empty."""
-    whole = _first(columns.full_name, properties, _name)
+    name = first_filled_column(columns.full_name, properties, name_text)
+    name = name or " ".join([part for column in columns.name_parts if (part := name_text(properties.get(column)))])
     return ContactFields(
         phones=tuple(_phone_values(columns, properties)),
-        full_name=whole or " ".join([part for name in columns.name_parts if (part := _name(properties.get(name)))]),
-        email=_first(columns.emails, properties, clean_text),
+        full_name=name or first_filled_column(columns.bare_name, properties, _bare_name),
+        email=first_filled_column(columns.emails, properties, clean_text),
     )
 
 
@@ -178,7 +280,7 @@ def fold(name: str) -> str:
 def is_name_column(column: str) -> bool:
     """Return True if a column holds a name, or a part of one, by its usual names: ``First Name``, ``Vorname``."""
     folded = fold(column)
-    return folded.endswith("name") or any(
+    return folded.endswith(("name", "naam")) or any(
         folded.removeprefix(prefix) in names
         for prefix in ("", *_PREFIXES)
         for names in (_FULL_NAME, _FIRST_NAME, _MIDDLE_NAME, _LAST_NAME)
@@ -192,7 +294,7 @@ def _by_folded_name(header: tuple[str, ...]) -> dict[str, str]:
         names.setdefault(fold(column), column)
     for name, column in list(names.items()):
         for prefix in _PREFIXES:
-            if name.startswith(prefix):
+            if name.startswith(prefix) and name != prefix:
                 names.setdefault(name.removeprefix(prefix), column)
     return names
 
@@ -226,8 +328,8 @@ def _name_columns(names: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ..
     if last is None and taken in names:
         last = names[taken]
     whole = tuple(column for column in _search(names, _FULL_NAME) if column != last)
-    if not whole and last is None and first_name in ("", "nombre"):  # a lone "Nom" or "Nombre" is the whole name
-        return tuple(_search(names, ("nom", "nombre"))), ()
+    if not whole and last is None and first_name in ("", *_WHOLE_IF_ALONE):
+        return tuple(_search(names, _WHOLE_IF_ALONE)), ()
     parts = (names.get(first_name), next(_search(names, _MIDDLE_NAME), None), last)
     return whole, tuple(part for part in parts if part is not None)
 
@@ -240,13 +342,32 @@ def _labels(names: dict[str, str], phones: tuple[str, ...]) -> Iterator[tuple[st
             yield value, label
 
 
+def _phone_countries(names: dict[str, str], phones: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Pair phone columns with the columns of their country: "Mobile" and "Mobile Country"."""
+    for phone in phones:
+        bases = dict.fromkeys((fold(phone), fold(phone).removesuffix("number")))
+        for beside in _search(names, [base + ending for ending in _PHONE_COUNTRY for base in bases]):
+            yield phone, beside
+
+
+def read_country(columns: Columns, properties: Properties, phone: str) -> tuple[str, str]:
+    """Return (column, country) of the person whose number is in the column ``phone``; two empty texts if unknown."""
+    for of, column in columns.phone_countries:
+        if of == phone and (text := clean_text(properties.get(column))):
+            return column, f"+{text}" if text.isdecimal() else text  # a number beside a phone is a calling code
+    for column in columns.country:
+        if text := clean_text(properties.get(column)):
+            return column, text
+    return "", ""
+
+
 def _mapped(header: tuple[str, ...], wanted: Iterable[str]) -> tuple[str, ...]:
     found = (find_column(header, name) for name in wanted)
     return tuple(column for column in found if column is not None)
 
 
-def _first(columns: Iterable[str], properties: Properties, clean: Callable[[Any], str]) -> str:
-    """Return the value of the first of these columns that is not empty."""
+def first_filled_column(columns: Iterable[str], properties: Properties, clean: Callable[[Any], str]) -> str:
+    """Return the value, cleaned, of the first of these columns that is not empty."""
     for column in columns:
         if text := clean(properties.get(column)):
             return text
@@ -255,7 +376,7 @@ def _first(columns: Iterable[str], properties: Properties, clean: Callable[[Any]
 
 def _phone_values(columns: Columns, properties: Properties) -> list[tuple[str, str]]:
     """Return the phones of a record, best first: those labelled as mobile, then in the order of the columns."""
-    values = [(column, text) for column in columns.phones if (text := clean_text(properties.get(column)))]
+    values = [(column, text) for column in columns.phones if (text := phone_text(properties.get(column)))]
     if not columns.labels:
         return values
     labels = {phone: fold(clean_text(properties.get(label))) for phone, label in columns.labels}
@@ -273,6 +394,8 @@ def is_placeholder(text: str) -> bool:
     Case and the punctuation around each word do not matter. Every word must be a placeholder, or the whole text a known
     phrase, so no real name is lost: ``Unknown Pleasures`` is a value, and so are the names ``Null`` and ``Na``.
     """
+    if text[:1].isdigit() or "@" in text:  # a number or an address: most of what is asked about
+        return False
     bare = text.strip(_SURROUNDING)
     lower = bare.casefold()
     if lower in _PLACEHOLDERS:
@@ -281,26 +404,67 @@ def is_placeholder(text: str) -> bool:
 
 
 def clean_text(value: Any) -> str:
-    """Return a phone number, an email address or a label as stripped text.
+    """Return an email address, a country or a label as stripped text.
 
     Placeholders ("n/a", "none") and values that are neither text nor number are empty. None of these is ever a
     person's name, so ``Null`` is a placeholder here too.
     """
-    text = value.strip() if type(value) is str else _plain(value)
+    text = plain_text(value)
     return "" if is_placeholder(text.casefold()) else text
 
 
-def _name(value: Any) -> str:
-    text = value.strip() if type(value) is str else _plain(value)
+def phone_text(value: Any) -> str:
+    """Return a phone number as stripped text, as ``clean_text`` does.
+
+    A float that cannot hold the digits of a phone number is returned in scientific notation, which is never accepted.
+    """
+    if isinstance(value, float) and _lost_digits(value):
+        return f"{value:e}"
+    return clean_text(value)
+
+
+def name_text(value: Any) -> str:
+    """Return a name, or a part of one, as stripped text. Placeholders are empty."""
+    text = plain_text(value)
     return "" if is_placeholder(text) else text
 
 
-def _plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """Return a text or a number as stripped text, and anything else as empty. Databases may store phones as numbers."""
     if isinstance(value, str):
-        return value.strip()
+        text = value.strip()
+        return text if text[:1] != "=" else _without_formula(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if not abs(value) < 1e20:  # longer than any phone number, infinite, or not a number
         return ""
     return str(int(value)) if value == int(value) else str(value)
+
+
+def _bare_name(value: Any) -> str:
+    text = name_text(value)
+    return text if text.casefold() not in _TICKS and any(map(str.isalpha, text)) else ""
+
+
+def _without_formula(text: str) -> str:
+    """Return ``+14155552671`` for ``="+14155552671"``, and any other text as it is."""
+    if match := _TEXT_FORMULA.fullmatch(text):
+        return match[1].replace('""', '"').strip()
+    match = _NUMBER_FORMULA.fullmatch(text)
+    return match[1].strip() if match else text
+
+
+def _lost_digits(value: float) -> bool:
+    """Return True if a float may have been rounded: it was stored with 32 bits, or has more than 15 digits.
+
+    A 32-bit float arrives as it is, or as a decimal of six to nine digits that stands for it. One in a hundred other
+    numbers looks like that, too.
+    """
+    if not value.is_integer():
+        return math.isfinite(value)
+    if abs(value) < _FLOAT32_EXACT:
+        return False
+    if abs(value) >= 10**_EXACT_DIGITS or float(f"{value:.6e}") == value:
+        return True
+    (stored,) = struct.unpack("f", struct.pack("f", value))
+    return value in (stored, float(f"{stored:.7e}"), float(f"{stored:.8e}"))

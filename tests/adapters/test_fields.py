@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -162,6 +163,32 @@ def found(header: str) -> tuple[list[str], list[str], list[str], str | None]:
             id="spanish",
         ),
         pytest.param("Nombre,Celular", ["Celular"], ["Nombre"], [], None, id="spanish, one name"),
+        pytest.param(
+            "Código do cliente,Nome,Sobrenome,Telefone,Celular,E-mail",
+            ["Celular", "Telefone"],
+            ["Nome", "Sobrenome"],
+            ["E-mail"],
+            "Código do cliente",
+            id="portuguese",
+        ),
+        pytest.param("Nome,Telemóvel", ["Telemóvel"], ["Nome"], [], None, id="portuguese, one name"),
+        pytest.param(
+            "Codice cliente,Cognome,Nome,Cellulare,Telefono ufficio,Indirizzo email",
+            ["Cellulare", "Telefono ufficio"],
+            ["Nome", "Cognome"],
+            ["Indirizzo email"],
+            "Codice cliente",
+            id="italian",
+        ),
+        pytest.param(
+            "Klantnummer,Voornaam,Tussenvoegsel,Achternaam,Telefoonnummer,Mobiel,E-mailadres",
+            ["Mobiel", "Telefoonnummer"],
+            ["Voornaam", "Tussenvoegsel", "Achternaam"],
+            ["E-mailadres"],
+            "Klantnummer",
+            id="dutch",
+        ),
+        pytest.param("Voornaam,Naam,GSM", ["GSM"], ["Voornaam", "Naam"], [], None, id="flemish"),
         pytest.param("a,b,c", [], [], [], None, id="nothing usual"),
     ],
 )
@@ -211,11 +238,43 @@ def test_google_labels_say_which_phone_is_the_mobile() -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "record", "name"),
+    [
+        ("ID,Client,Phone", {"Client": "Ada Vane"}, "Ada Vane"),
+        ("ID,Customer,Phone", {"Customer": "Ada Vane"}, "Ada Vane"),
+        ("ID,Contact,Phone", {"Contact": "n/a"}, ""),
+        ("ID,Lead,Phone", {"Lead": "yes"}, ""),
+        ("ID,Customer,Phone", {"Customer": "1042"}, ""),
+        ("Client,First Name,Last Name", {"Client": "Acme", "First Name": "Ada", "Last Name": "Vane"}, "Ada Vane"),
+        ("Client,Last Name", {"Client": "Acme", "Last Name": "Vane"}, "Vane"),
+        ("Client,Client Name", {"Client": "Acme", "Client Name": "Ada Vane"}, "Ada Vane"),
+        ("Person,Name", {"Person": "7", "Name": "Ada Vane"}, "Ada Vane"),
+        ("first_name,last_name", {"first_name": "Ada", "last_name": "\\N"}, "Ada"),
+        ("first_name,last_name", {"first_name": '="Ada"', "last_name": "#NAME?"}, "Ada"),
+        ("name", {"name": "undefined undefined"}, ""),
+    ],
+)
+def test_names(header: str, record: dict[str, Any], name: str) -> None:
+    assert read(columns(header), record).full_name == name
+
+
+@pytest.mark.parametrize(
     ("value", "phone"),
     [
         (" +1 415 555 2671 ", "+1 415 555 2671"),
         (4155552671, "4155552671"),
         (4155552671.0, "4155552671"),
+        (14155552671.0, "14155552671"),
+        (4155552800.0, "4.155553e+09"),  # a 32-bit float, as PostgreSQL shows it
+        (4155552768.0, "4.155553e+09"),  # the same, converted by the driver
+        (4155550000.0, "4.155550e+09"),  # the same, as MySQL shows it
+        (4155552671.5, "4.155553e+09"),
+        (1e16, "1.000000e+16"),
+        ('="+14155552671"', "+14155552671"),
+        ("=+14155552671", "+14155552671"),
+        ('="n/a"', ""),
+        ('=""', ""),
+        ("=A1+1", "=A1+1"),
         ("", ""),
         ("n/a", ""),
         ("N/A", ""),
@@ -251,6 +310,14 @@ def test_values(value: Any, phone: str) -> None:
 )
 def test_people_may_be_called_like_placeholders(first: str, last: str, name: str) -> None:
     assert read(columns("first_name,last_name"), {"first_name": first, "last_name": last}).full_name == name
+
+
+@given(st.integers(10**9, 10**13))
+def test_a_phone_that_was_stored_as_a_32_bit_float_is_never_taken(number: int) -> None:
+    """Whatever the database or the driver makes of the float: its text is refused, not a wrong number."""
+    (stored,) = struct.unpack("f", struct.pack("f", number))
+    for shown in (stored, *(float(f"{stored:.{digits}e}") for digits in range(5, 9))):
+        assert "e" in read(columns("phone"), {"phone": shown}).phones[0][1]
 
 
 json_values = st.recursive(

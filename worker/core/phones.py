@@ -3,6 +3,12 @@
 A wrong guess texts a stranger, so a text is accepted only if it can mean just one number. Variations that do not
 change the meaning are accepted: digits of other scripts, any kind of space or dash, invisible direction marks,
 ``tel:``, a leading ``00``.
+
+A number without "+" can mean two things: a number of the country, or an international one whose "+" is missing.
+
+* Written exactly as people in the country write it, with its leading zero if it has one, it is a number of the country.
+* Otherwise both readings are tried, and if both give a number, they must give the same one. There is one exception:
+  ``491711234567`` in Germany is the mobile number ``+491711234567``, because the other reading is a landline.
 """
 
 from __future__ import annotations
@@ -25,22 +31,34 @@ from phonenumbers import (
 
 CACHE_SIZE = 65_536
 LONGEST_TEXT = 100
+LONGEST_FIELD = 1000  # invisible characters included
 
 _STRICT = re.compile(r"\+([1-9][0-9]{6,14})")
 _TEN_DIGITS = re.compile(
     r"(?:(?P<country>\+?1)[ .-]?)?(?:\((?P<in_brackets>[2-9][0-9]{2})\) ?|(?P<bare>[2-9][0-9]{2})[ .-]?)"
     r"(?P<exchange>[2-9][0-9]{2})[ .-]?(?P<line>[0-9]{4})"
 )
+_PLUSES = re.compile(r"^\+[ +]*\+")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?\s*[eE]\s*\+?[0-9]{1,2}")
 _DECIMAL = re.compile(r"\+?[0-9]{7,15}[.,]0+")
 _EXTENSION = re.compile(
     r"(?:;\s*ext=|[#x*]|\b(?:ext(?:ension|n)?|anexo|int|poste|durchwahl|dw)\b[.:]?)\s*[0-9]{1,7}\s*$|,+\s*[0-9]{1,6}\s*$",
     re.IGNORECASE,
 )
-_BETWEEN_NUMBERS = re.compile(r"[;,|&\n\r\t/]|\b(?:or|and|oder|und|ou|et|y|o)\b|(?<=[0-9)])\s*(?=\+)", re.IGNORECASE)
-# "0171/1234567": a slash after a trunk or country code is how some countries write an area code.
-_AREA_SLASH = re.compile(r"(?:\(?0[0-9 ()-]{1,7}|\+[0-9 ()-]{2,10})/[1-9 -][0-9 .-]{3,}")
+_BETWEEN_NUMBERS = re.compile(
+    r"[;,|&\n\r\t/\\~\u3001]|\b(?:or|and|oder|und|ou|et|y|o|e|en)\b|(?<=[0-9)])\s*(?=\+)", re.IGNORECASE
+)
+# A slash after an area code: "0171/1234567", "+49 (0)171/1234567", "333/1234567". The part before it is too short to be
+# a number, the part after it too long to be the end of another one.
+_AREA_SLASH = re.compile(
+    r"(?:\(?0[0-9]{1,5}\)?|(?:\+|00)[1-9][0-9]{0,2}[ -]?(?:\(0\))?[ -]?\(?[0-9]{2,5}\)?) ?/(?: ?[0-9][ .-]?){4,}"
+    r"|\(?[1-9][0-9]{1,3}\)? ?/(?: ?[0-9][ .-]?){6,}"
+)
+_PAIRS = re.compile(r"0[0-9](?:/[0-9]{2}){4}")  # "06/12/34/56/78", as in France and Belgium
+_LAST_BRACKET = re.compile(r"[0-9] ?[(\[][0-9 ]+[)\]]$")
 _WHOLE_NUMBER_DIGITS = 7
+LONGEST_E164 = 15
+_MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +76,27 @@ class PhoneProblem:
     reason: str
 
 
+_NOT_A_NUMBER = PhoneProblem("not_a_number", "does not hold a phone number; put the number alone into the field")
+
+
+def parse_phone(text: str, default_region: str | None = None, country: str | None = None) -> Phone | PhoneProblem:
+    """Return the number that ``text`` means.
+
+    For numbers without a country code: ``country`` ("MX") is the person's own, ``default_region`` ("US") that of
+    everybody whose country is not known.
+    """
+    if len(text) > LONGEST_FIELD:
+        return _NOT_A_NUMBER
+    return _parsed(text, default_region, country)
+
+
 @lru_cache(CACHE_SIZE)
-def parse_phone(text: str, default_region: str | None = None) -> Phone | PhoneProblem:
-    """Return the number that ``text`` means. ``default_region`` ("US") applies to numbers without a country code."""
-    return _north_american(text, default_region) or _strict(text) or _written(text, default_region)
+def _parsed(text: str, default_region: str | None, country: str | None) -> Phone | PhoneProblem:
+    region = country or default_region
+    other = default_region if default_region != region else None
+    if other is not None:
+        return _strict(text) or _written(text, region, other)
+    return _north_american(text, region) or _strict(text) or _written(text, region)
 
 
 def is_e164(text: str) -> bool:
@@ -117,16 +152,17 @@ def _strict(text: str) -> Phone | None:
         return None
     number = phonenumbers.PhoneNumber(country_code=int(digits[:length]), national_number=int(national))
     judged = _judge(number)
-    return judged if isinstance(judged, Phone) else None
+    return judged.phone if isinstance(judged, _Reading) else None
 
 
-def _written(text: str, default_region: str | None) -> Phone | PhoneProblem:
+def _written(text: str, region: str | None, other: str | None = None) -> Phone | PhoneProblem:
+    """Take the long path. ``region`` decides about numbers without a country code; ``other`` can only cast doubt."""
     cleaned = _clean(text)
     if not cleaned:
         return PhoneProblem("empty", "is empty; add the phone number in the CRM")
     if len(cleaned) > LONGEST_TEXT or not any(character.isdigit() for character in cleaned):
-        return PhoneProblem("not_a_number", "does not hold a phone number; put the number alone into the field")
-    return _several(cleaned, default_region) or _spoiled(cleaned) or _parse(cleaned, default_region)
+        return _NOT_A_NUMBER
+    return _several(cleaned, region, other) or _spoiled(cleaned) or _parse(cleaned, region, other)
 
 
 def _clean(text: str) -> str:
@@ -144,22 +180,27 @@ def _clean(text: str) -> str:
             characters.append(_FULL_WIDTH.get(character, character))
     cleaned = "".join(characters).strip().removeprefix("'").strip()
     if cleaned[:4].lower() == "tel:":
-        return unquote(cleaned[4:]).removeprefix("//").strip()
-    return cleaned
+        cleaned = unquote(cleaned[4:]).removeprefix("//").strip()
+    return _PLUSES.sub("+", cleaned)
 
 
 _FULL_WIDTH = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)} | {"\u207a": "+"}
 
 
-def _several(cleaned: str, default_region: str | None) -> Phone | PhoneProblem | None:
-    """Return a problem if the field holds more than one number, unless all are the same number."""
-    if _AREA_SLASH.fullmatch(cleaned):
+def _several(cleaned: str, region: str | None, other: str | None) -> Phone | PhoneProblem | None:
+    """Return a problem if the field holds more than one number, unless all are the same number.
+
+    "0664 123456/68" are two numbers, too.
+    """
+    if any(form.fullmatch(cleaned) for form in (_AREA_SLASH, _PAIRS, _SCIENTIFIC, _DECIMAL)):
+        return None
+    if _EXTENSION.search(cleaned):
         return None
     parts = [part.strip() for part in _BETWEEN_NUMBERS.split(cleaned)]
-    parts = [part for part in parts if sum(map(str.isdigit, part)) >= _WHOLE_NUMBER_DIGITS]
+    parts = [part for part in parts if any(map(str.isdigit, part))]
     if len(parts) < 2:
         return None
-    found = {_spoiled(part) or _parse(part, default_region) for part in parts}
+    found = {_spoiled(part) or _parse(part, region, other) for part in parts}
     if len(found) == 1 and isinstance(only := found.pop(), Phone):
         return only
     return PhoneProblem("several", "holds more than one number; leave the one that should be texted")
@@ -170,7 +211,7 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
     if _SCIENTIFIC.fullmatch(cleaned):
         return PhoneProblem(
             "spreadsheet",
-            "was turned into scientific notation by a spreadsheet and lost digits; enter it again, as text",
+            "is in scientific notation and has lost digits; store phone numbers as text and enter it again",
         )
     if _DECIMAL.fullmatch(cleaned):
         return PhoneProblem(
@@ -186,19 +227,91 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
     return None
 
 
-def _parse(cleaned: str, default_region: str | None) -> Phone | PhoneProblem:
-    if not re.fullmatch(r"[\[(]*\+?[0-9 ()\[\]./~-]+", cleaned):
+def _parse(cleaned: str, region: str | None, other: str | None) -> Phone | PhoneProblem:
+    cleaned = cleaned.rstrip(" ,;/|&")
+    if not re.fullmatch(r"[\[(]*\+?[0-9 ()\[\]./-]+", cleaned):
         return PhoneProblem("not_a_number", "holds characters that no phone number has; leave only the number")
+    if _LAST_BRACKET.search(cleaned):
+        return PhoneProblem("several", "ends with digits in brackets; leave only the number that should be texted")
     number = cleaned.replace("/", " ")
-    judged = _parse_as(number, default_region)
-    digits = re.sub(r"[^0-9+]", "", number)
-    if isinstance(judged, PhoneProblem) and default_region is not None and digits.startswith("00"):
-        international = _parse_as("+" + digits[2:], None)
-        return international if isinstance(international, Phone) else judged
-    return judged
+    if "+" in number:
+        return _international(number, region, other)
+    return _national(number, region, other)
 
 
-def _parse_as(number: str, region: str | None) -> Phone | PhoneProblem:
+def _international(number: str, region: str | None, other: str | None) -> Phone | PhoneProblem:
+    """Read a number with "+". In doubt, if "+" seems to stand before an area code: "+(415) 555-2671" is in the US."""
+    judged = _parse_as(number, None)
+    if not isinstance(judged, _Reading):
+        return judged
+    bare = number.replace("+", "", 1)
+    for place in (region, other) if judged.splits_a_group(number) else ():
+        home = None if place is None else _parse_as(bare, place)
+        if isinstance(home, _Reading) and home.as_at_home(bare) and home.phone != judged.phone:
+            return _ambiguous(judged, home)
+    return judged.phone
+
+
+def _national(number: str, region: str | None, other: str | None) -> Phone | PhoneProblem:
+    """Read a number without "+": as one of the region, and as an international one."""
+    digits = re.sub(r"[^0-9]", "", number)
+    home = _parse_as(number, region)
+    if isinstance(home, _Reading) and home.as_at_home(number):
+        return home.phone
+    abroad = _parse_as("+" + digits.removeprefix("00"), None) if region is not None else home
+    elsewhere = _parse_as(number, other) if other is not None else home
+    if not isinstance(home, _Reading):
+        if isinstance(abroad, _Reading) and digits.startswith("00"):
+            return abroad.phone
+        return home
+    if isinstance(elsewhere, _Reading) and elsewhere.phone != home.phone and elsewhere.as_at_home(number):
+        return _ambiguous(home, elsewhere)
+    if isinstance(abroad, _Reading) and abroad.phone != home.phone:
+        own_mobile = abroad.country_code == home.country_code and abroad.is_mobile and not home.is_mobile
+        return abroad.phone if own_mobile else _ambiguous(home, abroad)
+    return home.phone
+
+
+def _ambiguous(one: _Reading, another: _Reading) -> PhoneProblem:
+    return PhoneProblem(
+        "ambiguous",
+        f'can mean {mask(one.phone.e164)} or {mask(another.phone.e164)}; write it with "+" and the country code',
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One way to read a text."""
+
+    phone: Phone
+    number: phonenumbers.PhoneNumber
+    kind: int
+
+    @property
+    def country_code(self) -> int:
+        return int(self.number.country_code or 0)
+
+    @property
+    def is_mobile(self) -> bool:
+        """True for a number that can be a mobile one; in some countries, nobody can tell."""
+        return self.kind in _MOBILE
+
+    def as_at_home(self, written: str) -> bool:
+        """Return True if people in the number's country write it with exactly these digits."""
+        national = phonenumbers.format_number(self.number, phonenumbers.PhoneNumberFormat.NATIONAL)
+        return _digits(national) == _digits(written)
+
+    def splits_a_group(self, written: str) -> bool:
+        """Return True if the country code is only a part of the first group of digits: "+(415) 555-2671"."""
+        groups = re.findall(r"[0-9]+", written)
+        return len(groups) > 1 and len(groups[0]) > len(str(self.country_code)) and len(groups[0]) <= 4
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", text)
+
+
+def _parse_as(number: str, region: str | None) -> _Reading | PhoneProblem:
     try:
         parsed = phonenumbers.parse(number, region)
     except NumberParseException as error:
@@ -215,13 +328,19 @@ def _parse_as(number: str, region: str | None) -> Phone | PhoneProblem:
     return _judge(parsed)
 
 
-def _judge(number: phonenumbers.PhoneNumber) -> Phone | PhoneProblem:
-    """Check that the number can exist and be texted. Toll-free numbers are allowed: businesses enable texts on them."""
+def _judge(number: phonenumbers.PhoneNumber) -> _Reading | PhoneProblem:
+    """Check that the number can exist and be texted. Toll-free numbers are allowed: businesses enable texts on them.
+
+    A country may allow numbers that are too long for E.164, which nobody can text.
+    """
     kind = phonenumbers.number_type(number)  # UNKNOWN exactly if is_valid_number is False
     if kind == PhoneNumberType.PREMIUM_RATE:
         return PhoneProblem("premium", "is a premium-rate number, which is never texted; enter another number")
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    if len(e164) > 1 + LONGEST_E164:
+        return PhoneProblem("too_long", "has too many digits for one number; correct the number")
     if kind != PhoneNumberType.UNKNOWN:
-        return Phone(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+        return _Reading(Phone(e164), number, kind)
     possible = phonenumbers.is_possible_number_with_reason(number)
     if possible in (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY):
         return PhoneProblem("too_short", "has too few digits; enter the whole number with its area code")
