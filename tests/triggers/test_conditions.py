@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.triggers.conditions import holds, problem
+from worker.triggers.conditions import Judgement, holds, judge, problem
+from worker.triggers.context import text_context
+from worker.triggers.date_text import DateOrder
+from worker.triggers.templates import TemplateProblem, compile_template
 
 RECORD = {
     "Status": "ready",
@@ -53,6 +56,106 @@ RECORD = {
 def test_conditions(condition: str, expected: bool) -> None:
     assert problem(condition) == ""
     assert holds(condition, RECORD) is expected
+
+
+TYPED = {
+    "due": "4/3/2027",
+    "start": "3 April 2027 10:30",
+    "seen": "2027-04-03T08:30:00Z",
+    "late": "soon",
+    "sum": "1,234.50",
+    "vague": "1,234",
+    "code": "7",
+    "zip": "007",
+    "vip": "TRUE",
+    "off": "f",
+    "flag": "maybe",
+    "size": "XL",
+    "nine": "9",
+    "ten": "10",
+    "gone": "",
+}
+READ: list[tuple[str, bool, str]] = [
+    # dates
+    ("due > '2027-01-01'", True, ""),
+    ("due < '2027-01-01'", False, ""),
+    ("due >= '3 April 2027'", True, ""),
+    ("due == '2027-04-03'", True, ""),
+    ("due != '2027-04-03'", False, ""),
+    ("'2027-04-03' == due", True, ""),
+    ("due == '4/3/2027'", True, ""),
+    ("due == '2027-03-04'", False, ""),
+    ("start > due", True, ""),
+    ("seen > due", True, ""),  # as it is written
+    ("seen == '2027-04-03T10:30:00+02:00'", True, ""),
+    ("late > '2027-01-01'", False, "late"),
+    ("late <= '2027-01-01'", False, "late"),
+    ("'2027-01-01' < late", False, "late"),
+    ("late == '2027-01-01'", False, ""),
+    ("late != '2027-01-01'", True, ""),
+    ("due == '13/04/2027'", False, ""),
+    # numbers
+    ("sum > 100", False, "sum"),
+    ("sum >= 100", False, "sum"),
+    ("sum == 1234.5", False, "sum"),
+    ("sum != 1234.5", False, "sum"),
+    ("sum == 7", False, ""),
+    ("vague == 1234", False, "vague"),
+    ("zip == 7", False, "zip"),
+    ("zip == '007'", True, ""),
+    ("code == 7", True, ""),
+    ("code == '7'", True, ""),
+    ("code == '7.0'", True, ""),
+    ("ten > nine", True, ""),
+    ("ten > '9'", True, ""),
+    ("size > 3", False, "size"),
+    ("size > nine", False, "size"),
+    ("size > 'L'", True, ""),
+    ("size == 3", False, ""),
+    # booleans
+    ("vip == true", True, ""),
+    ("vip != true", False, ""),
+    ("off == false", True, ""),
+    ("flag == true", False, "flag"),
+    ("flag != true", False, "flag"),
+    ("gone == true", False, ""),
+    ("code == false", False, "code"),
+    # the rest decides
+    ("vip or late > '2027-01-01'", True, ""),
+    ("late > '2027-01-01' or vip", True, ""),
+    ("gone and late > '2027-01-01'", False, ""),
+    ("late > '2027-01-01' and gone", False, ""),
+    ("late > '2027-01-01' and vip", False, "late"),
+    ("gone or late > '2027-01-01'", False, "late"),
+    # nothing to compare
+    ("gone > 5", False, ""),
+    ("gone > '2027-01-01'", False, ""),
+    ("record > 5", False, ""),
+]
+
+
+@pytest.mark.parametrize(("condition", "expected", "unread"), READ)
+def test_values_are_compared_as_what_they_are(condition: str, expected: bool, unread: str) -> None:
+    found = judge(condition, TYPED, None, DateOrder.MONTH_FIRST)
+    assert found == Judgement(expected, (unread, str(TYPED[unread])) if unread else None)
+
+
+@pytest.mark.parametrize(("condition", "expected", "unread"), READ)
+def test_messages_compare_as_conditions_do_and_are_not_sent_with_what_they_cannot_read(
+    condition: str, expected: bool, unread: str
+) -> None:
+    context = text_context(TYPED, None, {}, DateOrder.MONTH_FIRST)
+    for source, said in (
+        (f"{{% if {condition} %}}yes{{% else %}}no{{% endif %}}", "yes" if expected else "no"),
+        (f"{{% unless {condition} %}}no{{% else %}}yes{{% endunless %}}", "yes" if expected else "no"),
+        (f"{{% if nothing %}}x{{% elsif {condition} %}}yes{{% else %}}no{{% endif %}}", "yes" if expected else "no"),
+    ):
+        template = compile_template(source)
+        if unread:
+            with pytest.raises(TemplateProblem, match=f'{unread} is "{TYPED[unread]}", which cannot be compared with'):
+                template.render(context)
+        elif "gone >" not in condition and "record" not in condition:  # which are errors in a text
+            assert template.render(context) == said
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.models import Settings
+from worker.triggers.date_text import DateOrder
 from worker.triggers.evaluate import TextIntent, evaluate
 from worker.triggers.kinds import RecordEvent
 from worker.triggers.liquid_dialect import TextEnvironment
 from worker.triggers.rules import TextRule, compile_rules
 from worker.triggers.templates import TemplateProblem
+from worker.triggers.unread import Unreadable
 
 Old = dict[str, Any] | None
 
@@ -100,15 +104,209 @@ def test_from_and_to(from_value: str | None, to_value: str | None, old: object, 
     assert fires(watching, {"status": old}, {"status": new}) is expected
 
 
-def test_a_column_that_was_just_added_is_no_change() -> None:
-    assert not fires(rule(), {"name": "Ann"}, {"name": "Ann", "status": "Ready"})
+VERSIONS: dict[str, tuple[dict[str, Any], Old, dict[str, Any], bool]] = {
+    # a field that one version does not have is unknown there
+    "changed: left out": ({}, {"status": "Ready"}, {"name": "Ann"}, False),
+    "changed: left out, to empty": ({"to": ""}, {"status": "Ready"}, {"name": "Ann"}, False),
+    "changed: added": ({}, {"name": "Ann"}, {"status": "Ready"}, False),
+    "changed: emptied": ({"to": ""}, {"status": "Ready"}, {"status": None}, True),
+    "entered: added": ({"condition": "vip == 'yes'"}, {"name": "Ann"}, {"name": "Ann", "vip": "yes"}, False),
+    "entered: added while another one changes": (
+        {"condition": "vip == 'yes' and status == 'Open'"},
+        {"status": "Closed"},
+        {"status": "Open", "vip": "yes"},
+        True,
+    ),
+    "entered: added, and another one would have held before": (
+        {"condition": "vip == 'yes' or status == 'Open'"},
+        {"status": "Open"},
+        {"status": "Open", "vip": "yes"},
+        False,
+    ),
+    "entered: added, not used": ({"condition": "status == 'Open'"}, {"status": "a"}, {"status": "Open", "x": 1}, True),
+    "entered: left out": ({"condition": "status != 'Open'"}, {"status": "Open"}, {"name": "Ann"}, False),
+    "entered: left out while another one changes": (
+        {"condition": "status != 'Open' and vip"},
+        {"status": "Done", "vip": ""},
+        {"vip": "yes"},
+        True,
+    ),
+    "entered: filled": ({"condition": "vip == 'yes'"}, {"vip": None}, {"vip": "yes"}, True),
+    "entered: a new record": ({"condition": "vip == 'yes'"}, None, {"vip": "yes"}, True),
+    # a header in another case or with other punctuation is the same field
+    "changed: renamed": ({}, {"Status": "Open"}, {"Status:": "Open"}, False),
+    "changed: renamed and changed": ({}, {"Status": "Open"}, {"STATUS": "Ready"}, True),
+    "changed: a space less": ({"field": "Order Status"}, {"Order Status": "a"}, {"OrderStatus": "b"}, True),
+    "entered: renamed": ({"condition": "status == 'Open'"}, {"Status": "Open"}, {"Status:": "Open"}, False),
+    "entered: renamed and changed": ({"condition": "status == 'Open'"}, {"Status": "x"}, {"Status:": "Open"}, True),
+    # values that are compared as such
+    "entered: a date": ({"condition": "due > '2027-01-01'"}, {"due": "5/1/2026"}, {"due": "4/3/2027"}, True),
+    "entered: a date in another spelling": (
+        {"condition": "due == '4/3/2027'"},
+        {"due": "2027-04-03"},
+        {"due": "4/3/2027"},
+        False,
+    ),
+    "entered: from unread": ({"condition": "due > '2027-01-01'"}, {"due": "soon"}, {"due": "4/3/2027"}, True),
+    "entered: to unread": ({"condition": "due > '2027-01-01'"}, {"due": "5/1/2026"}, {"due": "soon"}, False),
+}
 
 
-def test_a_column_that_is_gone_is_a_change_to_empty() -> None:
-    assert fires(rule(message="!"), {"status": "Ready"}, {"name": "Ann"})
-    assert fires(rule(to="", message="!"), {"status": "Ready"}, {"name": "Ann"})
-    assert not fires(rule(to="Ready", message="!"), {"status": "Ordered"}, {"name": "Ann"})
-    assert not fires(rule(message="!"), {"status": ""}, {"name": "Ann"})
+@pytest.mark.parametrize("case", VERSIONS)
+def test_two_versions(case: str) -> None:
+    options, old, new, expected = VERSIONS[case]
+    on = case.partition(":")[0]
+    watching = rule(on=on, message="!", **options) if on == "entered" else rule(message="!", **options)
+    assert bool(evaluate([watching], event(old, new, order=DateOrder.MONTH_FIRST))) is expected
+
+
+SPELLINGS: list[list[object]] = [
+    [3, 3.0, "3", "3.0", "3.00", " 3", "03", "3,0", "+3", "3."],
+    [1234.5, "1234.5", "1234.50", "1,234.50", "1.234,50", "1 234,50", "1'234.50", "1\u00a0234.5"],
+    [1234567, "1234567", "1,234,567", "1.234.567", "1.234567E+6"],
+    [1234, "1234", "1,234"],
+    [True, "true", "TRUE", " True ", "WAHR", "t"],
+    [False, "false", "FALSE", "FALSCH", "FAUX", "f"],
+    [None, "", " ", "n/a", "-", "NULL"],
+    ["Ready", "ready ", "READY", "Re\u200bady"],
+    ["Order ready", "Order  ready", "order\u00a0ready", "Order ready\n"],
+    ["2027-04-03", "4/3/2027", "04/03/2027", "2027-04-03 00:00:00", "4/3/27", "3-Apr-2027", "April 3, 2027"],
+    ["2027-04-03T10:30:15", "4/3/2027 10:30", "2027-04-03 10:30", "4/3/2027 10:30:15 AM"],
+    ["2027-04-03T10:30:00+02:00", "2027-04-03T08:30:00Z", "2027-04-03 08:30:00 UTC"],
+    ["2027-04-03T00:00:00Z", "2027-04-03", "4/3/2027"],
+    ["13/04/2027", "2027-04-13"],  # not as the region writes it
+    ["007", "7", 7],
+]
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS, ids=lambda spellings: str(spellings[0]))
+def test_the_same_value_in_another_spelling_texts_nobody(spellings: list[object]) -> None:
+    watching = [
+        rule(message="!"),
+        *(rule(on="entered", message="!", condition=f"status == {one!r}") for one in spellings if type(one) is str),
+        *(rule(on="entered", message="!", condition=f"status != {one!r}") for one in spellings if type(one) is str),
+        rule(on="entered", message="!", condition="status"),
+        rule(on="entered", message="!", condition="status > 2 or status > '2027-01-01' or status == true"),
+    ]
+    for old in spellings:
+        for new in spellings:
+            happened = event({"status": old}, {"status": new}, order=DateOrder.MONTH_FIRST)
+            assert evaluate(watching, happened) == [], (old, new)
+
+
+DAYS = st.dates(date(1971, 1, 1), date(2028, 12, 31))
+DAY_FORMS = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d 00:00:00", "%Y-%m-%dT00:00:00Z", "%Y%m%d", "%m/%d/%Y", "%-m/%-d/%Y"),
+    *("%m-%d-%Y", "%m/%d/%Y 12:00 AM", "%d-%b-%Y", "%B %-d, %Y", "%A, %B %-d, %Y", " %-d %b %Y "),
+)
+NUMBERS = st.decimals(-(10**9), 10**9, places=2, allow_nan=False)
+NUMBER_FORMS: tuple[Callable[[Decimal], object], ...] = (
+    str, float, "{:,}".format, "{:f} ".format, "{:+}".format, "{:.4f}".format, lambda n: f"{n:,}".translate(COMMA_FIRST)
+)  # fmt: skip
+COMMA_FIRST = str.maketrans(",.", ".,")
+WORD_FORMS: tuple[Callable[[str], str], ...] = (str.upper, str.lower, str.title, " {}\n".format, "\ufeff{}".format)
+
+
+@st.composite
+def two_spellings(draw: st.DrawFn) -> tuple[object, object]:
+    """One value, written in two ways."""
+    kind = draw(st.sampled_from(["day", "number", "words"]))
+    if kind == "day":
+        day, forms = draw(DAYS), draw(st.tuples(st.sampled_from(DAY_FORMS), st.sampled_from(DAY_FORMS)))
+        return day.strftime(forms[0]), day.strftime(forms[1])
+    if kind == "number":
+        number = draw(NUMBERS)
+        ways = draw(st.tuples(st.sampled_from(NUMBER_FORMS), st.sampled_from(NUMBER_FORMS)))
+        return ways[0](number), ways[1](number)
+    words = draw(st.sampled_from(["ready", "order ready", "N/A", "true", "x-7"]))
+    spelt = draw(st.tuples(st.sampled_from(WORD_FORMS), st.sampled_from(WORD_FORMS)))
+    return spelt[0](words), spelt[1](words)
+
+
+@given(two_spellings(), st.sampled_from(["> 100", "> '2000-01-01'", "== 'ready'", "!= 'READY'", "== true", "!= nil"]))
+def test_a_change_of_spelling_never_texts(spellings: tuple[object, object], compared: str) -> None:
+    happened = event({"status": spellings[0]}, {"status": spellings[1]}, order=DateOrder.MONTH_FIRST)
+    watching = [rule(message="!"), rule(on="entered", message="!", condition=f"status {compared}")]
+    assert evaluate(watching, happened) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("2027-04-03", "3/4/2027"),
+        ("4/3/2027", "3/4/2027"),
+        ("2027-04-03 10:30", "4/3/2027 10:31"),
+        ("2027-04-03T10:30:00+02:00", "2027-04-03T10:30:00Z"),
+        ("3", "3.1"),
+        ("1,234", "1,235"),
+        ("1.5", "15"),
+        ("12", "-12"),
+        ("12345678901234567890123456789", "12345678901234567890123456780"),
+        ("true", "FALSCH"),
+        ("soon", "4/3/2027"),
+        ("$5", "€5"),
+        ("N", "F"),
+    ],
+)
+def test_another_value_is_a_change(old: str, new: str) -> None:
+    assert evaluate([rule(message="!")], event({"status": old}, {"status": new}, order=DateOrder.MONTH_FIRST))
+
+
+@pytest.mark.parametrize(
+    ("to_value", "value", "expected"),
+    [
+        ("2027-04-03", "4/3/2027", True),
+        ("4/3/2027", "2027-04-03", True),
+        ("2027-04-03", "3/4/2027", False),
+        ("3", "3.0", True),
+        ("true", True, True),
+        ("1", True, True),
+        ("1234", "1,234", False),  # to some it is little more than one
+        ("7", "007", False),
+        ("F", "0", False),
+    ],
+)
+def test_a_value_that_the_trigger_names_must_be_certain(to_value: str, value: object, expected: bool) -> None:
+    happened = event({"status": "before"}, {"status": value}, order=DateOrder.MONTH_FIRST)
+    assert bool(evaluate([rule(to=to_value, message="!")], happened)) is expected
+
+
+UNREAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "a number": (
+        {"on": "entered", "condition": "balance > 100"},
+        {"balance": "1,234.50"},
+        '1 record has a value in "balance" that the trigger\'s `condition` cannot compare: "1,234.50" (record 17). The '
+        "trigger ready does not text this person. Write a plain number such as 1234.5, or a date such as 2027-04-03.",
+    ),
+    "a date": (
+        {"on": "changed", "field": "status", "only_if": "due >= '2027-01-01'"},
+        {"due": "soon"},
+        '1 record has a value in "due" that the trigger\'s `only_if` cannot compare: "soon" (record 17). The '
+        "trigger ready does not text this person. Write a plain number such as 1234.5, or a date such as 2027-04-03.",
+    ),
+    "decided without it": ({"on": "entered", "condition": "balance > 100 and vip"}, {"balance": "much", "vip": ""}, ""),
+    "it did not fire": ({"on": "changed", "field": "name", "only_if": "balance > 1"}, {"balance": "much"}, ""),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_a_value_that_cannot_be_read_is_named(case: str) -> None:
+    options, new, note = UNREAD[case]
+    unreadable = Unreadable()
+    texts = evaluate([rule(**options)], event({"status": "a"}, {"status": "b"} | new), unreadable)
+    assert (texts, " ".join(unreadable.notes())) == ([], note)
+
+
+def test_many_values_that_cannot_be_read_are_one_note() -> None:
+    unreadable = Unreadable()
+    for number in range(3):
+        happened = replace(event(None, {"balance": f"about {number}"}), external_id=str(number))
+        evaluate([rule(on="entered", condition="balance > 1")], happened, unreadable)
+    (note,) = unreadable.notes()
+    assert note.startswith('3 records have a value in "balance"')
+    assert 'such as "about 0" (record 0). The trigger ready does not text them.' in note
+    unreadable.restart(["ready"])
+    assert list(unreadable.notes()) == []
 
 
 def test_a_field_may_be_named_as_the_crm_or_as_a_template_does() -> None:

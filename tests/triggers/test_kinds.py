@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -10,11 +11,13 @@ import pytest
 from config.models import Settings
 from config.triggers import Trigger
 from worker.messages.reentry import intent_key
+from worker.triggers.date_text import DateOrder
 from worker.triggers.evaluate import depends_on_record, evaluate, no_longer_wanted, write_text
 from worker.triggers.kinds import KINDS, PlannedByDate, RecordEvent
 from worker.triggers.rules import TextRule, compile_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+US = DateOrder.MONTH_FIRST
 OLD = {"status": "Ordered", "balance": "5", "Order Status": "x"}
 NEW = {"status": "ready", "balance": "5", "Order Status": ""}
 
@@ -104,16 +107,16 @@ PLANNED = [
 def test_stored_plans_and_their_keys_stay_the_same(value: str, occurrence: str, at: str, every_year: bool) -> None:
     planned = rule({"on": "date", "field": "when", "offset": "-24h", "every_year": every_year})
     assert isinstance(planned.kind, PlannedByDate)
-    due = planned.kind.next_due({"when": value}, lambda: ["America/New_York"], NOW)
+    due = planned.kind.next_due({"when": value}, lambda: ["America/New_York"], NOW, US)
     assert due is not None
     assert (due.occurrence, due.at.isoformat()) == (f"{occurrence}/2026" if every_year else occurrence, at)
     intent = write_text(planned, event(None, {}), due.occurrence)
     assert intent is not None
     key = intent_key(intent)
     assert key == f"trigger:t:crm:17:{due.occurrence}"
-    assert planned.kind.moved({"when": value}, key) == ""
-    assert "now has another date" in planned.kind.moved({"when": "2026-03-10"}, key)
-    assert "now has another date" in planned.kind.moved({}, key)
+    assert planned.kind.moved({"when": value}, key, US) == ""
+    assert "now has another date" in planned.kind.moved({"when": "2026-03-10"}, key, US)
+    assert "now has another date" in planned.kind.moved({}, key, US)
 
 
 def test_zones_are_looked_up_only_for_records_with_a_date() -> None:
@@ -123,7 +126,7 @@ def test_zones_are_looked_up_only_for_records_with_a_date() -> None:
     def zones() -> list[str]:
         raise AssertionError("the zones were asked for")
 
-    assert planned.kind.next_due({"when": "soon"}, zones, NOW) is None
+    assert planned.kind.next_due({"when": "soon"}, zones, NOW, US) is None
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,11 @@ def test_zones_are_looked_up_only_for_records_with_a_date() -> None:
         ({"on": "created", "only_if": "vip"}, True, {"vip": ""}, "stop_condition"),
         ({"on": "date", "field": "when"}, True, {"when": "2026-03-09"}, None),
         ({"on": "date", "field": "when"}, True, {"when": "2026-03-10"}, "moved"),
+        ({"on": "date", "field": "when"}, True, {"when": "soon"}, "moved"),
+        *[
+            ({"on": "date", "field": "when"}, True, {"when": spelling}, None)
+            for spelling in ("3/9/2026", "9 March 2026", "2026-03-09 00:00:00", "1773014400000", "20260309")
+        ],
         ({"on": "date", "field": "when", "only_if": "vip"}, True, {"when": "2026-03-09"}, "stop_condition"),
         ({"on": "date", "field": "when", "only_if": "vip"}, True, {"when": "2026-03-10"}, "moved"),
     ],
@@ -143,8 +151,48 @@ def test_what_makes_a_queued_text_unwanted(
 ) -> None:
     trigger = rule(options).options
     assert depends_on_record(trigger) is depends
-    found = no_longer_wanted(trigger, record, {}, "trigger:t:crm:17:2026-03-09")
+    found = no_longer_wanted(trigger, record, {}, "trigger:t:crm:17:2026-03-09", US)
     assert (found and found[0]) == code
+
+
+@pytest.mark.parametrize(
+    ("key", "every_year", "record", "stays"),
+    [
+        ("trigger:t:crm:17:2026-03-09T10:30:00+00:00", False, "2026-03-09T12:30:00+02:00", True),
+        ("trigger:t:crm:17:2026-03-09T10:30:00", False, "3/9/2026 10:30 AM", True),
+        ("trigger:t:crm:17:2026-03-09T10:30:00", False, "3/9/2026 11:30 AM", False),
+        ("trigger:t:crm:2026-03-09:2026-03-10", False, "3/9/2026", False),  # the record's id looks like a date
+        ("trigger:t:crm:17:1980-03-09/2026", True, "3/9/1980", True),
+        ("trigger:t:crm:17:1980-03-09/2026", True, "3/9/1981", False),
+        ("trigger:t:crm:17:1980-03-09", True, "3/9/1980", False),  # of the time before it was every year
+        ("trigger:t:crm:17:r4", False, "3/9/1980", False),
+    ],
+)
+def test_a_date_in_another_spelling_has_not_moved(key: str, every_year: bool, record: str, stays: bool) -> None:
+    kind = rule({"on": "date", "field": "when", "every_year": every_year}).kind
+    assert isinstance(kind, PlannedByDate)
+    assert (kind.moved({"when": record}, key, US) == "") is stays
+
+
+def test_a_deal_is_not_its_person_so_each_has_its_text() -> None:
+    created = rule({"on": "created", "record": "deal"})
+    keys = {key for number in ("d1", "d2") for key in map(intent_key, evaluate([created], deal(None, number)))}
+    assert keys == {"trigger:t:crm:d1:created", "trigger:t:crm:d2:created"}
+
+
+def deal(old: dict[str, Any] | None, external_id: str = "d1", **new: Any) -> RecordEvent:
+    return replace(event(old, new), kind="deal", external_id=external_id)
+
+
+@pytest.mark.parametrize("options", [options for options, *_ in GOLDEN.values()], ids=list(GOLDEN))
+def test_a_trigger_watches_one_kind_of_record(options: dict[str, Any]) -> None:
+    people, deals = rule(options), rule(options | {"record": "deal"})
+    assert people.fingerprint != deals.fingerprint  # it needs a new baseline
+    for old in (None, OLD):
+        assert evaluate([deals], event(old, NEW)) == []
+        assert evaluate([people], deal(old, **NEW)) == []
+        texts = [intent.text for intent in evaluate([people], event(old, NEW))]
+        assert [intent.text for intent in evaluate([deals], deal(old, **NEW))] == texts
 
 
 def test_every_kind_of_the_configuration_has_its_class() -> None:

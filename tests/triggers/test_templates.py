@@ -152,10 +152,10 @@ def test_a_list_is_no_text() -> None:
     assert problem("{{ first_name | split: '' }}") == "line 1: this is a list; take its first or last item"
 
 
-def test_dates_other_than_iso_are_not_guessed() -> None:
+def test_a_date_that_can_mean_two_days_is_not_guessed() -> None:
     ambiguous = text_context({"due": "03/04/2026"}, None, CONTACT)
     assert problem("{{ due | date: '%d %B' }}", ambiguous) == (
-        'line 1: "03/04/2026" is not a date in ISO form such as 2026-03-01'
+        'line 1: "03/04/2026" is not a date that can be read without doubt, such as 2026-03-01'
     )
 
 
@@ -259,7 +259,7 @@ def test_hostile_templates_need_little_memory_and_time() -> None:
         ),
         ("Hi\nfirst_name }}", ['line 2: "}}" would be sent as it stands; a field is written {{ first_name }}']),
         ("", ["the text is empty for this record"]),
-        ("{{ 'x' | date: '%d' }}", ['line 1: "x" is not a date in ISO form such as 2026-03-01']),
+        ("{{ 'x' | date: '%d' }}", ['line 1: "x" is not a date that can be read without doubt, such as 2026-03-01']),
     ],
 )
 def test_what_is_wrong_is_known_before_anything_is_sent(source: str, found: list[str]) -> None:
@@ -367,7 +367,8 @@ def test_a_placeholder_is_no_name(name: str) -> None:
     context = text_context(
         {"First Name": name, "Vorname": name, "status": "unknown"}, {"name": name}, {"full_name": name}
     )
-    assert context == {"record": {"status": "unknown"}, "status": "unknown", "old": {}, "contact": {}}
+    shown = {key: context[key] for key in context if key.isidentifier()}
+    assert shown == {"record": {"status": "unknown"}, "status": "unknown", "old": {}, "contact": {}}
     for field in (
         "first_name",
         "vorname",

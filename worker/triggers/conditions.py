@@ -1,19 +1,21 @@
 """Conditions on a CRM record, in the syntax of Liquid: ``status == 'ready' and balance > 0``. Pure.
 
-Fields have the same names as in texts. A missing or empty field is false, and equals only ``nil``. Numbers, even if the
-CRM gives them as text, compare with numbers. A comparison that makes no sense is false.
+Fields have the same names as in texts. A missing or empty field is false, and equals only ``nil``. Numbers, dates and
+booleans compare as such, even if the CRM gives them as text. If a comparison decides and its value cannot be read, the
+condition does not hold, and ``judge`` returns the value, so that a person can be told.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from worker.triggers.context import condition_context
-from worker.triggers.templates import TemplateProblem
-from worker.triggers.values import read_number
+from worker.triggers.date_text import DateOrder
+from worker.triggers.templates import FieldNames, TemplateProblem, field_names
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate
@@ -32,19 +34,51 @@ def problem(source: str) -> str:
     return ""
 
 
-def holds(source: str, properties: Mapping[str, Any], contact: Mapping[str, str] | None = None) -> bool:
-    """Return True if the condition holds for a record, False if it does not or cannot be evaluated for this record.
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """If a condition holds for a record. ``unread``: (field, value) because of which that cannot be said."""
+
+    holds: bool
+    unread: tuple[str, str] | None = None
+
+
+def judge(
+    source: str,
+    properties: Mapping[str, Any],
+    contact: Mapping[str, str] | None = None,
+    order: DateOrder = DateOrder.UNKNOWN,
+) -> Judgement:
+    """Return if the condition holds for a record. It does not hold if it cannot be evaluated for this record.
 
     Raises TemplateProblem if ``source`` is not a condition.
     """
     from liquid.exceptions import LiquidError
 
+    from worker.triggers.comparisons import NotUnderstood
+
     template = _compiled(source)
-    context = {name: _numbered(value) for name, value in condition_context(properties, contact or {}).items()}
     try:
-        return template.render(context).strip() == "y"
-    except LiquidError:  # such as a text compared with a number
-        return False
+        return Judgement(template.render(condition_context(properties, contact or {}, order)).strip() == "y")
+    except NotUnderstood as error:
+        return Judgement(holds=False, unread=(error.field, error.value))
+    except LiquidError:  # such as a list compared with a number
+        return Judgement(holds=False)
+
+
+def holds(
+    source: str,
+    properties: Mapping[str, Any],
+    contact: Mapping[str, str] | None = None,
+    order: DateOrder = DateOrder.UNKNOWN,
+) -> bool:
+    """Return True if the condition holds; see ``judge``."""
+    return judge(source, properties, contact, order).holds
+
+
+@lru_cache(maxsize=256)
+def condition_fields(source: str) -> FieldNames:
+    """Return the fields that a condition reads. Raises TemplateProblem if ``source`` is not a condition."""
+    return field_names(_compiled(source).analyze())
 
 
 @lru_cache(maxsize=256)
@@ -69,10 +103,3 @@ def _compiled(source: str) -> BoundTemplate:
     if unknown:
         raise TemplateProblem(f'there is no filter "{unknown[0]}"; there are: {", ".join(sorted(environment.filters))}')
     return bound
-
-
-def _numbered(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _numbered(one) for name, one in value.items()}
-    number = read_number(value)
-    return value if number is None else number

@@ -6,40 +6,72 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from crm_adapters.fields import is_name_column, is_placeholder
-from worker.triggers.values import Scalar, scalar, slug
+from worker.triggers.date_text import DateOrder
+from worker.triggers.values import Scalar, alike, scalar, slug
 
 CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
+DATE_ORDER = "date order"
+FIELDS = "fields by name"
+"""Keys of the order of dates, and of the fields as ``Fields``. No template can name them, because they have spaces."""
 
 _Missing: TypeAlias = Callable[[str, Scalar], bool]
 """Return True if the value of the field with this name stands for a missing one."""
 
 
 def text_context(
-    properties: Mapping[str, Any], old: Mapping[str, Any] | None, contact: Mapping[str, str]
+    properties: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    contact: Mapping[str, str],
+    order: DateOrder = DateOrder.UNKNOWN,
 ) -> dict[str, Any]:
     """Return what a template can use. A name such as "unknown" or "(none)" counts as empty.
 
     The record's fields by their template names (``first_name`` for "First Name"; if two have the same template name,
     the first in the alphabet counts), ``record`` (by their own names: ``record["First Name"]``), ``old`` (the version
     before, by template names; empty for a new record), ``contact`` (phone, full_name, first_name, email, as VirtualText
-    holds them).
+    holds them). ``order`` says how the record's dates are written.
     """
-    return _context(properties, old, contact, _is_no_name)
+    return _context(properties, old, contact, order, _is_no_name)
 
 
-def condition_context(properties: Mapping[str, Any], contact: Mapping[str, str]) -> dict[str, Any]:
+def condition_context(
+    properties: Mapping[str, Any], contact: Mapping[str, str], order: DateOrder = DateOrder.UNKNOWN
+) -> dict[str, Any]:
     """Return what a condition can use: the same, but names as they are, so that a condition can ask for "unknown"."""
-    return _context(properties, None, contact, _never)
+    return _context(properties, None, contact, order, _never)
+
+
+class Fields(dict[str, Any]):
+    """Values by name. A name that is not there means the only property that differs just in case or punctuation."""
+
+    def __init__(self, values: Mapping[str, Any], properties: Mapping[str, Any], filled: Mapping[str, Scalar]) -> None:
+        super().__init__(values)
+        self._properties = properties
+        self._filled = filled
+
+    def __missing__(self, name: str) -> Scalar:
+        """Return the value of the property with nearly this name. Raises KeyError."""
+        key = alike(name, self._properties)
+        if key is None:
+            raise KeyError(name)
+        return self._filled[key]
 
 
 def _context(
-    properties: Mapping[str, Any], old: Mapping[str, Any] | None, contact: Mapping[str, str], missing: _Missing
+    properties: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    contact: Mapping[str, str],
+    order: DateOrder,
+    missing: _Missing,
 ) -> dict[str, Any]:
     record = _filled(properties, missing)
-    return _by_slug(record, properties) | {
-        "record": record,
+    fields = _by_slug(record, properties)
+    return dict(fields) | {
+        "record": Fields(record, properties, record),
         "old": _by_slug(_filled(old or {}, missing), old or {}),
         "contact": _person(contact, missing),
+        DATE_ORDER: order,
+        FIELDS: fields,
     }
 
 
@@ -61,11 +93,11 @@ def _never(_field: str, _value: Scalar) -> bool:
     return False
 
 
-def _by_slug(values: Mapping[str, Scalar], properties: Mapping[str, Any]) -> dict[str, Any]:
+def _by_slug(values: Mapping[str, Scalar], properties: Mapping[str, Any]) -> Fields:
     owners: dict[str, str] = {}
     for name in sorted(properties):  # the order of ``property_named``; an empty field keeps its name from another one
         owners.setdefault(slug(name), name)
-    return {key: values[name] for key, name in owners.items() if name in values}
+    return Fields({key: values[name] for key, name in owners.items() if name in values}, properties, values)
 
 
 def _filled(properties: Mapping[str, Any], missing: _Missing) -> dict[str, Scalar]:

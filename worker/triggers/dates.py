@@ -7,11 +7,15 @@ the clocks show a time twice, the first one counts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from worker.policy.locations import zone_info
+
+_ONCE = re.compile(r":(\d{4}-\d{2}-\d{2}(?:T[\d:.+-]+)?)$")
+_EVERY_YEAR = re.compile(r":(\d{4}-\d{2}-\d{2}(?:T[\d:.+-]+)?)/\d{4}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,15 @@ def due(when: date | datetime, rule: DateRule, zones: Sequence[str], now: dateti
     return None
 
 
-def occurrences_of(when: date | datetime, rule: DateRule) -> str:
-    """Return what the names of all occurrences of this date begin with (the whole name, unless it is every year)."""
-    return f"{when.isoformat()}/" if rule.every_year else when.isoformat()
+def occurrence_date(key: str, *, every_year: bool) -> date | datetime | None:
+    """Return the date of the occurrence that an idempotency key ends with; None if it ends with no date."""
+    match = (_EVERY_YEAR if every_year else _ONCE).search(key)
+    if match is None:
+        return None
+    try:
+        return date.fromisoformat(match[1]) if "T" not in match[1] else datetime.fromisoformat(match[1])
+    except ValueError:
+        return None
 
 
 def _moment(when: date | datetime, rule: DateRule, zone: str) -> datetime:

@@ -5,15 +5,14 @@
 Idempotency keys end with the name of an occurrence, and the store keeps fingerprints. If an upgrade changes either,
 people are texted twice, or a trigger starts anew.
 
-Values are compared as people read them: as text, without surrounding spaces, ignoring case. So ``"Ready "`` is
-``"ready"``, ``3.0`` is ``3``, and a missing value is an empty one: correcting the spelling in the CRM texts nobody.
+Values are compared as people read them, see ``worker.triggers.same_value``: another spelling of a value texts nobody. A
+field that one of two versions does not have is unknown there, and has not changed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,15 @@ from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Generic, TypeVar
 
 from config.triggers import ChangedTrigger, CreatedTrigger, DateTrigger, EnteredTrigger, Trigger, TriggerOptions
-from worker.triggers.conditions import holds
-from worker.triggers.dates import DateRule, Due, due, occurrences_of
-from worker.triggers.values import property_named, read_date, value_text
+from crm_adapters.base import CONTACT
+from worker.triggers.conditions import condition_fields, holds, judge
+from worker.triggers.date_text import DateOrder, possible_dates, read_date
+from worker.triggers.dates import DateRule, Due, due, occurrence_date
+from worker.triggers.same_value import is_same, may_be_same, moment_key
+from worker.triggers.templates import FieldNames
+from worker.triggers.unread import UnreadValue
+from worker.triggers.values import property_named, scalar, value_text
+from worker.triggers.versions import aligned, names_in_both
 
 Options = TypeVar("Options", bound=TriggerOptions)
 
@@ -33,7 +38,10 @@ FIRST_VERSION = "created"
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """A CRM record that is new (``old`` is None) or has a new version; ``old`` and ``new`` are its properties."""
+    """A CRM record that is new (``old`` is None) or has a new version; ``old`` and ``new`` are its properties.
+
+    ``kind`` is ``contact``, or what belongs to the person, such as ``deal``. ``order`` says how its dates are written.
+    """
 
     connection: str
     external_id: str
@@ -44,6 +52,8 @@ class RecordEvent:
     old: Mapping[str, Any] | None
     new: Mapping[str, Any]
     revision: int
+    kind: str = CONTACT
+    order: DateOrder = DateOrder.UNKNOWN
 
     @property
     def contact(self) -> dict[str, str]:
@@ -68,13 +78,28 @@ class TriggerKind(ABC, Generic[Options]):
     def watched(self) -> list[str | None]:
         """Return what the trigger watches, as plain values: on, field, from, to, and more where a kind has more."""
 
+    def reads(self) -> Mapping[str, FieldNames]:
+        """Return the fields of the record that decide if it fires, by the option that names them."""
+        return {}
+
+    def unread(
+        self,
+        properties: Mapping[str, Any],  # noqa: ARG002
+        contact: Mapping[str, str],  # noqa: ARG002
+        order: DateOrder,  # noqa: ARG002
+    ) -> UnreadValue | None:
+        """Return the value because of which it cannot be said if the trigger fires for a record, or None."""
+        return None
+
     @property
     def fingerprint(self) -> str:
         """A hash of what the trigger watches. If it changes, the trigger needs a new baseline.
 
         It does not cover the text, nor the connections, because each connection has its own baseline.
         """
-        return hashlib.blake2b(json.dumps(self.watched()).encode(), digest_size=16).hexdigest()
+        of_others = [] if self.options.record == CONTACT else [self.options.record]
+        watched = json.dumps([*self.watched(), *of_others])
+        return hashlib.blake2b(watched.encode(), digest_size=16).hexdigest()
 
 
 class FiresOnChange(TriggerKind[Options]):
@@ -89,11 +114,13 @@ class PlannedByDate(TriggerKind[Options]):
     """A kind that fires at a time that the record names. It needs no baseline, since only future times count."""
 
     @abstractmethod
-    def next_due(self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime) -> Due | None:
+    def next_due(
+        self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime, order: DateOrder
+    ) -> Due | None:
         """Return when it is next due for a record, or None. ``zones`` is called only if the record has a date."""
 
     @abstractmethod
-    def moved(self, properties: Mapping[str, Any], key: str) -> str:
+    def moved(self, properties: Mapping[str, Any], key: str, order: DateOrder) -> str:
         """Return why the text with this idempotency key is about a time that the record no longer has, or ""."""
 
 
@@ -120,20 +147,24 @@ class FieldChanged(FiresOnChange[ChangedTrigger]):
         """See ``TriggerKind.watched``."""
         return [self.options.on, self.options.field, self.options.from_value, self.options.to_value]
 
+    def reads(self) -> Mapping[str, FieldNames]:
+        """See ``TriggerKind.reads``."""
+        return {"field": FieldNames((self.options.field,))}
+
     def occurrence(self, event: RecordEvent) -> str | None:
         """Fire for a version in which the field has another value."""
-        return event.version if event.old is not None and self._changed(event.old, event.new) else None
+        return event.version if event.old is not None and self._changed(event.old, event.new, event.order) else None
 
-    def _changed(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-        name = property_named(self.options.field, new, old)
-        if name is None or name not in old:
-            return False  # a column that was just added to the CRM or to the export is no change
-        before, after = _comparable(old[name]), _comparable(new.get(name))
+    def _changed(self, old: Mapping[str, Any], new: Mapping[str, Any], order: DateOrder) -> bool:
+        names = names_in_both(self.options.field, old, new)
+        if names is None:
+            return False  # what is unknown in one version has not changed: a column was added or left out
+        before, after = old[names[0]], new[names[1]]
         from_value, to_value = self.options.from_value, self.options.to_value
         return (
-            before != after
-            and (from_value is None or before == _comparable(from_value))
-            and (to_value is None or after == _comparable(to_value))
+            not may_be_same(before, after, order)
+            and (from_value is None or is_same(before, from_value, order))
+            and (to_value is None or is_same(after, to_value, order))
         )
 
 
@@ -146,14 +177,26 @@ class ConditionEntered(FiresOnChange[EnteredTrigger]):
         """See ``TriggerKind.watched``."""
         return [self.options.on, None, None, None, self.options.condition, _stored(DateRule())]
 
+    def reads(self) -> Mapping[str, FieldNames]:
+        """See ``TriggerKind.reads``."""
+        return {"condition": condition_fields(self.options.condition)}
+
     def occurrence(self, event: RecordEvent) -> str | None:
         """Fire for a version that meets the condition, if the one before did not."""
         return event.version if self._entered(event) else None
 
     def _entered(self, event: RecordEvent) -> bool:
         condition = self.options.condition
-        before = event.old is not None and holds(condition, event.old, event.contact)
-        return not before and holds(condition, event.new, event.contact)
+        if event.old is None:
+            return holds(condition, event.new, event.contact, event.order)
+        before, after = aligned(event.old, event.new, event.order)
+        return holds(condition, after, event.contact, event.order) and not holds(
+            condition, before, event.contact, event.order
+        )
+
+    def unread(self, properties: Mapping[str, Any], contact: Mapping[str, str], order: DateOrder) -> UnreadValue | None:
+        """See ``TriggerKind.unread``."""
+        return unread_in(self.options.condition, "condition", properties, contact, order)
 
 
 class DateReached(PlannedByDate[DateTrigger]):
@@ -165,27 +208,47 @@ class DateReached(PlannedByDate[DateTrigger]):
         """See ``TriggerKind.watched``."""
         return [self.options.on, self.options.field, None, None, None, _stored(self._rule)]
 
-    def next_due(self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime) -> Due | None:
+    def reads(self) -> Mapping[str, FieldNames]:
+        """See ``TriggerKind.reads``."""
+        return {"field": FieldNames((self.options.field,))}
+
+    def next_due(
+        self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime, order: DateOrder
+    ) -> Due | None:
         """Return when the date, with offset and hour, is next due."""
-        when = self._date(properties)
+        when = self._date(properties, order)
         return None if when is None else due(when, self._rule, zones(), now)
 
-    def moved(self, properties: Mapping[str, Any], key: str) -> str:
-        """Compare the record's date with the occurrence that the key ends with."""
-        when = self._date(properties)
-        if when is not None:
-            occurrence = f":{occurrences_of(when, self._rule)}"
-            if occurrence in key if self.options.every_year else key.endswith(occurrence):
-                return ""
+    def moved(self, properties: Mapping[str, Any], key: str, order: DateOrder) -> str:
+        """Compare the record's date with the occurrence that the key ends with; its spelling may be another one."""
+        when = self._date(properties, order)
+        before = occurrence_date(key, every_year=self.options.every_year)
+        if when is not None and before is not None and moment_key(when) == moment_key(before):
+            return ""
+        if (unread := self.unread(properties, {}, order)) is not None:
+            return f'the field "{self.options.field}" now has "{unread.shown}", which cannot be read as a date'
         return f'the field "{self.options.field}" now has another date; a text for that date is planned separately'
 
     @property
     def _rule(self) -> DateRule:
         return DateRule(self.options.offset or timedelta(0), self.options.at, self.options.every_year)
 
-    def _date(self, properties: Mapping[str, Any]) -> date | datetime | None:
+    def unread(
+        self,
+        properties: Mapping[str, Any],
+        contact: Mapping[str, str],  # noqa: ARG002
+        order: DateOrder,
+    ) -> UnreadValue | None:
+        """See ``TriggerKind.unread``. An empty field is no value that cannot be read."""
         name = property_named(self.options.field, properties)
-        return None if name is None else read_date(properties[name])
+        value = None if name is None else scalar(properties[name])
+        if value is None or (found := len(possible_dates(value, order))) == 1:
+            return None
+        return UnreadValue("field", self.options.field, value_text(value), "ambiguous date" if found else "date")
+
+    def _date(self, properties: Mapping[str, Any], order: DateOrder) -> date | datetime | None:
+        name = property_named(self.options.field, properties)
+        return None if name is None else read_date(properties[name], order)
 
 
 KINDS: tuple[type[TriggerKind[Any]], ...] = (RecordCreated, FieldChanged, ConditionEntered, DateReached)
@@ -202,7 +265,9 @@ def _stored(rule: DateRule) -> str:
     return f"DateRule(offset={rule.offset!r}, at={rule.at!r}, every_year={rule.every_year!r})"
 
 
-def _comparable(value: object) -> str:
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, sort_keys=True, default=str)
-    return unicodedata.normalize("NFC", value_text(value)).strip().casefold()
+def unread_in(
+    condition: str, option: str, properties: Mapping[str, Any], contact: Mapping[str, str], order: DateOrder
+) -> UnreadValue | None:
+    """Return the value because of which a condition cannot be evaluated for a record, or None."""
+    unread = judge(condition, properties, contact, order).unread
+    return None if unread is None else UnreadValue(option, *unread, "value")

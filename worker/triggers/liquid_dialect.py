@@ -12,19 +12,25 @@ from functools import wraps
 from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, RenderContext, Token, TokenStream
-from liquid.ast import Node
+from liquid.ast import BlockNode, ConditionalBlockNode, Node
 from liquid.builtin import content, output
 from liquid.builtin.expressions import FilteredExpression
 from liquid.builtin.expressions.primitive import Blank, Empty, RangeLiteral
 from liquid.builtin.filters.math import round_
 from liquid.builtin.filters.misc import default
+from liquid.builtin.tags import if_tag, unless_tag
 from liquid.exceptions import FilterError, LiquidSyntaxError, UndefinedError
+from liquid.expression import Expression
+from liquid.filter import with_context
 from liquid.token import TOKEN_CONTENT, TOKEN_ILLEGAL
 from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
 from liquid.utils import ReadOnlyChainMap
 
+from worker.triggers.comparisons import order_of, understanding
+from worker.triggers.context import FIELDS, Fields
+from worker.triggers.date_text import read_date
 from worker.triggers.segments import LONGEST_TEXT
-from worker.triggers.values import read_iso_date, read_number, value_text
+from worker.triggers.values import read_number, value_text
 
 LONGEST_STRING = 100_000
 """Characters of any intermediate value; longer than any CRM field that a template shortens."""
@@ -64,11 +70,21 @@ class _Context(RenderContext):
         found = super().get(path, token=token, default=_ABSENT)
         if found is not _ABSENT:
             return found
+        if len(path) == 1 and (field := self._named_alike(path[0])) is not _ABSENT:
+            return field
         if default is not UNDEFINED:
             return default
         name = str(path[0]) + "".join(f".{part}" if str(part).isidentifier() else f'["{part}"]' for part in path[1:])
         hint = f'{name} is empty or missing in this record; give it a default: {{{{ {name} | default: "..." }}}}'
         return Missing(name, token=token, hint=hint)
+
+    def _named_alike(self, name: object) -> object:
+        """Return the value of the field that differs from ``name`` just in case or punctuation."""
+        fields = self.globals.get(FIELDS)
+        try:
+            return fields[name] if isinstance(fields, Fields) and isinstance(name, str) else _ABSENT
+        except KeyError:
+            return _ABSENT
 
     def get_item(self, obj: Any, key: Any) -> Any:
         if isinstance(obj, dict) and isinstance(key, str):
@@ -115,6 +131,42 @@ class _Output(output.Output):
             raise
 
 
+class _IfNode(if_tag.IfNode):
+    def __init__(
+        self,
+        token: Token,
+        condition: Expression,
+        consequence: BlockNode,
+        alternatives: list[ConditionalBlockNode],
+        default: BlockNode | None,
+    ) -> None:
+        super().__init__(token, understanding(condition), consequence, alternatives, default)
+        for alternative in alternatives:
+            alternative.expression = understanding(alternative.expression)
+
+
+class _If(if_tag.IfTag):
+    node_class = _IfNode
+
+
+class _UnlessNode(unless_tag.UnlessNode):
+    def __init__(
+        self,
+        token: Token,
+        condition: Expression,
+        consequence: BlockNode,
+        alternatives: list[ConditionalBlockNode],
+        default: BlockNode | None,
+    ) -> None:
+        super().__init__(token, understanding(condition), consequence, alternatives, default)
+        for alternative in alternatives:
+            alternative.expression = understanding(alternative.expression)
+
+
+class _Unless(unless_tag.UnlessTag):
+    node_class = _UnlessNode  # type: ignore[assignment] # the library lets the type of the class be inferred
+
+
 class TextEnvironment(Environment):
     """The tags, filters and limits of a text. The output limit counts UTF-8 bytes, at most 4 per character."""
 
@@ -129,7 +181,8 @@ class TextEnvironment(Environment):
         """Register only those of the library's tags and filters that this module lists."""
         super().setup_tags_and_filters(extra=extra)
         self.tags = {name: self.tags[name] for name in _LIBRARY_TAGS}
-        self.add_tag(_Output)
+        for tag in (_Output, _If, _Unless):
+            self.add_tag(tag)
         allowed = {name: self.filters[name] for name in _LIBRARY_FILTERS}
         allowed |= {name: _numeric(self.filters[name]) for name in _LIBRARY_ARITHMETIC}
         allowed |= {"date": _date, "replace": _replace, "round": _numeric(_round)}
@@ -236,14 +289,14 @@ def _number(value: object) -> int | float:
     return number
 
 
-def _date(value: object, form: object) -> str:
-    """Write an ISO date or time (``2026-03-01T09:30:00Z``) in another form (``%d %B``), without converting its zone.
-
-    Other dates are refused: 3/4 is the third of April to some and the fourth of March to others.
-    """
-    at = read_iso_date(value)
+@with_context
+def _date(value: object, form: object, *, context: RenderContext) -> str:
+    """Write a date or time (``2026-03-01T09:30:00Z``) in another form (``%d %B``), without converting its zone."""
+    at = read_date(value, order_of(context))
     if at is None:
-        raise FilterError(f'"{value_text(value)[:40]}" is not a date in ISO form such as 2026-03-01', token=None)
+        raise FilterError(
+            f'"{value_text(value)[:40]}" is not a date that can be read without doubt, such as 2026-03-01', token=None
+        )
     return at.strftime(str(form))
 
 

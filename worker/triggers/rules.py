@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from config.models import Settings
 from config.triggers import Trigger
+from worker.triggers.date_text import DateOrder, date_order
 from worker.triggers.kinds import PlannedByDate, TriggerKind, kind_of
 from worker.triggers.templates import Template, compile_template
 
@@ -31,10 +32,19 @@ class TextRule:
         """True if the rule fires at planned times, False if it fires on changes."""
         return isinstance(self.kind, PlannedByDate)
 
+    def watches(self, connection: str, kind: str) -> bool:
+        """Return True if the rule is about such records of the connection."""
+        return connection in self.options.connections and kind == self.options.record
+
     @property
     def again(self) -> Literal["always", "never"] | timedelta:
         """When the same record may be texted again."""
         return self.options.again
+
+
+def date_order_of(settings: Settings, connection: str) -> DateOrder:
+    """Return how a connection writes its dates: as people do in its region."""
+    return date_order(settings.connections[connection].default_region)
 
 
 def compile_rules(settings: Settings) -> dict[str, tuple[TextRule, ...]]:

@@ -41,6 +41,19 @@ class TemplateProblem(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class FieldNames:
+    """The fields of a record that an expression reads, as it names them.
+
+    ``assigned`` are names that the expression also assigns: such a name is the field only where nothing was assigned.
+    ``every``: it takes the whole record, or computes a name, so any field may be read.
+    """
+
+    names: tuple[str, ...] = ()
+    assigned: tuple[str, ...] = ()
+    every: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A compiled template. ``fields`` are the values it uses, such as ``first_name`` and ``old.status``, in order."""
 
@@ -92,6 +105,28 @@ def compile_template(source: str) -> Template:
     return template
 
 
+@lru_cache(maxsize=256)
+def template_fields(source: str) -> FieldNames:
+    """Return the fields that a template reads. Raises TemplateProblem if it cannot be read."""
+    from liquid.exceptions import LiquidError
+
+    try:
+        return field_names(_environment().from_string(source).analyze())
+    except LiquidError as error:
+        raise TemplateProblem(_explain(error, source)) from None
+    except RecursionError:
+        raise TemplateProblem(_TOO_DEEP) from None
+
+
+def field_names(analysis: TemplateAnalysis) -> FieldNames:
+    """Return the fields that an analysed template or condition reads."""
+    read = [_field_of(one.segments) for group in analysis.globals.values() for one in group]
+    names = dict.fromkeys(name for name in read if name)
+    maybe = [_field_of(one.segments) for group in analysis.variables.values() for one in group]
+    assigned = dict.fromkeys(name for name in maybe if name and name not in names)
+    return FieldNames(tuple(names), tuple(assigned), every=None in read)
+
+
 def problems(source: str) -> list[str]:
     """List what is wrong with a template, as sentences with line numbers."""
     try:
@@ -125,6 +160,16 @@ def _faults(source: str, bound: BoundTemplate, analysis: TemplateAnalysis) -> li
                 found.append((variable.span.index, fault))
     found += _brace_faults(bound)
     return [_at(source, index, fault) for index, fault in sorted(found)]
+
+
+def _field_of(path: Sequence[object]) -> str | None:
+    """Return the field that a path names, "" if it is none of the record's, None if it may be any."""
+    root, *rest = path
+    if root == "contact":
+        return ""
+    if root not in _GROUPS:
+        return str(root)
+    return rest[0] if rest and isinstance(rest[0], str) else None
 
 
 def _name_fault(path: Sequence[object]) -> str:

@@ -1,6 +1,6 @@
 """Reads CRM values and field names, for templates, conditions and date triggers alike. Pure.
 
-A value that can mean two things is not guessed: it is no number, or no date.
+A value that can mean two things is not guessed: it is no number. ``worker.triggers.date_text`` reads dates.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
+
+from crm_adapters.fields import fold
+from crm_adapters.words import FALSE, TRUE
 
 Scalar: TypeAlias = str | int | float | bool
 
@@ -25,11 +27,8 @@ Names use ``crm_adapters.fields.is_placeholder``, which knows more of them. Othe
 statuses that conditions ask for, and "x" is a ticked box.
 """
 
-FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
-_DAY = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
-_MONTH_FIRST = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
-_EPOCH_MS = re.compile(r"\d{12,13}")
-_DIGITS_OF_A_DAY = 8
+BOOLEANS = {**dict.fromkeys((*TRUE, "1"), True), **dict.fromkeys((*FALSE, "0"), False)}
+_ANSWERS = dict.fromkeys("yes y on".split(), True) | dict.fromkeys("no n off".split(), False)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?")
 
 
@@ -45,15 +44,27 @@ def slug(name: str) -> str:
 
 
 def property_named(name: str, *properties: Mapping[str, object]) -> str | None:
-    """Return the key in ``properties`` that ``name`` means: the same name, else the first with its template name.
+    """Return the key in ``properties`` that ``name`` means.
 
-    The first in the alphabet, as records are stored, so that a record just read and a stored one give the same key.
+    The same name, else the first with its template name, else the only one that differs just in case, spaces and
+    punctuation. The first in the alphabet, as records are stored, so that a record just read and a stored one give the
+    same key.
     """
     if any(name in record for record in properties):
         return name
     wanted = slug(name)
-    found = (min((key for key in record if slug(key) == wanted), default=None) for record in properties)
-    return next((key for key in found if key is not None), None)
+    same = [min((key for key in record if slug(key) == wanted), default=None) for record in properties if wanted]
+    return next((key for key in (*same, *(alike(name, record) for record in properties)) if key is not None), None)
+
+
+def alike(name: str, names: Iterable[str]) -> str | None:
+    """Return the only one of ``names`` that differs from ``name`` just in case, accents, spaces and punctuation."""
+    wanted = folded(name)
+    found = [one for one in names if folded(one) == wanted] if wanted else []
+    return found[0] if len(found) == 1 else None
+
+
+folded = lru_cache(maxsize=4096)(fold)
 
 
 def value_text(value: object) -> str:
@@ -104,47 +115,13 @@ def read_number(value: object) -> int | float | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def read_date(value: object) -> date | datetime | None:
-    """Return the day or the time that the field of a date trigger holds; None for anything else.
+def read_boolean(value: object) -> bool | None:
+    """Return the boolean that a value holds; None for anything else.
 
-    Besides ISO 8601 this reads what is documented for such fields: ``3/1/2026`` with the month first, and milliseconds
-    since 1970 (HubSpot; midnight UTC means a day).
+    Text counts as databases, spreadsheets and people write it: ``true``, ``WAHR``, ``t``, ``1``, ``yes``.
     """
-    text = value_text(value).strip()
-    if match := _MONTH_FIRST.fullmatch(text):
-        return _day(match[3], match[1], match[2])
-    if _EPOCH_MS.fullmatch(text):
-        moment = datetime.fromtimestamp(int(text) / 1000, UTC)
-        return moment.date() if moment.time() == time(0) else _in_range(moment)
-    return read_iso_date(text)
-
-
-def read_iso_date(value: object) -> date | datetime | None:
-    """Return the day or the time that a value holds in ISO 8601, with or without a time and a zone; else None.
-
-    ``20260501`` is midnight of that day. Other digits are not read as dates: they could be numbers of any kind.
-    """
-    text = value_text(value).strip()
-    if match := _DAY.fullmatch(text):
-        return _day(match[1], match[2], match[3])
-    if text.isdigit() and len(text) != _DIGITS_OF_A_DAY:
-        return None
-    try:
-        return _in_range(datetime.fromisoformat(text))
-    except ValueError:
-        return None
-
-
-def _day(year: str, month: str, day: str) -> date | None:
-    try:
-        found = date(int(year), int(month), int(day))
-    except ValueError:
-        return None
-    return found if FIRST_DAY <= found < LAST_DAY else None
-
-
-def _in_range(moment: datetime) -> datetime | None:
-    return moment if FIRST_DAY <= moment.date() < LAST_DAY else None
+    text = value_text(value).strip().casefold()
+    return value if isinstance(value, bool) else BOOLEANS.get(text, _ANSWERS.get(text))
 
 
 def _printable(text: str) -> str:
