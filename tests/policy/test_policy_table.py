@@ -254,6 +254,7 @@ OPEN_RUN = {"batch_verdict": "open"}
 TOO_MANY = {"batch_verdict": "over_limit"}
 BREAKER = {"breaker": "its trigger made 300 texts in 24 hours"}
 REVIEW = {"review_since": AGO}
+NOT_KNOWN = {"permission_unknown": "the source has no field"}
 DUE_LATER = {"due_at": LATER}
 AT_NIGHT = {"now": NIGHT}
 BEHIND = {"behind": LATER}
@@ -292,21 +293,21 @@ RULES: Sequence[tuple[str, Sequence[dict[str, Any]], str, str]] = (
     ("its person wrote something", [REVIEW], "hold review", TCPA),
     ("its person wrote something: approving a batch does not settle that", [REVIEW, APPROVED], "hold review", TCPA),
     ("its person wrote something: being urgent does not settle that", [REVIEW, URGENT], "hold review", TCPA),
-    ("due later", [DUE_LATER], "hold scheduled until Wed 2026-06-03 12:30", "policy rule 10"),
-    ("due now", [{"due_at": NOON}], "go", "policy rule 10"),
+    ("due later", [DUE_LATER], "hold scheduled until Wed 2026-06-03 12:30", "policy rule 11"),
+    ("due now", [{"due_at": NOON}], "go", "policy rule 11"),
     ("at night", [AT_NIGHT], f"hold quiet_hours until {MORNING}", "47 CFR 64.1200(c)(1)"),
     ("at night, urgent", [AT_NIGHT, URGENT], "go", "47 CFR 64.1200(f)(15): what the person asked for"),
     ("at night, approved: a person at a desk does not know the hour there", [AT_NIGHT, APPROVED], f"hold quiet_hours until {MORNING}", "47 CFR 64.1200(c)(1)"),
     ("at night, quiet hours are off", [AT_NIGHT, {"quiet_hours": None}], "go", "policy.quiet_hours"),
-    ("behind an earlier one", [BEHIND], "hold order until Wed 2026-06-03 12:30", "policy rule 11"),
-    ("behind an earlier one, urgent", [BEHIND, URGENT], "go", "policy rule 11"),
-    ("behind an earlier one, but it would expire", [BEHIND, {"expires_at": LATER}], "go", "policy rule 11"),
-    ("behind one that is due now", [{"behind": NOON}], "go", "policy rule 11"),
+    ("behind an earlier one", [BEHIND], "hold order until Wed 2026-06-03 12:30", "policy rule 12"),
+    ("behind an earlier one, urgent", [BEHIND, URGENT], "go", "policy rule 12"),
+    ("behind an earlier one, but it would expire", [BEHIND, {"expires_at": LATER}], "go", "policy rule 12"),
+    ("behind one that is due now", [{"behind": NOON}], "go", "policy rule 12"),
     ("capped", [CAPPED], "hold cap until Wed 2026-06-03 12:30", "policy.max_per_contact"),
     ("capped, urgent", [CAPPED, URGENT], "hold cap until Wed 2026-06-03 12:30", "Fla. Stat. 501.616(6)(b)"),
     ("capped, approved", [CAPPED, APPROVED], "hold cap until Wed 2026-06-03 12:30", "Fla. Stat. 501.616(6)(b)"),
     ("two caps: the longer one", [{"full_caps": (FullCap("a", "max_per_contact", 1, LATER), FullCap("b", "max_per_account", 1, LATER + timedelta(hours=1)))}], "hold cap until Wed 2026-06-03 13:30", "policy.max_per_account"),
-    ("quiet hours end after it expires: it waits, and says so", [AT_NIGHT, {"expires_at": NIGHT + timedelta(hours=2)}], f"hold quiet_hours until {MORNING}", "policy rule 11"),
+    ("quiet hours end after it expires: it waits, and says so", [AT_NIGHT, {"expires_at": NIGHT + timedelta(hours=2)}], f"hold quiet_hours until {MORNING}", "policy rule 12"),
     # Pairs: the earlier rule decides.
     ("opted out before do not text", [OPTED_OUT, DO_NOT_TEXT], "suppress opted_out", TCPA),
     ("opted out before late", [OPTED_OUT, LATE], "suppress opted_out", TCPA),
@@ -332,13 +333,23 @@ RULES: Sequence[tuple[str, Sequence[dict[str, Any]], str, str]] = (
     ("an open run before the breaker", [OPEN_RUN, BREAKER], "hold run", "policy rule 7"),
     ("too many before the breaker", [TOO_MANY, BREAKER], "hold approval", "policy rule 7"),
     ("the breaker before review", [BREAKER, REVIEW], "hold breaker", "policy rule 8"),
+    ("what the CRM says is not known", [NOT_KNOWN], "hold permission_unknown", CTIA),
+    ("what the CRM says is not known: being urgent does not settle that", [NOT_KNOWN, URGENT], "hold permission_unknown", CTIA),
+    ("what the CRM says is not known: approving does not settle that", [NOT_KNOWN, APPROVED], "hold permission_unknown", CTIA),
+    ("a known no before what is not known", [DO_NOT_TEXT, NOT_KNOWN], "suppress do_not_text", CTIA),
+    ("no consent before what is not known", [NO_CONSENT, NOT_KNOWN], "suppress no_consent", CTIA),
+    ("late before what is not known", [LATE, NOT_KNOWN], "expire", "policy rule 4"),
+    ("its run before what is not known", [OPEN_RUN, NOT_KNOWN], "hold run", "policy rule 7"),
+    ("review before what is not known", [REVIEW, NOT_KNOWN], "hold review", "policy rule 9"),
+    ("what is not known before a later time", [NOT_KNOWN, DUE_LATER], "hold permission_unknown", "policy rule 10"),
+    ("what is not known before night", [NOT_KNOWN, AT_NIGHT], "hold permission_unknown", "policy rule 10"),
     ("review before a later time", [REVIEW, DUE_LATER], "hold review", "policy rule 9"),
     ("review before night", [REVIEW, AT_NIGHT], "hold review", "policy rule 9"),
-    ("a later time before night", [{"due_at": NIGHT + timedelta(hours=1)}, AT_NIGHT], "hold scheduled until Thu 2026-06-04 00:00", "policy rule 10"),
-    ("a later time before urgent", [DUE_LATER, URGENT], "hold scheduled until Wed 2026-06-03 12:30", "policy rule 10"),
-    ("night before a cap", [AT_NIGHT, {"full_caps": (FullCap("a", "max_per_contact", 1, NIGHT + timedelta(hours=1)),)}], f"hold quiet_hours until {MORNING}", "policy rule 11"),
-    ("night before the order", [AT_NIGHT, {"behind": NIGHT + timedelta(hours=12)}], f"hold quiet_hours until {MORNING}", "policy rule 11"),
-    ("the order before a cap", [BEHIND, {"full_caps": (FullCap("a", "max_per_contact", 1, LATER + timedelta(hours=1)),)}], "hold order until Wed 2026-06-03 12:30", "policy rule 11"),
+    ("a later time before night", [{"due_at": NIGHT + timedelta(hours=1)}, AT_NIGHT], "hold scheduled until Thu 2026-06-04 00:00", "policy rule 11"),
+    ("a later time before urgent", [DUE_LATER, URGENT], "hold scheduled until Wed 2026-06-03 12:30", "policy rule 11"),
+    ("night before a cap", [AT_NIGHT, {"full_caps": (FullCap("a", "max_per_contact", 1, NIGHT + timedelta(hours=1)),)}], f"hold quiet_hours until {MORNING}", "policy rule 12"),
+    ("night before the order", [AT_NIGHT, {"behind": NIGHT + timedelta(hours=12)}], f"hold quiet_hours until {MORNING}", "policy rule 12"),
+    ("the order before a cap", [BEHIND, {"full_caps": (FullCap("a", "max_per_contact", 1, LATER + timedelta(hours=1)),)}], "hold order until Wed 2026-06-03 12:30", "policy rule 12"),
 )
 # fmt: on
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from worker.core.findings import Finding
-from worker.doctor import broker, configuration, credentials, exposure, fleet, host, queues, store
+from worker.doctor import broker, configuration, connections, credentials, exposure, fleet, host, queues, store
 from worker.doctor.reach import reach_broker, reach_store
 from worker.runtime import Runtime
 
@@ -84,10 +84,18 @@ def runtime_checks(runtime: Runtime) -> list[Check]:
             Check(
                 f"connection {name}",
                 partial(credentials.check_connection, runtime, name),
+                ("store",),
                 also=("check",),
                 seconds=3 * MAX_SECONDS,
             )
             for name in settings.connections
+        ),
+        *(
+            Check(
+                f"events of connection {name}", partial(connections.describe_webhook, settings, name), also=("check",)
+            )
+            for name, connection in settings.connections.items()
+            if connection.webhook_secret is not None
         ),
         Check("store's history", lambda: fleet.check_history(runtime), ("store", "broker")),
         Check("fleet", lambda: fleet.check_fleet(runtime), ("store",), also=("health",)),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from config.models import Account, Settings
 from config.types import holds_password, is_loopback
+from worker.contacts.services import connection_limits
 from worker.core.findings import Finding, ok, warning
 from worker.core.text import counted
 from worker.fleet.processes import STOP_SECONDS
@@ -83,6 +84,7 @@ def _policy(settings: Settings) -> Iterator[Finding]:
 def _broker(settings: Settings) -> Iterator[Finding]:
     url = "" if settings.broker.url is None else settings.broker.url.get_secret_value()
     limited = [name for name, account in settings.accounts.items() if _limits(account)]
+    limited += [name for name in settings.connections if _paces(settings, name)]
     if limited and url.startswith("amqp") and settings.broker.limits_url is None:
         yield warning(
             "broker",
@@ -90,6 +92,10 @@ def _broker(settings: Settings) -> Iterator[Finding]:
             "three workers together make three times as many requests as configured",
             "set broker.limits_url to a Redis server",
         )
+
+
+def _paces(settings: Settings, connection: str) -> bool:
+    return any(not limit.is_budget for limit in connection_limits(settings, connection))
 
 
 def _limits(account: Account) -> bool:

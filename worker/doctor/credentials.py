@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from crm_adapters.base import AdapterError, CredentialsRejected, SourceUnavailable
-from worker.contacts.adapters import build_adapter
-from worker.core.findings import Finding, ok, problem
+from crm_adapters.base import AdapterError, ApiVersion, CredentialsRejected, SourceUnavailable
+from worker.contacts.connection_gate import note_check_succeeded
+from worker.contacts.consent import needs_consent
+from worker.contacts.services import open_adapter
+from worker.core.findings import Finding, ok, problem, warning
 from worker.doctor import clocks
+from worker.doctor.fields import judge_fields, may_name_deleted
 from worker.limits.account_gate import clear_stop
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -17,6 +21,7 @@ from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
 
 # No contact has this id: with a good credential the gateway answers for an unknown id, with a bad one 401 (observed).
 UNKNOWN_CONTACT_ID = "vtsync-check"
+API_NOTICE = timedelta(days=90)
 
 
 def check_account(runtime: Runtime, name: str) -> Iterator[Finding]:
@@ -64,23 +69,45 @@ def check_account_clock(runtime: Runtime, name: str) -> Iterator[Finding]:
 
 
 def check_connection(runtime: Runtime, name: str) -> Iterator[Finding]:
-    """Let the adapter try its credential and its source."""
+    """Let the adapter try its credential and its source, and compare the source's fields with the configuration.
+
+    If it succeeds, a connection that was stopped or waits resumes.
+    """
     what = f"connection {name}"
     try:
-        adapter = build_adapter(runtime.settings, name)
-        try:
+        with closing(open_adapter(runtime, name)) as adapter:
             report = adapter.check()
-        finally:
-            adapter.close()
+            with writing(runtime.engine) as db:
+                resumed = "; it was stopped or waited, and now resumes" if note_check_succeeded(db, name) else ""
+            yield ok(what, f"{report.summary}{resumed}")
+            if adapter.api_version is not None:
+                yield judge_api_version(what, adapter.api_version, datetime.now(UTC).date())
+            deleted = may_name_deleted(adapter.options)
+            yield from judge_fields(runtime.settings, name, adapter.describe(), deleted=deleted)
     except AdapterError as error:
-        yield problem(what, str(error), "changes in this CRM do not arrive", _remedy(name, error))
-    else:
-        yield ok(what, report.summary)
+        remedy = _remedy(runtime, name, error)
+        yield problem(what, str(error).removesuffix(f"; {remedy}"), "changes in this CRM do not arrive", remedy)
 
 
-def _remedy(name: str, error: AdapterError) -> str:
+def judge_api_version(what: str, version: ApiVersion, today: date) -> Finding:
+    """Judge how long the vendor keeps the version of its API that the adapter calls. Pure."""
+    if version.ends is None or version.ends - today > API_NOTICE:
+        return ok(what, f"calls version {version.name} of the API")
+    gone = version.ends < today
+    level = problem if gone else warning
+    return level(
+        what,
+        f"version {version.name} of the API {'ended' if gone else 'ends'} on {version.ends}",
+        "after that day the vendor may switch it off, and changes in this CRM do not arrive",
+        "upgrade vtsync, or the package that has the adapter",
+    )
+
+
+def _remedy(runtime: Runtime, name: str, error: AdapterError) -> str:
     """Name the next step; the adapter's own message has the details."""
     if isinstance(error, CredentialsRejected):
+        if needs_consent(runtime.settings, name):
+            return f"run `vtsync connect {name}`"
         return f"correct the credential of [connections.{name}], then run `vtsync check`"
     if isinstance(error, SourceUnavailable):
         return "vtsync tries again by itself; if it lasts, check the CRM's status and the network"

@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
+from config.url_secrets import MIN_SECRET_LENGTH, is_short
 from worker.core.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.tables import api_key
-
-MIN_SECRET_LENGTH = 24
 
 
 class Unprotected(Exception):
@@ -55,7 +54,7 @@ def check_exposure(runtime: Runtime, host: str) -> None:
     weak = [
         name
         for name, account in settings.accounts.items()
-        if account.relay_secret is not None and len(account.relay_secret.get_secret_value()) < MIN_SECRET_LENGTH
+        if account.relay_secret is not None and is_short(account.relay_secret.get_secret_value())
     ]
     if weak:
         raise Unprotected(
@@ -65,7 +64,8 @@ def check_exposure(runtime: Runtime, host: str) -> None:
     if _is_loopback(host):
         return
     relays = any(account.relay_secret is not None for account in settings.accounts.values())
-    if not (relays or settings.carriers or _has_key(runtime)):
+    webhooks = any(connection.webhook_secret is not None for connection in settings.connections.values())
+    if not (relays or webhooks or settings.carriers or _has_key(runtime)):
         raise Unprotected(
             f"it would listen on {host}, beyond this machine, and no caller needs a credential",
             "create a key with `vtsync keys create NAME`, set a relay_secret, or listen on 127.0.0.1",

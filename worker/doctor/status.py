@@ -10,10 +10,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.sql import Select
 
+from config.models import Settings
+from config.triggers import DateTrigger
 from worker.core.findings import Finding, Level, warning
 from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
 from worker.doctor.accounts import judge_account_state
+from worker.doctor.connections import ConnectionNow, check_connections, read_connections
+from worker.messages.date_plans import UNREAD
+from worker.messages.permission import missing_policy_fields, read_shape
 from worker.messages.transitions import has_reason
 from worker.monitoring.state import AccountNow, read_account
 from worker.runtime import Runtime
@@ -23,6 +28,8 @@ from worker.store.models import utcnow
 from worker.store.tables import (
     connection_state,
     contact,
+    date_plan,
+    dead_letter,
     delivery,
     inbox_event,
     message,
@@ -48,6 +55,9 @@ class ConnectionStatus:
     rejected_now: int
     next_run_at: datetime | None
     error: str
+    note: str = ""
+    """Why no run starts at the moment: it is stopped, or waits."""
+    budgets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +119,18 @@ def overview(runtime: Runtime) -> Overview:
     """Read the state of everything, in one consistent view."""
     now = utcnow()
     with reading(runtime.engine) as db:
-        connections = [_connection(db, runtime, name) for name in runtime.settings.connections]
+        connections = [_connection(db, runtime, state) for state in read_connections(db, runtime.settings, now)]
         states = {name: read_account(db, name, now) for name in runtime.settings.accounts}
         accounts = [_account(db, name, state) for name, state in states.items()]
         unused = unused_files(db, now)
-        waiting = _waiting(db, accounts)
+        missing = _missing_fields(db, runtime.settings)
+        unread = _unread_dates(db, runtime.settings)
+        waiting = [*check_connections(db, runtime.settings, now), *_waiting(db, accounts)]
     findings = [
         *(judge_account_state(name, state) for name, state in states.items()),
         *map(judge_unused_configuration, unused),
+        *missing,
+        *unread,
         *waiting,
     ]
     return Overview(connections, accounts, unused, findings)
@@ -132,6 +146,47 @@ def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
     )
 
 
+def _unread_dates(db: Connection, settings: Settings) -> list[Finding]:
+    """Find records whose date a date trigger cannot read, so that it never texts about them."""
+    p = date_plan.c
+    rows = db.execute(
+        select(p.trigger, p.connection, func.count().label("records"), func.min(p.external_id).label("first"))
+        .where(p.occurrence == UNREAD, p.due_at.is_(None))
+        .group_by(p.trigger, p.connection)
+        .order_by(p.trigger, p.connection)
+    )
+    return [
+        warning(
+            WAITING,
+            f"{counted(row.records, 'record')} of the connection {row.connection} with a date in "
+            f'"{trigger.field}" that the trigger {row.trigger} cannot read, such as record {row.first}',
+            "nobody is texted about such a date",
+            "write the date like 2027-04-03; if it is written like 03/04/2027, set "
+            f"connections.{row.connection}.default_region",
+            count=row.records,
+        )
+        for row in rows
+        if isinstance(trigger := settings.triggers.get(row.trigger), DateTrigger) and trigger.enabled
+    ]
+
+
+def _missing_fields(db: Connection, settings: Settings) -> list[Finding]:
+    """Find the connections whose source does not say any more who may be texted."""
+    s = connection_state.c
+    shapes = db.execute(select(s.connection, s.shape).where(s.connection.in_(settings.connections)))
+    return [
+        warning(
+            WAITING,
+            sentence,
+            "who may be texted is not known, and people who asked for no texts must not get any",
+            "put the field back, or correct the configuration",
+            command=f"vtsync fields {row.connection}",
+        )
+        for row in shapes
+        for sentence in missing_policy_fields(settings, row.connection, read_shape(row.shape))
+    ]
+
+
 def rejected_records(runtime: Runtime, connections: Sequence[str], limit: int) -> list[Rejected]:
     """Return the rejected records of these connections, oldest first."""
     r = rejected_record.c
@@ -145,7 +200,8 @@ def rejected_records(runtime: Runtime, connections: Sequence[str], limit: int) -
         return [Rejected(*row) for row in rows]
 
 
-def _connection(db: Connection, runtime: Runtime, name: str) -> ConnectionStatus:
+def _connection(db: Connection, runtime: Runtime, state: ConnectionNow) -> ConnectionStatus:
+    name = state.name
     configured = runtime.settings.connections[name]
     run = db.execute(
         select(sync_run).where(sync_run.c.connection == name).order_by(sync_run.c.id.desc()).limit(1)
@@ -155,20 +211,19 @@ def _connection(db: Connection, runtime: Runtime, name: str) -> ConnectionStatus
     schedule = configured.schedule or "by hand"
     if not configured.enabled:
         schedule = "disabled"
-    if run is None:
-        return ConnectionStatus(name, configured.adapter, schedule, "never run", None, 0, 0, rejected, next_run_at, "")
-    changed = run.added + run.changed + run.removed
     return ConnectionStatus(
         name,
         configured.adapter,
         schedule,
-        run.state,
-        run.started_at,
-        run.seen,
-        changed,
+        "never run" if run is None else run.state,
+        None if run is None else run.started_at,
+        0 if run is None else run.seen,
+        0 if run is None else run.added + run.changed + run.removed,
         rejected,
         next_run_at,
-        run.error,
+        "" if run is None else run.error,
+        state.note,
+        [budget.text for budget in state.budgets],
     )
 
 
@@ -206,7 +261,9 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
     rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
     no_time_zone = rows(held, has_reason("time_zone"))
+    not_permitted = rows(held, has_reason("permission_unknown"))
     failed_events = rows(inbox_event.c.state == InboxState.FAILED)
+    refused_messages = db.scalar(select(func.count()).select_from(dead_letter)) or 0
     failed_deliveries = rows(delivery.c.state == DeliveryState.FAILED)
     found = [
         *(
@@ -229,10 +286,18 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
         _wait(rejected, "CRM record", "rejected", "vtsync status --rejected"),
         _wait(reviews, "reply", "that may mean STOP", "vtsync review", many="replies"),
         _wait(no_time_zone, "text", "held because the time zone is not known", "vtsync messages --state held"),
+        _wait(
+            *(not_permitted, "text", "held because it is not known if the person may be texted"),
+            "vtsync messages --state held",
+        ),
         _wait(failed_events, "incoming event", "that could not be processed", "vtsync relay show"),
         _wait(
             *(failed_deliveries, "failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
             many="failed deliveries",
+        ),
+        _wait(
+            *(refused_messages, "message", "of the broker refused", "vtsync dead-letters"),
+            why="what their senders wanted was not done",
         ),
     ]
     return [one for one in found if one.count]

@@ -42,7 +42,11 @@ def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
     idle = select(a.account).where(or_(a.stopped_at.is_not(None), a.paused_until > now))
     active = set(settings.accounts).difference(db.scalars(idle))
     oldest = (kind.oldest_due(db, name, now) for kind in (SENDS, RECORDS) if kind.oldest_due for name in active)
-    late = select(s.connection).where(s.next_run_at < now - LATE, s.connection.in_(_scheduled(settings)))
+    waited = or_(s.waits_until.is_(None), s.waits_until < now - LATE)
+    unread = or_(s.lease_until.is_(None), s.lease_until < now - LATE)
+    late = select(s.connection).where(
+        s.next_run_at < now - LATE, waited, unread, s.connection.in_(_scheduled(settings))
+    )
     queued = (m.state == MessageState.QUEUED, m.account.in_(list(settings.accounts)))
     return OverdueWork(
         oldest_due=min(filter(None, oldest), default=None),

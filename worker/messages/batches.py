@@ -28,13 +28,19 @@ class BatchVerdict:
 
 
 def release_or_hold_batch(
-    connection: Connection, batch_id: str, limit: int, now: datetime, policy: Policy | None = None
+    connection: Connection,
+    batch_id: str,
+    limit: int,
+    now: datetime,
+    policy: Policy | None = None,
+    *,
+    suspect: bool = False,
 ) -> BatchVerdict:
     """At the end of a sync run, release its texts, or hold all of them if they would text more than ``limit`` people.
 
     The count includes what was released or approved before in the same batch: a run that was interrupted and resumed
     cannot pass the limit in portions. With a ``policy``, also hold the texts of triggers that fire far more often than
-    before (see ``worker.messages.breaker``).
+    before (see ``worker.messages.breaker``). ``suspect``: the run was refused, so hold all of them.
     """
     in_batch = (message.c.batch_id == batch_id) & (message.c.kind == MessageKind.SEND)
     people = select(func.count(message.c.to_number.distinct())).where(
@@ -42,8 +48,8 @@ def release_or_hold_batch(
     )
     total = connection.execute(people).scalar_one()
     waiting = (in_batch, has_reason("run"))
-    if total > limit:
-        decision = decide(view_of_held(batch_verdict="over_limit"), now)
+    if suspect or total > limit:
+        decision = decide(view_of_held(batch_verdict="refused" if suspect else "over_limit"), now)
         _hold_for(connection, decision, now, *waiting)
     else:
         for trigger, reason in _broken_triggers(connection, policy, now, *waiting):

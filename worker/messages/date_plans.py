@@ -17,8 +17,9 @@ import structlog
 from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from config.models import Settings
+from crm_adapters.base import CONTACT
 from worker.messages.intents import insert_planned
-from worker.messages.people import lost_its_phone, owner_number, place
+from worker.messages.people import lost_its_phone, owner_number, person_is_gone, place
 from worker.policy.locations import locations_of
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
@@ -27,10 +28,13 @@ from worker.store.tables import contact, contact_mapping, date_plan
 from worker.triggers.dates import Due
 from worker.triggers.evaluate import write_text
 from worker.triggers.kinds import PlannedByDate, RecordEvent
-from worker.triggers.rules import TextRule, compile_rules
+from worker.triggers.rules import TextRule, compile_rules, date_order_of
+from worker.triggers.unread import Unreadable, UnreadValue
 
 PORTION = 200
 BACK_FILL = 1000
+UNREAD = "?"
+"""The occurrence of a plan whose record has a date that cannot be read. It is never due."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +55,7 @@ class PlannedRecord:
     external_id: str
     phone: str
     properties: Mapping[str, Any]
+    kind: str = CONTACT
 
 
 def next_due(rule: TextRule, record: PlannedRecord, settings: Settings, now: datetime) -> Due | None:
@@ -63,7 +68,14 @@ def next_due(rule: TextRule, record: PlannedRecord, settings: Settings, now: dat
         here = place(settings, record.connection, record.properties)
         return locations_of(record.phone, [here], account.time_zone).zones
 
-    return rule.kind.next_due(record.properties, zones, now)
+    return rule.kind.next_due(record.properties, zones, now, date_order_of(settings, record.connection))
+
+
+def unread_date(rule: TextRule, record: PlannedRecord, settings: Settings) -> UnreadValue | None:
+    """Return the record's date if it cannot be read, so that nothing can be planned for it; else None. Pure."""
+    if not record.phone or not rule.planned_by_date:
+        return None
+    return rule.kind.unread(record.properties, {}, date_order_of(settings, record.connection))
 
 
 def plan_records(
@@ -72,18 +84,23 @@ def plan_records(
     rules: Sequence[TextRule],
     records: Sequence[PlannedRecord],
     now: datetime,
+    unreadable: Unreadable | None = None,
 ) -> None:
-    """Plan these records again, in the caller's transaction."""
+    """Plan these records again, in the caller's transaction. Dates that cannot be read are added to ``unreadable``."""
     rows = []
     for record in records:
         for rule in rules:
-            due = next_due(rule, record, settings, now)
+            if not rule.watches(record.connection, record.kind):
+                continue
+            due, unread = next_due(rule, record, settings, now), unread_date(rule, record, settings)
+            if unread is not None and unreadable is not None:
+                unreadable.add(rule.name, unread, record.external_id)
             rows.append(
                 {
                     "trigger": rule.name,
                     "connection": record.connection,
                     "external_id": record.external_id,
-                    "occurrence": due.occurrence if due else "",
+                    "occurrence": due.occurrence if due else UNREAD if unread else "",
                     "due_at": due.at if due else None,
                 }
             )
@@ -96,10 +113,14 @@ def plan_records(
     )
 
 
-def plan_existing(runtime: Runtime, name: str, rules: Sequence[TextRule], now: datetime) -> None:
+def plan_existing(
+    runtime: Runtime, name: str, rules: Sequence[TextRule], now: datetime, unreadable: Unreadable | None = None
+) -> None:
     """Plan every live record of a connection, in portions. Running it again changes nothing."""
     m = contact_mapping.c
     last = 0
+    if unreadable is not None:
+        unreadable.restart([rule.name for rule in rules])
     while rules and not runtime.stop.requested:
         with writing(runtime.engine) as connection:
             rows = connection.execute(
@@ -111,7 +132,7 @@ def plan_existing(runtime: Runtime, name: str, rules: Sequence[TextRule], now: d
             if not rows:
                 return
             last = rows[-1].id
-            plan_records(connection, runtime.settings, rules, [_planned(row) for row in rows], now)
+            plan_records(connection, runtime.settings, rules, [_planned(row) for row in rows], now, unreadable)
 
 
 def fire_due_dates(runtime: Runtime, now: datetime, limit: int = 1000) -> int:
@@ -180,10 +201,10 @@ def _fire_rule(
     for plan in plans:
         row = records.get((plan.connection, plan.external_id))
         record = _planned(row) if row is not None else None
-        if row is None or record is None or not record.phone or plan.connection not in rule.options.connections:
+        if row is None or record is None or not record.phone or not rule.watches(plan.connection, record.kind):
             connection.execute(delete(date_plan).where(date_plan.c.id == plan.id))
             continue
-        intent = write_text(rule, _event(row, record), plan.occurrence)
+        intent = write_text(rule, _event(row, record, settings), plan.occurrence)
         if intent is not None:
             sender = intent.from_number or owner_number(settings, record.connection, record.properties)
             intents.append(replace(intent, from_number=sender, called_for_at=plan.due_at))
@@ -196,7 +217,7 @@ def _fire_rule(
     insert_planned(connection, settings, rule, intents, now)
 
 
-def _event(row: Row[Any], record: PlannedRecord) -> RecordEvent:
+def _event(row: Row[Any], record: PlannedRecord, settings: Settings) -> RecordEvent:
     return RecordEvent(
         connection=record.connection,
         external_id=record.external_id,
@@ -207,14 +228,17 @@ def _event(row: Row[Any], record: PlannedRecord) -> RecordEvent:
         old=None,
         new=record.properties,
         revision=row.revision,
+        kind=record.kind,
+        order=date_order_of(settings, record.connection),
     )
 
 
 def _records() -> Any:
     m = contact_mapping.c
     return select(
-        m.id, m.connection, m.external_id, m.properties, m.deleted_at, m.revision, m.contact_id,
-        contact.c.phone, contact.c.full_name, contact.c.email, lost_its_phone().label("lost_its_phone"),
+        m.id, m.connection, m.external_id, m.properties, m.deleted_at, m.revision, m.contact_id, m.kind,
+        contact.c.phone, contact.c.full_name, contact.c.email,
+        or_(lost_its_phone(), person_is_gone()).label("lost_its_phone"),
     ).select_from(contact_mapping.outerjoin(contact, contact.c.id == m.contact_id))  # fmt: skip
 
 
@@ -238,4 +262,4 @@ def _grouped(plans: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:
 
 def _planned(row: Row[Any]) -> PlannedRecord:
     phone = "" if row.deleted_at is not None or row.lost_its_phone else row.phone or ""
-    return PlannedRecord(row.connection, row.external_id, phone, orjson.loads(row.properties))
+    return PlannedRecord(row.connection, row.external_id, phone, orjson.loads(row.properties), row.kind)

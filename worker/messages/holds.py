@@ -15,6 +15,8 @@ from worker.store.models import utcnow
 from worker.store.tables import message
 
 RECONSIDER_EVERY = timedelta(hours=1)
+_PERMISSION = "permission_unknown"
+_RECONSIDERED = {"time_zone": "its time zone", _PERMISSION: "what the CRM says about its person"}
 _reconsidered: dict[str, datetime] = {}
 
 
@@ -43,7 +45,7 @@ def not_before(now: datetime) -> ColumnElement[datetime]:
 
 
 def reconsider(runtime: Runtime) -> int:
-    """Release the texts that are held because their time zone was not known, and return how many.
+    """Release the texts that are held because something was not known, and return how many.
 
     The configuration may have changed when a process starts, and the CRM at any time. So this runs once when a process
     starts and then once an hour; all other calls do nothing.
@@ -52,7 +54,16 @@ def reconsider(runtime: Runtime) -> int:
     if store in _reconsidered and now - _reconsidered[store] < RECONSIDER_EVERY:
         return 0
     with writing(runtime.engine) as connection:
-        reason = reason_text("reconsidered", "its time zone is looked up again")
-        released = release_holds(connection, "time_zone", reason=reason, actor="tick", now=now)
+        released = sum(_reconsider(connection, code, "tick", now) for code in _RECONSIDERED)
     _reconsidered[store] = now
     return released
+
+
+def reconsider_permission(connection: Connection, now: datetime) -> int:
+    """Release the texts that are held because it was not known if their person may be texted: a sync knows more now."""
+    return _reconsider(connection, _PERMISSION, "sync", now)
+
+
+def _reconsider(connection: Connection, code: str, actor: str, now: datetime) -> int:
+    reason = reason_text("reconsidered", f"{_RECONSIDERED[code]} is looked up again")
+    return release_holds(connection, code, reason=reason, actor=actor, now=now)

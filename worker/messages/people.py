@@ -10,36 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Exists, exists, select
+from sqlalchemy import ColumnElement, Connection, Exists, exists, func, select
 
-from config.models import PropertyRule, Settings
+from config.models import Settings
+from crm_adapters.base import CONTACT
+from worker.messages.permission import LiveRecord, missing_names, no_consent, permission_unknown, read_shape
 from worker.policy.locations import RecordPlace
 from worker.store.sql import any_of
-from worker.store.tables import contact, contact_mapping, rejected_record
+from worker.store.tables import connection_state, contact, contact_mapping, rejected_record
 from worker.triggers.values import property_named, value_text
-
-
-@dataclass(frozen=True, slots=True)
-class LiveRecord:
-    """A live CRM record with its properties."""
-
-    connection: str
-    external_id: str
-    properties: Mapping[str, Any]
-
-    def field(self, rule: PropertyRule) -> str:
-        """Name the field that the rule reads, and its record, for a person."""
-        return f'the field "{rule.field}" of the CRM record {self.connection} {self.external_id}'
-
-    def do_not_text(self, settings: Settings) -> str:
-        """Return the field of this record that says not to text its person, for a person; "" if none does."""
-        rule = settings.connections[self.connection].do_not_text
-        return self.field(rule) if rule is not None and says_yes(rule, self.properties) else ""
-
-    def no_consent(self, settings: Settings) -> str:
-        """Return the field of this record that should allow texts to its person and does not; "" if there is none."""
-        rule = settings.connections[self.connection].consent
-        return self.field(rule) if rule is not None and not says_yes(rule, self.properties) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,55 +30,53 @@ class Recipient:
     places: tuple[RecordPlace, ...]
 
     def no_consent(self, settings: Settings, about: tuple[str, str] | None) -> str:
-        """Return the field that should give their consent and does not, for a person; "" if nothing is missing.
+        """Return the field that should give their consent and does not; see ``worker.messages.permission``."""
+        return no_consent(settings, self.records, about)
 
-        ``about``: the record (connection, external id) that the text is about. If its connection asks for consent, this
-        record must give it. For a text about no record, the consent in any of their records is enough.
-        """
-        asked = [
-            (record, rule)
-            for record in self.records
-            if (rule := settings.connections[record.connection].consent) is not None
-            and about in (None, (record.connection, record.external_id))
-        ]
-        if not asked or any(says_yes(rule, record.properties) for record, rule in asked):
-            return ""
-        record, rule = asked[0]
-        others = f" (nor do {len(asked) - 1} more records)" if len(asked) > 1 else ""
-        return f"{record.field(rule)}{others}"
+    def permission_unknown(self, settings: Settings, about: tuple[str, str] | None) -> str:
+        """Explain why it is not known if they may be texted; see ``worker.messages.permission``."""
+        return permission_unknown(settings, self.records, about)
 
 
 def recipient_of(connection: Connection, settings: Settings, phone: str) -> Recipient:
     """Read the live CRM records with this number, in all accounts, and what they say."""
+    m = contact_mapping.c
     found = connection.execute(
-        select(contact_mapping.c.connection, contact_mapping.c.external_id, contact_mapping.c.properties)
-        .select_from(contact.join(contact_mapping, contact_mapping.c.contact_id == contact.c.id))
+        select(
+            *(m.connection, m.external_id, m.properties, m.kind, m.person),
+            connection_state.c.shape,
+            _rejected(rejected_record.c.code == "unreadable").label("unreadable"),
+        )
+        .select_from(
+            contact.join(contact_mapping, m.contact_id == contact.c.id).outerjoin(
+                connection_state, connection_state.c.connection == m.connection
+            )
+        )
         .where(
             # The index over phones begins with the account, so the accounts are listed.
             any_of(connection, contact.c.account, list(settings.accounts)),
             contact.c.phone == phone,
-            contact_mapping.c.deleted_at.is_(None),
+            m.deleted_at.is_(None),
         )
-        .order_by(contact_mapping.c.id)
+        .order_by(m.id)
     )
     records = tuple(
-        LiveRecord(row.connection, row.external_id, orjson.loads(row.properties))
+        LiveRecord(
+            connection=row.connection,
+            external_id=row.external_id,
+            properties=orjson.loads(row.properties),
+            kind=row.kind,
+            person=row.person,
+            missing=missing_names(read_shape(row.shape)),
+            unreadable=bool(row.unreadable),
+        )
         for row in found
         if row.connection in settings.connections
     )
-    places = tuple(place(settings, record.connection, record.properties) for record in records)
-    do_not_text = next((field for record in records if (field := record.do_not_text(settings))), "")
+    people = [record for record in records if record.kind == CONTACT]
+    places = tuple(place(settings, record.connection, record.properties) for record in people)
+    do_not_text = next((field for record in people if (field := record.do_not_text(settings))), "")
     return Recipient(records, do_not_text, places)
-
-
-def says_yes(rule: PropertyRule, properties: Mapping[str, Any]) -> bool:
-    """Return True if the field has a value that means yes; for a list, if any of its values does. Missing means no."""
-    name = property_named(rule.field, properties)
-    value = None if name is None else properties[name]
-    wanted = {one.strip().casefold() for one in rule.values}
-    return any(
-        value_text(one).strip().casefold() in wanted for one in (value if isinstance(value, list | tuple) else [value])
-    )
 
 
 def place(settings: Settings, connection: str, properties: Mapping[str, Any]) -> RecordPlace:
@@ -122,8 +99,21 @@ def owner_number(settings: Settings, connection: str, properties: Mapping[str, A
 
 def lost_its_phone() -> Exists:
     """Return the condition for rows of ``contact_mapping`` without a usable phone; they still name an old contact."""
+    return _rejected(rejected_record.c.code != "unreadable")
+
+
+def person_is_gone() -> Exists:
+    """Return the condition for rows of ``contact_mapping`` that belong to a person who was deleted, and not merged."""
+    m, person = contact_mapping.c, contact_mapping.alias().c
+    gone = (person.deleted_at.is_not(None), person.merged_into.is_(None))
+    return exists().where(person.connection == m.connection, person.external_id == m.person, *gone)
+
+
+def _rejected(*where: ColumnElement[bool]) -> Exists:
+    """Return the condition for rows of ``contact_mapping`` whose latest version was rejected."""
     r, m = rejected_record.c, contact_mapping.c
-    return exists().where(r.connection == m.connection, r.key == m.external_id, r.code != "unreadable")
+    key = func.coalesce(m.person, m.external_id)  # a record that belongs to a person has the person's phone
+    return exists().where(r.connection == m.connection, r.key == key, *where)
 
 
 def first_filled(names: Iterable[str], properties: Mapping[str, Any]) -> str:

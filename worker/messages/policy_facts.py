@@ -66,6 +66,7 @@ def load_facts(connection: Connection, row: Mapping[str, Any], settings: Setting
         urgent=bool(row.get("urgent")),
         do_not_text=person.do_not_text,
         no_consent=person.no_consent(settings, about),
+        permission_unknown=person.permission_unknown(settings, about),
         duplicate_of=_duplicate(connection, row, policy, now),
         review_since=connection.execute(_REVIEW, {"phone": phone}).scalar_one_or_none(),
         quiet_hours=quiet_hours_for(settings, row["account"], phone, person),

@@ -10,9 +10,10 @@ import orjson
 from sqlalchemy import Connection, Row, bindparam, select
 
 from config.models import Settings
-from worker.messages.people import lost_its_phone
+from worker.messages.people import lost_its_phone, person_is_gone
 from worker.store.tables import contact, contact_mapping
 from worker.triggers.evaluate import depends_on_record, no_longer_wanted
+from worker.triggers.rules import date_order_of
 
 _m = contact_mapping.c
 _RECORD = (
@@ -23,6 +24,7 @@ _RECORD = (
         contact.c.full_name,
         contact.c.email,
         lost_its_phone().label("lost_its_phone"),
+        person_is_gone().label("person_is_gone"),
     )
     .select_from(contact_mapping.outerjoin(contact, contact.c.id == _m.contact_id))
     .where(_m.connection == bindparam("connection"), _m.external_id == bindparam("external_id"))
@@ -44,7 +46,7 @@ def load_record_facts(connection: Connection, row: Mapping[str, Any], settings: 
         return RecordFacts(unwanted=_trigger_off(row, settings))
     about = {"connection": row["connection"], "external_id": row["external_id"]}
     record = connection.execute(_RECORD, about).one_or_none()
-    if record is None or record.deleted_at is not None:
+    if record is None or record.deleted_at is not None or record.person_is_gone:
         return RecordFacts(contact_deleted=True)
     return RecordFacts(
         phone_changed=record.lost_its_phone or record.phone != row["to_number"],
@@ -68,4 +70,5 @@ def _reason_gone(row: Mapping[str, Any], record: Row[Any], settings: Settings) -
     if trigger is None or not depends_on_record(trigger):
         return None
     person = {"phone": record.phone or "", "full_name": record.full_name or "", "email": record.email or ""}
-    return no_longer_wanted(trigger, orjson.loads(record.properties), person, str(row["idempotency_key"]))
+    order = date_order_of(settings, str(row["connection"]))
+    return no_longer_wanted(trigger, orjson.loads(record.properties), person, str(row["idempotency_key"]), order)

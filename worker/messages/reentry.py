@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, select
 
+from crm_adapters.base import CONTACT
 from worker.core.states import MessageState
 from worker.store.sql import any_of
 from worker.store.tables import message
@@ -20,8 +21,11 @@ _NOT_SENT = (MessageState.CANCELLED, MessageState.SUPPRESSED, MessageState.EXPIR
 
 
 def intent_key(intent: TextIntent) -> str:
-    """Return the permanent key of an intent: one welcome per contact, one text per version of a record."""
-    once_per_contact = intent.occurrence == "created" and intent.contact_id is not None
+    """Return the permanent key of an intent: one welcome per contact, one text per version of a record.
+
+    What belongs to a person, such as a deal, is not the person: each new one has a key of its own.
+    """
+    once_per_contact = intent.occurrence == "created" and intent.contact_id is not None and intent.kind == CONTACT
     who = str(intent.contact_id) if once_per_contact else f"{intent.connection}:{intent.external_id}"
     return f"trigger:{intent.trigger}:{who}:{intent.occurrence}"
 

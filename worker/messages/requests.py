@@ -254,12 +254,16 @@ class RecordRequest(RecordContent, JobRequest):
 
 
 class SyncRequest(JobRequest):
-    """A connection to read now. ``accept_removals`` applies removals that are too many to be trusted."""
+    """A connection to read now.
+
+    ``accept_removals`` applies removals that are too many to be trusted. ``full`` reads every record, not only changes.
+    """
 
     POSITIONAL = ("connection", "accept_removals")
 
     connection: str
     accept_removals: StrictBool = False
+    full: StrictBool = False
 
 
 def account_problems(settings: Settings, request: SendRequest | RecordRequest) -> list[RequestProblem]:

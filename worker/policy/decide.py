@@ -12,10 +12,11 @@ The first rule that applies decides. The rules that end a text come before the r
 7. Its sync run is still open, or would text too many people: held until the run ends or a person approves.
 8. Its trigger fires far more often than it used to: held until a person approves.
 9. Its person may have asked, in their own words, to be left alone: held until somebody has read the reply.
-10. It is not due yet: held until then.
-11. Quiet hours where the person may be: held until they end. An urgent text goes anyway. To keep the order of texts,
+10. The CRM should say if this person may be texted, and that cannot be read: held until it can.
+11. It is not due yet: held until then.
+12. Quiet hours where the person may be: held until they end. An urgent text goes anyway. To keep the order of texts,
     a text also waits while an earlier one to the same number waits for quiet hours.
-12. The person, or the account, had its number of texts for a day: held until the first of them is a day old.
+13. The person, or the account, had its number of texts for a day: held until the first of them is a day old.
 
 The account's own state (stopped, paused) is checked after this, where the request is made.
 """
@@ -34,7 +35,7 @@ from worker.policy.quiet_hours import QuietHoursRules, next_window, release_time
 CAP_WINDOW = timedelta(hours=24)
 """Caps count over the last 24 hours, not from midnight on, which would allow twice as many in one evening."""
 
-BatchState: TypeAlias = Literal["none", "open", "over_limit", "approved"]
+BatchState: TypeAlias = Literal["none", "open", "over_limit", "refused", "approved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,12 @@ class PolicyFacts:
     """What the policy needs to know about a message and its surroundings.
 
     ``batch_verdict``: ``none`` (no sync run), ``open`` (its run has not ended), ``over_limit`` (its run would text more
-    people than allowed), ``approved`` (within the limit, or approved by a person).
+    people than allowed), ``refused`` (its run was refused, because the source looked wrong), ``approved`` (within the
+    limit, or approved by a person).
     ``phone_changed``: the CRM record it is about now has another number than the text is addressed to, or none.
     ``unwanted``: (code, text) when the reason for the text is gone: its date moved, its condition no longer holds.
     ``do_not_text``, ``no_consent``: the CRM record that says so, or that does not say yes; "" when nothing forbids it.
+    ``permission_unknown``: why it is not known what the CRM says about that, and what to do; "" when it is known.
     ``approved``: a person approved it, or asked to send it again. ``breaker``: why its trigger is held; "" when it is
     not. ``duplicate_of``: the id of the message with the same text that went to the same number a short while ago.
     ``quiet_hours``: None when texts go at any hour. ``behind``: until when an earlier text to the same number waits
@@ -96,6 +99,7 @@ class PolicyFacts:
     urgent: bool = False
     do_not_text: str = ""
     no_consent: str = ""
+    permission_unknown: str = ""
     duplicate_of: str = ""
     breaker: str = ""
     review_since: datetime | None = None
@@ -140,6 +144,7 @@ RELEASED_BY = {
     "approval": "`vtsync approve`",
     "breaker": "`vtsync approve`",
     "review": "`vtsync review`, or STOP or START from the person",
+    "permission_unknown": "the CRM to say if this person may be texted; this is checked again every hour",
     "time_zone": "a time zone in the configuration or the CRM; this is checked again every hour",
 }
 """What ends each hold without a time. Expiry and `vtsync cancel` end all of them, too."""
@@ -190,6 +195,13 @@ def _wait_for_event(facts: PolicyFacts) -> Hold | None:
             "its sync would text more people than policy.blast_limit allows without approval;"
             " look at the texts, then run `vtsync approve` or `vtsync cancel`",
         )
+    if facts.batch_verdict == "refused" and not facts.approved:
+        return Hold(
+            None,
+            "approval",
+            "its sync was refused, because the source looked wrong; look at the texts, then run `vtsync approve` or"
+            " `vtsync cancel`",
+        )
     if facts.breaker and not facts.approved:
         return Hold(None, "breaker", facts.breaker)
     if facts.review_since is not None:
@@ -199,6 +211,8 @@ def _wait_for_event(facts: PolicyFacts) -> Hold | None:
             f"a reply of {facts.review_since:%Y-%m-%d} may ask not to be texted any more; read it with `vtsync review`,"
             " then continue or opt the number out",
         )
+    if facts.permission_unknown:
+        return Hold(None, "permission_unknown", facts.permission_unknown)
     return None
 
 
