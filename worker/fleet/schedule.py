@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from celery.schedules import crontab
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from config.models import Settings
 from config.types import parse_duration
@@ -42,34 +42,44 @@ class Slot(NamedTuple):
 
 
 def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
-    """Claim the slots that are due, for as long as a task needs to reach a worker."""
-    due = []
+    """Claim the slots that are due, for as long as a task needs to reach a worker.
+
+    The connection whose last run began longest ago is first, so that slow ones do not keep others from running. While
+    a connection waits, because its CRM asked for that or rejected the credentials, its slots stay due.
+    """
     until = now + settings.worker.lease
-    for name, connection in settings.connections.items():
-        if not connection.enabled:
-            continue
+    enabled = {name: connection for name, connection in settings.connections.items() if connection.enabled}
+    for name, connection in enabled.items():
         _note_schedule(db, name, connection.schedule, now)
-        waiting = and_(c.connection == name, c.next_run_at <= now)
-        if db.execute(update(connection_state).where(waiting).values(next_run_at=until)).rowcount == 1:
-            due.append(Slot(name, until))
-    return due
+    waited = or_(c.waits_until.is_(None), c.waits_until <= now)
+    # A slot that is due during a run, because the CRM has called, waits until that run has ended: it may be wanted for
+    # a change that the run has already passed.
+    ready = (c.next_run_at <= now, waited, CONNECTION_LEASE.is_free(now))
+    order = (c.started_at.is_not(None), c.started_at, c.connection)
+    due = [name for name in db.scalars(select(c.connection).where(*ready).order_by(*order)) if name in enabled]
+    claim = update(connection_state).values(next_run_at=until)
+    return [Slot(name, until) for name in due if db.execute(claim.where(c.connection == name, *ready)).rowcount == 1]
 
 
 def start_slot(db: Connection, settings: Settings, slot: Slot, now: datetime) -> bool:
-    """Count the slot as run and set the next one. Return False if another worker started it, or it is no longer due."""
+    """Count the slot as run and set the next one. Return False if another worker started it, or it is no longer due.
+
+    While another run is in progress, the slot stays claimed, and is due again when the claim ends.
+    """
     schedule = settings.connections[slot.connection].schedule
     following = next_run(schedule, now) if schedule else None
-    return _move_slot(db, slot, following)
+    # The run begins here, and not only when it holds the connection: events in between must not make another one due.
+    return _move_slot(db, slot, CONNECTION_LEASE.is_free(now), next_run_at=following, started_at=now)
 
 
 def put_back_slot(db: Connection, slot: Slot, now: datetime) -> None:
     """Make the slot due again at the next tick, because this worker has no free thread for it."""
-    _move_slot(db, slot, now)
+    _move_slot(db, slot, next_run_at=now)
 
 
-def _move_slot(db: Connection, slot: Slot, next_run_at: datetime | None) -> bool:
-    mine = and_(c.connection == slot.connection, c.next_run_at == slot.claimed_until)
-    return db.execute(update(connection_state).where(mine).values(next_run_at=next_run_at)).rowcount == 1
+def _move_slot(db: Connection, slot: Slot, *where: ColumnElement[bool], **values: datetime | None) -> bool:
+    mine = and_(c.connection == slot.connection, c.next_run_at == slot.claimed_until, *where)
+    return db.execute(update(connection_state).where(mine).values(values)).rowcount == 1
 
 
 def abandoned(db: Connection, settings: Settings, now: datetime) -> list[str]:

@@ -39,19 +39,27 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """At most ``per_second`` requests that share ``name``, such as ``main:text``.
+    """At most ``per_second`` units that share ``name``, such as ``main:text``. A request costs ``cost`` units.
 
-    ``spacing`` widens the gap between two requests, because requests that leave evenly arrive unevenly.
+    ``spacing`` widens the gap between two requests, because requests that leave evenly arrive unevenly. After a pause,
+    up to ``burst`` units may be used at once.
     """
 
     name: str
     per_second: float
     spacing: float = SPACING
+    cost: int = 1
+    burst: int = 1
 
     @property
     def interval(self) -> float:
         """Seconds between two requests."""
-        return self.spacing / self.per_second
+        return self.cost * self.spacing / self.per_second
+
+    @property
+    def slack(self) -> float:
+        """How many seconds before its even turn a request may be made."""
+        return max(self.burst - self.cost, 0) * self.spacing / self.per_second
 
 
 class Slots(Protocol):
@@ -197,10 +205,11 @@ class LocalTurns:
         """See ``Turns``."""
         now = time.monotonic()
         with self._lock:
-            at = max(now, *(self._next.get(rate.name, 0.0) for rate in rates))
+            even = {rate: self._next.get(rate.name, 0.0) for rate in rates}
+            at = max(now, *(turn - rate.slack for rate, turn in even.items()))
             if at - now > patience:
                 return None
-            self._next.update({rate.name: at + rate.interval for rate in rates})
+            self._next.update({rate.name: max(turn, at) + rate.interval for rate, turn in even.items()})
             return at - now
 
 
@@ -233,10 +242,14 @@ _TAKE_TURN = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local at = now
-for i = 1, #KEYS do at = math.max(at, tonumber(redis.call('GET', KEYS[i]) or 0)) end
+local even = {}
+for i = 1, #KEYS do
+  even[i] = tonumber(redis.call('GET', KEYS[i]) or 0)
+  at = math.max(at, even[i] - tonumber(ARGV[2 * i + 1]))
+end
 if at - now > tonumber(ARGV[1]) then return -1 end
 for i = 1, #KEYS do
-  local following = at + tonumber(ARGV[i + 1])
+  local following = math.max(even[i], at) + tonumber(ARGV[2 * i])
   redis.call('SET', KEYS[i], string.format('%.0f', following), 'PX', math.ceil((following - now) / 1000) + 1000)
 end
 return at - now
@@ -252,7 +265,8 @@ class RedisTurns:
     def take(self, rates: Sequence[Rate], patience: float) -> float | None:
         """See ``Turns``."""
         keys = [f"{PREFIX}:turn:{rate.name}" for rate in rates]
-        microseconds = [int(seconds * 1e6) for seconds in (patience, *(rate.interval for rate in rates))]
+        times = [patience, *(seconds for rate in rates for seconds in (rate.interval, rate.slack))]
+        microseconds = [int(seconds * 1e6) for seconds in times]
         wait = int(self._take(keys=keys, args=microseconds))
         return None if wait < 0 else wait / 1e6
 

@@ -20,7 +20,7 @@ from worker.core.metrics import http_answered
 REQUEST_ID = "X-Request-ID"
 _ACCEPTABLE_ID = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
 """Ids as tracing systems make them. Excludes anything that could be a phone number or break a log line."""
-_QUIET = ("/health/", "/metrics", "/relay/", "/carriers/")
+_QUIET = ("/health/", "/metrics", "/relay/", "/carriers/", "/crm/")
 """Frequent requests. They are not logged if they succeed: each event is in the inbox anyway."""
 
 log = structlog.get_logger("vtsync.web")

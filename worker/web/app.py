@@ -11,7 +11,7 @@ from fastapi import FastAPI, Response
 from worker.fleet.wake import wake
 from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
-from worker.web import carriers, health, metrics, page, relay, v1
+from worker.web import carriers, connect, crm_events, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
 from worker.web.heartbeat import WebHeartbeat
@@ -62,7 +62,7 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
     )
     install_error_handlers(app)
     relay.install(app, context)  # first, because it has the most requests
-    for routes in (v1.routes, carriers.routes, health.routes, metrics.routes):
+    for routes in (v1.routes, carriers.routes, crm_events.routes, connect.routes, health.routes, metrics.routes):
         app.include_router(routes(context))
     web = runtime.settings.web
     app.add_middleware(RequestLimits, max_body=web.max_body, seconds=web.body_timeout)

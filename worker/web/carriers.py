@@ -18,6 +18,7 @@ from worker.inbox.payloads import read_payload
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.problems import Problem
+from worker.web.public_url import called_url
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ def routes(context: WebContext) -> APIRouter:
 def _verify(name: str, config: Carrier, request: Request, body: bytes, public_url: str | None) -> None:
     signed = SignedRequest(
         method=request.method,
-        url=_public_url(request, public_url),
+        url=called_url(request, public_url),
         headers={key.lower(): value for key, value in request.headers.items()},
         body=body,
         form=_form(body, request.headers.get("content-type", "")),
@@ -68,14 +69,6 @@ def _verify(name: str, config: Carrier, request: Request, body: bytes, public_ur
         headers = {"WWW-Authenticate": provider.challenge} if provider.challenge else {}
         message = "the signature or the credential of this request is wrong"
         raise Problem(401, "unauthorized", message, headers=headers) from None
-
-
-def _public_url(request: Request, public_url: str | None) -> str:
-    """Return the URL that the carrier called. Behind a proxy it differs from the URL of the request."""
-    if public_url is None:
-        return str(request.url)
-    query = f"?{request.url.query}" if request.url.query else ""
-    return f"{public_url.rstrip('/')}{request.url.path}{query}"
 
 
 def _form(body: bytes, content_type: str) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,6 @@ So every request with the right secret is stored, even if it cannot be read, and
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
 import orjson
@@ -18,6 +17,7 @@ from worker.inbox.payloads import read_payload
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.problems import Problem
+from worker.web.url_secrets import secret_digest
 
 
 def install(app: FastAPI, context: WebContext) -> None:
@@ -52,7 +52,7 @@ class _Secrets:
 
 def _secrets(settings: Settings) -> list[tuple[bytes, str]]:
     return [
-        (_digest(account.relay_secret.get_secret_value()), name)
+        (secret_digest(account.relay_secret.get_secret_value()), name)
         for name, account in settings.accounts.items()
         if account.relay_secret is not None
     ]
@@ -60,12 +60,8 @@ def _secrets(settings: Settings) -> list[tuple[bytes, str]]:
 
 def _account(secrets: list[tuple[bytes, str]], secret: str) -> str:
     """Return the account of a secret. All secrets are compared, each in constant time, whichever matches."""
-    given = _digest(secret)
+    given = secret_digest(secret)
     matching = [name for digest, name in secrets if hmac.compare_digest(digest, given)]
     if not matching:
         raise Problem(404, "not_found", "There is nothing here.")
     return matching[0]
-
-
-def _digest(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
