@@ -16,12 +16,18 @@ from crm_adapters.base import (
     CheckReport,
     ContactChange,
     ContactFields,
+    CredentialsRejected,
+    CrmField,
     Cursor,
+    CursorExpired,
+    ListsIds,
     Page,
     Properties,
     Removals,
+    Services,
     UnreadableRecord,
 )
+from worker.contacts.mapping import field_names_of
 from worker.virtualtext.outcomes import Cause, ContactBody, MessageBody, Outcome, Receipt, RemoteContact, Status
 
 Fault = Callable[[], "Outcome[Any] | None"]
@@ -157,6 +163,10 @@ class ListAdapter(Adapter):
     def check(self) -> CheckReport:
         return CheckReport(f"{len(self.source.records)} records")
 
+    def describe(self) -> Sequence[CrmField]:
+        names = dict.fromkeys(name for properties in self.source.records.values() for name in properties)
+        return [CrmField(name) for name in names]
+
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
         after = cursor["after"] if cursor else 0
         changes: list[ContactChange | UnreadableRecord] = [
@@ -180,9 +190,117 @@ class ListAdapter(Adapter):
         )
 
 
-def sources(**by_connection: ListSource) -> Callable[[Any, str], Adapter]:
+@dataclass
+class LogSource:
+    """A CRM that reports changes in the order in which they were made."""
+
+    log: list[ContactChange | None] = field(default_factory=list)
+    """A change without a record is one that nobody can read any more."""
+    removals: Removals = Removals.UNSEEN
+    lists_ids: bool = False
+    kinds: tuple[str, ...] = ("contact", "deal")
+    """The kinds of record that it gives out."""
+    page_size: int = 2
+    reads: list[str] = field(default_factory=list)
+    """What was asked for: "all", "changes" or "ids"."""
+    error: Exception | None = None
+    error_after: int = 0
+    """Raise ``error`` after this many pages."""
+    checks: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    """What the CRM calls its fields."""
+    fails_to_describe: Exception | None = None
+
+    def put(self, external_id: str, phone: str = "", name: str = "", **more: Any) -> None:
+        self.log.append(ContactChange(external_id, {"phone": phone, "name": name, **more}))
+
+    def put_deal(self, external_id: str, person: str | None, **properties: Any) -> None:
+        self.log.append(ContactChange(external_id, properties, kind="deal", person=person))
+
+    def report_deleted(self, external_id: str, merged_into: str | None = None) -> None:
+        self.log.append(ContactChange(external_id, {}, deleted=True, merged_into=merged_into))
+
+    def vanish(self, external_id: str) -> None:
+        """Delete a record without a word."""
+        self.log = [None if one is None or one.external_id == external_id else one for one in self.log]
+
+    @property
+    def live(self) -> dict[str, ContactChange]:
+        last = {change.external_id: change for change in self.log if change is not None}
+        return {key: one for key, one in last.items() if not one.deleted and one.kind in self.kinds}
+
+
+class LogAdapter(Adapter):
+    """Reads a LogSource: everything once, then changes."""
+
+    name = "log"
+    summary = "a log in memory"
+    Options: ClassVar[type[BaseModel]] = NoOptions
+
+    def __init__(self, source: LogSource) -> None:
+        super().__init__(NoOptions(), FieldMapping())
+        self.source = source
+        self.kinds = source.kinds  # type: ignore[misc]
+        self.removals = source.removals  # type: ignore[misc]
+
+    def check(self) -> CheckReport:
+        self.source.checks += 1
+        if isinstance(self.source.error, CredentialsRejected):
+            raise self.source.error
+        return CheckReport(f"{len(self.source.live)} records")
+
+    def describe(self) -> Sequence[CrmField]:
+        if self.source.fails_to_describe is not None:
+            raise self.source.fails_to_describe
+        names = dict.fromkeys((name, change.kind) for change in self.source.live.values() for name in change.properties)
+        return [CrmField(name, self.source.labels.get(name, ""), kind=kind) for name, kind in names]
+
+    def pull(self, cursor: Cursor | None) -> Iterator[Page]:
+        source = self.source
+        source.reads.append("all" if cursor is None or "listed" in cursor else "changes")
+        if cursor is not None and isinstance(source.error, CursorExpired):
+            error, source.error = source.error, None
+            raise error
+        if cursor is None or "listed" in cursor:
+            start, changes = (cursor or {"listed": 0})["listed"], [*source.live.values()]
+            cursors = [{"listed": n} for n in range(len(changes))] + [{"after": len(source.log)}]
+        else:
+            start, changes = cursor["after"], [*source.log]
+            cursors = [{"after": n} for n in range(len(changes) + 1)]
+        for number, first in enumerate(range(start, max(len(changes), start + 1), source.page_size)):
+            if source.error is not None and number == source.error_after:
+                raise source.error
+            last = min(first + source.page_size, len(changes))
+            shown = [one for one in changes[first:last] if one is not None and one.kind in source.kinds]
+            yield Page(shown, cursors[last])
+
+
+class IdListingAdapter(LogAdapter, ListsIds):
+    """A LogAdapter that can list the ids of all records."""
+
+    def live_ids(self) -> Iterator[Sequence[str]]:
+        self.source.reads.append("ids")
+        ids = list(self.source.live)
+        for first in range(0, len(ids), 3):
+            yield ids[first : first + 3]
+
+
+def sources(**by_connection: ListSource | LogSource) -> Callable[..., Adapter]:
     """A replacement for ``build_adapter``."""
-    return lambda _settings, name: ListAdapter(by_connection[name])
+
+    def build(settings: Any, name: str, services: Services | None = None) -> Adapter:
+        source = by_connection[name]
+        adapter: Adapter = ListAdapter(source) if isinstance(source, ListSource) else log_adapter(source)
+        adapter.fields = field_names_of(settings.connections[name].fields)
+        adapter.services = services or adapter.services
+        return adapter
+
+    return build
+
+
+def log_adapter(source: LogSource) -> LogAdapter:
+    """An adapter for a LogSource, which may list ids."""
+    return IdListingAdapter(source) if source.lists_ids else LogAdapter(source)
 
 
 def numbers(count: int, start: int = 0) -> Sequence[str]:

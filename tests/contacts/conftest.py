@@ -116,7 +116,7 @@ class World:
 @pytest.fixture
 def world(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(engine)
-    build: Callable[..., Any] = lambda settings, name: sources(**made.crm)(settings, name)  # noqa: E731
+    build: Callable[..., Any] = lambda settings, name, *services: sources(**made.crm)(settings, name, *services)  # noqa: E731
     for module in ("pull", "plan"):
         monkeypatch.setattr(f"worker.contacts.{module}.build_adapter", build)
     return made

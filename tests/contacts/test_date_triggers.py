@@ -14,7 +14,9 @@ from config.models import Policy, Settings
 from config.triggers import CreatedTrigger, Trigger
 from config.types import parse_duration
 from tests.contacts.conftest import World
-from tests.fakes import ListSource
+from tests.fakes import ListSource, LogSource
+from worker.core.findings import Finding
+from worker.doctor.status import overview
 from worker.messages import date_plans
 from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import approve
@@ -187,6 +189,16 @@ def test_an_urgent_trigger_makes_urgent_texts(world: World) -> None:
     assert [row.urgent for row in world.messages()] == [True]
 
 
+def test_a_value_that_a_condition_cannot_compare_is_named(world: World) -> None:
+    world.triggers = trigger("entered", condition="total > 10")
+    world.source.put("1", ANNA, "Anna", total="5")
+    world.sync()
+    world.source.put("1", ANNA, "Anna", total="1,234.50")
+    (note,) = world.sync().notes
+    assert note.startswith('1 record has a value in "total" that the trigger\'s `condition` cannot compare: "1,234.50"')
+    assert world.messages() == []
+
+
 # --- dates
 
 
@@ -228,6 +240,91 @@ def test_a_text_that_waits_is_not_sent_when_its_appointment_was_moved(world: Wor
     deliver_now(world)
     (row,) = world.messages()
     assert (row.state, row.reason.split(":")[0], world.virtualtext.sent) == ("suppressed", "moved", [])
+
+
+SPELLINGS = {
+    "GB": ["%d/%m/%Y", "%d.%m.%Y", "%-d %B %Y", "%Y-%m-%d", "%d/%m/%Y %H:%M", "%d-%b-%Y"],
+    "US": ["%m/%d/%Y", "%-m/%-d/%Y", "%B %-d, %Y", "%Y-%m-%d", "%m/%d/%Y %I:%M %p", "%d-%b-%Y"],
+}
+
+
+@pytest.mark.parametrize("region", SPELLINGS)
+def test_dates_are_read_as_the_region_writes_them(world: World, region: str) -> None:
+    world.connections = {"crm": {"default_region": region}}
+    world.triggers = trigger("date", field="appointment")
+    day = utcnow().replace(month=4, day=3, hour=0, minute=0, second=0, microsecond=0) + timedelta(days=366)
+    for number, form in enumerate(SPELLINGS[region]):
+        world.source.put(str(number), f"+141555501{number:02}", "Anna", appointment=day.strftime(form))
+    assert world.sync().notes == ()
+    assert {row.occurrence.removesuffix("T00:00:00") for row in world.rows(date_plan)} == {f"{day:%Y-%m-%d}"}
+
+
+def test_another_region_plans_again(world: World) -> None:
+    world.triggers = trigger("date", field="appointment")
+    year = utcnow().year + 1
+    world.source.put("1", ANNA, "Anna", appointment=f"03/04/{year}")
+    occurrences = []
+    for region in ("US", "GB", None):
+        world.connections = {"crm": {"default_region": region}}
+        world.sync()
+        occurrences += [row.occurrence for row in world.rows(date_plan)]
+    assert occurrences == [f"{year}-03-04", f"{year}-04-03", date_plans.UNREAD]
+
+
+def test_a_date_that_cannot_be_read_is_named_and_never_guessed(world: World) -> None:
+    world.connections = {"crm": {"default_region": None}}
+    world.triggers = trigger("date", field="appointment")
+    year = utcnow().year + 1
+    for number, value in enumerate([f"03/04/{year}", "soon", "later", "", None, in_days(1)]):
+        world.source.put(str(number), f"+141555501{number:02}", "Anna", appointment=value)
+    expected = [
+        f'1 record has a date in "appointment" that can mean two days: "03/04/{year}" (record 0). '
+        "The trigger t does not text this person. Set `default_region` of the connection, which says if 03/04/2027 is "
+        "in April or in March; or write the date like 2027-04-03.",
+        '2 records have a value in "appointment" that cannot be read as a date, such as "soon" (record 1). '
+        "The trigger t does not text them. Write it like 2027-04-03 or 2027-04-03 10:30.",
+    ]
+    assert [note for note in world.plan().notes if "record" in note] == expected
+    assert list(world.sync().notes) == expected, "each record counts once, though all are planned again at the end"
+    assert [one is None for one in plans(world)] == [True] * 5 + [False]
+    assert fire_due_dates(world.runtime(), utcnow() + timedelta(days=500)) == 1
+    (found,) = unread_dates(world)
+    assert found.count == 3
+    assert '3 records of the connection crm with a date in "appointment" that the trigger t cannot read' in found.found
+    assert "such as record 0" in found.found
+    for number in range(3):
+        world.source.put(str(number), f"+141555501{number:02}", "Anna", appointment=f"{year}-04-03")
+    assert world.sync().notes == ()
+    assert unread_dates(world) == []
+
+
+def unread_dates(world: World) -> list[Finding]:
+    return [finding for finding in overview(world.runtime()).findings if "cannot read" in finding.found]
+
+
+def test_a_waiting_text_stays_when_its_date_is_written_in_another_way(world: World) -> None:
+    world.triggers = trigger("date", field="appointment", offset="-24h")
+    day = utcnow() + timedelta(days=3)
+    world.source.put("1", ANNA, "Anna", appointment=f"{day:%Y-%m-%d}")
+    world.sync()
+    assert fire_due_dates(world.runtime(), utcnow() + timedelta(days=3)) == 1
+    world.source.put("1", ANNA, "Anna", appointment=f"{day:%m/%d/%Y}")
+    world.sync()
+    deliver_now(world)
+    assert states(world) == ["accepted"]
+
+
+def test_a_date_of_a_deal(world: World) -> None:
+    log = LogSource()
+    world.crm["crm"] = log  # type: ignore[assignment]
+    world.triggers = trigger("date", record="deal", field="closes", message="{{ contact.first_name }}: {{ title }}")
+    log.put("ann", ANNA, "Anna")
+    log.put_deal("deal:1", "ann", title="Roof", closes=in_days(2))
+    log.put_deal("deal:2", "ann", title="Door", closes=in_days(2))
+    world.sync()
+    assert [row.external_id for row in world.rows(date_plan)] == ["deal:1", "deal:2"]
+    assert fire_due_dates(world.runtime(), utcnow() + timedelta(days=2, minutes=1)) == 2
+    assert sorted(row.text for row in world.messages()) == ["Anna: Door", "Anna: Roof"]
 
 
 def test_a_deleted_record_has_no_plan(world: World) -> None:

@@ -37,7 +37,7 @@ def record(
     updated = datetime(2026, 1, 1, 0, 0, at, tzinfo=UTC)
     change = ContactChange(external_id, {} if deleted else shown, updated_at=updated, deleted=deleted)
     problem = None if phone or deleted else ("no_phone", "it has no phone number; add one in the CRM")
-    return NormalisedRecord(change, *digest_record(change, b"salt"), phone, problem, name, email)
+    return NormalisedRecord(change, *digest_record(change, change.properties, b"salt"), phone, problem, name, email)
 
 
 def run(state: PageState, *records: NormalisedRecord, rules: ConnectionRules = CRM) -> PageDecision:
@@ -50,7 +50,7 @@ def test_a_new_record_makes_a_contact_and_counts_as_created() -> None:
     contact = state.by_phone[ANNA]
     assert (contact.phone, contact.full_name, contact.email) == (ANNA, "Anna", "anna@example.org")
     assert [(change.old, change.mapping.external_id) for change in decision.changes] == [(None, "1")]
-    assert (decision.added, decision.changed, decision.removed) == (1, 0, 0)
+    assert (decision.added, decision.changed, decision.removed) == (1, 0, [])
 
 
 def test_two_records_on_one_phone_share_one_contact_and_only_the_first_is_new() -> None:
@@ -129,7 +129,7 @@ def test_a_deleted_record_leaves_its_contact_as_it_is() -> None:
     decision = run(state, record("1", deleted=True))
     contact = state.by_phone[ANNA]
     assert (contact.full_name, contact.email, contact.live) == ("Anna", "anna@example.org", {})
-    assert decision.removed == 1
+    assert decision.removed == ["1"]
     assert decision.changes == []
 
 

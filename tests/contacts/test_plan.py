@@ -9,11 +9,11 @@ import pytest
 
 from config.models import Policy, PropertyRule
 from config.triggers import ChangedTrigger, CreatedTrigger, EnteredTrigger
-from crm_adapters.base import ContactChange, UnreadableRecord
+from crm_adapters.base import ContactChange, CursorExpired, Removals, SourceUnavailable, UnreadableRecord
 from tests.contacts.conftest import World
-from tests.fakes import ListSource, numbers
+from tests.fakes import ListSource, LogSource, numbers
 from worker.contacts.plan import Plan
-from worker.core.states import MessageState
+from worker.core.states import MessageState, RunState
 from worker.store.tables import contact, contact_mapping, message, rejected_record, sync_run, trigger_state
 
 ANNA, BORIS = "+14155550101", "+14155550102"
@@ -116,6 +116,77 @@ def test_random_histories_go_exactly_as_planned(world: World, seed: int) -> None
         assert _bodies(plan) == Counter((call, b.phone, b.full_name, b.email) for call, b in world.virtualtext.bodies)
         assert pushed.rejected == pushed.unknown == 0
         _texts_as_planned(world, plan, before)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_histories_of_people_and_deals_go_exactly_as_planned(world: World, seed: int) -> None:
+    """An adapter that reports changes: with merges, expired cursors, fields and kinds that come and go, listings."""
+    rng = random.Random(seed)
+    log = LogSource(removals=rng.choice([Removals.REPORTED, Removals.UNSEEN]), page_size=rng.choice([1, 2, 5, 50]))
+    world.crm["crm"] = log  # type: ignore[assignment]
+    world.triggers = {
+        "welcome": CreatedTrigger(connections="crm", on="created", message="Hi {{ name }}"),
+        "opened": CreatedTrigger(connections="crm", record="deal", on="created", message="New {{ title }}"),
+        "won": EnteredTrigger(
+            connections="crm", record="deal", on="entered", condition="stage == 'c'", message="Won {{ title }}"
+        ),
+        "booked": ChangedTrigger(connections="crm", on="changed", field="stage", message="Now {{ stage }}"),
+    }
+    world.policy = Policy(blast_limit=rng.choice([1, 100]), quiet_hours="none")
+    log.kinds = ("contact",) if rng.random() < 0.5 else log.kinds
+    for number in range(8):
+        _change_log(rng, log)
+        if rng.random() < 0.2:
+            log.kinds = ("contact", "deal")
+        if rng.random() < 0.2:
+            world.connections["crm"] = {"options": {"view": number}}
+        log.error_after, error = 1_000_000, CursorExpired("old") if rng.random() < 0.2 else None
+        log.error = error
+        plan = world.plan()
+        log.error = error
+        before = len(world.rows(message))
+        world.virtualtext.bodies.clear()
+        report, _ = world.sync_and_push()
+        assert report.state is RunState.REFUSED if plan.refused else report.state is RunState.DONE
+        assert (plan.seen, plan.unchanged) == (report.seen, report.unchanged)
+        assert len(plan.rejections) == report.rejected
+        assert len(plan.removed) == report.removed
+        assert _bodies(plan) == Counter((call, b.phone, b.full_name, b.email) for call, b in world.virtualtext.bodies)
+        _texts_as_planned(world, plan, before)
+        if rng.random() < 0.2:
+            world.sync(full=True, accept_removals=True)
+            world.push()
+        log.error = None
+    live = {row.external_id for row in world.rows(contact_mapping) if row.deleted_at is None}
+    world.sync(full=True, accept_removals=True)
+    assert {row.external_id for row in world.rows(contact_mapping) if row.deleted_at is None} == set(log.live)
+    assert live >= set(log.live)
+
+
+def _change_log(rng: random.Random, log: LogSource) -> None:
+    phones = ["", "12", *numbers(6)]
+    for _ in range(rng.randint(1, 6)):
+        person, deal = str(rng.randint(1, 6)), f"deal:{rng.randint(1, 5)}"
+        gone = rng.choice([person, deal])
+        if rng.random() < 0.2 and log.removals is Removals.REPORTED:
+            log.report_deleted(gone, rng.choice([None, str(rng.randint(1, 6))]) if gone == person else None)
+        elif rng.random() < 0.1:
+            log.vanish(gone)
+        elif rng.random() < 0.5:
+            stage = {} if rng.random() < 0.3 else {"stage": rng.choice("abc")}
+            log.put_deal(deal, rng.choice([person, None, "nobody"]), title=deal, **stage)
+        else:
+            stage = {} if rng.random() < 0.3 else {"stage": rng.choice("abc")}
+            log.put(person, rng.choice(phones), rng.choice(["", "Anna", "Boris", "Clara"]), **stage)
+
+
+def test_a_plan_waits_as_long_as_the_sync_would(world: World) -> None:
+    world.source.put("1", ANNA, "Anna")
+    world.source.error = SourceUnavailable("100 of 100 calls are used", retry_after=3600)
+    world.sync()
+    world.source.error = None
+    with pytest.raises(SourceUnavailable, match="100 of 100 calls are used"):
+        world.plan()
 
 
 def _texts_as_planned(world: World, plan: Plan, before: int) -> None:

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.fields import FieldMapping
 from crm_adapters.base import ContactChange, ContactFields
+from crm_adapters.fields import ColumnFinder
+from worker.contacts.mapping import MappedRecord, RecordMapping
 from worker.contacts.records import (
     UnusableRecord,
     choose_phone,
@@ -22,9 +25,14 @@ from worker.contacts.seen import SeenRecords
 SALT = b"rules"
 
 
+def digest(change: ContactChange, salt: bytes = SALT) -> tuple[bytes, bytes]:
+    """Digest a record of which everything is stored."""
+    return digest_record(change, change.properties, salt)
+
+
 def test_the_hash_does_not_depend_on_the_order_of_fields() -> None:
-    one = digest_record(ContactChange("1", {"a": 1, "b": "x"}), SALT)
-    other = digest_record(ContactChange("1", {"b": "x", "a": 1}), SALT)
+    one = digest(ContactChange("1", {"a": 1, "b": "x"}))
+    other = digest(ContactChange("1", {"b": "x", "a": 1}))
     assert one == other
 
 
@@ -34,15 +42,17 @@ def test_the_hash_does_not_depend_on_the_order_of_fields() -> None:
         ContactChange("1", {"a": 2}),
         ContactChange("1", {"a": 1, "b": None}),
         ContactChange("1", {"a": 1}, deleted=True),
+        ContactChange("1", {"a": 1}, kind="deal"),
+        ContactChange("1", {"a": 1}, kind="deal", person="2"),
     ],
 )
 def test_the_hash_tells_versions_apart(other: ContactChange) -> None:
-    assert digest_record(ContactChange("1", {"a": 1}), SALT)[1] != digest_record(other, SALT)[1]
+    assert digest(ContactChange("1", {"a": 1}))[1] != digest(other)[1]
 
 
 def test_other_reading_rules_give_another_hash() -> None:
     change = ContactChange("1", {"a": 1})
-    assert digest_record(change, b"one")[1] != digest_record(change, b"two")[1]
+    assert digest(change, b"one")[1] != digest(change, b"two")[1]
 
 
 @pytest.mark.parametrize(
@@ -57,11 +67,15 @@ def test_other_reading_rules_give_another_hash() -> None:
 )
 def test_what_cannot_be_stored_is_said_so(change: ContactChange) -> None:
     with pytest.raises(UnusableRecord):
-        digest_record(change, SALT)
+        digest(change)
+
+
+def found(*phones: tuple[str, str], country: str = "") -> MappedRecord:
+    return MappedRecord(ContactFields(phones), country, "Country" if country else "")
 
 
 def test_the_first_phone_decides_even_if_a_later_one_is_better() -> None:
-    phone, problem = choose_phone((("Mobile", "12"), ("Office", "+14155552671")), "US")
+    phone, problem = choose_phone(found(("Mobile", "12"), ("Office", "+14155552671")), "US")
     assert phone is None
     assert problem is not None
     assert 'the field "Mobile"' in problem[1]
@@ -71,8 +85,38 @@ def test_a_deletion_is_not_read() -> None:
     def unreachable(_: object) -> ContactFields:
         raise AssertionError("read")
 
-    record = normalise(ContactChange("1", {}, deleted=True), b"{}", b"digest", unreachable, None)
+    mapping = RecordMapping(FieldMapping(), ColumnFinder(FieldMapping()), unreachable)
+    record = normalise(ContactChange("1", {}, deleted=True), {}, b"{}", b"digest", mapping)
     assert (record.phone, record.problem) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("country", "text", "phone", "problem"),
+    [
+        ("Mexico", "5512345678", "+525512345678", ""),
+        ("México", "55 1234 5678", "+525512345678", ""),
+        ("MX", "5512345678", "+525512345678", ""),
+        ("MEX", "5512345678", "+525512345678", ""),
+        ("Mexico (MX)", "5512345678", "+525512345678", ""),
+        ("+52", "5512345678", "+525512345678", ""),
+        ("\U0001f1f2\U0001f1fd", "5512345678", "+525512345678", ""),
+        ("Deutschland", "0171 1234567", "+491711234567", ""),
+        ("Allemagne", "0171 1234567", "+491711234567", ""),
+        ("Alemania", "+1 415 555 2671", "+14155552671", ""),
+        ("", "4155552671", "+14155552671", ""),
+        ("Atlantis", "+14155552671", "+14155552671", ""),
+        ("Atlantis", "4155552671", None, 'holds "Atlantis", which is not a known country'),
+        ("Congo", "0812345678", None, "not a known country"),
+        ("276", "0171 1234567", None, "not a known country"),
+        ("Germany", "12", None, "too few digits"),
+    ],
+)
+def test_the_country_of_a_record_comes_before_the_default_region(
+    country: str, text: str, phone: str | None, problem: str
+) -> None:
+    taken, why = choose_phone(found(("Phone", text), country=country), "US")
+    assert taken == phone
+    assert problem in (why[1] if why else "")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +128,8 @@ def test_a_deletion_is_not_read() -> None:
         ("👩‍👩‍👧 Family", "👩‍👩‍👧 Family"),
         ("=cmd|'/c calc'!A1", "=cmd|'/c calc'!A1"),
         ("a\x00b\x07c", "abc"),
+        ("Ada \ud800", "Ada"),
+        ("\u00e9" * 1_000_000, "\u00e9" * 200),
         ("x" * 500, "x" * 200),
         ("", ""),
     ],
@@ -100,7 +146,16 @@ def test_names_in_any_script_become_one_clean_line(text: str, cleaned: str) -> N
         ("", ("", "")),
         ("no address", ("", "no address")),
         ("a@b, c@d", ("", "a@b, c@d")),
-        ("anna@example.org\x00", ("", "anna@example.org\x00")),
+        ("anna@example.org\x00", ("", "anna@example.org")),
+        ("mailto:anna@example.org", ("anna@example.org", "")),
+        ("MAILTO:anna@example.org?subject=Hi", ("anna@example.org", "")),
+        ("Anna Lee <anna@example.org>", ("anna@example.org", "")),
+        ('"Lee, Anna" <anna@example.org>', ("anna@example.org", "")),
+        ("anna@example.org\u200b", ("anna@example.org", "")),
+        ("anna@example.org;a2@example.org", ("", "anna@example.org;a2@example.org")),
+        ("anna@example.org <a2@example.org>", ("", "anna@example.org <a2@example.org>")),
+        ("\ud800@example.org", ("", "?@example.org")),
+        ("a" * 10_000 + "@example.org", ("", "a" * 254)),
     ],
 )
 def test_an_email_is_taken_or_left_never_guessed(text: str, result: tuple[str, str]) -> None:
@@ -119,6 +174,8 @@ def test_an_email_is_taken_or_left_never_guessed(text: str, result: tuple[str, s
         (2, 2, 0.2, True),
         (6, 10, 0.2, True),
         (6, 10, 0.6, False),
+        (6, 0, 0.2, True),
+        (1, 0, 0.2, False),
     ],
 )
 def test_many_missing_records_are_not_taken_for_deleted(missing: int, stored: int, limit: float, refused: bool) -> None:

@@ -129,5 +129,5 @@ def outward(engine: Engine, receiver: Receiver, tmp_path: Path) -> Outward:
         },
         subscribers={"shop": Subscriber(url=receiver.url, secret=SECRET, events=("*",))},
     )
-    crm_record_of(engine, "people", "1", THEM)
+    crm_record_of(engine, "people", "1", THEM, properties='{"dnt": null}')
     return Outward(runtime, client, crm)

@@ -84,7 +84,7 @@ def test_what_works_is_accepted(text: str, tmp_path: Path) -> None:
         (
             CONNECTION + 'adapter = "csv"\noptions = { path = "x.csv" }\nlog_messages = true',
             "connections.crm.log_messages",
-            "adapters that write: sql",
+            "adapters that write: hubspot, pipedrive, sql",
         ),
         (
             CONNECTION + 'adapter = "csv"\noptions = { path = "x.csv" }\nreport_opt_outs = true\n'

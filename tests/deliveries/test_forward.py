@@ -45,6 +45,17 @@ def test_a_record_that_the_crm_has_deleted_is_written_to_no_more(outward: Outwar
     assert (outward.logged(), outward.flag()) == ([], "no")
 
 
+@on_sqlite
+def test_what_waits_for_a_merged_record_goes_to_the_survivor(outward: Outward) -> None:
+    outward.comes(inbound("Hello", "in1"))
+    while fan_out(outward.runtime):
+        pass
+    with writing(outward.engine) as connection:
+        connection.execute(update(contact_mapping).values(deleted_at=utcnow(), merged_into="2"))
+    outward.goes()
+    assert outward.logged() == [(2, "in", "Hello")]
+
+
 def test_a_text_is_told_of_once_however_it_goes_on(outward: Outward, receiver: Receiver) -> None:
     outward.send(THEM, "hello")
     deliver_due(outward.runtime)

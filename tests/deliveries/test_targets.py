@@ -65,6 +65,7 @@ def test_subscribers(subscription: dict[str, Any], type_: str, account: str, hea
 
 
 ONE, TWO = CrmRecord("people", "1", "main"), CrmRecord("people", "2", "main")
+DEAL, OTHER_DEAL = CrmRecord("people", "d1", "main", "deal"), CrmRecord("people", "d2", "main", "deal")
 LOGS = {"people": {"log_messages": True}}
 
 
@@ -113,6 +114,21 @@ LOGS = {"people": {"log_messages": True}}
         ),
         (event("contact.opted_in", source="cli"), [ONE], {"people": {"report_opt_outs": True}}, ["crm:people:1"]),
         (event("contact.opted_out", source="relay"), [ONE], LOGS, []),
+        # A deal is told only of our own texts about it, and its person is not told of these.
+        (event("message.received"), [ONE, DEAL], LOGS, ["crm:people:1"]),
+        (event("message.sent"), [ONE, DEAL], LOGS, ["crm:people:1"]),
+        (
+            event("message.sent", record={"connection": "people", "id": "d1"}),
+            [ONE, DEAL, OTHER_DEAL],
+            LOGS,
+            ["crm:people:d1"],
+        ),
+        (
+            event("contact.opted_out", source="relay"),
+            [ONE, DEAL],
+            {"people": {"report_opt_outs": True, "do_not_text": RULE}},
+            ["crm:people:1"],
+        ),
     ],
 )
 def test_crm_records(

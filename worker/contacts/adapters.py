@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from config.models import Settings
-from crm_adapters.base import Adapter, SourceInvalid
+from crm_adapters.base import Adapter, Services, SourceInvalid
+from worker.contacts.mapping import field_names_of
 
 
-def build_adapter(settings: Settings, connection: str) -> Adapter:
-    """Return the connection's adapter, ready to pull. Raises SourceInvalid when its options do not fit any more."""
+def build_adapter(settings: Settings, connection: str, services: Services | None = None) -> Adapter:
+    """Return the connection's adapter, ready to pull. Raises SourceInvalid when its options do not fit any more.
+
+    Without ``services``, the adapter has ones of its own, in this process.
+    """
     from pydantic import ValidationError
 
     from crm_adapters.registry import adapter_class
@@ -20,7 +24,7 @@ def build_adapter(settings: Settings, connection: str) -> Adapter:
         raise SourceInvalid(
             f'the options of connection "{connection}" do not fit "{configured.adapter}"; run `vtsync check`'
         ) from None
-    return cls(options, configured.fields)
+    return cls(options, field_names_of(configured.fields), services=services)
 
 
 def reading_salt(settings: Settings, connection: str) -> bytes:

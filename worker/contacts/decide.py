@@ -6,16 +6,19 @@ stores the drafts) and a plan (which only shows them).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from crm_adapters.base import UnreadableRecord
+from crm_adapters.base import CONTACT, ContactChange, UnreadableRecord
 from worker.contacts.merge import Contribution, merge, wanted_hash
-from worker.contacts.records import NormalisedRecord, rejection_key
+from worker.contacts.records import NormalisedRecord, UnusableRecord, failure_reason, rejection_key
+from worker.contacts.shape import carried_forward
+from worker.messages.permission import is_permission
 
 if TYPE_CHECKING:
     from config.models import Settings
@@ -73,6 +76,8 @@ class MappingDraft:
     first_seen_at: datetime | None = None
     deleted: bool = False
     merged_into: str | None = None
+    kind: str = CONTACT
+    person: str | None = None
 
 
 @dataclass(slots=True)
@@ -83,7 +88,16 @@ class PageState:
     by_phone: dict[str, ContactDraft] = field(default_factory=dict)
     by_id: dict[int, ContactDraft] = field(default_factory=dict)
     rejected: set[str] = field(default_factory=set)
-    """Keys of the page that are stored as rejected."""
+    """Keys of the page that are stored as rejected. A plan adds those that earlier pages reject, see ``follow``."""
+    cleared: set[str] = field(default_factory=set)
+    """Keys that are stored as rejected, and are no longer after earlier pages of a plan."""
+    waiting: dict[str, list[MappingDraft]] = field(default_factory=dict)
+    """By person: records that belong to a person of the page, who had no contact yet."""
+
+    def follow(self, rejected: Collection[str], cleared: Collection[str]) -> None:
+        """Note what a page rejects and clears, for the pages after it: a plan does not store it."""
+        self.cleared = (self.cleared | set(cleared)) - set(rejected)
+        self.rejected = (self.rejected | set(rejected)) - self.cleared
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +134,11 @@ class PageDecision:
     changes: list[RecordChange] = field(default_factory=list)
     moved_numbers: list[tuple[str, str, str]] = field(default_factory=list)
     """(old number, new number, external id) of each record whose phone changed: opt-outs and reviews follow."""
+    moved_people: dict[str, ContactDraft] = field(default_factory=dict)
+    """People whose contact is another one now: the records that belong to them follow."""
     added: int = 0
     changed: int = 0
-    removed: int = 0
+    removed: list[str] = field(default_factory=list)
 
     def touch(self, contact: ContactDraft) -> None:
         """Store this contact."""
@@ -143,12 +159,17 @@ class ConnectionRules:
     connection: str
     account: str
     precedence: Mapping[str, Precedence]
+    keeps: Callable[[str], bool] = lambda _: True
+    """Returns True if the value of a field that has vanished is kept, see ``worker.contacts.shape``."""
+    lapses: Callable[[str, Any], bool] = lambda _name, _value: False
+    """Returns True if a value counts only as long as the source has its field: a permission to text."""
 
     @classmethod
-    def of(cls, settings: Settings, connection: str) -> ConnectionRules:
+    def of(cls, settings: Settings, connection: str, keeps: Callable[[str], bool]) -> ConnectionRules:
         """Read the rules of a connection from the configuration."""
         precedence = {name: (c.priority, c.clear_empty) for name, c in settings.connections.items()}
-        return cls(connection, settings.connections[connection].account, precedence)
+        configured = settings.connections[connection]
+        return cls(connection, configured.account, precedence, keeps, partial(is_permission, configured))
 
 
 def decide_page(
@@ -161,18 +182,40 @@ def decide_page(
         if record.change.deleted:
             if mapping is not None and not mapping.deleted:
                 _remove(mapping, record, rules, decision)
+            elif mapping is not None and record.change.merged_into is not None:
+                _note_survivor(mapping, record, decision)
         else:
             if mapping is None:
                 mapping = state.mappings[record.external_id] = MappingDraft(record.external_id, first_seen_at=now)
-            _keep(mapping, record, state, rules, decision)
+            if record.change.kind == CONTACT:
+                _keep(mapping, record, state, rules, decision)
+            else:
+                _keep_belonging(mapping, record, state, rules, decision)
     return decision
 
 
 def reject_unreadable(unreadable: UnreadableRecord) -> RecordRejection:
     """Turn an adapter's unreadable record into a rejection."""
-    return RecordRejection(
-        rejection_key(unreadable.key), "unreadable", unreadable.reason, unreadable.where, unreadable.excerpt
+    reason, where, excerpt = str(unreadable.reason), str(unreadable.where), str(unreadable.excerpt)
+    return RecordRejection(rejection_key(unreadable.key), "unreadable", reason, where, excerpt)
+
+
+def reject_failed(change: ContactChange | UnreadableRecord, error: Exception) -> RecordRejection:
+    """Reject a record that raised ``error``: it is UnusableRecord, with the reason, or anything unexpected."""
+    name, where = (
+        text if isinstance(text := getattr(change, part, ""), str) else ""
+        for part in ("key" if isinstance(change, UnreadableRecord) else "external_id", "where")
     )
+    key = rejection_key(name) or rejection_key(where) or "record without an identifier"
+    if isinstance(error, UnusableRecord):
+        return RecordRejection(key, "unreadable", str(error), where)
+    return RecordRejection(key, "failed", failure_reason(error), where or f"record {key}")
+
+
+def _note_survivor(mapping: MappingDraft, record: NormalisedRecord, decision: PageDecision) -> None:
+    """Note where a record lives on that is known to be gone: the CRM may report the merge after the deletion."""
+    mapping.merged_into, mapping.record_hash = record.change.merged_into, record.hash
+    decision.mappings[mapping.external_id] = mapping
 
 
 def _keep(
@@ -181,8 +224,10 @@ def _keep(
     """Keep a record's new version. If it is usable, bind it to its contact and merge."""
     is_new = mapping.revision == 0
     old = None if is_new else orjson.loads(mapping.properties)
+    if mapping.kind != CONTACT:  # it belonged to a person until now, and had the contact of that person
+        mapping.contact = None
     was_bound = mapping.contact is not None
-    _write_version(mapping, record, decision)
+    _write_version(mapping, record, _kept_values(old, record, rules), decision)
     if is_new:
         decision.added += 1
     else:
@@ -193,27 +238,103 @@ def _keep(
     decision.rejections.pop(record.external_id, None)
     if record.external_id in state.rejected:
         decision.cleared.add(record.external_id)
+    before = mapping.contact
     contact = _bind(mapping, record.phone, state, rules, decision)
+    _take_along(mapping, before, contact, state, decision)
     first_of_contact = not was_bound and rules.connection not in contact.connections
     contact.connections.add(rules.connection)
     contact.live[rules.connection, mapping.external_id] = _contribution(mapping, rules)
     contact.remerge()
     decision.touch(contact)
     if record.ignored_email:
-        decision.events.append((contact, "email_ignored", f'"{record.ignored_email}" is not an email address'))
+        ignored = (
+            f'"{record.ignored_email}" of {rules.connection} {mapping.external_id} is not one email address, so it '
+        )
+        decision.events.append((contact, "email_ignored", f"{ignored}was left out; correct it in the CRM"))
     if is_new or (old is not None and not was_bound):
         # A record that only now gets a usable phone counts as new. One more record of a known person does not.
         if first_of_contact:
-            decision.changes.append(RecordChange(mapping, contact, None, record.change.properties))
+            decision.changes.append(RecordChange(mapping, contact, None, mapping.record))
     elif old is not None:
-        decision.changes.append(RecordChange(mapping, contact, old, record.change.properties))
+        decision.changes.append(RecordChange(mapping, contact, old, mapping.record))
 
 
-def _write_version(mapping: MappingDraft, record: NormalisedRecord, decision: PageDecision) -> None:
+def _keep_belonging(
+    mapping: MappingDraft, record: NormalisedRecord, state: PageState, rules: ConnectionRules, decision: PageDecision
+) -> None:
+    """Keep a record that belongs to a person, such as a deal. It has the person's contact and adds nothing to it."""
+    is_new = mapping.revision == 0
+    old = None if is_new else orjson.loads(mapping.properties)
+    if mapping.kind == CONTACT:  # it was a person until now, and gives no name or email any more
+        _unbind(mapping, rules, decision)
+        mapping.contact = None
+    before, person_before = mapping.contact, mapping.person
+    _write_version(mapping, record, _kept_values(old, record, rules), decision)
+    if is_new:
+        decision.added += 1
+    else:
+        decision.changed += 1
+    decision.rejections.pop(record.external_id, None)
+    if record.external_id in state.rejected:
+        decision.cleared.add(record.external_id)
+    person = record.change.person
+    mapping.contact = _contact_of(person, state, decision)
+    if mapping.contact is None:
+        if before is not None and person is not None and person == person_before:
+            mapping.contact = before  # the person cannot be used just now; the record is no new one afterwards
+        elif person is not None:  # the person may come later on this page
+            state.waiting.setdefault(person, []).append(mapping)
+    else:
+        known = old if before is not None else None  # a record whose person only now has a number counts as new
+        decision.changes.append(RecordChange(mapping, mapping.contact, known, mapping.record))
+
+
+def _contact_of(person: str | None, state: PageState, decision: PageDecision) -> ContactDraft | None:
+    """Return the contact of a person's record, if that record is live and usable."""
+    found = None if person is None else state.mappings.get(person)
+    if found is None or found.deleted or found.kind != CONTACT:
+        return None
+    key = found.external_id
+    unusable = key in decision.rejections or (key in state.rejected and key not in decision.cleared)
+    return None if unusable else found.contact
+
+
+def _take_along(
+    mapping: MappingDraft, before: ContactDraft | None, contact: ContactDraft, state: PageState, decision: PageDecision
+) -> None:
+    """Let the records that belong to a person have the person's contact."""
+    if before is not None and before is not contact:
+        decision.moved_people[mapping.external_id] = contact
+        for number, change in enumerate(decision.changes):
+            if change.mapping.person == mapping.external_id:  # this page has read it already
+                change.mapping.contact = contact
+                decision.changes[number] = replace(change, contact=contact)
+    for waiting in state.waiting.pop(mapping.external_id, ()):
+        if waiting.contact is not None or waiting.deleted or waiting.person != mapping.external_id:
+            continue  # this page has read another version of it
+        waiting.contact = contact
+        decision.mappings[waiting.external_id] = waiting
+        decision.changes.append(RecordChange(waiting, contact, None, waiting.record))
+
+
+def _kept_values(old: Mapping[str, Any] | None, record: NormalisedRecord, rules: ConnectionRules) -> Mapping[str, Any]:
+    """Return the values of the version before that still count, though the source does not have their fields now."""
+    kept = carried_forward(old or {}, record.change.properties, rules.keeps)
+    return {name: value for name, value in kept.items() if not rules.lapses(name, value)}
+
+
+def _write_version(
+    mapping: MappingDraft, record: NormalisedRecord, kept: Mapping[str, Any], decision: PageDecision
+) -> None:
+    """Store the new version. ``kept`` are values of the version before whose fields the source does not have now."""
     mapping.record_hash = record.hash
     mapping.properties, mapping.record = record.canonical.decode(), record.change.properties
+    if kept:
+        mapping.record = {**kept, **mapping.record}
+        mapping.properties = orjson.dumps(mapping.record, option=orjson.OPT_SORT_KEYS).decode()
     mapping.full_name, mapping.email = record.full_name, record.email
     mapping.updated_at = record.change.updated_at
+    mapping.kind, mapping.person = record.change.kind, record.change.person
     mapping.revision += 1
     mapping.deleted = False
     mapping.merged_into = None
@@ -239,7 +360,7 @@ def _remove(mapping: MappingDraft, record: NormalisedRecord, rules: ConnectionRu
     mapping.record_hash = record.hash
     mapping.merged_into = record.change.merged_into
     decision.mappings[mapping.external_id] = mapping
-    decision.removed += 1
+    decision.removed.append(mapping.external_id)
     decision.rejections.pop(mapping.external_id, None)
     decision.cleared.add(mapping.external_id)
     if mapping.contact is not None:

@@ -74,7 +74,7 @@ def claim_connection(engine: Engine, connection: str, seconds: float) -> Connect
             insert(db, connection_state).on_conflict_do_nothing(index_elements=["connection"]),
             {"connection": connection},
         )
-        if not CONNECTION_LEASE.take(db, lease, now, this):
+        if not CONNECTION_LEASE.take(db, lease, now, this, started_at=now):
             return None
         run_id, batch_id = db.execute(select(c.run_id, c.batch_id).where(this)).one()
         if run_id is not None:

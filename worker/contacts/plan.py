@@ -15,24 +15,39 @@ import orjson
 from sqlalchemy import Connection as Database
 from sqlalchemy import func, select
 
-from crm_adapters.base import Adapter
+from config.fingerprint import source_fingerprint
+from crm_adapters.base import Adapter, CursorExpired, Removals, SourceUnavailable
 from worker.contacts import pull_rows, push_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.decide import ConnectionRules, ContactDraft, PageState, RecordRejection, decide_page
+from worker.contacts.connection_gate import stored_or_new, waiting_reason
+from worker.contacts.decide import (
+    ConnectionRules,
+    ContactDraft,
+    PageDecision,
+    PageState,
+    RecordRejection,
+    decide_page,
+    reject_failed,
+)
+from worker.contacts.position import Position, comparison_due, expired_reason, interval, start_position
 from worker.contacts.reader import PageReader
 from worker.contacts.records import NormalisedRecord
 from worker.contacts.remote_list import as_stored
-from worker.contacts.removals import removal_refusal
+from worker.contacts.removals import is_confirmed, removal_refusal
+from worker.contacts.services import engine_services, require_consent
+from worker.contacts.shape import watch_shape
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.states import PushState
 from worker.messages.intents import foresee
+from worker.messages.permission import missing_policy_fields
 from worker.runtime import Runtime
-from worker.store.db import reading
+from worker.store.db import STORE_AWAY, reading
 from worker.store.models import utcnow
 from worker.store.sql import any_of
-from worker.store.tables import account_state, connection_state, contact
+from worker.store.tables import account_state, contact
 from worker.triggers.evaluate import TextIntent
 from worker.triggers.segments import count
+from worker.triggers.wanted import wanted_fields
 from worker.virtualtext.outcomes import RemoteContact
 
 
@@ -81,8 +96,22 @@ def plan_connection(runtime: Runtime, connection: str, *, progress: Callable[[in
     """Plan the next sync. Raises AdapterError as a sync would report it, KeyError for an unknown connection."""
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
-    with closing(build_adapter(runtime.settings, connection)) as adapter:
-        return _Planner(runtime, connection, adapter).plan(progress or (lambda _: None))
+    if reason := waiting_reason(runtime.engine, connection, utcnow()):
+        raise SourceUnavailable(reason)
+    stored = stored_or_new(runtime.engine, connection)
+    wanted = wanted_fields(runtime.settings, connection)
+    services = engine_services(runtime, connection, wanted, stored["memory"])
+    with closing(build_adapter(runtime.settings, connection, services)) as adapter:
+        require_consent(adapter, connection)
+        return _Planner(runtime, connection, adapter, stored, wanted).plan(progress or (lambda _: None))
+
+
+class _RecordsFailed(Exception):
+    """Some records cannot be decided about. ``failed`` are their rejections by external id."""
+
+    def __init__(self, failed: dict[str, RecordRejection]) -> None:
+        super().__init__(", ".join(failed))
+        self.failed = failed
 
 
 @dataclass
@@ -90,9 +119,20 @@ class _Planner:
     runtime: Runtime
     name: str
     adapter: Adapter
+    stored: Mapping[str, Any]
+    wanted: frozenset[str] | None
+    failed: dict[str, RecordRejection] = field(default_factory=dict)
+    """Records that cannot be decided about."""
+    expired: str = ""
+    """Why everything is read, if the CRM does not accept the stored cursor."""
 
     def __post_init__(self) -> None:
-        self.rules = ConnectionRules.of(self.runtime.settings, self.name)
+        configured = self.runtime.settings.connections[self.name]
+        self.configured = configured
+        self.shape = watch_shape(
+            self.runtime.settings, self.name, self.stored, self.wanted, self.adapter, self._live_kinds
+        )
+        self.rules = ConnectionRules.of(self.runtime.settings, self.name, self.shape.keeps)
         self.state = PageState()
         self.result = Plan(self.name)
         self.touched: dict[int, ContactDraft] = {}
@@ -100,64 +140,130 @@ class _Planner:
         self.now = utcnow()
 
     def plan(self, progress: Callable[[int], None]) -> Plan:
-        """Read everything that the sync would read, and collect the decisions."""
-        cursor = self._open()
-        settings = self.runtime.settings
-        reader = PageReader(self.runtime.engine, settings, self.name, self.adapter, resumes=cursor is not None)
-        for page in self.adapter.pull(None if cursor is None else orjson.loads(cursor)):
+        """Read everything that the sync would read, and collect the decisions.
+
+        Records that cannot be decided about are left out, and everything is read again: what was decided on the way to
+        them cannot be taken back. The same goes for a cursor that the CRM no longer accepts.
+        """
+        while True:
+            try:
+                return self._plan(progress)
+            except _RecordsFailed as error:
+                self.failed |= error.failed
+            except CursorExpired as error:
+                if self.expired:
+                    raise
+                self.expired = expired_reason(error)
+            self.__post_init__()
+
+    def _plan(self, progress: Callable[[int], None]) -> Plan:
+        position = self._open()
+        reader = PageReader(
+            self.runtime.engine,
+            self.runtime.settings,
+            self.name,
+            self.adapter,
+            self.shape,
+            position.listing,
+            strict=self.adapter.removals is Removals.ABSENT and not position.resumes,
+            drafts=self.state.mappings,
+        )
+        for page in self.adapter.pull(None if position.cursor is None else orjson.loads(position.cursor)):
             read = reader.read(page)
             records = list(self._without_repeats(reader, read.records))
             self.result.seen += read.seen
             self.result.unchanged += read.unchanged
             self.result.rejections += read.rejections
             self._decide(records)
+            self.state.follow([rejection.key for rejection in read.rejections], ())
             progress(self.result.seen)
+        shape = {"missing": self.shape.result().missing}
+        self.result.notes += missing_policy_fields(self.runtime.settings, self.name, shape)
+        self.result.notes += filter(None, [reader.email_note])
         self._removals(reader)
         self._contacts()
         self._texts()
         self._backlog()
+        self.result.notes += self.watch.unreadable.notes()
         return self.result
 
-    def _open(self) -> str | None:
-        c = connection_state.c
+    def _open(self) -> Position:
+        reconcile, fingerprint = interval(self.configured.reconcile), source_fingerprint(self.configured, self.wanted)
+        before = self.shape.before
+        position = start_position(self.stored, fingerprint, self.adapter, reconcile, self.now, before, self.expired)
+        baseline_at = self.stored["baseline_at"]
         with reading(self.runtime.engine) as db:
-            row = db.execute(select(c.cursor, c.baseline_at).where(c.connection == self.name)).first()
-            baseline_at = row.baseline_at if row else None
-            self.watch = TriggerWatch.open(db, self.runtime.settings, self.name, baseline_at)
+            self.watch = TriggerWatch.open(db, self.runtime.settings, self.name, baseline_at, before.kinds)
         if baseline_at is None:
             self.result.notes.append("This is the first sync of this connection: it texts nobody.")
         elif self.watch.new:
             names = ", ".join(rule.name for rule in self.watch.new)
             self.result.notes.append(f"New triggers take this sync as their baseline and text nobody yet: {names}.")
-        return None if row is None or row.cursor is None else str(row.cursor)
+        if position.restarted:
+            self.result.notes.append(f"Every record is read again: {position.restarted}.")
+        if position.listing is None and comparison_due(self.stored, self.adapter, reconcile, self.now):
+            self.result.notes.append("The sync also compares all ids, to find deleted records; the plan does not.")
+        return position
+
+    def _live_kinds(self) -> Collection[str]:
+        with reading(self.runtime.engine) as db:
+            return pull_rows.live_kinds(db, self.name)
 
     def _without_repeats(self, reader: PageReader, records: Sequence[NormalisedRecord]) -> Iterator[NormalisedRecord]:
-        """Reject ids that a complete listing shows twice. A sync finds them in the store, a plan in its drafts."""
+        """Reject ids that a strict listing shows twice. A sync finds them in the store, a plan in its drafts."""
         for record in records:
             known = self.state.mappings.get(record.external_id)
-            if reader.listing is None or known is None or known.id is not None:
+            if not reader.strict or known is None or known.id is not None:
                 yield record
             elif known.record_hash != record.hash:
                 self.result.rejections.append(reader.repeated(record.change))
 
     def _decide(self, records: Sequence[NormalisedRecord]) -> None:
-        if not records:
-            return
-        with reading(self.runtime.engine) as db:
-            pull_rows.load_state(db, self.rules, records, self.state)
-        decision = decide_page(records, self.state, self.rules, self.now)
+        """Decide about a part of the records. Raises _RecordsFailed if some of them cannot be decided about."""
+        self.result.rejections += [self.failed[r.external_id] for r in records if r.external_id in self.failed]
+        records = [record for record in records if record.external_id not in self.failed]
+        try:
+            intents, decision = self._decision(records, self.state)
+        except STORE_AWAY:
+            raise
+        except Exception:
+            if failed := self._failing_alone(records):
+                raise _RecordsFailed(failed) from None
+            raise
+        self.state.follow(decision.rejections, decision.cleared)
         self.touched |= decision.contacts
         self.result.rejections += decision.rejections.values()
-        self.result.removed += [m.external_id for m in decision.mappings.values() if m.deleted]
-        self.intents += self.watch.intents(decision)
+        self.result.removed += decision.removed
+        self.intents += intents
+
+    def _failing_alone(self, records: Sequence[NormalisedRecord]) -> dict[str, RecordRejection]:
+        """Return those of the records that fail, tried one by one on what is stored, as the sync does."""
+        failed = {}
+        for record in records:
+            try:
+                self._decision([record], PageState())
+            except STORE_AWAY:
+                raise
+            except Exception as error:  # noqa: BLE001 - nothing in one record stops another
+                failed[record.external_id] = reject_failed(record.change, error)
+        return failed
+
+    def _decision(self, records: Sequence[NormalisedRecord], state: PageState) -> tuple[list[TextIntent], PageDecision]:
+        with reading(self.runtime.engine) as db:
+            pull_rows.load_state(db, self.rules, records, state)
+        decision = decide_page(records, state, self.rules, self.now)
+        return self.watch.intents(decision), decision
 
     def _removals(self, reader: PageReader) -> None:
-        missing = sum(map(len, reader.missing()))
-        share = self.runtime.settings.connections[self.name].max_missing_share
-        self.result.refused = removal_refusal(missing, reader.stored_before, share) or ""
+        confirmed = self.stored["confirmed_at"]
+        missing = [is_confirmed(gone.first_seen_at, confirmed) for part in reader.missing(self.now) for gone in part]
+        if any(missing):
+            with reading(self.runtime.engine) as db:
+                stored = pull_rows.live_count(db, self.name, confirmed)
+            self.result.refused = removal_refusal(sum(missing), stored, self.configured.max_missing_share) or ""
         if not self.result.refused:
-            for gone in reader.missing():
-                self._decide(gone)
+            for part in reader.missing(self.now):  # nothing is stored, so the records cannot just be counted
+                self._decide([gone.record for gone in part])
 
     def _contacts(self) -> None:
         """Sort the changed contacts into creates, adoptions and updates, as the push would."""

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, exists, func, or_, select, update
 
+from crm_adapters.base import CONTACT
 from worker.contacts.decide import (
     ConnectionRules,
     ContactDraft,
@@ -19,13 +20,15 @@ from worker.contacts.decide import (
     RecordRejection,
 )
 from worker.contacts.merge import Contribution
-from worker.contacts.records import NormalisedRecord
-from worker.core.states import PushState
+from worker.contacts.records import NormalisedRecord, storable_text
+from worker.core.states import MessageState, PushState
+from worker.messages.merges import move_texts
 from worker.messages.opt_outs import NumberChange, follow_numbers
 from worker.store.db import is_postgres
 from worker.store.sql import any_of, insert, insert_many
-from worker.store.tables import contact, contact_event, contact_mapping, rejected_record
+from worker.store.tables import contact, contact_event, contact_mapping, message, rejected_record
 
+_WITHOUT_REQUEST = (MessageState.HELD, MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
 _HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
 
 
@@ -54,12 +57,16 @@ def load_state(
     """
     state, name = state or PageState(), rules.connection
     external_ids = [record.external_id for record in records]
+    people = {record.change.person for record in records if record.change.person is not None}
     phones = {record.phone for record in records if record.phone}
-    missing = [external_id for external_id in external_ids if external_id not in state.mappings]
-    mapping_rows = _mapping_rows(connection, name, missing)
+    missing = {external_id for external_id in (*external_ids, *people) if external_id not in state.mappings}
+    waiting = _waiting_rows(connection, name, external_ids)
+    mapping_rows = [*_mapping_rows(connection, name, missing), *waiting]
     contact_ids = {row.contact_id for row in mapping_rows if row.contact_id is not None}
     _load_contacts(connection, rules, contact_ids, phones, state)
     for row in mapping_rows:
+        if row.external_id in state.mappings:
+            continue
         state.mappings[row.external_id] = MappingDraft(
             external_id=row.external_id,
             id=row.id,
@@ -73,11 +80,18 @@ def load_state(
             first_seen_at=row.first_seen_at,
             deleted=row.deleted_at is not None,
             merged_into=row.merged_into,
+            kind=row.kind,
+            person=row.person,
         )
+    for row in waiting:
+        draft = state.mappings[row.external_id]
+        if draft.contact is None and not draft.record:
+            draft.record = orjson.loads(draft.properties)
+            state.waiting.setdefault(row.person, []).append(draft)
     r = rejected_record.c
-    state.rejected.update(
-        connection.scalars(select(r.key).where(r.connection == name, any_of(connection, r.key, external_ids)))
-    )
+    keys = [*external_ids, *people]
+    found = connection.scalars(select(r.key).where(r.connection == name, any_of(connection, r.key, keys)))
+    state.rejected.update(set(found) - state.cleared)
     return state
 
 
@@ -87,6 +101,20 @@ def _mapping_rows(connection: Connection, name: str, external_ids: Collection[st
     m = contact_mapping.c
     return connection.execute(
         select(contact_mapping).where(m.connection == name, any_of(connection, m.external_id, external_ids))
+    ).all()
+
+
+def _waiting_rows(connection: Connection, name: str, people: Collection[str]) -> Sequence[Any]:
+    """Return the records that belong to these people and have no contact yet."""
+    m = contact_mapping.c
+    return connection.execute(
+        select(contact_mapping).where(
+            m.connection == name,
+            m.person.is_not(None),
+            any_of(connection, m.person, people),
+            m.contact_id.is_(None),
+            m.deleted_at.is_(None),
+        )
     ).all()
 
 
@@ -130,7 +158,7 @@ def _load_records_of(
             m.updated_at,
             m.deleted_at,
             unusable.exists(),
-        ).where(any_of(connection, m.contact_id, list(drafts)))
+        ).where(any_of(connection, m.contact_id, list(drafts)), m.kind == CONTACT)
     )
     for contact_id, name, external_id, full_name, email, updated_at, deleted_at, is_unusable in rows:
         draft = drafts[contact_id]
@@ -146,6 +174,12 @@ def store_decision(connection: Connection, name: str, account: str, decision: Pa
     """Write the drafts of a page: contacts first, since mappings, events and messages refer to them."""
     _store_contacts(connection, account, decision.contacts.values(), now)
     _store_mappings(connection, name, decision.mappings.values(), now)
+    for person, moved_to in decision.moved_people.items():
+        m = contact_mapping.c
+        connection.execute(
+            update(contact_mapping).where(m.connection == name, m.person == person).values(contact_id=moved_to.id)
+        )
+    move_texts(connection, name, {m.external_id: m.merged_into for m in decision.mappings.values() if m.merged_into})
     if decision.rejections:
         store_rejections(connection, name, decision.rejections.values(), now)
     if decision.cleared:
@@ -156,7 +190,10 @@ def store_decision(connection: Connection, name: str, account: str, decision: Pa
     if decision.events:
         connection.execute(
             contact_event.insert(),
-            [{"contact_id": c.id, "at": now, "kind": kind, "detail": detail} for c, kind, detail in decision.events],
+            [
+                {"contact_id": c.id, "at": now, "kind": kind, "detail": storable_text(detail)}
+                for c, kind, detail in decision.events
+            ],
         )
 
 
@@ -250,6 +287,8 @@ def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingD
             "changed_at": now,
             "deleted_at": now if draft.deleted else None,
             "merged_into": draft.merged_into,
+            "kind": draft.kind,
+            "person": draft.person,
         }
         for draft in drafts
     ]
@@ -270,9 +309,9 @@ def store_rejections(connection: Connection, name: str, rejections: Iterable[Rec
             "connection": name,
             "key": rejection.key,
             "code": rejection.code,
-            "reason": rejection.reason,
-            "where": rejection.where,
-            "excerpt": rejection.excerpt,
+            "reason": storable_text(rejection.reason),
+            "where": storable_text(rejection.where),
+            "excerpt": storable_text(rejection.excerpt),
             "since": now,
             "seen_at": now,
         }
@@ -295,7 +334,7 @@ def clear_rejections(connection: Connection, name: str, keys: Collection[str]) -
 
 
 def clear_unseen_rejections(connection: Connection, name: str, since: datetime) -> None:
-    """After a complete listing, delete the rejections that it did not repeat and that belong to no live record."""
+    """After a listing, delete the rejections that it did not repeat and that belong to no live record."""
     r, m = rejected_record.c, contact_mapping.c
     own_record = select(m.id).where(m.connection == r.connection, m.external_id == r.key, m.deleted_at.is_(None))
     connection.execute(delete(rejected_record).where(r.connection == name, r.seen_at < since, ~own_record.exists()))
@@ -311,18 +350,53 @@ def forget_hashes(connection: Connection, name: str, external_ids: Collection[st
     )
 
 
-def live_count(connection: Connection, name: str) -> int:
-    """Count the records of this connection that are not deleted."""
+def live_count(connection: Connection, name: str, confirmed_at: datetime | None = None) -> int:
+    """Count the records of this connection that are not deleted; with ``confirmed_at``, those first seen until then."""
     m = contact_mapping.c
-    return connection.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
+    count = select(func.count()).where(m.connection == name, m.deleted_at.is_(None))
+    return connection.scalar(count if confirmed_at is None else count.where(m.first_seen_at <= confirmed_at)) or 0
 
 
-def live_ids(connection: Connection, name: str, after: int, limit: int) -> Sequence[tuple[int, str]]:
-    """Return the next live records by mapping id: (mapping id, external id)."""
+def live_kinds(connection: Connection, name: str) -> Collection[str]:
+    """Return the kinds of the records of this connection that are not deleted."""
     m = contact_mapping.c
-    return connection.execute(
-        select(m.id, m.external_id)
+    return connection.scalars(select(m.kind).distinct().where(m.connection == name, m.deleted_at.is_(None))).all()
+
+
+def live_ids(connection: Connection, name: str, after: int, limit: int) -> Sequence[tuple[int, str, datetime]]:
+    """Return the next live records by mapping id: (mapping id, external id, when it was first seen)."""
+    m = contact_mapping.c
+    rows = connection.execute(
+        select(m.id, m.external_id, m.first_seen_at)
         .where(m.connection == name, m.deleted_at.is_(None), m.id > after)
         .order_by(m.id)
         .limit(limit)
+    )
+    return [(row.id, row.external_id, row.first_seen_at) for row in rows]
+
+
+def unconfirmed_ids(connection: Connection, name: str, since: datetime, limit: int) -> Sequence[str]:
+    """Return external ids of live records that were first seen after ``since``."""
+    m = contact_mapping.c
+    return connection.scalars(
+        select(m.external_id).where(m.connection == name, m.deleted_at.is_(None), m.first_seen_at > since).limit(limit)
     ).all()
+
+
+def forget_unconfirmed(connection: Connection, name: str, since: datetime) -> None:
+    """Delete what a refused listing has left: its new records, and contacts that only they had and nobody has used."""
+    m, c, e = contact_mapping.c, contact.c, contact_event.c
+    connection.execute(delete(contact_mapping).where(m.connection == name, m.first_seen_at > since))
+    unused = (
+        c.created_at > since,
+        c.virtualtext_id.is_(None),
+        c.push_state == PushState.DUE,
+        c.attempted_at.is_(None),
+        ~exists().where(m.contact_id == c.id),
+        ~exists().where(message.c.contact_id == c.id, message.c.state.not_in(_WITHOUT_REQUEST)),
+    )
+    ids = connection.scalars(select(c.id).where(*unused)).all()
+    texts = any_of(connection, message.c.contact_id, ids)
+    connection.execute(update(message).where(texts).values(contact_id=None))
+    connection.execute(delete(contact_event).where(any_of(connection, e.contact_id, ids)))
+    connection.execute(delete(contact).where(any_of(connection, c.id, ids)))

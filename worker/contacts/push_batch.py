@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 
+import structlog
+
 from worker.contacts import push_rows
-from worker.contacts.push_outcome import ID_LOST, lost_id_result, may_be_lost_id, push_result
+from worker.contacts.push_outcome import ID_LOST, failed_result, lost_id_result, may_be_lost_id, push_result
 from worker.contacts.push_rows import Push, PushClaim, PushResult
 from worker.contacts.remote_list import is_unavailable
+from worker.core.errors import described
 from worker.core.logs import carrying_on, working_on
 from worker.limits.account_effect import HALTING_CAUSES, AccountEffect, account_effect, combined, counts_as_failure
 from worker.limits.account_gate import Permit, apply_effect
 from worker.runtime import Runtime
-from worker.store.db import reading, writing
+from worker.store.db import STORE_AWAY, reading, writing
 from worker.store.models import utcnow
 from worker.virtualtext.client import VirtualTextClient
 from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
@@ -30,6 +33,8 @@ ROUNDS = 10
 """Requests per thread and batch: enough that the two transactions of a batch do not slow fast accounts down."""
 LAST_PART = 4
 """Claim the next batch when a quarter of this one is left: early enough even when responses are instant."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -47,6 +52,7 @@ class PushBatch:
         self.draining = threading.Event()
         self.breaks = self.held_back = False
         self.results: deque[tuple[Push, Outcome[RemoteContact]]] = deque()
+        self.failed: deque[PushResult] = deque()
 
     def claim(self) -> bool:
         """Claim the next contacts. Return False when none are due."""
@@ -79,20 +85,47 @@ class PushBatch:
         return self.overlaps and not (self.halted.is_set() or self.held_back)
 
     def finish(self) -> list[PushResult]:
-        """Wait for the requests to end, write the results back and release the other contacts."""
+        """Wait for the requests to end, write the results back and release the other contacts.
+
+        Whatever a thread raised is raised when the results of all threads are stored.
+        """
         with self.held:
-            for thread in self.threads:
-                thread.result()
-        results = [self._result(push, outcome) for push, outcome in self.results]
+            errors = [error for thread in self.threads if (error := thread.exception()) is not None]
+        results = [*(self._result(push, outcome) for push, outcome in self.results), *self.failed]
         effect = self._account_effect(results)
         rate = self.runtime.limiter.observed_rate(self.account) if effect.lowers_rate else None
-        now, owner = utcnow(), self.claimed.lease.owner
+        now = utcnow()
+        results = self._write_back(results, now)
         with writing(self.runtime.engine) as db:
-            push_rows.write_back(db, owner, results, now)
             if self.waiting:
+                owner = self.claimed.lease.owner
                 push_rows.release_pushes(db, owner, [push.contact_id for push in self.waiting], now)
             apply_effect(db, self.account, effect, now, began_at=self.began, probe=self.permit.probe, rate=rate)
+        if errors:
+            raise errors[0]
         return results
+
+    def _write_back(self, results: list[PushResult], now: datetime) -> list[PushResult]:
+        """Store the results; if one of them cannot be stored, each alone. Return them as they were stored."""
+        try:
+            with writing(self.runtime.engine) as db:
+                push_rows.write_back(db, self.claimed.lease.owner, results, now)
+        except STORE_AWAY:
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing about one contact stops another
+            if len(results) == 1:
+                return self._write_back_failed(results[0], error, now)
+        else:
+            return results
+        return [stored for result in results for stored in self._write_back([result], now)]
+
+    def _write_back_failed(self, result: PushResult, error: Exception, now: datetime) -> list[PushResult]:
+        """Store that a result cannot be stored, such as an id that the database refuses."""
+        push = next(one for one in self.claimed.pushes if one.contact_id == result.contact_id)
+        unstored = failed_result(push, error, now, sent=True)
+        with writing(self.runtime.engine) as db:
+            push_rows.write_back(db, self.claimed.lease.owner, [unstored], now)
+        return [unstored]
 
     def _work_through(self) -> None:
         """Make requests, one after the other, until none are left or the batch halts."""
@@ -104,7 +137,11 @@ class PushBatch:
                     return
                 if len(self.waiting) <= self.few_left:
                     self.draining.set()
-                turn = self.runtime.turn(self.account, push.kind, self.permit.ceiling, self.runtime.stop)
+                try:
+                    turn = self.runtime.turn(self.account, push.kind, self.permit.ceiling, self.runtime.stop)
+                except BaseException:
+                    self.waiting.append(push)  # nothing was sent for it
+                    raise
                 if not (turn and self._goes_on()):
                     self.held_back = True
                     self.waiting.append(push)
@@ -119,10 +156,15 @@ class PushBatch:
     def _push(self, push: Push) -> None:
         body = ContactBody(push.phone, push.full_name or push.phone, push.email)
         with working_on(contact=push.contact_id):
-            if push.virtualtext_id is None:
-                outcome = self.client.create_contact(body)
-            else:
-                outcome = self.client.update_contact(push.virtualtext_id, body)
+            try:
+                if push.virtualtext_id is None:
+                    outcome = self.client.create_contact(body)
+                else:
+                    outcome = self.client.update_contact(push.virtualtext_id, body)
+            except Exception as error:  # noqa: BLE001 - nothing about one contact stops another
+                log.warning("the request for a contact failed", error=described(error))
+                self.failed.append(failed_result(push, error, utcnow()))
+                return
         self.results.append((push, outcome))
         self.breaks |= self.runtime.failures(self.account).add(failed=counts_as_failure(outcome, push.kind))
         if outcome.cause in HALTING_CAUSES or self.breaks:
@@ -137,7 +179,10 @@ class PushBatch:
         """Return True if the id is gone, False for an outage: if calls by id work, request this id once more."""
         if outcome.http_status == HTTPStatus.NOT_FOUND:
             return True
-        return self._by_id_works and self.client.get_contact(push.virtualtext_id or "").cause is Cause.GATEWAY
+        try:
+            return self._by_id_works and self.client.get_contact(push.virtualtext_id or "").cause is Cause.GATEWAY
+        except ValueError:  # an id that cannot be asked for; the update is repeated
+            return False
 
     @cached_property
     def _by_id_works(self) -> bool:

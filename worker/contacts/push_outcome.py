@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from worker.contacts.push_rows import Push, PushResult
 from worker.core.backoff import Backoff
+from worker.core.errors import described
 from worker.core.states import PushState
 from worker.limits.account_effect import HALTING_CAUSES
 from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
@@ -32,6 +33,24 @@ def push_result(push: Push, outcome: Outcome[RemoteContact], now: datetime) -> P
     wait = None if outcome.cause in HALTING_CAUSES else PUSH_BACKOFF.wait(push.attempt, random.random())
     next_attempt_at = now if wait is None else now + wait
     return PushResult(push.contact_id, PushState.DUE, push.virtualtext_id, next_attempt_at=next_attempt_at, error=error)
+
+
+def failed_result(push: Push, error: Exception, now: datetime, *, sent: bool = False) -> PushResult:
+    """Return what to write back for a contact whose request raised an error. The error's text may hold secrets.
+
+    A ValueError before anything was ``sent`` is the client's: the contact cannot be sent. After any other error, a
+    create may have been carried out.
+    """
+    if isinstance(error, ValueError) and not sent:
+        why = str(error) if type(error) is ValueError else described(error)
+        text = f"it cannot be sent ({why}); correct the record in the CRM"
+        event = ("push_rejected", text)
+        return PushResult(push.contact_id, PushState.REJECTED, push.virtualtext_id, error=text, event=event)
+    text = f"its request failed unexpectedly ({described(error)}); the other contacts were pushed"
+    if push.virtualtext_id is None:
+        return PushResult(push.contact_id, PushState.UNKNOWN, None, error=text, event=("create_unknown", text))
+    next_attempt_at = now + PUSH_BACKOFF.wait(push.attempt, random.random())
+    return PushResult(push.contact_id, PushState.DUE, push.virtualtext_id, next_attempt_at=next_attempt_at, error=text)
 
 
 def lost_id_result(push: Push) -> PushResult:

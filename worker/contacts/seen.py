@@ -1,6 +1,11 @@
-"""Remembers which stored records a complete listing has shown: one bit each, so memory stays small."""
+"""Remembers which stored records a listing has shown: one bit each, so memory stays small."""
 
 from __future__ import annotations
+
+import struct
+import zlib
+
+_HEAD = struct.Struct(">Q")
 
 
 class SeenRecords:
@@ -10,6 +15,18 @@ class SeenRecords:
         self._bits = bytearray()
         self.live = 0
         """How many of them are known to be live records."""
+
+    @classmethod
+    def load(cls, stored: bytes) -> SeenRecords:
+        """Restore what ``dump`` returned."""
+        seen = cls()
+        (seen.live,) = _HEAD.unpack_from(stored)
+        seen._bits = bytearray(zlib.decompress(stored[_HEAD.size :]))
+        return seen
+
+    def dump(self) -> bytes:
+        """Return the set as bytes, compressed."""
+        return _HEAD.pack(self.live) + zlib.compress(bytes(self._bits), 1)
 
     def add(self, mapping_id: int, *, live: bool = True) -> bool:
         """Mark a record. Return True if it was not marked before. ``live``: it is known not to be stored as deleted."""
@@ -21,6 +38,10 @@ class SeenRecords:
         self._bits[byte] |= bit
         self.live += live
         return True
+
+    def doubt(self, count: int = 1) -> None:
+        """Count fewer as live. Then the stored records are looked through, instead of only counted."""
+        self.live = max(self.live - count, 0)
 
     def __contains__(self, mapping_id: int) -> bool:
         byte = mapping_id >> 3

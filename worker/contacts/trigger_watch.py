@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
@@ -11,15 +11,17 @@ from sqlalchemy import Connection, select, update
 from config.models import Settings
 from worker.contacts.decide import PageDecision, RecordChange
 from worker.messages.batches import BatchVerdict, release_or_hold_batch
-from worker.messages.date_plans import PlannedRecord, plan_records
+from worker.messages.date_plans import PlannedRecord, plan_records, unread_date
 from worker.messages.intents import insert_intents
-from worker.messages.people import LiveRecord, owner_number
+from worker.messages.people import owner_number
+from worker.messages.permission import LiveRecord
 from worker.messages.reentry import allowed_again
 from worker.store.sql import insert
 from worker.store.tables import trigger_state
 from worker.triggers.evaluate import TextIntent, evaluate
 from worker.triggers.kinds import RecordEvent
-from worker.triggers.rules import TextRule, compile_rules
+from worker.triggers.rules import TextRule, compile_rules, date_order_of
+from worker.triggers.unread import Unreadable
 
 
 @dataclass
@@ -35,11 +37,22 @@ class TriggerWatch:
 
     new: tuple[TextRule, ...] = ()
     """Rules that were enabled or redefined since the last run: this run's complete pull is their baseline."""
+    kinds: Mapping[str, datetime] = field(default_factory=dict)
+    """The kinds of record that were read completely, and since when. What existed before then is not new."""
     gone: tuple[str, ...] = ()
     """Names of rules that were switched off. They miss changes, so they need a new baseline if switched on again."""
+    unreadable: Unreadable = field(default_factory=Unreadable)
+    """The values of this run because of which rules could not decide: its ``notes`` are for a person."""
 
     @classmethod
-    def open(cls, db: Connection, settings: Settings, connection: str, baseline_at: datetime | None) -> TriggerWatch:
+    def open(
+        cls,
+        db: Connection,
+        settings: Settings,
+        connection: str,
+        baseline_at: datetime | None,
+        kinds: Mapping[str, datetime],
+    ) -> TriggerWatch:
         """Read which of the connection's rules are active. Changes nothing."""
         rules = compile_rules(settings).get(connection, ())
         t = trigger_state.c
@@ -53,7 +66,7 @@ class TriggerWatch:
         }
         new = tuple(rule for rule in rules if rule not in same)
         gone = tuple(sorted(set(known) - {rule.name for rule in rules}))
-        return cls(settings, connection, rules, active, new, gone)
+        return cls(settings, connection, rules, active, new, kinds, gone)
 
     def prepare(self, db: Connection) -> None:
         """Store that new rules wait for their baseline, and delete the rules that are gone."""
@@ -87,18 +100,29 @@ class TriggerWatch:
 
     def intents(self, decision: PageDecision) -> list[TextIntent]:
         """Return the texts that a page's changes call for."""
+        self._collect_unread_dates(decision)
         if not self.active_since:
             return []
         found: list[TextIntent] = []
         for change in decision.changes:
             rules = [rule for rule in self.rules if self._watches(rule, change)]
             if rules:
-                found += [self._with_its_record(intent, change) for intent in evaluate(rules, self._event(change))]
+                found += [
+                    self._with_its_record(intent, change)
+                    for intent in evaluate(rules, self._event(change), self.unreadable)
+                ]
         return found
+
+    def _collect_unread_dates(self, decision: PageDecision) -> None:
+        for record in self._planned(decision) if self.planned_by_date else ():
+            for rule in self.planned_by_date:
+                value = unread_date(rule, record, self.settings) if rule.watches(self.connection, record.kind) else None
+                if value is not None:
+                    self.unreadable.add(rule.name, value, record.external_id)
 
     def _with_its_record(self, intent: TextIntent, change: RecordChange) -> TextIntent:
         """Add what the record says: its owner's number, unless the rule names one, and if its person may be texted."""
-        record = LiveRecord(self.connection, change.mapping.external_id, change.new)
+        record = LiveRecord(self.connection, change.mapping.external_id, change.new, change.mapping.kind)
         return replace(
             intent,
             from_number=intent.from_number or owner_number(self.settings, self.connection, change.new),
@@ -124,9 +148,13 @@ class TriggerWatch:
         account = self.settings.accounts[connection.account]
         return insert_intents(db, connection.account, account.from_number, batch_id, intents, self.settings.policy, now)
 
-    def settle(self, db: Connection, batch_id: str, now: datetime) -> BatchVerdict:
-        """At the end of a run: release its texts, or hold them all for approval if there are too many."""
-        return release_or_hold_batch(db, batch_id, self.settings.policy.blast_limit, now, self.settings.policy)
+    def settle(self, db: Connection, batch_id: str, now: datetime, *, suspect: bool = False) -> BatchVerdict:
+        """At the end of a run: release its texts, or hold them all for approval if there are too many.
+
+        ``suspect``: hold them all, because the source looked wrong and the run was refused.
+        """
+        policy = self.settings.policy
+        return release_or_hold_batch(db, batch_id, policy.blast_limit, now, policy, suspect=suspect)
 
     def complete(self, db: Connection, now: datetime) -> None:
         """Activate the rules that waited for a baseline: a complete pull has ended."""
@@ -141,9 +169,12 @@ class TriggerWatch:
         active_since = self.active_since.get(rule.name)
         if active_since is None:
             return False
-        first_seen = change.mapping.first_seen_at
-        # A record that existed at activation and only now becomes usable is not a new record.
-        return change.old is not None or first_seen is None or first_seen > active_since
+        if change.old is not None:
+            return True
+        # A record that existed at activation and only now becomes usable is not a new record, nor is one of a kind that
+        # was not read before.
+        first_seen, kind_since = change.mapping.first_seen_at, self.kinds.get(change.mapping.kind)
+        return kind_since is not None and (first_seen is None or first_seen > max(active_since, kind_since))
 
     def _event(self, change: RecordChange) -> RecordEvent:
         return RecordEvent(
@@ -156,6 +187,8 @@ class TriggerWatch:
             old=change.old,
             new=change.new,
             revision=change.mapping.revision,
+            kind=change.mapping.kind,
+            order=date_order_of(self.settings, self.connection),
         )
 
     def _planned(self, decision: PageDecision) -> list[PlannedRecord]:
@@ -165,6 +198,7 @@ class TriggerWatch:
                 draft.external_id,
                 "" if draft.contact is None or draft.deleted or key in decision.rejections else draft.contact.phone,
                 draft.record,
+                draft.kind,
             )
             for key, draft in decision.mappings.items()
         ]

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from config.event_types import EventType
-from config.models import Settings
 from crm_adapters.base import (
     Adapter,
     AdapterError,
@@ -21,9 +20,11 @@ from crm_adapters.base import (
     SourceUnavailable,
     WritesMessages,
 )
-from worker.contacts.adapters import build_adapter
+from crm_adapters.described import resolve_labels
+from worker.contacts.services import open_adapter
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, RetryLater
 from worker.deliveries.targets import Target
+from worker.messages.merges import survivor_of
 from worker.messages.opt_outs import opted_out
 from worker.runtime import Runtime
 from worker.store.db import reading
@@ -32,12 +33,12 @@ RETRY = "then run `vtsync forwards retry`"
 
 
 @contextmanager
-def open_writer(settings: Settings, connection: str) -> Iterator[WritesMessages]:
+def open_writer(runtime: Runtime, connection: str) -> Iterator[WritesMessages]:
     """Open the adapter of a connection. Raises SourceInvalid if it cannot write."""
-    adapter: Adapter = build_adapter(settings, connection)
+    adapter = open_adapter(runtime, connection)
     try:
         if not isinstance(adapter, WritesMessages):
-            name = settings.connections[connection].adapter
+            name = runtime.settings.connections[connection].adapter
             raise SourceInvalid(
                 f'the adapter "{name}" cannot write to its CRM; remove log_messages and report_opt_outs'
             )
@@ -49,22 +50,31 @@ def open_writer(settings: Settings, connection: str) -> Iterator[WritesMessages]
 def write_event(
     runtime: Runtime, adapter: WritesMessages, target: Target, event_id: str, payload: str
 ) -> DeliveryOutcome:
-    """Write one event to one record. Repeating it changes nothing."""
+    """Write one event to one record, or to the one that it was merged into. Repeating it changes nothing."""
     event = orjson.loads(payload)
     connection = target.receiver.name
+    with reading(runtime.engine) as db:
+        external_id = survivor_of(db, connection, target.external_id)
     try:
         if event["type"] in (EventType.CONTACT_OPTED_OUT, EventType.CONTACT_OPTED_IN):
             rule = runtime.settings.connections[connection].do_not_text
             if rule is None:
                 return GaveUp(f"connections.{connection}.do_not_text no longer names a field; name one, {RETRY}")
-            adapter.set_do_not_text(target.external_id, rule.field, _has_opted_out(runtime, event["data"]["phone"]))
+            field = _name_of(rule.field, adapter)
+            adapter.set_do_not_text(external_id, field, _has_opted_out(runtime, event["data"]["phone"]))
         else:
-            adapter.log_message(target.external_id, as_message(event_id, event))
+            adapter.log_message(external_id, as_message(event_id, event))
     except AdapterError as error:
         return outcome_of(error)
     except Exception as error:  # noqa: BLE001 - adapters are third-party code
         return RetryLater(f"the adapter failed ({type(error).__name__})")
     return Delivered()
+
+
+def _name_of(field: str, adapter: WritesMessages) -> str:
+    """Return the field's own name. The configuration may have its label."""
+    fields = adapter.describe() if isinstance(adapter, Adapter) else ()
+    return resolve_labels([field], fields).get(field, field)
 
 
 def _has_opted_out(runtime: Runtime, phone: str) -> bool:

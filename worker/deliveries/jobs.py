@@ -61,7 +61,7 @@ class DeliveryJob:
 
     def _to_crm(self, connection: str) -> Results:
         try:
-            with crm.open_writer(self.runtime.settings, connection) as adapter:
+            with crm.open_writer(self.runtime, connection) as adapter:
                 return self._each(lambda one: self._write(adapter, one))
         except AdapterError as error:
             return [(one, crm.outcome_of(error)) for one in self.deliveries]

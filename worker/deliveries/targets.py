@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 
 from config.event_types import EventType
 from config.models import Settings
+from crm_adapters.base import CONTACT
 from worker.store.sql import any_of
 from worker.store.tables import contact, contact_mapping
 
@@ -78,11 +79,12 @@ class OutgoingEvent:
 
 @dataclass(frozen=True, slots=True)
 class CrmRecord:
-    """A live CRM record with a number."""
+    """A live CRM record with a number. ``kind`` is ``contact``, or that of a record that belongs to a person."""
 
     connection: str
     external_id: str
     account: str
+    kind: str = CONTACT
 
 
 Records = Mapping[str, list[CrmRecord]]
@@ -97,7 +99,13 @@ def records_of(connection: Connection, settings: Settings, phones: Iterable[str]
         return found
     accounts = sorted({settings.connections[name].account for name in receiving})
     rows = connection.execute(
-        select(contact.c.phone, contact.c.account, contact_mapping.c.connection, contact_mapping.c.external_id)
+        select(
+            contact.c.phone,
+            contact.c.account,
+            contact_mapping.c.connection,
+            contact_mapping.c.external_id,
+            contact_mapping.c.kind,
+        )
         .select_from(contact.join(contact_mapping, contact_mapping.c.contact_id == contact.c.id))
         .where(
             any_of(connection, contact.c.account, accounts),
@@ -108,7 +116,7 @@ def records_of(connection: Connection, settings: Settings, phones: Iterable[str]
         .order_by(contact_mapping.c.id)
     )
     for row in rows:
-        found[row.phone].append(CrmRecord(row.connection, row.external_id, row.account))
+        found[row.phone].append(CrmRecord(row.connection, row.external_id, row.account, row.kind))
     return found
 
 
@@ -126,17 +134,21 @@ def targets_of(event: OutgoingEvent, settings: Settings, records: Records) -> li
 
 def _crm_records(event: OutgoingEvent, settings: Settings, records: Records) -> list[CrmRecord]:
     found = records.get(event.phone, [])
+    people = [one for one in found if one.kind == CONTACT]
     if event.type in OPT_OUTS:
-        reported = [one for one in found if settings.connections[one.connection].report_opt_outs]
+        reported = [one for one in people if settings.connections[one.connection].report_opt_outs]
         return _not_ambiguous(settings, reported)
     if event.type not in LOGGED:
         return []
-    chosen = [
-        one for one in found if one.account == event.account and settings.connections[one.connection].log_messages
-    ]
     about = event.data.get("record")
-    if about:  # in the connection of that record, keep only the record that our own text was about
-        chosen = [one for one in chosen if one.connection != about["connection"] or one.external_id == about["id"]]
+    own = [one for one in found if about and (one.connection, one.external_id) == (about["connection"], about["id"])]
+    if about:  # in the connection of that record, keep only the record that our own text was about, such as a deal
+        people = [one for one in people if one.connection != about["connection"]]
+    chosen = [
+        one
+        for one in (*own, *people)
+        if one.account == event.account and settings.connections[one.connection].log_messages
+    ]
     return _not_ambiguous(settings, chosen)
 
 
