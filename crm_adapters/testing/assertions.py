@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +23,33 @@ from crm_adapters.base import (
     Cursor,
     Page,
     Properties,
+    UnreadableRecord,
 )
 
+MOST_PAGES = 3000
+"""More pages than any test needs."""
 
-def changes_of(pages: Iterable[Page]) -> Iterator[ContactChange]:
-    """Yield every change; fail on a record that could not be read."""
-    for page in pages:
+
+def bounded(pages: Iterable[Page], most: int = MOST_PAGES) -> Iterator[Page]:
+    """Yield the pages; fail if they do not end."""
+    before: object = None
+    for number, page in enumerate(pages, 1):
+        assert isinstance(page, Page), f"pull yields {type(page).__name__} instead of Page"
+        assert isinstance(page.changes, Sequence), "the changes of a page are a list or a tuple"
+        this = page.changes and (page.cursor, [_key(change) for change in page.changes])
+        assert not this or this != before, f"the pull repeats page {number - 1} and its cursor {page.cursor}"
+        assert number <= most, f"the pull does not end: {most} pages were read, and more come"
+        before = this
+        yield page
+
+
+def _key(change: ContactChange | UnreadableRecord) -> str:
+    return change.external_id if isinstance(change, ContactChange) else change.key
+
+
+def changes_of(pages: Iterable[Page], most: int = MOST_PAGES) -> Iterator[ContactChange]:
+    """Yield every change; fail on a record that could not be read, and if the pages do not end."""
+    for page in bounded(pages, most):
         for change in page.changes:
             assert isinstance(change, ContactChange), f"a good record was not readable: {change.reason}"
             yield change
@@ -49,7 +73,7 @@ def whole_second_now() -> datetime:
 def last_cursor(pages: Iterable[Page]) -> Cursor | None:
     """Read all pages and return the cursor of the last one."""
     cursor: Cursor | None = None
-    for page in pages:
+    for page in bounded(pages):
         cursor = page.cursor
     return cursor
 
@@ -67,6 +91,15 @@ def assert_json(value: Mapping[str, Any], what: str) -> None:
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{what} cannot be stored as JSON: {error}") from error
     assert stored == value, f"JSON changes {what}: {short_list(value.items())}"
+
+
+def assert_flat(properties: Properties, what: str) -> None:
+    """Fail if a value is not a scalar, or a name is not a text."""
+    for name, value in properties.items():
+        assert isinstance(name, str), f"names of properties are text, in {what} there is {name!r}"
+        assert name.strip(), f"a property of {what} has no name"
+        scalar = value is None or isinstance(value, str | int | float)
+        assert scalar, f"values are text, numbers, true, false or None; {name} of {what} is a {type(value).__name__}"
 
 
 def assert_contact_fields(fields: ContactFields) -> None:
@@ -97,6 +130,51 @@ def error_of(use: Any) -> AdapterError:
     except Exception as error:
         raise AssertionError(f"it raises {error!r}, which is not an AdapterError") from error
     raise AssertionError("it raises nothing")
+
+
+def ends_within(seconds: float, use: Callable[[], Any], give_up: Callable[[], None]) -> Any:
+    """Call ``use`` in a thread and return its result or raise its error.
+
+    If it does not end in time, call ``give_up``, which must make it end, and fail.
+    """
+    result: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(use())
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    late = thread.is_alive()
+    if late:
+        give_up()
+        thread.join(seconds)
+    assert not late, f"it waits for more than {seconds:g} seconds; set a time-out for connecting and for reading"
+    if errors:
+        raise errors[0]
+    return result[0]
+
+
+def assert_for_people(error: AdapterError, names: Iterable[str], secrets: Iterable[str]) -> None:
+    """Fail if an error does not name its source and the remedy, or shows a secret."""
+    text = str(error)
+    assert type(error) is not AdapterError, "raise the subclass that says what should be done"
+    named = any(name.casefold() in text.casefold() for name in names)
+    assert named, f"the error names none of {short_list(names)}: {text!r}"
+    remedy = re.search(r"[\w)][;:,.(] ?.*\w", text)
+    assert remedy, f"the error does not say what to do: {text!r}"
+    assert_hidden("".join(traceback.format_exception(error)), secrets)
+
+
+def assert_hidden(text: str, secrets: Iterable[str]) -> None:
+    """Fail if a text contains a secret."""
+    for secret in secrets:
+        before, found, after = text.partition(secret)
+        assert not found, f"a secret can be read: {before[-200:]}[the secret]{after[:200]}"
 
 
 def refusal_text(options: type[BaseModel], secret: str) -> str:

@@ -41,6 +41,13 @@ def contacts(count: int) -> list[SampleContact]:
     return [contact(number) for number in range(count)]
 
 
+NAMES: tuple[str, ...] = (
+    *("Zo\u00eb O'Brien-\u0141uk", 'Ann "Annie" Lee, Jr.', "\u674e \u5c0f\u9f99"),
+    *("\u0645\u0631\u064a\u0645 \u062d\u0633\u0646", "\u0130pek \u015eahin; x", "Ann \U0001f98a Lee"),
+    *("Jo\u0308rg Stra\u00dfe", "Anne | Marie & <Co>"),
+)
+"""Names of people in several scripts, and with characters that break formats."""
+
 LOGGED_TEXTS: tuple[str, ...] = (
     *("Hello", "", " two  spaces ", "line one\nline two\ttab", "👋🏽 İstanbul 你好 \u202eright", "x" * 1600),
     *("O'Brien; DROP TABLE texts; --", '"quoted" \\ back', "<b>&amp;</b>", "{{ liquid }} %s %(x)s :name ${y}"),

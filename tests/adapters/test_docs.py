@@ -7,12 +7,13 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -20,33 +21,42 @@ from config.fields import FieldMapping
 from crm_adapters.base import Adapter
 from crm_adapters.testing import AdapterConformance, SampleContact
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "adapters.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "writing-adapters.md"
 
 
 @dataclass
 class Acme:
-    """The CRM that the documented adapter reads."""
+    """The CRM that the documented adapter reads. It leaves out empty fields."""
 
     people: dict[str, dict[str, Any]] = field(default_factory=dict)
-    changes: int = 0
     token: str = "acme-8c1d"
     url: str = ""
 
-    def write(self, external_id: str, fields: dict[str, str], *, deleted: bool = False) -> None:
-        self.changes += 1
-        self.people[external_id] = {"id": external_id, "fields": fields, "deleted": deleted, "change": self.changes}
+    def write(self, external_id: str, fields: dict[str, str], moment: datetime, *, deleted: bool = False) -> None:
+        changed = moment.isoformat(timespec="microseconds")
+        filled = {name: value for name, value in fields.items() if value}
+        self.people[external_id] = {"id": external_id, "fields": filled, "deleted": deleted, "changed": changed}
 
-    def page(self, after: int, limit: int) -> dict[str, Any]:
-        found = sorted((p for p in self.people.values() if p["change"] > after), key=lambda p: p["change"])
-        return {"people": found[:limit], "total": len(self.people)}
+    def page(self, query: dict[str, str]) -> dict[str, Any]:
+        found = [
+            person
+            for person in sorted(self.people.values(), key=lambda person: str(person["id"]))
+            if person["id"] > query.get("after_id", "")
+            and query.get("changed_from", "") <= person["changed"] <= query.get("changed_to", "9")
+        ]
+        return {"people": found[: int(query["limit"])], "total": len(self.people)}
+
+
+FIELDS = [{"name": name, "label": name.title()} for name in ("name", "mobile", "email", "city")]
 
 
 def serve(acme: Acme) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             allowed = self.headers["Authorization"] == f"Bearer {acme.token}"
-            query = {name: int(values[0]) for name, values in parse_qs(urlsplit(self.path).query).items()}
-            body = json.dumps(acme.page(**query) if allowed else {}).encode()
+            url = urlsplit(self.path)
+            answer = {"fields": FIELDS} if url.path == "/v2/fields" else acme.page(dict(parse_qsl(url.query)))
+            body = json.dumps(answer if allowed else {"message": "unknown token"}).encode()
             self.send_response(200 if allowed else 401)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -80,17 +90,24 @@ class TestDocumentedAdapter(AdapterConformance):
         return self.acme
 
     def put(self, source: Acme, contact: SampleContact) -> None:
-        fields = {"Full Name": contact.full_name, "Mobile": contact.phone, "Email": contact.email}
-        source.write(contact.external_id, fields)
+        self.put_at(source, [contact], datetime.now(UTC))
+
+    def put_at(self, source: Acme, contacts: Iterable[SampleContact], moment: datetime) -> None:
+        for one in contacts:
+            fields = {"name": one.full_name, "mobile": one.phone, "email": one.email}
+            source.write(one.external_id, fields, moment)
 
     def delete(self, source: Acme, external_id: str) -> None:
-        source.write(external_id, {}, deleted=True)
+        source.write(external_id, {}, datetime.now(UTC), deleted=True)
 
     def adapter(self, source: Acme) -> Adapter:
-        options = self.plugin.AcmeOptions(url=source.url, token="acme-8c1d")
+        options = self.plugin.AcmeOptions(url=self.url(source), token="acme-8c1d")
         built = self.plugin.AcmeAdapter(options, FieldMapping())
         assert isinstance(built, Adapter)
         return built
+
+    def upstream(self, source: Acme) -> str:
+        return source.url
 
     def break_source(self, source: Acme) -> None:
         source.token = "another"
