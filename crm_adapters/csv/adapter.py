@@ -2,74 +2,79 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
-from crm_adapters.base import (
-    Adapter,
-    CheckReport,
-    ContactFields,
-    Cursor,
-    Page,
-    Properties,
-    Removals,
-    SourceIncomplete,
-)
-from crm_adapters.csv.files import find_files, open_export, readable
-from crm_adapters.csv.layout import read_layout, summary_of
+from config.fields import FieldMapping
+from crm_adapters.base import Adapter, CheckReport, CrmField, Cursor, Page, Removals, Services, SourceIncomplete
+from crm_adapters.csv.exports import ExportReader
+from crm_adapters.csv.files import ExportFile, readable
+from crm_adapters.csv.identity import Identities
+from crm_adapters.csv.layout import summary_of
 from crm_adapters.csv.options import CsvOptions
 from crm_adapters.csv.records import CsvRecord, read_records
-from crm_adapters.fields import find_columns, read
+
+_EXAMPLES = 3
+_EXAMPLE_ROWS, _EXAMPLE_LENGTH = 50, 40
 
 
 class CsvAdapter(Adapter):
     """Reads whole exports: every pull lists every row."""
 
     name = "csv"
-    summary = "CSV exports of any CRM: files, patterns or folders, read completely each time."
+    summary = "CSV and Excel exports of any CRM: files, patterns or folders, read completely each time."
     Options = CsvOptions
     removals = Removals.ABSENT
 
     options: CsvOptions
 
+    def __init__(self, options: Any, fields: FieldMapping, *, services: Services | None = None) -> None:
+        super().__init__(options, fields, services=services)
+        self._exports = ExportReader(self.options, self.fields, self.services.memory)
+
     def check(self) -> CheckReport:
-        """Read the header of every file. Raises SourceInvalid, SourceIncomplete, SourceUnavailable."""
-        layouts = []
+        """Read the header of every file that counts. Raises SourceInvalid, SourceIncomplete, SourceUnavailable."""
         with readable():
-            for path, name in find_files(self.options.path):
-                with open_export(path, name) as file:
-                    layouts.append(read_layout(file, name, self.options, self.fields)[0])
-        fields = dict.fromkeys(column for layout in layouts for column in layout.names)
-        return CheckReport(summary_of(layouts), tuple(fields))
+            selection = self._exports.select()
+            layouts = self._exports.layouts(selection)
+            self._exports.keep_notes(selection, layouts, Identities())
+        return CheckReport(". ".join([summary_of(layouts), *self.services.memory["notes"]]))
+
+    def describe(self) -> Sequence[CrmField]:
+        """Return the columns of all files, with some values. Raises the same errors as ``check``."""
+        values: dict[str, dict[str, None]] = {}
+        with readable():
+            for export in self._exports.select().files:
+                with self._exports.open(export) as (layout, rows):
+                    for name in layout.names:
+                        values.setdefault(name, {})
+                    for _, _, cells in islice(rows, _EXAMPLE_ROWS):
+                        for name, cell in zip(layout.names, cells, strict=False) if isinstance(cells, list) else ():
+                            if cell.strip() and len(values[name]) < _EXAMPLES:
+                                values[name][cell.strip()[:_EXAMPLE_LENGTH]] = None
+        return [CrmField(name, values=tuple(examples)) for name, examples in values.items()]
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:  # noqa: ARG002 - there is nothing to resume
         """Yield all rows of all files, in order. Raises SourceInvalid, SourceIncomplete, SourceUnavailable."""
-        records = self._records()
+        with readable():
+            selection = self._exports.select(settled=True)
+            identities = self._exports.identities(selection)
+            self._exports.keep_notes(selection, self._exports.layouts(selection), identities)
+        records = self._records(selection.files, identities)
+        first = True
         while True:
             with readable():
                 page = list(islice(records, self.page_size))
-            if not page:
+            if not page and not first:
                 return
-            yield Page(page)
+            yield Page(page)  # an export without rows is a page, too: the memory is stored with it
+            first = False
 
-    def contact_fields(self, properties: Properties) -> ContactFields:
-        """Read the columns that the mapping names, or else the columns with usual names."""
-        return read(find_columns(tuple(properties), self.fields), properties)
-
-    def _records(self) -> Iterator[CsvRecord]:
-        for path, name in find_files(self.options.path):
-            with open_export(path, name) as file:
-                before = os.fstat(file.fileno())
-                age = time.time() - before.st_mtime
-                if 0 <= age < self.options.settle_seconds:
-                    raise SourceIncomplete(
-                        f"{name} was changed {age:.0f} seconds ago and may not be complete yet; it is read once it "
-                        f"has not changed for {self.options.settle_seconds:g} seconds (settle_seconds)"
-                    )
-                layout, rows = read_layout(file, name, self.options, self.fields)
-                yield from read_records(layout, rows)
-                after = os.fstat(file.fileno())
-                if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-                    raise SourceIncomplete(f"{name} changed while it was being read; the next run reads it again")
+    def _records(self, files: Sequence[ExportFile], identities: Identities) -> Iterator[CsvRecord]:
+        for export in files:
+            with self._exports.open(export) as (layout, rows):
+                yield from read_records(layout, rows, identities)
+            after = export.path.stat()
+            if (after.st_size, after.st_mtime_ns) != (export.size, export.changed_ns):
+                raise SourceIncomplete(f"{export.name} changed while it was being read; the next run reads it again")

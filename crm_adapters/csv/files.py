@@ -5,46 +5,117 @@ from __future__ import annotations
 import glob
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from crm_adapters.base import SourceIncomplete, SourceInvalid, SourceUnavailable
+from crm_adapters.csv.versions import NamedFile, named_file
 
-_SUFFIXES = {".csv", ".tsv", ".tab", ".txt"}
+WORKBOOKS = frozenset({".xlsx", ".xlsm"})
+_TEXTS = frozenset({".csv", ".tsv", ".tab", ".txt"})
 
 
-def find_files(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Return every file once, with its name in messages. Raises SourceInvalid if a path leads to no file."""
-    found: dict[Path, None] = {}
-    for path in paths:
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """A file of an export. ``name`` is its name in messages; ``entry`` the number of its path in the options.
+
+    ``key`` is what the versions of a file have in common; the adapter's memory is kept under it.
+    """
+
+    path: Path
+    name: str
+    entry: int
+    key: str
+    named: NamedFile
+    size: int
+    changed_ns: int
+
+    @property
+    def stamp(self) -> list[str | int]:
+        """What differs if the file is another one, or has another content."""
+        return [self.name, self.size, self.changed_ns]
+
+    @property
+    def is_workbook(self) -> bool:
+        """True for an Excel workbook."""
+        return self.path.suffix.lower() in WORKBOOKS
+
+
+def find_files(paths: Sequence[Path]) -> list[ExportFile]:
+    """Return every file once. Raises SourceInvalid if a path leads to no file."""
+    found: dict[Path, int] = {}
+    for entry, path in enumerate(paths):
         matches = _matches(path)
         if not matches:
             kind = "holds no CSV file" if path.is_dir() else "does not exist"
             raise SourceInvalid(f'{path} {kind}; correct "path", or put the export there')
-        found.update(dict.fromkeys(matches))
-    names = [path.name for path in found]
-    return [(path, path.name if names.count(path.name) == 1 else str(path)) for path in found]
+        for match in matches:
+            found.setdefault(match, entry)
+    stats = {path: path.stat() for path in found}
+    named = {path: named_file(_stem(path, paths[entry]), stats[path].st_mtime) for path, entry in found.items()}
+    entries: dict[str, set[int]] = {}
+    for path, entry in found.items():
+        entries.setdefault(named[path].family, set()).add(entry)
+    counts = Counter(path.name for path in found)
+    return [
+        ExportFile(
+            path,
+            path.name if counts[path.name] == 1 else str(path),
+            entry,
+            named[path].family if len(entries[named[path].family]) == 1 else f"{path.parent}: {named[path].family}",
+            named[path],
+            stats[path].st_size,
+            stats[path].st_mtime_ns,
+        )
+        for path, entry in found.items()
+    ]
+
+
+def _stem(path: Path, given: Path) -> str:
+    """Return the part of a path that varies, without its suffix."""
+    root = _root(given)
+    inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    return str(inside.with_name(_plain_stem(path)))
+
+
+def _root(given: Path) -> Path:
+    """Return the folder in which a path of the options begins to vary."""
+    if given.is_dir():
+        return given
+    fixed = given.parent.parts
+    for index, part in enumerate(fixed):
+        if glob.has_magic(part):
+            return Path(*fixed[:index])
+    return given.parent
 
 
 def _matches(path: Path) -> list[Path]:
-    """Return the files of a path, folder or pattern, by name."""
+    """Return the files of a path, folder or pattern, by name. Workbooks of a folder count if it has no CSV file."""
     if path.is_dir():
-        inside = (child for child in path.iterdir() if _plain_suffix(child) in _SUFFIXES and child.is_file())
-        return sorted(child for child in inside if not child.name.startswith((".", "~")))
+        inside = [child for child in path.iterdir() if not child.name.startswith((".", "~")) and child.is_file()]
+        texts = [child for child in inside if _plain_suffix(child) in _TEXTS]
+        return sorted(texts or (child for child in inside if child.suffix.lower() in WORKBOOKS))
     if path.is_file():
         return [path]
     found = glob.glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return sorted(match for match in map(Path, found) if match.is_file())
+    return sorted(match for match in map(Path, found) if match.is_file() and not match.name.startswith("~$"))
 
 
 def _plain_suffix(path: Path) -> str:
     """Return ``.csv`` for ``contacts.csv`` and for ``contacts.csv.gz``."""
-    return Path(path.stem if _is_gzip(path) else path.name).suffix.lower()
+    return Path(path.stem if is_gzip(path) else path.name).suffix.lower()
 
 
-def _is_gzip(path: Path) -> bool:
+def _plain_stem(path: Path) -> str:
+    return Path(path.stem).stem if is_gzip(path) else path.stem
+
+
+def is_gzip(path: Path) -> bool:
+    """Return True for a compressed file."""
     return path.suffix.lower() == ".gz"
 
 
@@ -65,7 +136,7 @@ def readable() -> Iterator[None]:
 def open_export(path: Path, name: str) -> BinaryIO:
     """Open a file of an export, compressed or not. Raises SourceInvalid."""
     try:
-        return cast(BinaryIO, gzip.open(path)) if _is_gzip(path) else path.open("rb")
+        return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else path.open("rb")
     except FileNotFoundError:
         raise SourceInvalid(f"{name} does not exist any more; put the export back") from None
     except PermissionError:

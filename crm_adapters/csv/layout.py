@@ -3,74 +3,216 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, BinaryIO
 
 from config.fields import FieldMapping
 from crm_adapters.base import SourceIncomplete, SourceInvalid
+from crm_adapters.csv.encoding import Encoding, detect_encoding, resolve_encoding
+from crm_adapters.csv.files import ExportFile
+from crm_adapters.csv.formats import refuse_other_formats
+from crm_adapters.csv.languages import ENCODINGS
 from crm_adapters.csv.options import CsvOptions
-from crm_adapters.csv.rows import Damage, Row, read_rows
-from crm_adapters.csv.text import (
-    detect_delimiter,
-    detect_encoding,
-    is_separator_line,
-    resolve_encoding,
-    sample_of,
-    text_chunks,
+from crm_adapters.csv.removed import SAMPLE, unclear_value, usual_columns
+from crm_adapters.csv.rows import Damage, Row, RowPicker, read_rows
+from crm_adapters.csv.text import detect_delimiter, is_separator_line, sample_of, text_chunks
+from crm_adapters.csv.workbook import read_workbook
+from crm_adapters.fields import Columns, find_column, find_columns, find_id, fold, missing_columns, nearest_columns
+
+EARLIER_IDS = frozenset(
+    """
+    recordid hsobjectid contactid personid id externalid customerid clientid leadid userid uid uuid guid
+    customernumber kundennummer kundennr kontaktid numeroclient idcliente
+    """.split()
 )
-from crm_adapters.fields import Columns, find_column, find_columns, find_id, missing_columns, nearest_columns
+"""The id columns that the version before this one found. Records that it stored keep their ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one file is written. ``names`` are the properties, one for each column; ``ids`` are column numbers.
+    """How one file is written. ``names`` are the properties, one for each column; the others are column numbers.
 
     ``by_contact`` is True if the file has no id column, so that the email address or the phone number is the id.
+    ``deleted`` is the column that marks rows as deleted.
     """
 
     name: str
-    encoding: str
+    unit: str
+    """What a row is called in messages: ``line``, or ``row`` in a workbook."""
+    encoding: Encoding | None
     delimiter: str
     names: tuple[str, ...]
     columns: Columns
     ids: tuple[int, ...]
     by_contact: bool
+    emails: tuple[int, ...] = ()
+    phones: tuple[int, ...] = ()
+    full_name: tuple[int, ...] = ()
+    deleted: int | None = None
+    raw_ids: bool = False
+    """Ids keep the formula around them (``="00123"``), as the version before stored them."""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def id_names(self) -> list[str]:
+        """The columns that identify a record; none if the file has no such column."""
+        return [] if self.by_contact else [self.names[column] for column in self.ids]
+
+    @property
+    def deleted_name(self) -> str:
+        """The column that marks rows as deleted, or ""."""
+        return "" if self.deleted is None else self.names[self.deleted]
 
 
-def read_layout(file: BinaryIO, name: str, options: CsvOptions, fields: FieldMapping) -> tuple[Layout, Iterator[Row]]:
-    """Return how the file is written, and its rows after the header."""
+def read_layout(
+    file: BinaryIO,
+    export: ExportFile,
+    options: CsvOptions,
+    fields: FieldMapping,
+    earlier: Mapping[str, Any],
+    encoding: Encoding | None = None,
+    picker: RowPicker | None = None,
+) -> tuple[Layout, Iterator[Row]]:
+    """Return how the file is written, and its rows after the header.
+
+    ``earlier`` is what the adapter remembers of the export before: its encoding and id columns. ``encoding`` is that
+    of this file if it is known already. ``picker``: see ``read_rows``.
+    """
+    name = export.name
     if os.fstat(file.fileno()).st_size == 0:
         raise SourceIncomplete(f"{name} is empty and has no header; export it again")
-    encoding = resolve_encoding(options.encoding, file) if options.encoding else detect_encoding(file)
-    delimiter = options.delimiter or detect_delimiter(sample_of(file, encoding))
-    rows = read_rows(text_chunks(file, encoding), delimiter, name)
+    delimiter = ""
+    if export.is_workbook:
+        encoding, rows = None, read_workbook(file, name, options.sheet)
+    else:
+        refuse_other_formats(file, name)
+        if encoding is None:
+            given = options.encoding
+            encoding = resolve_encoding(given, file) if given else detect_encoding(file, earlier)
+        delimiter = options.delimiter or detect_delimiter(sample_of(file, encoding.name))
+        chunks = text_chunks(file, encoding.name)
+        rows = read_rows(chunks, delimiter, name, short_last_row=options.short_last_row, picker=picker)
     for _first, last, cells in rows:
         if isinstance(cells, Damage):
-            raise SourceInvalid(f"{name} line {last} should be the header and cannot be read. {cells.reason}")
+            raise SourceInvalid(
+                f"{name} line {last} should be the header and cannot be read. {cells.reason} If this is no CSV file, "
+                "export the contacts as CSV"
+            )
         if any(cell.strip() for cell in cells) and not is_separator_line(cells):
-            names = _property_names(cells)
-            columns = find_columns(names, fields)
-            ids, by_contact = _ids(names, columns, name, options, fields)
-            return Layout(name, encoding, delimiter, names, columns, ids, by_contact), rows
+            unit = "row" if export.is_workbook else "line"
+            first_rows = list(islice(rows, SAMPLE)) if options.deleted is None and usual_columns(cells) else []
+            layout = _Header(name, _property_names(cells), options, fields, earlier).layout(
+                unit, encoding, delimiter, first_rows
+            )
+            return layout, chain(first_rows, rows)
     raise SourceIncomplete(f"{name} has no header and no rows; export it again")
 
 
-def _ids(
-    names: tuple[str, ...], columns: Columns, name: str, options: CsvOptions, mapping: FieldMapping
-) -> tuple[tuple[int, ...], bool]:
-    """Return the columns that identify a record. Raises SourceInvalid if a named column does not exist."""
-    _require(names, {"fields.phone": mapping.phone, "fields.full_name": mapping.full_name}, name)
-    _require(names, {"fields.email": mapping.email, "id": options.id}, name)
-    if not columns.phones:
-        raise SourceInvalid(
-            f"{name} has no column with a usual name for a phone number; name it in the connection's "
-            f"fields.phone. There are: {_listed(names)}"
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Finds the columns of a contact in the header of a file."""
+
+    file: str
+    names: tuple[str, ...]
+    options: CsvOptions
+    fields: FieldMapping
+    earlier: Mapping[str, Any]
+
+    def layout(self, unit: str, encoding: Encoding | None, delimiter: str, first_rows: Sequence[Row]) -> Layout:
+        columns = find_columns(self.names, self.fields)
+        mapping = self.fields
+        self._require({"fields.phone": mapping.phone, "fields.full_name": mapping.full_name})
+        self._require({"fields.email": mapping.email, "id": self.options.id})
+        if not columns.phones:
+            raise SourceInvalid(
+                f"{self.file} has no column with a usual name for a phone number; name it in the connection's "
+                f"fields.phone. There are: {listed(self.names)}"
+            )
+        chosen, id_notes = self._chosen_ids()
+        deleted, deleted_notes = self._deleted(first_rows)
+        return Layout(
+            self.file,
+            unit,
+            encoding,
+            delimiter,
+            self.names,
+            columns,
+            self._numbers(chosen or (*columns.emails, *columns.phones)[:1]),
+            not chosen,
+            self._numbers(columns.emails),
+            self._numbers(columns.phones),
+            self._numbers(columns.full_name or columns.name_parts),
+            deleted,
+            bool(self.earlier.get("upgraded")),
+            (*id_notes, *deleted_notes),
         )
-    usual = find_id(names)
-    chosen = options.id or ((usual,) if usual else ())
-    columns_of_id = [find_column(names, column) for column in chosen or (*columns.emails, *columns.phones)[:1]]
-    return tuple(names.index(column) for column in columns_of_id if column is not None), not chosen
+
+    def _numbers(self, columns: Sequence[str]) -> tuple[int, ...]:
+        found = (find_column(self.names, column) for column in columns)
+        return tuple(self.names.index(column) for column in found if column is not None)
+
+    def _chosen_ids(self) -> tuple[tuple[str, ...], list[str]]:
+        """Return the id columns, and notes. The columns of the export before are kept: other ids are other records."""
+        if self.options.id:
+            return self.options.id, []
+        usual = find_id(self.names)
+        before = self.earlier.get("id")
+        if before is None and self.earlier.get("upgraded") and usual and fold(usual) not in EARLIER_IDS:
+            before = []  # the version that stored the records did not know this name
+        if before is None:
+            return ((usual,) if usual else ()), []
+        if not before and usual:
+            return (), [
+                f'{self.file} has a column "{usual}" that could identify its records; they are still identified by '
+                f'email address or phone, as before. To change that, set options.id = "{usual}"'
+            ]
+        for missing in missing_columns(self.names, before):
+            raise SourceInvalid(
+                f'{self.file} has no column "{missing}" any more, which identified its records so far. '
+                "Nothing was changed. Give the column its name back, or name the new one in options.id; "
+                f"{self._hint(missing)}"
+            )
+        return tuple(before), []
+
+    def _deleted(self, first_rows: Sequence[Row]) -> tuple[int | None, list[str]]:
+        """Return the column that marks rows as deleted, and notes."""
+        wanted = self.options.deleted
+        if wanted is False:
+            return None, []
+        if wanted is not None:
+            self._require({"deleted": (wanted,)})
+            return self._numbers([wanted])[0], []
+        before = str(self.earlier.get("deleted", ""))
+        if before and missing_columns(self.names, [before]):
+            raise SourceInvalid(
+                f'{self.file} has no column "{before}" any more, which marked deleted records so far; without it they '
+                "would come back. Nothing was changed. Export the column again, or name another one in options.deleted "
+                f"(false: there is none); {self._hint(before)}"
+            )
+        notes = []
+        for column in [before] if before else usual_columns(self.names):
+            (number,) = self._numbers([column])
+            values = (cells[number] for _, _, cells in first_rows if isinstance(cells, list) and len(cells) > number)
+            unclear = "" if before else unclear_value(values)
+            if not unclear:
+                return number, []
+            notes.append(
+                f'{self.file} has a column "{column}", but "{unclear[:40]}" in it is neither a yes or no nor a time, '
+                "so no row counts as deleted. If it marks deleted records, name it in options.deleted; if not, set "
+                "that to false"
+            )
+        return None, notes
+
+    def _require(self, wanted: dict[str, tuple[str, ...]]) -> None:
+        for key, columns in wanted.items():
+            for missing in missing_columns(self.names, columns):
+                raise SourceInvalid(f'{self.file} has no column "{missing}", which {key} names; {self._hint(missing)}')
+
+    def _hint(self, missing: str) -> str:
+        near = nearest_columns(self.names, missing)
+        return f"did you mean {listed(near)}?" if near else f"there are: {listed(self.names)}"
 
 
 def _property_names(header: Sequence[str]) -> tuple[str, ...]:
@@ -86,17 +228,30 @@ def _property_names(header: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _require(names: tuple[str, ...], wanted: dict[str, tuple[str, ...]], file: str) -> None:
-    for key, columns in wanted.items():
-        for missing in missing_columns(names, columns):
-            near = nearest_columns(names, missing)
-            hint = f"did you mean {_listed(near)}?" if near else f"there are: {_listed(names)}"
-            raise SourceInvalid(f'{file} has no column "{missing}", which {key} names; {hint}')
-
-
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names in quotation marks, the first twenty of them."""
     first = ", ".join(f'"{name}"' for name in names[:20])
     return first if len(names) <= 20 else f"{first} and {len(names) - 20} more"
+
+
+def encoding_note(layout: Layout) -> str:
+    """Return what a person should know about the encoding of a file, or ""."""
+    encoding = layout.encoding
+    if encoding is None or not encoding.guess:
+        return ""
+    words = f" (it reads {listed(encoding.words)})" if encoding.words else ""
+    note = f"{layout.name} does not say how it is encoded; {_named(encoding.name)} is a guess{words}."
+    if encoding.instead_of:
+        note += f" The export before was read as {_named(encoding.instead_of)}, which does not fit this one."
+    if encoding.likelier:
+        note += f" It looks like {_named(encoding.likelier)} now, but the encoding of the export before is kept."
+    example = f', for example encoding = "{encoding.alternative}"' if encoding.alternative else ""
+    right = f'if they are right, set encoding = "{encoding.name}"'
+    return f"{note} If names look wrong, set the option encoding{example}; {right}"
+
+
+def _named(encoding: str) -> str:
+    return f"{encoding} ({ENCODINGS[encoding][1]})" if encoding in ENCODINGS else encoding
 
 
 def summary_of(layouts: Sequence[Layout]) -> str:
@@ -115,10 +270,14 @@ def _describe(layout: Layout) -> str:
     delimiter = {"\t": "tab"}.get(layout.delimiter, layout.delimiter)
     parts = {
         "phone": found.phones,
-        "name": (*found.full_name, *found.name_parts),
+        "name": (*found.full_name, *found.name_parts, *found.bare_name),
         "email": found.emails,
         "id": tuple(layout.names[column] for column in layout.ids),
     }
-    used = ", ".join(f"{what} {_listed(columns) if columns else 'none'}" for what, columns in parts.items())
+    used = ", ".join(f"{what} {listed(columns) if columns else 'none'}" for what, columns in parts.items())
+    gone = f', rows with anything but no in "{layout.deleted_name}" count as deleted' if layout.deleted_name else ""
     warning = " (there is no id column: a person whose id changes becomes a new contact)" if layout.by_contact else ""
-    return f"({layout.encoding}, delimiter {delimiter}): {used}{warning}"
+    if layout.encoding is None:
+        return f"(workbook): {used}{gone}{warning}"
+    guess = ", a guess" if layout.encoding.guess else ""
+    return f"({layout.encoding.name}{guess}, delimiter {delimiter}): {used}{gone}{warning}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -17,9 +17,16 @@ class CsvOptions(BaseModel):
 
     path: Annotated[tuple[ConfigPath, ...], one_or_many()] = Field(
         min_length=1,
-        description="The export: a file (also .gz), a pattern such as `exports/*.csv`, a folder, or a list of these. "
-        "Together they list every contact; a contact that is no longer in any of them counts as deleted.",
+        description="The export: a file (also .gz or .xlsx), a pattern such as `exports/*.csv`, a folder, or a list of "
+        "these. Together they list every contact; a contact that is no longer in any of them counts as deleted.",
         examples=["contacts.csv", ["north.csv", "south.csv"]],
+    )
+    files: Literal["newest", "together"] | None = Field(
+        None,
+        description="What files of one pattern or folder are whose names differ only in a date or number: versions of "
+        "one export, of which the `newest` counts, or parts that count `together`. If not set: an older file that "
+        "lists mostly the same people as a newer one is a version.",
+        examples=["newest"],
     )
     delimiter: str | None = Field(
         None,
@@ -31,14 +38,32 @@ class CsvOptions(BaseModel):
     )
     encoding: str | None = Field(
         None,
-        description="The character encoding, such as `utf-8` or `cp1252`. If not set: detected from the file.",
+        description="The character encoding, such as `utf-8` or `cp1252`. If not set: detected from the file, and "
+        "guessed if it is neither UTF-8 nor UTF-16. `vtsync check` shows a guess.",
         examples=["cp1252"],
     )
     id: Annotated[tuple[str, ...], one_or_many()] = Field(
         (),
         description="The column (or columns, together) that identify a record permanently. If not set: `Record ID`, "
-        "`Contact ID`, `Id` and similar names; without such a column the email address, or else the phone.",
+        "`Contact ID`, `Id` and similar names; without such a column the email address, or else the phone. A row "
+        "without an id of its own (empty, `0`, or one that different people share) is identified by email address and "
+        "name, or else by phone.",
         examples=["Record ID", ["shop", "customer_no"]],
+    )
+    deleted: str | Literal[False] | None = Field(
+        None,
+        description="The column that marks a row as deleted: a flag, or the time of deletion. Such rows count as "
+        "deleted. If not set: `IsDeleted`, `deleted_at`, `Archived` and similar names, if their values are a yes or "
+        "no, or a time. `false`: there is none.",
+        examples=["IsDeleted"],
+    )
+    sheet: str | None = Field(
+        None, description="The sheet of an Excel workbook. If not set: the first one.", examples=["Contacts"]
+    )
+    short_last_row: bool = Field(
+        False,
+        description="Read a last row that has fewer cells than the header and no line end. Only for a program that "
+        "leaves out empty cells there: otherwise such a row shows that the file is not complete.",
     )
     settle_seconds: float = Field(
         2.0,

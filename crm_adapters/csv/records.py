@@ -6,39 +6,53 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from crm_adapters.base import ContactChange, SourceIncomplete, UnreadableRecord
+from crm_adapters.base import CONTACT, ContactChange, SourceIncomplete, UnreadableRecord
+from crm_adapters.csv.identity import ID_LIMIT, SURE_ENDINGS, Identities, given_id
 from crm_adapters.csv.layout import Layout
+from crm_adapters.csv.removed import DeletedValues
 from crm_adapters.csv.rows import Damage, Row, holds_other_rows
-from crm_adapters.fields import clean_text
 
 CsvRecord: TypeAlias = ContactChange | UnreadableRecord
 
 _EXCERPT = 200
-_ID_LIMIT = 255
-"""The longest id, in characters: ids are indexed, and a database refuses an index entry of a few thousand bytes."""
 
 
-def read_records(layout: Layout, rows: Iterable[Row]) -> Iterator[CsvRecord]:
+def read_records(layout: Layout, rows: Iterable[Row], identities: Identities) -> Iterator[CsvRecord]:
     """Turn rows into records. Nearly all rows take the first branch, which is kept short for speed."""
     names, width, name = layout.names, len(layout.names), layout.name
-    plain_id = layout.ids[0] if len(layout.ids) == 1 and not layout.by_contact else None
-    line = f"{name} line "
+    by_mailbox = layout.by_contact and bool(layout.emails)
+    plain_id = layout.ids[0] if len(layout.ids) == 1 and (by_mailbox or not layout.by_contact) else None
+    unsure, sure = identities.unsure, SURE_ENDINGS
+    deleted, is_deleted = layout.deleted, DeletedValues()
+    line = f"{name} {layout.unit} "
     new = tuple.__new__  # creates a named tuple in half the time of a call
     for first, last, cells in rows:
         if plain_id is not None and first == last and type(cells) is list and len(cells) == width:
             external_id = cells[plain_id].strip()
-            if external_id and len(external_id) <= _ID_LIMIT:
+            if (
+                ("@" in external_id and external_id[0] != "=" if by_mailbox else external_id[-1:] in sure)
+                and external_id not in unsure
+                and len(external_id) <= ID_LIMIT
+            ):
                 properties = dict(zip(names, cells, strict=False))
-                yield new(ContactChange, (external_id, properties, None, False, None, f"{line}{first}"))
+                gone = deleted is not None and is_deleted[cells[deleted]]
+                yield new(ContactChange, (external_id, properties, None, gone, None, f"{line}{first}", CONTACT, None))
                 continue
-        record = _unusual(layout, first, last, cells)
+        record = _unusual(layout, first, last, cells, identities, is_deleted)
         if record is not None:
             yield record
 
 
-def _unusual(layout: Layout, first: int, last: int, cells: list[str] | Damage) -> CsvRecord | None:
-    """Return a row that needs padding, or that is rejected; None for an empty row."""
-    where = f"{layout.name} line {first}"
+def _unusual(
+    layout: Layout,
+    first: int,
+    last: int,
+    cells: list[str] | Damage,
+    identities: Identities,
+    is_deleted: DeletedValues,
+) -> CsvRecord | None:
+    """Return a row that needs padding, that has an unusual id, or that is rejected; None for an empty row."""
+    where = f"{layout.name} {layout.unit} {first}"
     if isinstance(cells, Damage):
         return _unreadable(layout, cells.cells, cells.reason, where)
     if not any(cell.strip() for cell in cells):
@@ -55,30 +69,25 @@ def _unusual(layout: Layout, first: int, last: int, cells: list[str] | Damage) -
         )
         return _unreadable(layout, cells, reason, where)
     cells = cells[:width] + [""] * (width - len(cells))
-    external_id = _external_id(layout, cells)
+    external_id = identities.external_id(layout, cells)
     if not external_id:
         missing = " and ".join(f'"{layout.names[column]}"' for column in layout.ids)
-        return _unreadable(
-            layout, cells, f"It has no value in {missing}, which identifies a record; fill it in.", where
+        reason = (
+            f"It has no id of its own in {missing}, and neither an email address nor a phone number; "
+            "fill one of them in."
         )
-    if len(external_id) > _ID_LIMIT:
-        reason = f"Its id has {len(external_id):,} characters, above {_ID_LIMIT}; correct it in the CRM."
         return _unreadable(layout, cells, reason, where)
-    return ContactChange(external_id, dict(zip(layout.names, cells, strict=True)), where=where)
-
-
-def _external_id(layout: Layout, cells: Sequence[str]) -> str:
-    """Return the id of the row, or an empty text. Several columns are joined so that different rows never collide."""
-    parts = [cells[column].strip() if column < len(cells) else "" for column in layout.ids]
-    if len(parts) == 1:
-        return clean_text(parts[0]) if layout.by_contact else parts[0]
-    return "|".join(part.replace("\\", r"\\").replace("|", r"\|") for part in parts) if any(parts) else ""
+    if len(external_id) > ID_LIMIT:
+        reason = f"Its id has {len(external_id):,} characters, above {ID_LIMIT}; correct it in the CRM."
+        return _unreadable(layout, cells, reason, where)
+    gone = layout.deleted is not None and is_deleted[cells[layout.deleted]]
+    return ContactChange(external_id, dict(zip(layout.names, cells, strict=True)), deleted=gone, where=where)
 
 
 def _unreadable(layout: Layout, cells: Sequence[str], reason: str, where: str) -> UnreadableRecord:
     content = layout.delimiter.join(cells)
-    external_id = _external_id(layout, cells)
-    if not external_id or not external_id.isprintable() or len(external_id) > _ID_LIMIT:
+    external_id = given_id(layout, cells)
+    if not external_id or not external_id.isprintable() or len(external_id) > ID_LIMIT:
         digest = hashlib.blake2b(content.encode(errors="surrogatepass"), digest_size=8).hexdigest()
         external_id = f"{layout.name} row {digest}"
     excerpt = "".join(

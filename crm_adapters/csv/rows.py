@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from crm_adapters.base import SourceIncomplete
 from crm_adapters.csv.text import FIELD_LIMIT, Chunk, is_separator_line
@@ -30,12 +30,29 @@ Row: TypeAlias = "tuple[int, int, list[str] | Damage]"
 """First line, last line (counted from 1), cells."""
 
 
-def read_rows(chunks: Iterable[Chunk], delimiter: str, name: str) -> Iterator[Row]:
+class RowPicker(Protocol):
+    """Looks at many rows at once, for a caller who needs only few of them."""
+
+    def pick(self, text: str) -> Iterable[list[str]]:
+        """Return the cells of the rows that the caller needs. Each line of ``text`` is one row."""
+
+
+def read_rows(
+    chunks: Iterable[Chunk],
+    delimiter: str,
+    name: str,
+    *,
+    short_last_row: bool = False,
+    picker: RowPicker | None = None,
+) -> Iterator[Row]:
     """Yield every row, an empty row as an empty list. ``name`` is the file in messages.
 
-    Raises SourceIncomplete for a quote that is never closed and for a last line that breaks off.
+    ``picker`` chooses the rows of those chunks whose lines are rows; their line numbers are 0.
+
+    Raises SourceIncomplete for a quote that is never closed, and for a last line that breaks off unless
+    ``short_last_row``.
     """
-    return _RowReader(delimiter, name).read(chunks)
+    return _RowReader(delimiter, name, short_last_row, picker).read(chunks)
 
 
 def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: int) -> bool:
@@ -98,6 +115,8 @@ class _Oversized:
 class _RowReader:
     delimiter: str
     name: str
+    short_last_row: bool = False
+    picker: RowPicker | None = None
     width: int = 0
     line: int = 0
     """The number of lines before the current chunk."""
@@ -109,12 +128,25 @@ class _RowReader:
         csv.field_size_limit(FIELD_LIMIT)
         damaged = False
         for chunk in chunks:
+            if self.picker is not None and self._is_plain(chunk):
+                for cells in self.picker.pick(chunk.text):
+                    yield 0, 0, cells
+                self.line += chunk.text.count("\n")
+                continue
             lines = list(StringIO(self.rest + chunk.text, newline=""))
             damaged = chunk.damaged or (damaged and bool(self.rest))
             self.rest = ""
             yield from self._rows(lines, damaged, chunk.last)
         if self.skipping is not None:
             raise self._unclosed(self.skipping.quote.line)
+
+    def _is_plain(self, chunk: Chunk) -> bool:
+        """Return True if each line of the chunk is a row: nothing is open before it, and no cell holds a line end."""
+        is_open = self.rest or self.skipping is not None or not self.width
+        text = chunk.text
+        if is_open or chunk.damaged or chunk.last or ("\r" in text and "\r" in text.replace("\r\n", "\n")):
+            return False
+        return '"' not in text or "\n" not in "".join(text.split('"')[1::2])
 
     def _rows(self, lines: list[str], damaged: bool, last: bool) -> Iterator[Row]:
         """Yield the rows of these lines. A row that is still open at the end is kept in ``self.rest``."""
@@ -153,11 +185,14 @@ class _RowReader:
     def _row(self, lines: list[str], start: int, end: int, cells: list[str], damaged: bool, last: bool) -> Row:
         if not self.width and not is_separator_line(cells):
             self.width = len(cells)
-        if last and end == len(lines) and len(cells) < self.width and not lines[-1].endswith(("\n", "\r")):
-            raise SourceIncomplete(
-                f"{self.name} breaks off in line {self.line + end}: it has {len(cells)} of {self.width} cells and no "
-                "line end. Nothing was changed; export it again"
-            )
+        if (
+            last
+            and end == len(lines)
+            and len(cells) < self.width
+            and not lines[-1].endswith(("\n", "\r"))
+            and not self.short_last_row
+        ):
+            raise self._broken_off(self.line + end, len(cells))
         first, final = self.line + start + 1, self.line + end
         if damaged and is_unreadable(self.delimiter.join(cells)):
             return first, final, Damage(_NO_TEXT, cells)
@@ -191,6 +226,14 @@ class _RowReader:
 
     def _first_cells(self, line: str) -> list[str]:
         return next(csv.reader([line[:_HEAD]], delimiter=self.delimiter))
+
+    def _broken_off(self, line: int, cells: int) -> SourceIncomplete:
+        return SourceIncomplete(
+            f"{self.name} breaks off in line {line}, its last one: it has {cells} of {self.width} cells and no line "
+            "end. Nothing was changed. Look at the end of the file. If something is missing, export it again. If the "
+            "line is complete, end it with a line break; if the program that writes the file always leaves it out, set "
+            "the option short_last_row = true"
+        )
 
     def _unclosed(self, line: int) -> SourceIncomplete:
         return SourceIncomplete(

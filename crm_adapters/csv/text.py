@@ -1,11 +1,10 @@
-"""Decodes a CSV file: detects encoding and delimiter, and yields chunks of whole lines.
+"""Decodes a CSV file: detects the delimiter, and yields chunks of whole lines.
 
 Memory stays flat for any file: a line that never ends is shortened to its beginning.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import re
 from collections.abc import Iterator
@@ -21,16 +20,6 @@ DELIMITERS = (",", ";", "\t", "|")
 _LINE_LIMIT = 8 * FIELD_LIMIT
 _HEAD = 4096
 _SAMPLE = 1 << 16
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # first, because it begins with the mark of UTF-16
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_BY_NAME = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
-_CANDIDATES = "cp1252 cp1250 cp1251 cp1253 cp1254 cp1255 cp1256 cp932 gb18030 big5 cp949".split()
-_UNDECODABLE = re.compile("[\ud800-\udfff]")
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 
 
@@ -44,35 +33,6 @@ class Chunk:
     text: str
     damaged: bool
     last: bool
-
-
-def detect_encoding(file: BinaryIO) -> str:
-    """Return the encoding: that of a byte order mark, else UTF-8 if most non-ASCII bytes are valid UTF-8.
-
-    Otherwise return the likeliest legacy encoding, or Windows-1252 if in doubt. Reads the whole file.
-    """
-    marked = _marked_encoding(file)
-    if marked:
-        return marked
-    for_utf8, against, sample = 0, 0, b""
-    for data, _last in _line_chunks(file, "utf-8"):
-        if data.isascii():
-            continue
-        text = data.decode("utf-8", "surrogateescape")
-        for_utf8 += len(data) - len(text)  # bytes that continue a well-formed character
-        invalid = len(_UNDECODABLE.findall(text))
-        against += invalid
-        if invalid and len(sample) < _SAMPLE:
-            sample += b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
-    return "utf-8" if for_utf8 >= against else _legacy_encoding(sample[:_SAMPLE])
-
-
-def resolve_encoding(name: str, file: BinaryIO) -> str:
-    """Return the configured encoding. If its name does not give the byte order, the byte order mark does."""
-    name = codecs.lookup(name).name
-    if name in _BY_NAME:
-        return _marked_encoding(file) or _BY_NAME[name]
-    return name
 
 
 def detect_delimiter(sample: str) -> str:
@@ -107,7 +67,7 @@ def sample_of(file: BinaryIO, encoding: str) -> str:
 def text_chunks(file: BinaryIO, encoding: str) -> Iterator[Chunk]:
     """Yield the file in chunks of whole lines, without its byte order mark."""
     first = True
-    for data, last in _line_chunks(file, encoding):
+    for data, last in line_chunks(file, encoding):
         try:
             text, damaged = data.decode(encoding), False
         except UnicodeDecodeError:
@@ -124,23 +84,7 @@ def _decode_damaged(data: bytes, encoding: str) -> str:
         return data.decode(encoding, "replace").replace("\ufffd", "\udcff")
 
 
-def _marked_encoding(file: BinaryIO) -> str | None:
-    file.seek(0)
-    start = file.read(4)
-    return next((encoding for mark, encoding in _BOMS if start.startswith(mark)), None)
-
-
-def _legacy_encoding(sample: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    matches = list(from_bytes(sample, cp_isolation=_CANDIDATES))
-    if not matches:
-        return "cp1252"
-    best = min(matches, key=lambda match: (match.chaos, -match.coherence, match.encoding != "cp1252"))
-    return codecs.lookup(best.encoding).name
-
-
-def _line_chunks(file: BinaryIO, encoding: str) -> Iterator[tuple[bytes, bool]]:
+def line_chunks(file: BinaryIO, encoding: str) -> Iterator[tuple[bytes, bool]]:
     """Yield bytes that end at a line end, each with True if they are the last ones (which may end anywhere)."""
     file.seek(0)
     rest = b""
