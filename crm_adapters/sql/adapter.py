@@ -8,39 +8,42 @@ skipped by their hash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
-from sqlalchemy import (
-    Table,
-)
+from sqlalchemy import Connection, Table
 
 from config.fields import FieldMapping
 from crm_adapters.base import (
     Adapter,
     CheckReport,
-    ContactFields,
+    CrmField,
     CrmMessage,
     Cursor,
+    ListsIds,
     Page,
-    Properties,
     Removals,
+    Services,
     SourceInvalid,
     WritesMessages,
 )
-from crm_adapters.fields import find_columns, read
+from crm_adapters.fields import find_columns
+from crm_adapters.sql.datetimes import parse_time
 from crm_adapters.sql.errors import explained
+from crm_adapters.sql.notes import DroppedValues
 from crm_adapters.sql.options import SqlOptions
+from crm_adapters.sql.paging import KeyedRows
 from crm_adapters.sql.reader import SqlReader
+from crm_adapters.sql.shape import describe_deletion, field_of
 from crm_adapters.sql.source import SqlSource, quoted_list
 from crm_adapters.sql.values import thaw
 from crm_adapters.sql.write import SqlWriter
 
 
-class SqlAdapter(Adapter, WritesMessages):
+class SqlAdapter(Adapter, ListsIds, WritesMessages):
     """Reads a database as a CRM, and writes texts and opt-outs to it."""
 
     name = "sql"
@@ -49,43 +52,79 @@ class SqlAdapter(Adapter, WritesMessages):
 
     options: SqlOptions
 
-    def __init__(self, options: Any, fields: FieldMapping) -> None:
-        super().__init__(options, fields)
+    def __init__(self, options: Any, fields: FieldMapping, *, services: Services | None = None) -> None:
+        super().__init__(options, fields, services=services)
         if self.options.updated_at is None:
             self.removals = Removals.ABSENT  # type: ignore[misc] # it depends on the options
         elif self.options.deleted is None:
             self.removals = Removals.UNSEEN  # type: ignore[misc]
-        self.source = SqlSource(self.options, fields)
-        self.reader = SqlReader(self.source, ZoneInfo(self.options.timezone))
+        self.source = SqlSource(self.options, fields, self.services.wanted)
+        self.dropped = DroppedValues(self.services.memory, self.source.where)
+        self.rows = KeyedRows(self.source)
+        self.reader = SqlReader(self.source, ZoneInfo(self.options.timezone), self.dropped, self.rows)
 
     def __repr__(self) -> str:
         return f"SqlAdapter({self.source.where})"
 
     def check(self) -> CheckReport:
-        """Connect and report which columns are used."""
-        with self.source.connected():
+        """Connect and report which columns are used, and what was understood."""
+        with self.source.connected() as connection:
             columns = find_columns(tuple(self.source.names), self.fields)
+            names = columns.full_name or columns.name_parts or columns.bare_name
             used = [
                 f"key {quoted_list(self.source.key)}",
-                f"phone {quoted_list(columns.phones) or 'not found: set fields.phone'}",
-                f"name {quoted_list(columns.full_name or columns.name_parts) or 'not found'}",
-                f"email {quoted_list(columns.emails) or 'not found'}",
+                f"phone {quoted_list(columns.phones or self.fields.phone)}",
+                f"name {quoted_list(names or self.fields.full_name) or 'not found'}",
+                f"email {quoted_list(columns.emails or self.fields.email) or 'not found'}",
+                self._check_changed(connection),
+                *self._check_deleted(connection),
             ]
-            if self.options.updated_at:
-                warning = (
-                    "" if self.source.is_indexed(self.options.updated_at) else " (without an index: each run is slow)"
-                )
-                used.append(f"changed {quoted_list([self.options.updated_at])}{warning}")
-            else:
-                used.append("every run reads every row")
             if self.options.log_table:
                 self._writer.check_log()
                 used.append(f"texts go to {quoted_list([self.options.log_table])}")
-        return CheckReport(f"{self.source.where}: {', '.join(used)}", tuple(self.source.names))
+        return CheckReport(f"{self.source.where}: {', '.join(used)}")
+
+    def _check_changed(self, connection: Connection) -> str:
+        """Say what the time of change is. Raises SourceInvalid if the column holds none."""
+        name = self.options.updated_at
+        if name is None:
+            return "every run reads every row"
+        newest = self.reader.newest_change(connection)
+        moment = parse_time(newest, self.reader.zone)
+        if newest is not None and moment is None:
+            raise SourceInvalid(
+                f'the column "{name}" of {self.source.where} holds {str(newest)[:40]!r}, which is no time; set'
+                " updated_at to the column with the time of change"
+            )
+        notes = ["no row has one yet" if moment is None else f"newest {moment:%Y-%m-%d %H:%M} UTC"]
+        if not self.source.is_indexed(name):
+            notes.append("without an index: each run is slow")
+        return f"changed {quoted_list([name])} ({'; '.join(notes)})"
+
+    def _check_deleted(self, connection: Connection) -> Iterator[str]:
+        """Say which values count as deleted."""
+        name = self.options.deleted
+        if name is not None:
+            values = [row[0] for row in self.rows.sample(connection, [name], rows=1000)]
+            yield f"deleted {quoted_list([name])} ({describe_deletion(values)})"
+
+    def describe(self) -> Sequence[CrmField]:
+        """Return all columns of the table, with samples from its first rows."""
+        with self.source.connected() as connection:
+            names = self.source.present
+            rows = self.rows.sample(connection, names, rows=20)
+            columns = find_columns(names, self.fields)
+            return [
+                field_of(name, self.source.column(name).type, [row[position] for row in rows], columns)
+                for position, name in enumerate(names)
+            ]
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
         """Yield pages by key. The cursor holds the run's bounds and the last key; at the end, the next run's bound."""
         with self.source.connected() as connection:
+            _ = self.source.names, self.source.key  # raise if one is missing
+            if not (cursor and "last" in cursor):
+                self.dropped.begin()
             if self.options.updated_at is None:
                 last = None if cursor is None else [thaw(part) for part in cursor["last"]]
                 yield from self.reader.pages(connection, None, last, {})
@@ -96,9 +135,10 @@ class SqlAdapter(Adapter, WritesMessages):
             yield from self.reader.pages(connection, thaw(run["since"]), last, run)
             yield Page((), {"watermark": run["watermark"]})
 
-    def contact_fields(self, properties: Properties) -> ContactFields:
-        """Read phones, name and email by the mapping or the usual column names."""
-        return read(find_columns(tuple(properties), self.fields), properties)
+    def live_ids(self) -> Iterator[Sequence[str]]:
+        """Yield the keys of all rows that are not marked as deleted. Only the key is read."""
+        with self.source.connected() as connection:
+            yield from self.reader.live_ids(connection)
 
     def log_message(self, external_id: str, message: CrmMessage) -> None:
         """Insert a row into ``log_table``, unless it holds this message's id."""

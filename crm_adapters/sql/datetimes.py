@@ -51,6 +51,15 @@ def earlier(value: Any, by: timedelta, zone: ZoneInfo) -> Any:
     return format_time(moment - by, value, zone)
 
 
+def before_all_times(like: Any) -> Any:
+    """Return a bound in the form of ``like``. Smaller values are no times: zero, an empty text, the zero date."""
+    if isinstance(like, datetime):
+        return datetime(1800, 1, 1, tzinfo=like.tzinfo)
+    if isinstance(like, date):
+        return date(1800, 1, 1)
+    return 1 if isinstance(like, int | float | Decimal) else "0~"  # which SQLite takes for no number
+
+
 def _unit(number: float | Decimal) -> int:
     """Return how many units of ``number`` make one second."""
     return 1000 if abs(float(number)) >= MILLISECONDS_FROM else 1

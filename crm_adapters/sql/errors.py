@@ -40,7 +40,8 @@ def explained(where: str, password: str | None) -> Iterator[None]:
     except exc.DBAPIError as error:
         raise _classified(where, error, password) from None
     except exc.SQLAlchemyError as error:
-        raise SourceInvalid(f"{where} cannot be used ({type(error).__name__})") from None
+        cause = getattr(error, "orig", None) or error
+        raise SourceInvalid(f"{where} cannot be used ({_safe(cause, password)}); correct the options") from None
 
 
 def _classified(where: str, error: exc.DBAPIError, password: str | None) -> AdapterError:

@@ -37,7 +37,9 @@ class SqlOptions(BaseModel):
     deleted: str | None = Field(
         None, description="The column that marks a row as deleted: a flag, or the time of deletion."
     )
-    columns: tuple[str, ...] = Field((), description="Read only these columns and the columns named above.")
+    columns: tuple[str, ...] = Field(
+        (), description="Read only these columns, the columns named above, and those that the configuration uses."
+    )
     overlap: Duration = Field(
         timedelta(minutes=5), description="How late a change may be committed so that the next run still sees it."
     )

@@ -31,6 +31,8 @@ from sqlalchemy.exc import IntegrityError
 
 from crm_adapters.base import CrmMessage, RecordGone, SourceInvalid
 from crm_adapters.fields import find_column, nearest_columns
+from crm_adapters.sql.columns import as_key
+from crm_adapters.sql.values import external_id as id_of
 
 LogColumn = Literal["message_id", "record_id", "direction", "sent_at", "text", "media", "from_number", "to_number"]
 COLUMNS: tuple[str, ...] = get_args(LogColumn)
@@ -92,8 +94,23 @@ class SqlWriter:
             written = int(value)
         statement = update(self.table).where(self.key == self._key_of(external_id)).values({column.name: written})
         with self.engine.begin() as connection:
+            self._require_one(connection, external_id)
             if connection.execute(statement).rowcount == 0:
                 raise self._gone(external_id)
+
+    def _require_one(self, connection: Connection, identifier: str) -> None:
+        """Check that no other row has a key that the database holds for equal, such as ``a1`` to ``A1``."""
+        if _is_integer(self.key):
+            return
+        keys = connection.execute(select(as_key(self.key)).where(self.key == self._key_of(identifier))).scalars()
+        found = {id_of((key,)) for key in keys}
+        if found and identifier not in found:
+            raise self._gone(identifier)
+        if len(found) > 1:
+            raise SourceInvalid(
+                f"{self.where} holds the keys {' and '.join(map(repr, sorted(found)))} for equal, so nothing can be"
+                " written to one of them alone; give these records keys that differ in more than case or spaces"
+            )
 
     def _moment(self, column: Column[Any], at: datetime) -> Any:
         """Return a time as the column stores it: with a zone, without one in the configured zone, or as text."""

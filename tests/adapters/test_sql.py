@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,13 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import text
 
 from config.fields import FieldMapping
 from crm_adapters.base import (
     ContactChange,
     CredentialsRejected,
-    Page,
     Removals,
     SourceInvalid,
     SourceUnavailable,
@@ -27,7 +25,7 @@ from crm_adapters.sql.adapter import SqlAdapter
 from crm_adapters.sql.datetimes import earlier, format_time, parse_time
 from crm_adapters.sql.options import SqlOptions
 from crm_adapters.sql.values import external_id, freeze, is_true, thaw, to_json
-from crm_adapters.testing import AdapterConformance, SampleContact
+from tests.adapters.sql_crm import KINDS, Database, database, read
 from tests.services import postgres_url
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -36,12 +34,12 @@ T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 class Crm:
     """A customers table in a database of each kind."""
 
-    def __init__(self, url: str, schema: str = "") -> None:
-        self.url, self.engine = url, create_engine(url)
-        kind = "TEXT" if url.startswith("sqlite") else "timestamptz"
+    def __init__(self, made: Database) -> None:
+        self.url, self.kind, self.engine = made.url, made.kind, made.engine
+        kind = {"sqlite": "TEXT", "postgres": "timestamptz", "mariadb": "datetime(6)"}[made.kind]
         self.run(
-            f"CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, mobile TEXT, email TEXT, changed {kind},"
-            " gone INTEGER DEFAULT 0)"
+            "CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR(50), mobile TEXT, email VARCHAR(50),"
+            f" changed {kind}, gone INTEGER DEFAULT 0)"
         )
 
     def run(self, statement: str, *rows: dict[str, Any]) -> None:
@@ -49,18 +47,19 @@ class Crm:
             connection.execute(text(statement), list(rows) or None)
 
     def put(self, *rows: tuple[int, str, datetime | None]) -> None:
-        statement = (
-            "INSERT INTO customers (id, name, mobile, changed) VALUES (:id, :name, :mobile, :changed)"
-            " ON CONFLICT (id) DO UPDATE SET name = excluded.name, changed = excluded.changed"
-        )
+        insert = "INSERT INTO customers (id, name, mobile, changed) VALUES (:id, :name, :mobile, :changed)"
+        if self.kind == "mariadb":
+            insert += " ON DUPLICATE KEY UPDATE name = VALUES(name), changed = VALUES(changed)"
+        else:
+            insert += " ON CONFLICT (id) DO UPDATE SET name = excluded.name, changed = excluded.changed"
         values = [
             {"id": i, "name": name, "mobile": f"+1415555{i:04d}", "changed": self.stored(changed)}
             for i, name, changed in rows
         ]
-        self.run(statement, *values)
+        self.run(insert, *values)
 
     def stored(self, moment: datetime | None) -> Any:
-        if moment is None or not self.url.startswith("sqlite"):
+        if moment is None or self.kind == "postgres":
             return moment
         return moment.strftime("%Y-%m-%d %H:%M:%S")
 
@@ -69,26 +68,10 @@ class Crm:
         return SqlAdapter(SqlOptions.model_validate({k: v for k, v in given.items() if v is not None}), FieldMapping())
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=KINDS)
 def crm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crm]:
-    if request.param == "sqlite":
-        yield Crm(f"sqlite:///{tmp_path / 'crm.sqlite3'}")
-        return
-    url, schema = postgres_url(), f"crm_{uuid.uuid4().hex[:12]}"
-    admin: Engine = create_engine(url)
-    with admin.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    made = Crm(f"{url}?options=-csearch_path%3D{schema}")
-    yield made
-    made.engine.dispose()
-    with admin.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    admin.dispose()
-
-
-def read(adapter: SqlAdapter, cursor: Any = None) -> tuple[dict[str, ContactChange], list[Page]]:
-    pages = list(adapter.pull(cursor))
-    return {c.external_id: c for page in pages for c in page.changes if isinstance(c, ContactChange)}, pages
+    with database(request.param, tmp_path) as made:
+        yield Crm(made)
 
 
 def test_a_first_run_reads_everything_and_the_next_only_what_changed(crm: Crm) -> None:
@@ -117,11 +100,12 @@ def test_a_thousand_rows_of_one_moment_are_read_once_each(crm: Crm) -> None:
     assert (len(ids), len(set(ids))) == (1005, 1005)
 
 
-def test_a_time_that_is_cut_to_seconds_does_not_loop(tmp_path: Path) -> None:
-    crm = Crm(f"sqlite:///{tmp_path / 'crm.sqlite3'}")
+def test_a_time_that_is_cut_to_seconds_does_not_loop(crm: Crm) -> None:
     statement = "INSERT INTO customers (id, name, changed) VALUES (:id, 'x', :changed)"
     crm.run(statement, *({"id": i, "changed": f"2026-03-01 12:00:00.{i:06d}"} for i in range(1, 400)))
-    query = "SELECT id, name, substr(changed, 1, 19) AS changed FROM customers"
+    cut = {"sqlite": "substr(changed, 1, 19)", "postgres": "date_trunc('second', changed)"}
+    seconds = cut.get(crm.kind, "CAST(changed AS datetime)")
+    query = f"SELECT id, name, mobile, {seconds} AS changed FROM customers"
     adapter = crm.adapter(table=None, query=query, key="id", page_size=100)
     found, pages = read(adapter)
     assert len(found) == 399
@@ -143,24 +127,17 @@ def test_a_time_in_the_future_does_not_hide_what_comes(crm: Crm) -> None:
     assert "2" in read(crm.adapter(), pages[-1].cursor)[0]
 
 
-@pytest.mark.postgres
-def test_a_change_that_is_committed_late_is_seen_within_the_overlap() -> None:
-    url, schema = postgres_url(), f"crm_{uuid.uuid4().hex[:12]}"
-    admin = create_engine(url)
-    with admin.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    crm = Crm(f"{url}?options=-csearch_path%3D{schema}")
+def test_a_change_that_is_committed_late_is_seen_within_the_overlap(crm: Crm) -> None:
+    if crm.kind == "sqlite":  # has one writer at a time
+        return
     with crm.engine.connect() as slow:
-        late = datetime.now(UTC) - timedelta(minutes=2)
+        late = crm.stored(datetime.now(UTC) - timedelta(minutes=2))
         slow.execute(text("INSERT INTO customers (id, name, changed) VALUES (7, 'late', :at)"), {"at": late})
         crm.put((1, "early", datetime.now(UTC)))
         found, pages = read(crm.adapter())
         assert set(found) == {"1"}
         slow.commit()
     assert "7" in read(crm.adapter(), pages[-1].cursor)[0]
-    crm.engine.dispose()
-    with admin.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
 
 
 def test_a_row_that_changes_while_the_run_reads_is_seen_by_the_next(crm: Crm) -> None:
@@ -199,7 +176,7 @@ def test_removals_depend_on_the_options(crm: Crm) -> None:
 
 
 def test_a_composite_key_pages_and_names_records(crm: Crm) -> None:
-    crm.run("CREATE TABLE visits (shop TEXT, no INTEGER, name TEXT, PRIMARY KEY (shop, no))")
+    crm.run("CREATE TABLE visits (shop VARCHAR(9), no INTEGER, mobile TEXT, PRIMARY KEY (shop, no))")
     rows = [{"s": shop, "n": n} for shop in ("a|b", "b\\", "ä", "B") for n in range(1, 6)]
     crm.run("INSERT INTO visits VALUES (:s, :n, 'x')", *rows)
     found, _ = read(crm.adapter(table="visits", updated_at=None, page_size=3))
@@ -316,60 +293,3 @@ def test_values_become_flat_json() -> None:
     assert to_json(b"x" * 99).startswith("99 bytes")
     assert external_id(("a|b", 1)) == "a\\|b|1"
     assert [is_true(v) for v in (1, "Y", T0, "0", "false", "", None, 0, b"\0")] == [True] * 3 + [False] * 6
-
-
-class TestSqlConforms(AdapterConformance):
-    """The promises of every adapter, by a table with the time of change and a soft-delete column."""
-
-    def make_source(self, folder: Path) -> Path:
-        path = folder / "crm.sqlite3"
-        with sqlite3.connect(path) as db:
-            db.execute(
-                "CREATE TABLE people (id TEXT PRIMARY KEY, phone TEXT, name TEXT, email TEXT, at TEXT, gone INT)"
-            )
-        db.close()
-        return path
-
-    def put(self, source: Path, contact: SampleContact) -> None:
-        self.put_all(source, [contact])
-
-    def put_all(self, source: Path, contacts: Any) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        rows = [(c.external_id, c.phone, c.full_name, c.email, now) for c in contacts]
-        with sqlite3.connect(source) as db:
-            db.executemany("INSERT OR REPLACE INTO people VALUES (?, ?, ?, ?, ?, 0)", rows)
-        db.close()
-
-    def delete(self, source: Path, external_id: str) -> None:
-        with sqlite3.connect(source) as db:
-            now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-            db.execute("UPDATE people SET gone = 1, at = ? WHERE id = ?", (now, external_id))
-        db.close()
-
-    def adapter(self, source: Path) -> SqlAdapter:
-        options = {
-            "url": f"sqlite:///{source}",
-            "table": "people",
-            "updated_at": "at",
-            "deleted": "gone",
-            "page_size": 50,
-        }
-        return SqlAdapter(SqlOptions.model_validate(options), FieldMapping())
-
-    def break_source(self, source: Path) -> None:
-        with sqlite3.connect(source) as db:
-            db.execute("DROP TABLE people")
-        db.close()
-
-
-class TestWholeTableConforms(TestSqlConforms):
-    """The same without a time of change: every run reads every row, and a row that is gone is deleted."""
-
-    def delete(self, source: Path, external_id: str) -> None:
-        with sqlite3.connect(source) as db:
-            db.execute("DELETE FROM people WHERE id = ?", (external_id,))
-        db.close()
-
-    def adapter(self, source: Path) -> SqlAdapter:
-        options = {"url": f"sqlite:///{source}", "table": "people", "page_size": 50}
-        return SqlAdapter(SqlOptions.model_validate(options), FieldMapping())
