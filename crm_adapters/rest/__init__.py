@@ -1,0 +1,1 @@
+"""Any CRM with a JSON API, described by options instead of code."""
