@@ -12,9 +12,10 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
     """A Celery that reads its configuration late, so that importing the tasks needs no configuration file."""
 
     def _load_config(self) -> Any:
-        from worker.broker.settings import celery_settings
+        from worker.broker.settings import celery_settings, use_our_redis_transports
         from worker.runtime import open_runtime
 
+        use_our_redis_transports()
         self.config_from_object(celery_settings(open_runtime().settings))
         return super()._load_config()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -231,7 +232,23 @@ def test_the_fields_that_scripts_read(shell: Shell) -> None:
     assert list(status) == ["connections", "accounts", "attention", "configuration"]
     stopped = {"what": "account main is stopped: 401", "count": 1, "command": "vtsync check"}
     assert status["attention"] == [stopped]
-    assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "detail")}
+    assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "level", "detail")}
     assert {tuple(one) for one in shell.json("doctor")} == {("what", "level", "found", "why", "do")}
     assert shell.json("status")["attention"] == []  # the credential was tried, and works
     assert list(shell.json("health", code=1)) == ["status", "problems", "processes"]
+
+
+def test_dead_letters_are_listed_and_cleared(shell: Shell) -> None:
+    assert "No message was refused" in shell("dead-letters").stdout
+    with sqlite3.connect(shell.folder / ".vtsync" / "vtsync.sqlite3") as store:
+        store.execute(
+            "INSERT INTO dead_letter VALUES ('k', 'celery', 'a task', 'an id', 'it is not JSON', 17, ?, ?, 2)",
+            ("2026-03-01 10:00:00.000000",) * 2,
+        )
+    (waiting,) = shell.json("status")["attention"]
+    assert (waiting["what"], waiting["command"]) == ("1 message of the broker refused", "vtsync dead-letters")
+    (listed,) = shell.json("dead-letters")
+    assert (listed["reason"], listed["times"], listed["message_id"]) == ("it is not JSON", 2, "an id")
+    assert "it is not JSON" in shell("dead-letters").stdout
+    assert "1 dead letter was deleted" in shell("dead-letters", "--clear").stdout
+    assert shell.json("status")["attention"] == []

@@ -83,6 +83,27 @@ def test_adapters_are_listed_with_their_options(shell: Shell) -> None:
     assert "there is no adapter" in shell("adapters", "nothing", code=2).stderr
 
 
+def test_a_new_adapter_is_begun(shell: Shell) -> None:
+    said = shell("adapters", "new", "acme").stdout
+    assert "Wrote vtsync-acme/vtsync_acme/adapter.py" in said
+    assert (shell.folder / "vtsync-acme" / "tests" / "test_conformance_acme.py").is_file()
+    shell("adapters", "new", "acme", "--folder", "elsewhere")
+    assert (shell.folder / "elsewhere" / "pyproject.toml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["new"], "vtsync adapters new NAME"),
+        (["new", "csv"], 'there is already an adapter "csv"'),
+        (["csv", "acme"], "only `vtsync adapters new NAME`"),
+        (["csv", "--folder", "x"], "only `vtsync adapters new NAME`"),
+    ],
+)
+def test_a_new_adapter_needs_a_name_of_its_own(shell: Shell, command: list[str], said: str) -> None:
+    assert said in shell("adapters", *command, code=2).stderr
+
+
 def test_the_schema_is_a_json_schema(shell: Shell) -> None:
     assert json.loads(shell("schema").stdout)["properties"]["accounts"]
 

@@ -27,6 +27,7 @@ from kombu import Connection, pools
 
 from tests.harness import until
 from tests.services import REQUIRED
+from worker.app import app
 from worker.broker.settings import INTAKE, INTERNAL
 
 
@@ -274,6 +275,7 @@ def alone_on_rabbitmq(url: str) -> Iterator[None]:
 
 def _delete_queues(url: str) -> None:
     pools.reset()  # Kombu's pooled connections remember queues as declared
+    app.amqp._producer_pool = app._pool = None  # the application in this process must not use the closed ones
     with Connection(url) as connection:
         for name in (INTAKE, *INTERNAL):
             connection.default_channel.queue_delete(name)

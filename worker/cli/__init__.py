@@ -29,6 +29,7 @@ def load_commands() -> Typer:
     """Import every module of commands and return the application that they belong to."""
     from worker.cli import setup  # noqa: F401, I001 - first, because `vtsync --help` lists commands in this order
     from worker.cli import (  # noqa: F401 - each registers its commands
+        connect,
         contacts,
         doctor,
         fleet,

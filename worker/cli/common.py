@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from rich.console import Console
 
+    from worker.core.findings import Finding
     from worker.monitoring.liveness import Role
     from worker.runtime import Runtime
 
@@ -192,6 +193,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
         count += 1
     if count:
         console().print(shown)
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """Print the results of checks, one line each."""
+    from worker.core.findings import Level
+
+    marks = {Level.OK: ("ok", None), Level.WARNING: ("WARN", "yellow"), Level.PROBLEM: ("FAILED", "red")}
+    for one in findings:
+        mark, colour = marks[one.level]
+        say(f"{mark:6} {one.what}: {one.detail}", colour, hang=7)
 
 
 def ago(moment: datetime | None) -> str:

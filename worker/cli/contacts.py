@@ -61,6 +61,7 @@ def sync(
     accept_removals: Annotated[
         bool, typer.Option("--accept-removals", help="Accept that missing records were deleted, however many they are.")
     ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every record, not only what changed.")] = False,
     push: Annotated[bool, typer.Option("--push/--no-push", help="Also push contacts to VirtualText.")] = True,
     texts: Annotated[bool, typer.Option("--texts/--no-texts", help="Also send due texts.")] = True,
     queue: Annotated[
@@ -72,9 +73,9 @@ def sync(
     runtime = open_store_runtime()
     names = chosen_connections(runtime, connections)
     if queue:
-        _queue(names, accept_removals)
+        _queue(names, accept_removals, full)
         return
-    reports = [_pull(runtime, name, accept_removals) for name in names]
+    reports = [_pull(runtime, name, accept_removals, full) for name in names]
     accounts = list(dict.fromkeys(runtime.settings.connections[name].account for name in names))
     pushes = [_push(runtime, account) for account in accounts] if push else []
     deliveries = {account: _deliver(runtime, account) for account in accounts} if texts else {}
@@ -86,20 +87,20 @@ def sync(
         raise typer.Exit(FAILED)
 
 
-def _queue(names: list[str], accept_removals: bool) -> None:
+def _queue(names: list[str], accept_removals: bool, full: bool) -> None:
     from worker.tasks import sync_connection
 
     for name in names:
-        task = sync_connection.delay(name, accept_removals=accept_removals)
+        task = sync_connection.delay(name, accept_removals=accept_removals, full=full)
         say(f"{name}: queued as task {task.id}; `vtsync status` shows its progress")
 
 
-def _pull(runtime: Runtime, name: str, accept_removals: bool) -> SyncReport:
+def _pull(runtime: Runtime, name: str, accept_removals: bool, full: bool) -> SyncReport:
     from worker.contacts.pull import sync_connection
 
     with _progress(f"{name}: reading") as report:
         return sync_connection(
-            runtime, name, accept_removals=accept_removals, progress=lambda counts: report(counts.seen)
+            runtime, name, accept_removals=accept_removals, full=full, progress=lambda counts: report(counts.seen)
         )
 
 
@@ -145,6 +146,8 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
     for report in reports:
         if report.error:
             say(f"{report.connection}: {report.error}", "yellow")
+        for note in report.notes:
+            say(f"{report.connection}: {note}")
         if report.held:
             say(
                 f"{report.connection}: {counted(report.held, 'text waits', 'texts wait')} for approval:"

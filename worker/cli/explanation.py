@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from worker.cli.common import local_time, say
 from worker.cli.message_view import show_message
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 WARNING = "yellow"
 
 
-def show_explanation(found: Explanation) -> None:
+LinkOf: TypeAlias = Callable[[str, str], str]
+"""Returns the address of a CRM record, by connection and external id, or ""."""
+
+
+def show_explanation(found: Explanation, link_of: LinkOf) -> None:
     """Print everything about one number."""
     say(found.phone, "bold")
     if not found.known:
@@ -27,7 +32,7 @@ def show_explanation(found: Explanation) -> None:
         say(f"    {local_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
     _show_policy(found)
     for contact in found.contacts:
-        _show_contact(contact)
+        _show_contact(contact, link_of)
     for record in found.rejections:
         say(f"  rejected: {record.connection} {record.key} ({record.where}): {record.reason}", WARNING)
     for message in found.messages:
@@ -66,7 +71,7 @@ def _show_standing(standing: AccountStanding) -> None:
     say(f"    texts are sent from {standing.hours}; {now}")
 
 
-def _show_contact(contact: ContactHistory) -> None:
+def _show_contact(contact: ContactHistory, link_of: LinkOf) -> None:
     say(f"  account {contact.account}: {contact.full_name or 'no name'} {contact.email}".rstrip())
     pushed = f", last written {local_time(contact.pushed_at)}" if contact.pushed_at else ""
     where = f"in VirtualText as {contact.virtualtext_id}" if contact.virtualtext_id else "not yet in VirtualText"
@@ -76,5 +81,7 @@ def _show_contact(contact: ContactHistory) -> None:
     for record in contact.records:
         gone = f", deleted {local_time(record.deleted_at)}" if record.deleted_at else ""
         say(f"    CRM record {record.connection} {record.external_id} since {local_time(record.first_seen_at)}{gone}")
+        if link := link_of(record.connection, record.external_id):
+            say(f"      {link}")
     for at, kind, detail in contact.events:
         say(f"    {local_time(at)}  {kind.replace('_', ' ')}: {detail}")

@@ -1,4 +1,4 @@
-"""The commands for the setup: init, check, schema, migrate, adapters, sandbox, demo."""
+"""The commands for the setup: init, check, fields, schema, migrate, adapters, sandbox, demo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import FAILED, USAGE, Json, app, fail, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import (
+    FAILED,
+    USAGE,
+    Json,
+    app,
+    chosen_connections,
+    fail,
+    open_store_runtime,
+    say,
+    show_findings,
+    show_json,
+    table,
+    usage,
+)
 
 
 @app.command()
@@ -49,13 +62,46 @@ def check(
     runtime = open_store_runtime(ensure_store=False)
     findings = list(summarize(runtime.settings)) if offline else list(run_checks(checks_for(runtime, "check")))
     if json:
-        show_json([{"what": one.what, "ok": one.level is Level.OK, "detail": one.detail} for one in findings])
+        show_json(
+            [
+                {"what": one.what, "ok": one.level is Level.OK, "level": one.level, "detail": one.detail}
+                for one in findings
+            ]
+        )
     else:
-        for one in findings:
-            well = one.level is Level.OK
-            say(f"{'ok    ' if well else 'FAILED'} {one.what}: {one.detail}", None if well else "red", hang=7)
-    if any(one.level is not Level.OK for one in findings):
+        show_findings(findings)
+    if any(one.level is Level.PROBLEM for one in findings):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def fields(
+    connection: Annotated[str, typer.Argument(metavar="CONNECTION", help="A connection of the configuration.")],
+    json: Json = False,
+) -> None:
+    """List the fields that a CRM has, and what the configuration uses each for."""
+    from crm_adapters.base import AdapterError
+    from worker.doctor.fields import report_fields
+
+    runtime = open_store_runtime()
+    chosen_connections(runtime, [connection])
+    try:
+        found = report_fields(runtime, connection)
+    except AdapterError as error:
+        fail(f"{connection}: {error}", FAILED)
+    if json:
+        show_json(found)
+        return
+    several = len({one.kind for one in found}) > 1
+    table(
+        ["Field", "Label", "Type", *(["Of"] if several else []), "Values", "Used for"],
+        (
+            (f.name, f.label, f.type, *([f.kind] if several else []), ", ".join(f.samples), ", ".join(f.used_for))
+            for f in found
+        ),
+    )
+    if not found:
+        say(f"{connection}: the source names no fields")
 
 
 @app.command()
@@ -76,10 +122,44 @@ def migrate() -> None:
 
 @app.command()
 def adapters(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the options of this adapter.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME | new NAME]", help="Show the options of this adapter, or begin a new one."),
+    ] = None,
+    new_name: Annotated[str | None, typer.Argument(hidden=True)] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="With `new`: where to write the package.", show_default="vtsync-NAME")
+    ] = None,
     json: Json = False,
+    try_url: Annotated[
+        str | None,
+        typer.Option("--try", metavar="URL", help="With `rest`: read one page there, and print the options for it."),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME:VALUE", help="With --try: a header. {token} stands for the credential."),
+    ] = None,
+    token_env: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --try: the environment variable with the credential."),
+    ] = None,
 ) -> None:
-    """List the CRM adapters, or one adapter's options."""
+    """List the CRM adapters, or one adapter's options.
+
+    `new NAME` writes a package to begin an adapter with. `rest --try URL` looks at an API.
+    """
+    if name == "new":
+        _begin_adapter(new_name, folder)
+        return
+    if try_url is not None and name == "rest":
+        from worker.cli.rest_preview import preview_rest
+
+        preview_rest(try_url, header or (), token_env)
+        return
+    if try_url is not None or header or token_env is not None:
+        fail("only `vtsync adapters rest --try URL` takes --try, --header and --token-env", USAGE)
+    if new_name is not None or folder is not None:
+        fail("only `vtsync adapters new NAME` takes a second name or a --folder", USAGE)
     from crm_adapters.registry import describe_adapters
 
     known = describe_adapters()
@@ -97,6 +177,21 @@ def adapters(
         )
     else:
         say("`vtsync adapters NAME` shows an adapter's options.")
+
+
+def _begin_adapter(name: str | None, folder: Path | None) -> None:
+    from crm_adapters.skeleton import SkeletonRefused, write_skeleton
+
+    if name is None:
+        fail("name the new adapter: vtsync adapters new NAME", USAGE)
+    chosen = folder or Path(f"vtsync-{name}")
+    try:
+        written = write_skeleton(name, chosen)
+    except SkeletonRefused as error:
+        fail(str(error), USAGE)
+    for path in written:
+        say(f"Wrote {path}")
+    say(f'Next: cd {chosen}, then pip install -e ".[test]" and pytest. README.md says how to continue.')
 
 
 @app.command()

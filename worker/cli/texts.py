@@ -157,6 +157,7 @@ def explain(
 
     Explains why this person did, or did not, get each text.
     """
+    from worker.contacts.links import RecordLinks
     from worker.messages.explain import explain as find
 
     phone = phone_number(number)
@@ -165,7 +166,8 @@ def explain(
     if json:
         show_json(found)
     else:
-        show_explanation(found)
+        with RecordLinks(runtime) as links:
+            show_explanation(found, links.of)
     if not found.known:
         raise typer.Exit(FAILED)
 

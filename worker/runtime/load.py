@@ -20,14 +20,18 @@ def load_settings(path: str | None = None) -> Settings:
     from config.adapter_options import AdapterChecks
     from config.load import load
     from crm_adapters.registry import adapter_class, adapter_names
+    from worker.triggers.expressions import expression_problems
     from worker.triggers.templates import problems
 
     checks = AdapterChecks(
         options_model_of=lambda name: adapter_class(name).Options,
         check_template=problems,
+        check_expression=expression_problems,
         check_condition=_condition_problems,
         adapter_names=adapter_names,
         can_write=_can_write,
+        can_wake=_can_wake,
+        kinds_of=_kinds_of,
         known_carriers=_known_carriers,
     )
     return load(Path(path) if path else None, checks)
@@ -42,12 +46,32 @@ def _condition_problems(condition: str) -> list[str]:
 
 def _can_write(adapter: str) -> bool:
     from crm_adapters.base import WritesMessages
+
+    return _is_a(adapter, WritesMessages)
+
+
+def _can_wake(adapter: str) -> bool:
+    from crm_adapters.base import WakesOnEvents
+
+    return _is_a(adapter, WakesOnEvents)
+
+
+def _is_a(adapter: str, ability: type) -> bool:
     from crm_adapters.registry import BrokenAdapter, UnknownAdapter, adapter_class
 
     try:
-        return issubclass(adapter_class(adapter), WritesMessages)
+        return issubclass(adapter_class(adapter), ability)
     except (UnknownAdapter, BrokenAdapter):
         return True  # the name itself is reported as the problem
+
+
+def _kinds_of(adapter: str, options: Mapping[str, object]) -> tuple[str, ...]:
+    from crm_adapters.registry import BrokenAdapter, UnknownAdapter, adapter_class
+
+    try:
+        return adapter_class(adapter).kinds_for(options)
+    except (UnknownAdapter, BrokenAdapter):
+        return ()  # the name itself is reported as the problem
 
 
 def _known_carriers() -> Mapping[str, CarrierNeeds]:
