@@ -10,8 +10,11 @@ install: $(STAMP)
 demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo
 
+# Tests of whole fleets of processes: they take minutes.
+FLEETS := tests/faults tests/fleet/test_processes.py tests/broker/test_poison.py
+
 test: $(STAMP)
-	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/adapters --ignore tests/bench --ignore tests/faults
+	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/adapters --ignore tests/bench $(FLEETS:%=--ignore %)
 
 # Each adapter against its stand-in and the conformance kit, the proof that the kit catches mistakes, and the benchmarks.
 adapters: $(STAMP)
@@ -19,7 +22,7 @@ adapters: $(STAMP)
 
 # Kills, outages and hostile data against whole fleets, for minutes.
 faults: $(STAMP)
-	@$(PY) -m pytest -n 4 --dist worksteal tests/faults
+	@$(PY) -m pytest -n 4 --dist worksteal $(FLEETS)
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .

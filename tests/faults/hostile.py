@@ -67,13 +67,14 @@ def _fine(n: int) -> list[Row]:
 def _bad(n: int) -> list[Row]:
     two = f"t{n},Two Numbers,,{number(2 * n)} / {number(2 * n + 1)}".encode()
     latin = f"u{n},Fran".encode() + b"\xe7ois,," + number(2200 + n).encode()
+    again = f"{n},Person {n},p{n}@example.org,{number(2300 + n)}".encode()  # the same person with another number
     return [
         _bad_row(
             "binary", b"\x00\x01\x02\xff\xfe,\x00,\x07,\x00" + str(n).encode(), "bytes that are not text", f"b{n}", n
         ),
         _bad_row("two numbers", two, "more than one number", f"t{n}", 100 + n),
         _bad_row("invalid UTF-8", latin, "bytes that are not text", f"u{n}", 200 + n),
-        _bad_row("repeated id", f"{n},Somebody Else,,{number(2300 + n)}".encode(), "more than once", f"d{n}", 300 + n),
+        _bad_row("repeated id", again, "more than once", f"d{n}", 300 + n),
     ]
 
 
