@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import lru_cache
@@ -19,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from crm_adapters.words import SAYS_NO, SAYS_NOTHING, SAYS_YES
+from crm_adapters.words import SAYS_NO, SAYS_NOTHING, SAYS_YES, plain_word
 
 
 class Meaning(StrEnum):
@@ -179,9 +178,7 @@ def _plain(text: str) -> str:
     """Return text in the form in which it is compared."""
     if len(text) > _LONGEST_WORD:
         return text.strip().casefold()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    letters = "".join(character for character in decomposed if not unicodedata.combining(character))
-    plain = _SPACES.sub(" ", letters).strip(_AROUND)
+    plain = _SPACES.sub(" ", plain_word(text)).strip(_AROUND)
     whole = _WHOLE_NUMBER.fullmatch(plain)
     return whole[1] if whole else plain
 
