@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from worker.core.backoff import Backoff
 from worker.core.isolated import isolated
+from worker.core.private_files import private_file, private_folder
 from worker.runtime import Runtime, open_runtime
 
 STOP_SECONDS = 75.0
@@ -52,7 +53,8 @@ def run_worker(queues: Sequence[str] = (), metrics_port: int | None = None) -> N
     if runtime.settings.broker.url is None:  # Celery would report a connection to a host that does not exist
         logging.getLogger("celery.worker.consumer.connection").setLevel(logging.WARNING)
     guard(runtime)  # before anything is sent; what it finds is in the log and in `vtsync status`
-    taken = queues_of(queues or runtime.settings.worker.queues)
+    chosen = queues or runtime.settings.worker.queues
+    taken = queues_of(chosen, celery_queue=runtime.settings.broker.celery_queue)
     signals.worker_ready.connect(lambda **_: _log_start("worker", runtime, taken), weak=False)
     worker = app.Worker(
         quiet=True,
@@ -81,7 +83,7 @@ def run_beat(metrics_port: int | None = None) -> None:
     from worker.work.registry import TICK
 
     app, runtime = _load_app(), open_runtime()
-    runtime.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    _remove_stored_schedule(private_folder(runtime.settings.data_dir))
     _log_start("scheduler", runtime)
     wake(TICK.task)  # so that due work does not wait for the first interval
     serve_metrics(runtime, "beat", metrics_port)
@@ -93,10 +95,15 @@ def run_beat(metrics_port: int | None = None) -> None:
             heartbeat.stop()
 
 
+def _remove_stored_schedule(data_dir: Path) -> None:
+    """Remove the scheduler's file of earlier versions: a pickle, which would run what others write into it."""
+    for path in data_dir.glob("beat-schedule*"):
+        path.unlink(missing_ok=True)
+
+
 def run_up() -> int:
     """Run a worker and a scheduler until asked to stop. Restart either if it ends. Raises AlreadyRunning."""
-    data_dir = open_runtime().settings.data_dir.absolute()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir = private_folder(open_runtime().settings.data_dir.absolute())
     with _only_one(data_dir / "up.lock"):
         return _Supervisor([_Child("worker"), _Child("beat")]).run()
 
@@ -152,7 +159,7 @@ class _Supervisor:
 
     def run(self) -> int:
         """Keep the children running until asked to stop. Return 0 if all of them then ended without an error."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._ask_to_stop)
         while not self.stopping:
             for child in self.children:
@@ -174,9 +181,9 @@ class _Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        # A child that was still starting has no handler for the signal yet, so the signal itself ends it.
-        codes = (0 if process.returncode == -signal.SIGTERM else abs(process.returncode) for process in running)
-        return max(codes, default=0)
+        # A child that was still starting has no clean way to stop yet, so the signal itself ends it.
+        ended = (-signal.SIGTERM, 128 + signal.SIGTERM)
+        return max((0 if one.returncode in ended else abs(one.returncode) for one in running), default=0)
 
 
 def _die_with(parent: int) -> None:
@@ -190,7 +197,7 @@ def _die_with(parent: int) -> None:
 @contextlib.contextmanager
 def _only_one(path: Path) -> Iterator[None]:
     """Hold the lock file while the block runs."""
-    lock: IO[str] = path.open("w")
+    lock: IO[str] = private_file(path).open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

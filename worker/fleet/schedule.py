@@ -7,7 +7,7 @@ because the task was lost, the slot is claimed again.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from celery.schedules import crontab
@@ -50,7 +50,7 @@ def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
     until = now + settings.worker.lease
     enabled = {name: connection for name, connection in settings.connections.items() if connection.enabled}
     for name, connection in enabled.items():
-        _note_schedule(db, name, connection.schedule, now)
+        _note_schedule(db, name, connection.schedule, now, settings.worker.lease)
     waited = or_(c.waits_until.is_(None), c.waits_until <= now)
     # A slot that is due during a run, because the CRM has called, waits until that run has ended: it may be wanted for
     # a change that the run has already passed.
@@ -88,9 +88,12 @@ def abandoned(db: Connection, settings: Settings, now: datetime) -> list[str]:
     return [name for name in rows if name in settings.connections and settings.connections[name].enabled]
 
 
-def _note_schedule(db: Connection, name: str, schedule: str | None, now: datetime) -> None:
-    """Store the schedule. A new connection is due at once, a changed schedule counts from now."""
-    known = db.execute(select(c.schedule).where(c.connection == name)).first()
+def _note_schedule(db: Connection, name: str, schedule: str | None, now: datetime, claim: timedelta) -> None:
+    """Store the schedule. A new connection is due at once, a changed schedule counts from now.
+
+    ``claim`` is how long a claimed slot is reserved.
+    """
+    known = db.execute(select(c.schedule, c.next_run_at).where(c.connection == name)).first()
     if known is None:
         row = {"connection": name, "schedule": schedule, "next_run_at": now if schedule else None}
         db.execute(insert(db, connection_state).on_conflict_do_nothing(index_elements=["connection"]), row)
@@ -100,3 +103,10 @@ def _note_schedule(db: Connection, name: str, schedule: str | None, now: datetim
         db.execute(
             update(connection_state).where(c.connection == name).values(schedule=schedule, next_run_at=following)
         )
+    elif (
+        schedule
+        and known.next_run_at
+        and known.next_run_at > now + claim
+        and known.next_run_at > (following := next_run(schedule, now))
+    ):  # it was stored before somebody set the store's clock back
+        db.execute(update(connection_state).where(c.connection == name).values(next_run_at=following))

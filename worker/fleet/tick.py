@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection, or_, update
 
 from worker.fleet.schedule import abandoned, claim_due
 from worker.messages.claims import expire_leases
@@ -14,9 +15,26 @@ from worker.messages.holds import reconsider
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, reading, writing
 from worker.store.models import utcnow
+from worker.store.sql import insert
+from worker.store.tables import maintenance_lock
 from worker.work.registry import SYNC, WORK, TaskCall
 
+_LOCK = "tick"
+
 log = structlog.get_logger(__name__)
+
+
+def begin_tick(db: Connection, every: timedelta, now: datetime) -> bool:
+    """Return whether a tick should run now: not if another one began less than half an interval ago.
+
+    A backlog of ticks ends here. Ticks do not expire in the broker, because that compares the clocks of two machines.
+    """
+    lock = maintenance_lock.c
+    db.execute(insert(db, maintenance_lock).values(name=_LOCK).on_conflict_do_nothing())
+    # A time beyond the interval was stored before somebody set the store's clock back.
+    due = or_(lock.next_run_at.is_(None), lock.next_run_at <= now, lock.next_run_at > now + every)
+    begun = update(maintenance_lock).where(lock.name == _LOCK, due).values(next_run_at=now + every / 2)
+    return db.execute(begun).rowcount == 1
 
 
 def tick(runtime: Runtime) -> list[TaskCall]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import structlog
-from kombu.exceptions import OperationalError
-
 from worker.app import app
-
-log = structlog.get_logger(__name__)
+from worker.broker.broker_state import broker_state
 
 # One retry, over a new connection, because the broker may have dropped the old one. Only one, because the caller waits.
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
 
 
 def wake(task: str, *arguments: str) -> bool:
-    """Send the task to the broker. Return whether the broker accepted it.
+    """Send the task to the broker. Return whether the broker accepted it. Never raises.
 
-    If the broker is down, no work is lost: the rows are committed, and a later tick finds them.
+    If the broker cannot be used, no work is lost: the rows are committed, and a later tick finds them.
     """
     try:
-        app.send_task(task, args=arguments, retry=True, retry_policy=_RETRY)
-    except OperationalError as error:
-        log.warning("the broker cannot be reached; the next tick wakes this task again", task=task, error=str(error))
+        # Nobody reads a result. Celery would ask the result backend for it, and wait 20 seconds where that is down.
+        app.send_task(task, args=arguments, retry=True, retry_policy=_RETRY, ignore_result=True)
+    except Exception as error:  # noqa: BLE001 - clients of brokers raise errors of many kinds, and a hint may be lost
+        broker_state.failed(error)
         return False
+    broker_state.works()
     return True

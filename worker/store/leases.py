@@ -10,13 +10,16 @@ that its outcome is unknown; an ended lease on an event means that the event is 
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, and_, or_, select, update
+
+from worker.core.clock import CLOCK, steady_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,23 @@ class Lease:
 
     owner: str
     until: datetime
+    ends_at: float = field(default=math.inf, compare=False)
+    """When it ends by this process's steady clock, which nobody sets while the work goes on."""
+
+    def lasts(self, seconds: float) -> bool:
+        """Return True if the lease does not end within ``seconds``."""
+        return steady_seconds() + seconds <= self.ends_at
 
 
 def new_lease(now: datetime, seconds: float) -> Lease:
     """Return a lease with a new owner, from ``now`` for ``seconds``. It is held once it is stored in a row."""
-    return Lease(uuid.uuid4().hex, now + timedelta(seconds=seconds))
+    passed = (CLOCK.now() - now).total_seconds()
+    return Lease(uuid.uuid4().hex, lease_end(now, seconds), steady_seconds() + seconds - passed)
+
+
+def lease_end(now: datetime, seconds: float) -> datetime:
+    """Return when a lease ends that is taken or renewed at ``now`` for ``seconds``."""
+    return CLOCK.lease_start(now) + timedelta(seconds=seconds)
 
 
 class LeaseColumns:
@@ -47,11 +62,11 @@ class LeaseColumns:
 
     def is_free(self, now: datetime) -> ColumnElement[bool]:
         """Return the condition for rows that nobody holds, or whose lease has ended."""
-        return or_(self.until.is_(None), self.until <= now)
+        return or_(self.until.is_(None), self.has_ended(now))
 
     def has_ended(self, now: datetime) -> ColumnElement[bool]:
         """Return the condition for rows whose lease has ended and was not given back."""
-        return self.until <= now
+        return self.until <= CLOCK.expiry(now)
 
     def is_held_by(self, owner: str) -> ColumnElement[bool]:
         """Return the condition for rows that still have this owner."""
