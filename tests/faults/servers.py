@@ -28,7 +28,7 @@ from kombu import Connection, pools
 from tests.harness import until
 from tests.services import REQUIRED
 from worker.app import app
-from worker.broker.settings import INTAKE, INTERNAL
+from worker.broker.settings import INTAKE, INTERNAL, OWN_INTAKE
 
 
 @contextlib.contextmanager
@@ -218,11 +218,11 @@ def own_authority(folder: Path) -> tuple[Path, Path, Path]:
 class OwnPostgres:
     """A PostgreSQL cluster in a folder, to be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self.port = folder / "postgres", free_port()
+    def __init__(self, folder: Path, max_connections: int = 300) -> None:
+        self._folder, self.port, self._max_connections = folder / "postgres", free_port(), max_connections
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         found = shutil.which("initdb")
-        self._programs = Path(found).parent if found else programs[-1]
+        self._programs = Path(found).resolve().parent if found else programs[-1]
         self._folder.mkdir()
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(self._folder, "postgres", "postgres")
@@ -236,7 +236,8 @@ class OwnPostgres:
         return f"postgresql+psycopg://vtsync@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        options += f" -c max_connections={self._max_connections}"
         self._run("pg_ctl", "-D", self._folder / "data", "-w", "-l", self._folder / "log", "-o", options, "start")
 
     def kill(self) -> None:
@@ -244,11 +245,77 @@ class OwnPostgres:
         with contextlib.suppress(subprocess.CalledProcessError):  # it was not running
             self._run("pg_ctl", "-D", self._folder / "data", "-w", "-m", "immediate", "stop")
 
+    def standby(self, folder: Path) -> OwnPostgres:
+        """A standby of this server, not started yet."""
+        made = object.__new__(OwnPostgres)
+        made.__dict__ |= self.__dict__ | {"_folder": folder / "standby", "port": free_port()}
+        made._folder.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(made._folder, "postgres", "postgres")
+        source = ["-h", "127.0.0.1", "-p", self.port, "-U", "vtsync", "-c", "fast", "-R"]
+        self._run("pg_basebackup", *source, "-D", made._folder / "data")
+        return made
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self._run("pg_ctl", "-D", self._folder / "data", "-w", "promote")
+
     def _run(self, program: str, *arguments: object) -> None:
         command = [str(self._programs / program), *map(str, arguments)]
         if os.geteuid() == 0:
             command = ["runuser", "-u", "postgres", "--", *command]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+
+
+class OwnPgBouncer:
+    """A PgBouncer before a server of the test's own. ``settings`` are lines of its configuration."""
+
+    def __init__(self, folder: Path, server: OwnPostgres, pool_mode: str, *settings: str) -> None:
+        self.port, self._folder = free_port(), folder / f"pgbouncer-{uuid.uuid4().hex[:8]}"
+        self._folder.mkdir(mode=0o755)
+        (self._folder / "users.txt").write_text('"vtsync" ""\n', encoding="utf-8")
+        lines = [
+            "[databases]",
+            f"postgres = host=127.0.0.1 port={server.port}",
+            "[pgbouncer]",
+            "listen_addr = 127.0.0.1",
+            f"listen_port = {self.port}",
+            "unix_socket_dir =",
+            "auth_type = trust",
+            f"auth_file = {self._folder / 'users.txt'}",
+            f"pool_mode = {pool_mode}",
+            "default_pool_size = 5",
+            *settings,
+        ]
+        (self._folder / "pgbouncer.ini").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://vtsync@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        command = [_pgbouncer_program(), "-q", str(self._folder / "pgbouncer.ini")]
+        if os.geteuid() == 0:  # it refuses to run as root
+            shutil.chown(self._folder, "postgres", "postgres")
+            command = ["runuser", "-u", "postgres", "--", *command]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+        until("PgBouncer", lambda: listens(self.port))
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def _pgbouncer_program() -> str:
+    """The pooler's path; without one the test is skipped, or fails where servers are demanded."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        if REQUIRED:
+            pytest.fail("there is no pgbouncer on this machine")
+        pytest.skip("there is no pgbouncer to start")
+    return program
 
 
 def free_port() -> int:
@@ -275,7 +342,8 @@ def alone_on_rabbitmq(url: str) -> Iterator[None]:
 
 def _delete_queues(url: str) -> None:
     pools.reset()  # Kombu's pooled connections remember queues as declared
+    app.conf.keys()  # loads it: without it there is no `amqp`
     app.amqp._producer_pool = app._pool = None  # the application in this process must not use the closed ones
     with Connection(url) as connection:
-        for name in (INTAKE, *INTERNAL):
+        for name in (INTAKE, OWN_INTAKE, *INTERNAL):
             connection.default_channel.queue_delete(name)

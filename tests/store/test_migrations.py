@@ -18,8 +18,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from tests.services import postgres_url
+from worker.contacts.linking import is_linked
 from worker.store.db import open_engine, reading, writing
-from worker.store.migrate import MIGRATIONS, StoreOutdated, ensure_current, head, migrate
+from worker.store.migrate import (
+    MIGRATIONS,
+    VERSION_TABLE,
+    StoreOutdated,
+    UnsuitableStore,
+    ensure_current,
+    ensure_writable,
+    head,
+    migrate,
+)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -46,7 +56,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 def test_migrated_tables_are_the_models(empty: Engine) -> None:
     assert migrate(empty) == (None, head())
     with reading(empty) as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
         assert compare_metadata(context, SQLModel.metadata) == []
 
 
@@ -111,6 +121,219 @@ def test_an_adapter_knows_that_the_version_before_stored_records(empty: Engine) 
     with reading(empty) as connection:
         memory = connection.scalars(text("SELECT memory FROM connection_state")).one()
     assert json.loads(memory) == {"upgraded": True}
+
+
+def put_version_table(engine: Engine, revision: str) -> None:
+    """Alembic's default table, as earlier versions and other applications have it."""
+    with writing(engine) as connection:
+        key = "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
+        connection.execute(text(f"CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, {key})"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})
+
+
+def tables(engine: Engine) -> set[str]:
+    with reading(engine) as connection:
+        return set(inspect(connection).get_table_names())
+
+
+@pytest.mark.parametrize("revision", ["0005", "0008", head()])
+def test_a_store_whose_revision_is_in_alembics_default_table_is_taken_over(empty: Engine, revision: str) -> None:
+    at_revision(empty, revision)
+    with writing(empty) as connection:
+        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+        connection.execute(text("INSERT INTO connection_state (connection) VALUES ('crm')"))
+    put_version_table(empty, revision)
+    if empty.dialect.name == "postgresql":
+        with pytest.raises(StoreOutdated, match="vtsync migrate"):
+            ensure_current(empty)
+    assert migrate(empty) == (revision, head())
+    ensure_current(empty)
+    assert VERSION_TABLE in tables(empty)
+    assert "alembic_version" not in tables(empty)
+    put_version_table(empty, "9b1c")  # another application may use the default now
+    assert migrate(empty) == (head(), head())
+    with reading(empty) as connection:
+        assert connection.scalars(text("SELECT connection FROM connection_state")).all() == ["crm"]
+        assert connection.scalars(text("SELECT version_num FROM alembic_version")).all() == ["9b1c"]
+
+
+@pytest.mark.parametrize("revision", ["ae1027a6acf", "0003"])
+def test_the_alembic_table_of_another_application_is_left_alone(empty: Engine, revision: str) -> None:
+    put_version_table(empty, revision)
+    assert migrate(empty) == (None, head())
+    ensure_current(empty)
+    with reading(empty) as connection:
+        assert connection.scalars(text("SELECT version_num FROM alembic_version")).all() == [revision]
+
+
+def test_tables_of_another_application_with_our_names_are_refused_and_left_alone(empty: Engine) -> None:
+    with writing(empty) as connection:
+        connection.execute(text("CREATE TABLE message (id INTEGER, subject TEXT)"))
+        connection.execute(text("CREATE TABLE orders (id INTEGER)"))
+    with pytest.raises(UnsuitableStore, match="message; give vtsync a database of its own"):
+        migrate(empty)
+    assert tables(empty) == {"message", "orders"}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused(encoding: str) -> None:
+    name = f"vtsync_{uuid.uuid4().hex[:12]}"
+    admin = create_engine(postgres_url(), isolation_level="AUTOCOMMIT")
+    engine = open_engine(admin.url.set(database=name).render_as_string(hide_password=False))
+    with admin.connect() as connection:
+        made = f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        connection.execute(text(made))
+        try:
+            for use in (migrate, ensure_current):
+                with pytest.raises(UnsuitableStore, match=f"{encoding}.*createdb --encoding=UTF8"):
+                    use(engine)
+        finally:
+            engine.dispose()
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+def test_a_store_that_takes_writes_is_writable_and_nothing_is_written(empty: Engine) -> None:
+    migrate(empty)
+    ensure_writable(empty)
+    with reading(empty) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM heartbeat")) == 0
+
+
+def test_an_account_of_the_version_before_that_has_contacts_is_linked_and_that_version_works_on(empty: Engine) -> None:
+    at_revision(empty, "0008")
+    state = "INSERT INTO account_state (account, stopped_reason, list_unavailable_at) VALUES (:name, '', '2026-01-01')"
+    put = (
+        "INSERT INTO contact (account, phone, full_name, email, wanted_hash, virtualtext_id, push_state, attempts,"
+        " last_error, created_at) VALUES (:name, '+14155550101', '', '', :hash, :id, 'due', 0, '', '2026-01-01')"
+    )
+    with writing(empty) as connection:
+        connection.execute(text(state), [{"name": name} for name in ("created", "empty")])
+        connection.execute(text(put), {"name": "created", "hash": b"h", "id": "c1"})
+        connection.execute(text(put), {"name": "empty", "hash": b"h", "id": None})
+    migrate(empty)
+    with writing(empty) as connection:
+        connection.execute(text(state), {"name": "later"})
+        connection.execute(text(put), {"name": "later", "hash": b"h", "id": "c2"})
+    with reading(empty) as connection:
+        assert {name: is_linked(connection, name) for name in ("created", "empty", "later", "unknown")} == {
+            "created": True,
+            "empty": False,
+            "later": True,
+            "unknown": False,
+        }
+
+
+def test_keys_keep_what_they_could_do_and_opt_outs_get_the_only_account_that_knows_the_number(empty: Engine) -> None:
+    at_revision(empty, "0008")
+    at = "2026-01-01 00:00:00+00:00"
+    key = (
+        "INSERT INTO api_key (id, name, key_hash, scopes, accounts, created_at, created_by)"
+        " VALUES (:id, 'x', 'x', :scopes, '[]', :at, '')"
+    )
+    person = "INSERT INTO opt_out (phone, since, source, detail) VALUES (:phone, :at, 'relay', '')"
+    reply = (
+        "INSERT INTO inbound_message (id, account, from_number, to_number, text, media, keyword, received_at)"
+        " VALUES (:id, :account, :phone, '', '', '[]', 'stop', :at)"
+    )
+    scopes = {
+        "everything": ["messages:write", "messages:read", "opt-outs:write"],
+        "reads": ["messages:read"],
+        "nothing": [],
+    }
+    with writing(empty) as connection:
+        for name, given in scopes.items():
+            connection.execute(text(key), {"id": name, "scopes": json.dumps(given), "at": at})
+        for phone in ("+1", "+2", "+3"):
+            connection.execute(text(person), {"phone": phone, "at": at})
+        for number, (account, phone) in enumerate([("a", "+1"), ("a", "+1"), ("a", "+2"), ("b", "+2")]):
+            connection.execute(text(reply), {"id": str(number), "account": account, "phone": phone, "at": at})
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(text(person), {"phone": "+4", "at": at})
+    with reading(empty) as connection:
+        found = {row.id: json.loads(row.scopes) for row in connection.execute(text("SELECT id, scopes FROM api_key"))}
+        owners = {row.phone: row.account for row in connection.execute(text("SELECT phone, account FROM opt_out"))}
+    assert found == {
+        "everything": [*scopes["everything"], "opt-outs:lift", "messages:urgent"],
+        "reads": ["messages:read"],
+        "nothing": [],
+    }
+    assert owners == {"+1": "a", "+2": "", "+3": "", "+4": ""}
+
+
+def test_contacts_whose_id_was_given_up_after_one_check_get_it_back(empty: Engine) -> None:
+    at_revision(empty, "0008")
+    lost = "VirtualText does not know {} any more; looking the contact up again"
+    rows = [
+        # (id, state, error, id in VirtualText, history); then what the contact is afterwards
+        (1, "unknown", "its VirtualText id is gone", None, [lost.format("old1"), lost.format("vt:1")], "due", "vt:1"),
+        (2, "unknown", "its VirtualText id is gone", None, [], "unknown", None),
+        (3, "unknown", "the response was lost", None, [lost.format("vt3")], "unknown", None),
+        (4, "synced", "", "vt4", [lost.format("vt-old")], "synced", "vt4"),
+        (5, "unknown", "its VirtualText id is gone", None, [lost.format("vt4")], "unknown", None),
+    ]
+    put = text(
+        "INSERT INTO contact (id, account, phone, full_name, email, wanted_hash, push_state, virtualtext_id, attempts,"
+        " last_error, created_at) VALUES (:id, 'main', :phone, '', '', :hash, :state, :found, 3, :error, '2026-01-01')"
+    )
+    told = text(
+        "INSERT INTO contact_event (contact_id, at, kind, detail)"
+        " VALUES (:contact, '2026-01-01', 'virtualtext_id_lost', :detail)"
+    )
+    with writing(empty) as connection:
+        for key, state, error, found, history, *_ in rows:
+            values = {"id": key, "phone": f"+1415555010{key}", "hash": b"h", "state": state, "found": found}
+            connection.execute(put, {**values, "error": error})
+            for detail in history:
+                connection.execute(told, {"contact": key, "detail": detail})
+    migrate(empty)
+    with reading(empty) as connection:
+        after = connection.execute(text("SELECT id, push_state, virtualtext_id FROM contact ORDER BY id")).all()
+        counts = connection.execute(text("SELECT DISTINCT missing_checks, wrong_answers FROM contact")).all()
+    assert [tuple(row) for row in after] == [(key, state, found) for key, *_, state, found in rows]
+    assert [tuple(row) for row in counts] == [(0, 0)]
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        values = {"id": 9, "phone": "+14155550199", "hash": b"h", "state": "due", "found": None, "error": ""}
+        connection.execute(put, values)
+
+
+def test_messages_whose_response_was_lost_before_the_upgrade_are_known_as_such(empty: Engine) -> None:
+    at_revision(empty, "0008")
+    put = text(
+        "INSERT INTO message (id, account, kind, state, reason, to_number, from_number, text, media, segments, source,"
+        " idempotency_key, payload_hash, created_at, due_at, attempts, attempted_at, body_hash, reference_code)"
+        " VALUES (:id, 'main', :kind, :state, :reason, '+1', '+2', 'x', '[]', 1, 'http', :id, '', '2026-01-01',"
+        " '2026-01-01', 1, :attempted_at, '', '')"
+    )
+    rows = [
+        # (id, kind, state, reason, attempted, may have been carried out)
+        ("a", "send", "unknown", "timeout: x", True, True),
+        ("b", "send", "queued", "unreachable: x", True, False),
+        ("c", "send", "queued", "resend: x", True, True),
+        ("d", "record", "queued", "timeout: x", True, True),
+        ("e", "record", "queued", "vanished: x", True, True),
+        ("f", "record", "queued", "unreachable: x", True, False),
+        ("g", "record", "queued", "", False, False),
+        ("h", "send", "accepted", "", True, False),
+    ]
+    at = "2026-01-01 12:00:00"
+    with writing(empty) as connection:
+        for id_, kind, state, reason, attempted, _ in rows:
+            values = {"id": id_, "kind": kind, "state": state, "reason": reason}
+            connection.execute(put, values | {"attempted_at": at if attempted else None})
+        event = text(
+            "INSERT INTO message_event (message_id, at, to_state, reason, actor, attempt)"
+            " VALUES ('c', :at, 'unknown', '', '', 1)"
+        )
+        connection.execute(event, {"at": at})
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(put, {"id": "z", "kind": "send", "state": "queued", "reason": "", "attempted_at": None})
+    with reading(empty) as connection:
+        found = connection.execute(text("SELECT id FROM message WHERE unanswered_at IS NOT NULL ORDER BY id")).scalars()
+        assert list(found) == [row[0] for row in rows if row[-1]]
 
 
 def test_migrating_again_changes_nothing(empty: Engine) -> None:

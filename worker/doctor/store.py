@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
+from worker.core.clock import CLOCK
 from worker.core.findings import Finding, ok, problem, warning
+from worker.core.private_files import open_to_others
 from worker.doctor import clocks
-from worker.doctor.host import format_size, judge_free_space
+from worker.doctor.host import format_size, judge_data_files, judge_free_space
+from worker.doctor.reach import store_unreachable
 from worker.runtime import Runtime
 from worker.store.db import is_postgres, reading
-from worker.store.migrate import head
+from worker.store.migrate import head, try_write
 
 SLOW_SECONDS = 0.05
 LONG_WAL = 1e9
@@ -36,23 +40,35 @@ class PostgresFacts:
     in_use: int
     processes: int
     concurrency: int
+    has_limits: bool = True
+    """Whether our sessions have the time-outs for locks and idle transactions that we ask for."""
 
 
 def check_store_server(runtime: Runtime) -> Iterator[Finding]:
-    """Check the server or the file that holds the store."""
+    """Check the server or the file that holds the store. A write is tried first, on its own connection."""
+    if (refused := _write(runtime)) is not None:
+        yield refused
+        return
     with reading(runtime.engine) as db:
         yield _speed(db)
+        yield clocks.judge_own_clock(CLOCK.machine_is_ahead)
         if is_postgres(db):
-            asked = clocks.now()
-            theirs = db.execute(text("SELECT clock_timestamp()")).scalar_one()
-            yield clocks.judge_clock("the store", theirs, asked, clocks.now())
             yield from judge_postgres(_facts(runtime, db))
             return
     path = Path(runtime.engine.url.database or "")
     wal = path.with_name(path.name + "-wal")
     yield from judge_sqlite(path, wal.stat().st_size if wal.exists() else 0, file_system(path))
     if path.is_file():
+        yield judge_data_files(path, open_to_others(path))
         yield judge_free_space(path, shutil.disk_usage(path.parent).free)
+
+
+def _write(runtime: Runtime) -> Finding | None:
+    try:
+        try_write(runtime.engine)
+    except DBAPIError as error:
+        return store_unreachable(runtime, error, "written")
+    return None
 
 
 def _speed(db: Connection) -> Finding:
@@ -79,7 +95,7 @@ def judge_speed(seconds: float) -> Finding:
 
 def _facts(runtime: Runtime, db: Connection) -> PostgresFacts:
     def setting(name: str) -> int:
-        return int(db.execute(text("SELECT current_setting(:name)"), {"name": name}).scalar_one())
+        return int(db.execute(text("SELECT setting FROM pg_settings WHERE name = :name"), {"name": name}).scalar_one())
 
     in_use = db.execute(text("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
     alive = db.execute(text("SELECT count(*) FROM heartbeat WHERE role <> 'tick'")).scalar_one()
@@ -90,6 +106,7 @@ def _facts(runtime: Runtime, db: Connection) -> PostgresFacts:
         in_use.scalar_one(),
         max(alive, 1),
         runtime.settings.worker.concurrency,
+        all(setting(name) for name in ("lock_timeout", "idle_in_transaction_session_timeout")),
     )
 
 
@@ -115,6 +132,14 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
         )
     else:
         yield ok("store", found)
+    if not facts.has_limits:
+        yield warning(
+            "store",
+            "a pooler removes our time-outs for locks and idle transactions",
+            "a lock that somebody has forgotten stops every worker, also one that is asked to stop",
+            "ALTER ROLE the user of store.url SET lock_timeout = '20s', and"
+            " idle_in_transaction_session_timeout = '60s'",
+        )
 
 
 def judge_sqlite(path: Path, wal_bytes: float, kind: str) -> Iterator[Finding]:

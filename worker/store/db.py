@@ -6,22 +6,42 @@ Transactions are short. None is open while we wait for a response from another s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-SQLITE_BUSY_SECONDS = 60
+from worker.core.private_files import close_to_others, private_file, private_folder
+from worker.store.clock import follow_store_clock
+from worker.store.faults import unify_errors
+from worker.store.poolers import support_poolers
+
+LOCK_SECONDS = 20
+"""How long a statement waits for a lock. Far longer than any of our transactions, and short enough that a worker that
+is asked to stop does so in time."""
 STUCK_SECONDS = 60
 """Far longer than any of our transactions stays idle."""
 STORE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
-"""The errors of SQLAlchemy that mean: the store cannot be used right now, try again later."""
+"""The errors of SQLAlchemy that mean: the store cannot be used right now, try again later. See ``store.faults``."""
 _AFTER_COMMIT = "vtsync_after_commit"
-_PATIENCE = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
-"""These detect a PostgreSQL server whose machine has vanished. In seconds; the last one in milliseconds."""
+_SERVER: dict[str, Any] = {
+    # These detect a server whose machine has vanished. In seconds; the last one in milliseconds.
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "tcp_user_timeout": 30_000,
+    # A standby can lack the latest commits, such as an opt-out. Of several hosts in the URL, the primary is used.
+    "target_session_attrs": "read-write",
+    # Otherwise a database without an encoding would return bytes instead of text, and could not even be refused.
+    "client_encoding": "utf8",
+}
+"""What a connection to PostgreSQL is opened with, unless the URL says otherwise."""
+_LIMITS = f"-cidle_in_transaction_session_timeout={STUCK_SECONDS}s -clock_timeout={LOCK_SECONDS}s"
+"""A process that stops in the middle of a transaction (a frozen machine, SIGSTOP) loses the transaction, so others need
+not wait for its rows. Nor does anybody wait long for a lock that a person or a program has forgotten."""
 _QUIET: dict[str, Any] = {"hide_parameters": True}
 """Error texts end up in logs, and the parameters are people's phone numbers and messages."""
 
@@ -29,29 +49,48 @@ _QUIET: dict[str, Any] = {"hide_parameters": True}
 def open_engine(url: str, pool_size: int = 20) -> Engine:
     """Return an engine for ``url``. SQLite gets write-ahead logging and takes its lock when a transaction begins."""
     parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(
-            parsed, connect_args={"timeout": SQLITE_BUSY_SECONDS}, pool_size=pool_size, max_overflow=50, **_QUIET
-        )
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    given = parsed.query.get("options", "")
-    # A process that stops in the middle of a transaction (a frozen machine, SIGSTOP) loses the transaction, so others
-    # need not wait for its rows. The options of the URL come later and override this.
-    options = f"-cidle_in_transaction_session_timeout={STUCK_SECONDS}s {given if isinstance(given, str) else given[0]}"
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    engine = _open_sqlite(parsed, pool_size) if is_sqlite else _open_postgres(parsed, pool_size)
+    unify_errors(engine)
+    return engine
+
+
+def _open_sqlite(url: URL, pool_size: int) -> Engine:
+    named = url.database or ""
+    path = None if named in ("", ":memory:") or named.startswith("file:") else Path(named)
+    if path is not None and not path.parent.is_dir():
+        private_folder(path.parent)
+    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS}, pool_size=pool_size, max_overflow=50, **_QUIET)
+    if path is not None:
+        event.listen(engine, "do_connect", lambda *_: _make_private(path))
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _open_postgres(url: URL, pool_size: int) -> Engine:
+    given = url.query.get("options", "")
+    # The options of the URL come later, and so override ours.
+    options = f"{_LIMITS} {given if isinstance(given, str) else given[0]}".strip()
     engine = create_engine(
-        parsed,
-        connect_args={"options": options.strip()} | {k: v for k, v in _PATIENCE.items() if k not in parsed.query},
+        url,
+        connect_args={"options": options} | {k: v for k, v in _SERVER.items() if k not in url.query},
         pool_size=pool_size,
         max_overflow=50,
         pool_pre_ping=True,
         **_QUIET,
     )
+    support_poolers(engine, has_options=bool(given))
     event.listen(engine, "connect", _prepare_postgres)
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Create the file, readable only by this user; SQLite gives its other files the same permissions."""
+    with suppress(OSError):  # the connection says what is wrong
+        private_file(path)
+    for suffix in ("-wal", "-shm", "-journal"):
+        close_to_others(path.with_name(path.name + suffix))
 
 
 def _prepare_postgres(dbapi_connection: Any, _record: Any) -> None:
@@ -81,6 +120,7 @@ def _begin_sqlite(connection: Connection) -> None:
 def writing(engine: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that may write: committed at the end, rolled back when the block raises."""
     with engine.connect().execution_options(vtsync_writing=True) as connection:
+        follow_store_clock(connection)
         connection.info.pop(_AFTER_COMMIT, None)
         with connection.begin():
             yield connection
@@ -96,8 +136,10 @@ def after_commit(connection: Connection, call: Callable[[], None]) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that reads one consistent state."""
-    with engine.connect() as connection, connection.begin():
-        yield connection
+    with engine.connect() as connection:
+        follow_store_clock(connection)
+        with connection.begin():
+            yield connection
 
 
 def is_postgres(connection: Connection | Engine) -> bool:

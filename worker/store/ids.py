@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from datetime import datetime
+
+from worker.core.clock import utcnow
 
 _lock = threading.Lock()
 _last = 0
@@ -18,8 +19,8 @@ def new_message_id() -> str:
     """
     global _last
     with _lock:
-        milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-        _last = max(_last + 1, milliseconds << 12 | rest * 4096 // 1_000_000)
+        milliseconds, rest = divmod(int(utcnow().timestamp() * 1_000_000), 1_000)
+        _last = max(_last + 1, milliseconds << 12 | rest * 4096 // 1_000)
         stamp = _last
     random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
     return f"{stamp >> 12 << 80 | 7 << 76 | (stamp & 0xFFF) << 64 | 2 << 62 | random:032x}"

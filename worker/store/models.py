@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+from worker.core.clock import utcnow as utcnow
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
 
 
@@ -79,11 +80,6 @@ class Code(TypeDecorator[str]):
     cache_ok = True
 
 
-def utcnow() -> datetime:
-    """Return the current time, in UTC."""
-    return datetime.now(UTC)
-
-
 def _time(*, nullable: bool = True, index: bool = False) -> Any:
     if nullable:
         return Field(default=None, sa_type=UTCDateTime, index=index)
@@ -104,9 +100,19 @@ class AccountState(SQLModel, table=True):
     listed_at: datetime | None = _time()
     """When the whole contact list was last read into ``remote_contact``."""
     list_unavailable_at: datetime | None = _time()
-    """When the platform responded that it cannot return the list (408). Correctness never depends on the list."""
+    """Since when the list counts as unavailable: a 408, or repeated failures. Correctness never depends on the list."""
+    list_failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often in a row the list could not be read."""
+    list_error: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
+    """Why the list could not be read the last time."""
     list_lease_owner: str | None = None
     list_lease_until: datetime | None = _time()
+    linked_at: datetime | None = _time()
+    """When it became known which contacts VirtualText had before ours; see ``contacts/linking``."""
+    linked_how: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """``list``, ``file`` or ``without list``."""
+    linked_by: str = Field(default="", max_length=80, sa_column_kwargs={"server_default": ""})
+    """Who decided it; empty if VirtualText's list was read."""
     stopped_at: datetime | None = _time()
     stopped_reason: str = ""
     """Set on 401/403: nothing is sent for the account until a probe after ``paused_until`` succeeds."""
@@ -239,6 +245,16 @@ class Contact(SQLModel, table=True):
     lease_until: datetime | None = _time()
     last_error: str = Field(default="", sa_type=Text)
     created_at: datetime = _time(nullable=False)
+    missing_checks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many checks in a row have found that VirtualText does not know ``virtualtext_id``."""
+    missing_at: datetime | None = _time()
+    """When the last of these checks was counted."""
+    former_id: str | None = None
+    """The id that was given up last. It is used again if VirtualText turns out to know it."""
+    wrong_answers: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How many responses in a row were about something else than this contact."""
+    followed_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The wanted fields for which one more update was made, because VirtualText had responded with other fields."""
 
 
 class ContactMapping(SQLModel, table=True):
@@ -342,6 +358,8 @@ class OptOut(SQLModel, table=True):
     since: datetime = _time(nullable=False)
     source: str = Field(sa_type=Code)
     detail: str = ""
+    account: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """The account through which alone it became known. Empty: through several, or none of them, such as by hand."""
 
 
 class Message(SQLModel, table=True):
@@ -359,6 +377,7 @@ class Message(SQLModel, table=True):
         Index("ix_message_remote_id", "account", "virtualtext_message_id"),
         Index("ix_message_carrier_id", "carrier_message_id"),
         Index("ix_message_expiry", "state", "expires_at"),
+        _index_where("echoed_at IS NOT NULL", "ix_message_echoed", "account", "kind", "echoed_at"),
     )
 
     id: str = Field(primary_key=True, max_length=32)
@@ -389,6 +408,10 @@ class Message(SQLModel, table=True):
     expires_at: datetime | None = _time()
     attempts: int = 0
     attempted_at: datetime | None = _time()
+    unanswered_at: datetime | None = _time()
+    """When the last attempt began whose response was lost: that attempt may have been carried out."""
+    echoed_at: datetime | None = _time()
+    """When the Relay's first event about this text was received."""
     body_hash: str = ""
     """The hash of the body as it is sent, stored when dispatching is committed."""
     lease_owner: str | None = None
@@ -611,10 +634,12 @@ class Heartbeat(SQLModel, table=True):
     version: str = Field(default="", max_length=40)
     started_at: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)
+    clock_ahead: float | None = None
+    """By how many seconds the clock of its machine is ahead of the store's (behind: negative)."""
 
 
 class MaintenanceLock(SQLModel, table=True):
-    """The lease on a kind of maintenance, such as retention, which one process of the fleet does from time to time."""
+    """A kind of maintenance, such as retention or the tick, which one process of the fleet does from time to time."""
 
     __tablename__ = "chore"
 

@@ -47,30 +47,36 @@ def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.I
 def insert_many(
     connection: Connection,
     table: Table,
-    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Sequence[Any]],
     *,
     unique: Sequence[str],
     update: Collection[str] = (),
 ) -> None:
-    """Insert ``rows`` (all with the same keys). For a stored row with the same ``unique`` columns, set ``update``.
+    """Insert rows, given as the values of each column. Where the ``unique`` columns are there already, set ``update``.
 
     PostgreSQL gets each column as one array, or as one value where all rows have the same. SQLite gets the rows of its
     driver. This is several times as fast as rows that pass through SQLAlchemy one by one. No two rows may have the same
     ``unique`` values, and each must name every column that has no default in the database.
     """
+    rows = len(next(iter(columns.values()), ()))
     if not rows:
         return
     dialect = connection.dialect
-    names = tuple(column.name for column in table.c if column.name in rows[0])
-    columns = {name: _as_stored(dialect, table.c[name], [row[name] for row in rows]) for name in names}
+    names = tuple(column.name for column in table.c if column.name in columns)
+    stored = {name: _as_stored(dialect, table.c[name], columns[name]) for name in names}
     shared: frozenset[str] = frozenset()
     parameters: Any
     if is_postgres(connection):
-        shared = frozenset(name for name, values in columns.items() if values.count(values[0]) == len(rows))
-        parameters = {name: values[0] if name in shared else values for name, values in columns.items()}
+        shared = frozenset(name for name, values in stored.items() if values.count(values[0]) == rows)
+        parameters = {name: values[0] if name in shared else values for name, values in stored.items()}
     else:
-        parameters = list(zip(*columns.values(), strict=True))
+        parameters = list(zip(*stored.values(), strict=True))
     connection.exec_driver_sql(_insert_text(dialect, table, names, shared, tuple(unique), tuple(update)), parameters)
+
+
+def by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return rows, all with the same keys, as the values of each column."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
 @lru_cache
@@ -102,7 +108,7 @@ def _insert_text(
     return str(statement.compile(dialect=dialect, column_keys=names))
 
 
-def _as_stored(dialect: Dialect, column: Column[Any], values: list[Any]) -> list[Any]:
+def _as_stored(dialect: Dialect, column: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
     """Convert values for the driver, each only once, however many rows share it."""
     convert = column.type.dialect_impl(dialect).bind_processor(dialect)
     if convert is None or isinstance(column.type, LargeBinary):  # drivers take bytes without a wrapper, too
