@@ -33,6 +33,15 @@ def test_a_plain_url_is_left_as_it_is() -> None:
     assert read_broker_url("redis://host/0?protocol=3&x=a%2Fb").url == "redis://host/0?protocol=3&x=a%2Fb"
 
 
+def test_the_number_of_the_database_may_be_a_parameter() -> None:
+    for url in ("redis://host:6380?db=3", "redis://host:6380/?db=3", "redis://host:6380/3?db=3"):
+        assert Broker(url=url).url is not None
+        assert read_broker_url(url).url == "redis://host:6380/3"
+        assert redis_pool(read_broker_url(url), {}).connection_kwargs["db"] == 3
+        assert celery_settings(Settings(broker=Broker(url=url)))["broker_url"] == "redis://host:6380/3"
+    assert read_broker_url("sentinel://a?db=3;sentinel://b").url == "sentinel://a/3;sentinel://b/3"
+
+
 def test_tls_checks_the_server_unless_it_is_told_not_to() -> None:
     assert read_broker_url("rediss://host/0").tls == {"ssl_cert_reqs": "required"}
     lax = read_broker_url("rediss://host/0?ssl_cert_reqs=none&ssl_ca_certs=%2Fetc%2Fca.pem&ssl_check_hostname=false")
@@ -87,6 +96,8 @@ def test_no_thread_but_the_main_loop_changes_the_prefetch_count() -> None:
         {"url": "redis://a/0;sentinel://b/0"},
         {"url": "rediss://a/0?ssl_cert_reqs=maybe"},
         {"url": "redis://a:port/0"},
+        {"url": "redis://a/2?db=3"},
+        {"url": "redis://a?db=three"},
     ],
 )
 def test_what_cannot_be_is_refused(broker: dict[str, str]) -> None:
@@ -170,7 +181,7 @@ def test_a_fleet_follows_the_sentinels_to_another_master(tmp_path: Path, watched
         made.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)
         running = [made.start("worker"), made.start("beat"), made.start("web", "--port", str(port := free_port()))]
         assert job(url, 1)["ok"] is True
-        key = made.run("keys", "create", "test").stdout.strip()
+        key = made.run("keys", "create", "test", "--scope", "messages:write").stdout.strip()
         for number in range(2, 42):
             assert _post(port, key, number) == 202
         until("the first texts", lambda: len(made.sandbox.messages()) >= 3)

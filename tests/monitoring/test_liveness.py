@@ -128,7 +128,7 @@ def test_a_worker_whose_broker_is_away_is_not_restarted_for_it(tmp_path: Path) -
         made.configure()
         assert made.run("migrate").exit_code == 0
         worker = made.start("worker")
-        until("its complaint", lambda: b"Cannot connect" in made.log(worker))
+        until("its complaint", lambda: b"the broker cannot be used" in made.log(worker))
         folder = liveness_folder(tmp_path / "data")
         until("its file to say so", lambda: any(one.waits for one in live_processes(folder)))
         (tmp_path / "vtsync.toml").write_text('data_dir = "data"\nmistake = 1', encoding="utf-8")  # nor for a bad edit

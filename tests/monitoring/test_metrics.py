@@ -191,7 +191,7 @@ def test_only_a_key_with_the_scope_reads_metrics_and_the_fleet_s_health(site: Si
 
 
 def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.doctor.checks.reach_store", lambda _: ok("store", "here"))
+    monkeypatch.setattr("worker.doctor.checks.reach_store", lambda _, **__: ok("store", "here"))
     monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "here"))
     answer = site.http.get("/health/fleet")
     assert "no worker is running" in " ".join(answer.json()["problems"])

@@ -30,6 +30,22 @@ def test_a_caller_does_not_wait_and_each_thing_is_told_once() -> None:
     assert sorted(told) == [("deliver", "main"), ("first",), ("first",)]
 
 
+def test_an_error_ends_neither_the_thread_nor_what_comes_after() -> None:
+    told: list[tuple[str, ...]] = []
+
+    def send(*what: str) -> None:
+        told.append(what)
+        if len(told) == 1:
+            raise RuntimeError("Retry limit exceeded while trying to reconnect to the Celery result store backend.")
+
+    notifier = Notifier(send)
+    notifier.start()
+    notifier.notify("first")
+    notifier.notify("second")
+    notifier.stop(10)
+    assert told == [("first",), ("second",)]
+
+
 def test_a_broker_that_never_answers_does_not_keep_the_process() -> None:
     never = threading.Event()
     notifier = Notifier(lambda *_: never.wait(30))

@@ -27,6 +27,9 @@ from typing import IO, Any
 from kombu.transport import filesystem, virtual
 
 from worker.broker.raw_messages import MALFORMED, envelope_of
+from worker.broker.unacked import TakenJobs
+from worker.core.clock import file_system_seconds
+from worker.core.private_files import close_to_others, private_file, private_folder
 
 POLL_SECONDS = 0.01
 """The pause between two looks at the folder. One look at an empty folder takes some microseconds."""
@@ -42,11 +45,11 @@ class TakenMessages:
 
     def __init__(self, queue: Path, taken: Path) -> None:
         self._queue, self._taken = queue, taken
-        taken.mkdir(parents=True, exist_ok=True)
+        private_folder(taken)
         name = uuid.uuid4().hex
         self._folder, self._lock_path = taken / name, taken / f"{name}.lock"
         self._lock = _locked_file(self._lock_path)
-        self._folder.mkdir()
+        private_folder(self._folder)
         self._held: dict[str, str] = {}
 
     def take(self, name: str) -> dict[str, Any] | None:
@@ -54,9 +57,10 @@ class TakenMessages:
         path = self._queue / name
         try:
             payload = envelope_of(path.read_bytes(), _queue_of(name))
-            if MALFORMED in payload["headers"] and not _is_complete(path):
+            if MALFORMED in payload["headers"] and not self._is_complete(path):
                 return None
             path.rename(self._folder / name)
+            close_to_others(self._folder / name)  # its sender may have another umask
         except FileNotFoundError:
             return None
         except OSError:
@@ -95,11 +99,38 @@ class TakenMessages:
         self._lock_path.unlink(missing_ok=True)
         self._lock.close()
 
+    def _is_complete(self, path: Path) -> bool:
+        """Return whether nobody is still writing the file. Kombu locks it meanwhile; others may not."""
+        with path.open("rb") as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            now = file_system_seconds(self._lock.fileno())  # the clock that also dated the message
+            return now - path.stat().st_mtime > UNREADABLE_AFTER_SECONDS
+
     def _put_aside(self, path: Path) -> None:
         """Rename what is no readable file, so that it is looked at once only."""
         with contextlib.suppress(OSError):
             path.rename(path.with_suffix(".unreadable"))
             log.error("a file of the queue cannot be opened; it was renamed to %s.unreadable", path.stem)
+
+
+def count_taken(taken: Path) -> TakenJobs:
+    """Count the messages that the workers of this folder have taken."""
+    by_process = {lock: len(list(lock.with_suffix("").glob("*.msg"))) for lock in taken.glob("*.lock")}
+    gone = [lock for lock in by_process if _is_free(lock)]
+    return TakenJobs(sum(by_process.values()), sum(by_process[lock] for lock in gone))
+
+
+def _is_free(lock_path: Path) -> bool:
+    """Return whether the process that held the lock is gone."""
+    try:
+        with lock_path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):  # it has just ended and put everything back, or it runs
+        return False
+    return True
 
 
 def _queue_of(name: str) -> str:
@@ -108,20 +139,10 @@ def _queue_of(name: str) -> str:
     return queue if dot and ending == "msg" else ""
 
 
-def _is_complete(path: Path) -> bool:
-    """Return whether nobody is still writing the file. Kombu locks it meanwhile; others may not."""
-    with path.open("rb") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return time.time() - path.stat().st_mtime > UNREADABLE_AFTER_SECONDS
-
-
 def _locked_file(path: Path) -> IO[str]:
     """Create a file that is locked before others can see it."""
     hidden = path.with_suffix(".new")
-    opened = hidden.open("w")
+    opened = private_file(hidden).open("w")
     fcntl.flock(opened, fcntl.LOCK_EX)
     hidden.rename(path)
     return opened
@@ -166,6 +187,10 @@ class Channel(filesystem.Channel):
             queue = Path(self.data_folder_in)
             self._taken = TakenMessages(queue, queue.parent / "taken")
         return self._taken
+
+    def count_taken(self) -> TakenJobs:
+        """Count the messages that were taken and not acknowledged yet."""
+        return count_taken(Path(self.data_folder_in).parent / "taken")
 
     def _get_many(self, queues: Sequence[str], timeout: float | None = None) -> None:  # noqa: ARG002
         """Deliver as many messages as the channel may take; raises Empty when there is none."""

@@ -30,6 +30,7 @@ from worker.core.times import plausible
 SEND, RECORD = "vtsync.send_message", "vtsync.record_message"
 PUBLIC = (SEND, RECORD, "vtsync.sync_connection")
 """The tasks that other services call."""
+UNKNOWN_TASK = "the header task names no task of vtsync"
 LARGEST_BODY = 1_000_000
 LONGEST_ID = 150
 """An id becomes part of an idempotency key."""
@@ -72,7 +73,7 @@ def read_job_message(message: Any, tasks: Mapping[str, Callable[..., Any]]) -> J
     if not isinstance(task, str):
         raise MalformedMessage("the header task is missing or not a string")
     if task not in tasks:
-        raise MalformedMessage("the header task names no task of vtsync")
+        raise MalformedMessage(UNKNOWN_TASK)
     args, kwargs, embed = _call(task, content)
     _check_arguments(task, tasks[task], args, kwargs)
     clean: dict[str, Any] = {"lang": "py", "task": task, "id": _id(message, headers, task, kwargs)}

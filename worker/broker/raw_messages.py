@@ -21,8 +21,8 @@ MALFORMED = "vtsync_malformed"
 """The header of an envelope that stands for an item which is none. Its value is the reason."""
 
 
-def envelope_of(item: bytes, queue: str) -> dict[str, Any]:
-    """Return the item as an envelope that arrived from this queue.
+def envelope_of(item: bytes, queue: str, tag: str = "") -> dict[str, Any]:
+    """Return the item as an envelope that arrived from this queue. ``tag`` must be unique; by default a random one.
 
     The tag and the origin are always our own: two messages with the same tag would be acknowledged together, and a
     message of an unknown exchange could not be put back.
@@ -34,7 +34,7 @@ def envelope_of(item: bytes, queue: str) -> dict[str, Any]:
     if not isinstance(properties.get("priority"), int):
         properties.pop("priority", None)
     properties |= {
-        "delivery_tag": str(uuid.uuid4()),
+        "delivery_tag": tag or str(uuid.uuid4()),
         "delivery_info": {"exchange": "", "routing_key": queue} | ({"redelivered": True} if again else {}),
     }
     return envelope

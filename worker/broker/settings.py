@@ -14,11 +14,15 @@ from typing import Any
 from kombu.entity import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from config.infrastructure import Broker
 from config.models import Settings
 from worker.broker.urls import BrokerUrl, read_broker_url
+from worker.core.private_files import close_to_others, private_folder
 
 # Celery's default queue: a service that knows only the broker's URL and the name of a task sends to it.
 INTAKE = "celery"
+# The same, for a broker that another Celery application uses too: that one would take jobs from Celery's default queue.
+OWN_INTAKE = "vtsync.intake"
 SYNC, PUSH, MESSAGES, RECORDS = "vtsync.sync", "vtsync.push", "vtsync.messages", "vtsync.records"
 INBOX, FORWARD = "vtsync.inbox", "vtsync.forward"
 TICK = "vtsync.tick"
@@ -33,19 +37,22 @@ RESULT_SECONDS = 3600
 _SLACK_SECONDS = 300
 
 
-def queues_of(names: Sequence[str]) -> tuple[str, ...]:
+def queues_of(names: Sequence[str], *, celery_queue: bool = True) -> tuple[str, ...]:
     """Return the queues that a worker takes messages from, for these names of ``worker.queues``; none: all.
 
     Every worker takes ticks, because only a tick finds work that was left behind.
     """
-    return (*(BY_NAME[name] for name in dict.fromkeys(names or BY_NAME)), TICK)
+    intakes = (INTAKE, OWN_INTAKE) if celery_queue else (OWN_INTAKE,)
+    chosen = (intakes if name == "intake" else (BY_NAME[name],) for name in dict.fromkeys(names or BY_NAME))
+    return (*(queue for queues in chosen for queue in queues), TICK)
 
 
 def celery_settings(settings: Settings) -> dict[str, Any]:
     """Return the Celery settings for a configuration: the embedded broker, Redis or RabbitMQ."""
     url = settings.broker.url.get_secret_value() if settings.broker.url else None
     longest = settings.worker.time_limit.total_seconds() + _SLACK_SECONDS
-    chosen = embedded_worker_settings(settings.data_dir) if url is None else server_settings(url, longest)
+    broker = settings.broker
+    chosen = embedded_worker_settings(settings.data_dir) if url is None else server_settings(broker, url, longest)
     if settings.broker.result_url is not None:
         chosen |= _redis_results(read_broker_url(settings.broker.result_url.get_secret_value()), longest)
     return _common(settings, longest) | chosen
@@ -90,6 +97,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         # attempts.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Wait also for a broker that can be reached and not be used, such as a Redis that became a replica.
+        "broker_channel_error_retry": True,
         # After a lost connection a late-acknowledged task is delivered again, and does nothing twice. Cancelling it
         # would leave requests with an unknown outcome.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -108,8 +117,8 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
         "worker_consumer": "worker.monitoring.consumer:WatchedConsumer",
         # Keep our own log handlers.
         "worker_hijack_root_logger": False,
-        "task_default_queue": INTAKE,
-        "task_queues": [_queue(INTAKE), *(_internal_queue(name) for name in INTERNAL)],
+        "task_default_queue": INTAKE if settings.broker.celery_queue else OWN_INTAKE,
+        "task_queues": [*_intakes(settings.broker.celery_queue), *map(_internal_queue, INTERNAL)],
         # By name, because the kinds of work know their queues and are declared above this module.
         "task_routes": ("worker.work.registry:route",),
         "beat_schedule": {
@@ -117,11 +126,10 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
             "tick": {
                 "task": "vtsync.tick",
                 "schedule": settings.worker.tick_every,
-                # After a downtime one tick is enough, so a backlog of them expires.
-                "options": {"expires": settings.worker.tick_every.total_seconds() * 2},
+                # Without an expiry, which would discard every tick if the clocks of scheduler and worker differ. A
+                # backlog of ticks ends at ``worker.fleet.tick.begin_tick``.
             }
         },
-        "beat_schedule_filename": str(settings.data_dir.absolute() / "beat-schedule"),
         # Never sleep for longer than the interval of the tick.
         "beat_max_loop_interval": min(settings.worker.tick_every.total_seconds(), 5),
     }
@@ -129,6 +137,12 @@ def _common(settings: Settings, longest: float) -> dict[str, Any]:
 
 def _queue(name: str, **arguments: Any) -> Any:
     return Queue(name, **arguments)  # type: ignore[no-untyped-call] # Kombu has no types
+
+
+def _intakes(celery_queue: bool) -> list[Any]:
+    # Declared as any Celery client declares them, or RabbitMQ would refuse either the client or us. If we do not take
+    # jobs from Celery's default queue, we must not bind it either: it would get a copy of each job.
+    return [*([_queue(INTAKE)] if celery_queue else []), _internal_queue(OWN_INTAKE)]
 
 
 def _internal_queue(name: str, **arguments: Any) -> Any:
@@ -142,10 +156,12 @@ def embedded_settings(data_dir: Path) -> dict[str, Any]:
 
     Another process on the machine that sends jobs uses exactly these three settings.
     """
-    folder = data_dir.absolute() / "broker"
+    folder = private_folder(private_folder(data_dir.absolute()) / "broker")
     queue, control, results = folder / "queue", folder / "control", folder / "results"
     for path in (queue, control, results):
-        path.mkdir(parents=True, exist_ok=True)
+        private_folder(path)
+    for path in control.iterdir():  # of an earlier version, or of a sender with another umask
+        close_to_others(path)
     return {
         "broker_url": "filesystem://",
         "broker_transport_options": {
@@ -162,10 +178,12 @@ def embedded_worker_settings(data_dir: Path) -> dict[str, Any]:
     return embedded_settings(data_dir) | {"broker_transport": "worker.broker.folder_transport:Transport"}
 
 
-def server_settings(url: str, longest: float) -> dict[str, Any]:
+def server_settings(broker: Broker, url: str, longest: float) -> dict[str, Any]:
     """Return the settings for a Redis or RabbitMQ. ``longest``: how many seconds a task may run."""
     address = read_broker_url(url)
-    return _redis(address, longest) if address.is_redis else _rabbitmq(address)
+    if address.is_redis:
+        return _redis(address, longest, broker.take_back_after.total_seconds())
+    return _rabbitmq(address, broker.celery_queue)
 
 
 # So that a connection that died without notice is detected.
@@ -177,7 +195,7 @@ _REDIS_SOCKET = {
 }
 
 
-def _redis(address: BrokerUrl, longest: float) -> dict[str, Any]:
+def _redis(address: BrokerUrl, longest: float, take_back_after: float) -> dict[str, Any]:
     return {
         "broker_url": address.url,
         **({"broker_use_ssl": address.tls} if address.tls is not None else {}),
@@ -187,6 +205,7 @@ def _redis(address: BrokerUrl, longest: float) -> dict[str, Any]:
         | {
             # Without it, a queue waits until those before it in the alphabet are empty.
             "queue_order_strategy": "round_robin",
+            "take_back_after": take_back_after,
         },
         **_visibility(longest),
     } | _redis_results(address, longest)
@@ -220,7 +239,7 @@ def _redis_sentinel(address: BrokerUrl) -> dict[str, Any]:
     return {"master_name": address.master_name, "sentinel_kwargs": address.sentinel_options(quick)}
 
 
-def _rabbitmq(address: BrokerUrl) -> dict[str, Any]:
+def _rabbitmq(address: BrokerUrl, celery_queue: bool) -> dict[str, Any]:
     quorum = {"x-queue-type": "quorum"}
     return {
         "broker_url": address.url,
@@ -233,8 +252,7 @@ def _rabbitmq(address: BrokerUrl) -> dict[str, Any]:
         # Each side notices within a minute that the other is gone.
         "broker_heartbeat": 30,
         "task_queues": [
-            # Declared as any Celery client declares it, or RabbitMQ would refuse either the client or us.
-            _queue(INTAKE),
+            *_intakes(celery_queue),
             # Replicated, so that they survive the loss of a node.
             *(_internal_queue(name, queue_arguments=quorum) for name in INTERNAL),
         ],

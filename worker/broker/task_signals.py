@@ -10,13 +10,15 @@ from typing import Any
 
 from celery import signals
 
+from worker.core.clock import utcnow
+
 _SENT_AT = "vtsync_sent_at"
 
 
 @signals.before_task_publish.connect  # type: ignore[untyped-decorator] # Celery has no types
 def _note_when_it_was_sent(headers: dict[str, Any], **_: Any) -> None:
     if not headers.get("eta"):  # it was delayed on purpose
-        headers[_SENT_AT] = time.time()
+        headers[_SENT_AT] = utcnow().timestamp()
 
 
 @signals.task_prerun.connect  # type: ignore[untyped-decorator] # Celery has no types
@@ -26,7 +28,7 @@ def _begin(task_id: str, task: Any, **_: Any) -> None:
 
     start_context(task=task.name, task_id=task_id)
     sent_at = task.request.get(_SENT_AT)
-    task_started(task.name, time.time() - sent_at if isinstance(sent_at, int | float) else None)
+    task_started(task.name, utcnow().timestamp() - sent_at if isinstance(sent_at, int | float) else None)
     task.request.vtsync_began = time.monotonic()
 
 

@@ -57,8 +57,10 @@ def read_broker_url(text: str) -> BrokerUrl:
     """Parse a URL, or several with ``;`` between them."""
     parts = [urlsplit(part.strip()) for part in text.split(";") if part.strip()]
     given = {key: value for part in parts for key, value in parse_qsl(part.query)}
-    left = urlencode({key: value for key, value in given.items() if key not in (*_TLS, *_OF_SENTINEL)})
     scheme, path = parts[0].scheme, next((part.path for part in parts if part.path), "")
+    if scheme in REDIS_SCHEMES and "db" in given:  # Kombu reads the number only from the path
+        path = f"/{given.pop('db')}"
+    left = urlencode({key: value for key, value in given.items() if key not in (*_TLS, *_OF_SENTINEL)})
     login = next((part.netloc.rpartition("@")[0] for part in parts if "@" in part.netloc), "")
     hosts = [part.netloc.rpartition("@")[2] for part in parts]
     # Every part has login, path and parameters, because the libraries may continue with any of them.

@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from worker.broker.urls import read_broker_url, redis_pool
+from worker.core.clock import utcnow
 from worker.core.findings import Finding, ok, problem, warning
 from worker.doctor import clocks
+from worker.doctor.redis_permissions import judge_permissions, refused_commands
 from worker.runtime import Runtime
 
 REDIS_MINIMUM, REDIS_TESTED = (6, 2), (7, 0)
@@ -51,11 +52,27 @@ def check_broker_server(runtime: Runtime) -> Iterator[Finding]:
 
 def _check_redis(url: str) -> Iterator[Finding]:
     with _redis(url) as redis:
-        asked = clocks.now()
-        seconds, microseconds = redis.time()
-        theirs = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
-        yield clocks.judge_clock("the broker", theirs, asked, clocks.now())
-        yield from judge_redis(_redis_facts(redis))
+        asked = utcnow()
+        theirs = clocks.from_timestamp(*redis.time())
+        yield clocks.judge_clock("the broker", theirs, asked, utcnow())
+        yield judge_permissions(refused_commands(redis))
+        yield from _server_findings(redis)
+
+
+def _server_findings(redis: Any) -> Iterator[Finding]:
+    from redis.exceptions import NoPermissionError
+
+    try:
+        facts = _redis_facts(redis)
+    except NoPermissionError:
+        yield warning(
+            "broker",
+            "the Redis user may not run INFO or SCAN",
+            "memory, persistence and keys of other programs cannot be checked",
+            "allow them: `ACL SETUSER NAME +info +scan`",
+        )
+        return
+    yield from judge_redis(facts)
 
 
 @contextmanager
@@ -118,7 +135,7 @@ def _takes_snapshots(redis: Any) -> bool:
 
     try:
         return bool(redis.config_get("save").get("save"))
-    except ResponseError:  # a hosted Redis that hides its settings has its own way of persisting data
+    except ResponseError:  # not allowed, or a hosted Redis that hides its settings has its own way of persisting data
         return True
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from sqlalchemy import func, select
 
+from worker.broker.jobs import count_jobs
+from worker.broker.unacked import TakenJobs
 from worker.core.findings import Finding, ok, problem, warning
+from worker.core.text import counted
 from worker.doctor.fleet import ALIVE, START_ALL
 from worker.runtime import Runtime
 from worker.store.db import reading
@@ -21,26 +23,26 @@ SECOND_LOOK_SECONDS = 1.0
 
 def check_queues(runtime: Runtime) -> Iterator[Finding]:
     """Compare the lengths of the queues at two moments."""
-    from worker.app import app
-    from worker.broker.settings import INTAKE, INTERNAL
-
-    with app.connection_for_read() as connection:
-        connection.ensure_connection(max_retries=1, timeout=5)
-        before = {name: _length(connection, name) for name in (INTAKE, *INTERNAL)}
-        time.sleep(SECOND_LOOK_SECONDS if any(before.values()) else 0)
-        after = {name: _length(connection, name) for name in before}
+    before = count_jobs(runtime.settings)
+    time.sleep(SECOND_LOOK_SECONDS if before.waiting else 0)
+    after = count_jobs(runtime.settings)
     with reading(runtime.engine) as db:
         alive = heartbeat.c.seen_at > utcnow() - ALIVE
         workers = db.scalar(select(func.count()).where(heartbeat.c.role == "worker", alive)) or 0
-    yield judge_queues(before, after, workers)
+    yield judge_queues(before.queues, after.queues, workers)
+    if after.taken is not None:
+        yield judge_taken_jobs(after.taken, workers)
 
 
-def _length(connection: Any, name: str) -> int:
-    with connection.channel() as channel:
-        try:
-            return int(channel.queue_declare(queue=name, passive=True).message_count)
-        except connection.channel_errors:
-            return 0  # no worker has created it yet
+def judge_taken_jobs(taken: TakenJobs, workers: int) -> Finding:
+    """Judge whether somebody does the jobs that workers have taken. Pure."""
+    found = f"{counted(taken.in_progress, 'job')} in progress"
+    if not taken.left_behind:
+        return ok("queues", found)
+    gone = f"{found}, {taken.left_behind} of them taken by workers that are gone"
+    if workers:
+        return ok("queues", f"{gone}; other workers take them back within a minute")
+    return problem("queues", gone, "nobody does these jobs", START_ALL)
 
 
 def judge_queues(before: Mapping[str, int], after: Mapping[str, int], workers: int) -> Finding:

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from kombu.utils.json import dumps
 
 from worker.broker.amqp_properties import read_any_properties
+from worker.broker.broker_state import BrokerState
 from worker.broker.job_messages import (
     JobMessage,
     MalformedMessage,
@@ -20,13 +24,19 @@ from worker.broker.job_messages import (
     read_job_message,
     readable,
 )
-from worker.core.logs import masked
+from worker.core.backoff import Backoff
+from worker.core.log_lines import masked
 
 SET_ASIDE = "vtsync.set_aside"
 """The task that stores a dead letter."""
 
 _OF_THE_MESSAGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """Errors that something unexpected in a message causes; those of a connection are left to Celery."""
+BROKER_BACKOFF = Backoff(first=1, longest=30)
+_STEADY_SECONDS = 3.0
+"""A server can accept the connection and refuse to give messages. The log calls it usable only after this long."""
+_STABLE_SECONDS = 60.0
+"""After this long, a broker that fails is tried again at once."""
 
 
 class WatchedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
@@ -38,14 +48,55 @@ class WatchedConsumer(Consumer):  # type: ignore[misc] # Celery has no types
     """
 
     waits = True
+    _taking = BrokerState()
+    _failures = 0
+    _ready_at = 0.0
     _handle: Callable[[Any], None]
 
     def ensure_connected(self, conn: Any) -> Any:
         """Block until the broker is reachable, however long that takes."""
         self.waits = True
-        connected = super().ensure_connected(conn)
-        self.waits = False
+        connected = conn.ensure_connection(
+            lambda error, _seconds: self._taking.failed(error),
+            self.app.conf.broker_connection_max_retries,
+            callback=maybe_shutdown,
+        )
+        self.first_connection_attempt = False
         return connected
+
+    def on_ready(self) -> None:
+        """Begin to take messages."""
+        super().on_ready()
+        self.waits = False
+        ready_at = self._ready_at = time.monotonic()
+
+        def works() -> None:
+            if self._ready_at == ready_at:  # it has not failed since
+                self._taking.works()
+
+        self.timer.call_after(_STEADY_SECONDS, works)
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Wait before the next try."""
+        self._wait(exc)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close the connection and wait before the next try. Running tasks continue."""
+        with contextlib.suppress(Exception):
+            self.connection.collect()
+        self._wait(exc)
+
+    def _wait(self, error: Exception) -> None:
+        self._taking.failed(error)
+        self.waits = True
+        if time.monotonic() - self._ready_at > _STABLE_SECONDS:
+            self._failures = 0
+        self._failures += 1
+        self._ready_at = time.monotonic()
+        until = self._ready_at + (BROKER_BACKOFF.seconds(self._failures - 1) if self._failures > 1 else 0)
+        while time.monotonic() < until:
+            maybe_shutdown()
+            time.sleep(0.2)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Return the function that takes each message."""

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from config.models import Settings
-from worker.core.logs import masked
+from worker.core.log_lines import masked
 from worker.monitoring.heartbeats import installed_version
 from worker.monitoring.liveness import Role
 from worker.monitoring.tracing import TelemetryError

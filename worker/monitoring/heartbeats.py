@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection, delete
 from sqlalchemy.exc import SQLAlchemyError
 
+from worker.core.clock import CLOCK, NOTICED_SECONDS, describe_clock
 from worker.monitoring.liveness import EVERY_SECONDS, MAX_SILENCE_SECONDS, LivenessFile, Role, liveness_folder
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -68,11 +69,13 @@ class HeartbeatWriter:
 
     def _write_rows(self) -> None:
         away = False
+        clock = ClockLog()
         while True:
             try:
                 if self.file.healthy:  # a process that hangs must disappear from the fleet
                     with writing(self._runtime.engine) as db:
-                        write_heartbeat(db, self._id, self._role, since=self._started_at)
+                        write_heartbeat(db, self._id, self._role, since=self._started_at, clock=CLOCK.machine_is_ahead)
+                    clock.note(CLOCK.machine_is_ahead)
                 away = False
             except SQLAlchemyError as error:
                 if not away:
@@ -88,6 +91,26 @@ class HeartbeatWriter:
                 return  # another process deletes it later
 
 
+class ClockLog:
+    """Logs when the clock of this machine becomes wrong, and when it is right again; once each."""
+
+    def __init__(self) -> None:
+        self._wrong = False
+
+    def note(self, ahead: float) -> None:
+        """Look at a measurement: by how many seconds the machine's clock is ahead of the store's."""
+        wrong = abs(ahead) >= NOTICED_SECONDS
+        if wrong and not self._wrong:
+            log.warning(
+                f"the clock of this machine is {describe_clock(ahead)} the store's; this process goes by the store's",
+                host=socket.gethostname(),
+                do="synchronize the clocks of this machine and of the store by NTP",
+            )
+        elif self._wrong and not wrong:
+            log.info("the clock of this machine is right again", host=socket.gethostname())
+        self._wrong = wrong
+
+
 def start_heartbeat(runtime: Runtime, role: Role, observe: Callable[[LivenessFile], None]) -> HeartbeatWriter | None:
     """Start a heartbeat. Return None, and log a warning, if ``data_dir`` cannot be written to."""
     try:
@@ -100,12 +123,18 @@ def start_heartbeat(runtime: Runtime, role: Role, observe: Callable[[LivenessFil
     return made
 
 
-def write_heartbeat(db: Connection, name: str, role: str, *, since: datetime | None = None) -> None:
-    """Store a heartbeat, and delete those of processes that are gone."""
+def write_heartbeat(
+    db: Connection, name: str, role: str, *, since: datetime | None = None, clock: float | None = None
+) -> None:
+    """Store a heartbeat, and delete those of processes that are gone.
+
+    ``clock``: by how many seconds the clock of the process's machine is ahead of the store's.
+    """
     now = utcnow()
     row = {"id": name, "role": role, "version": installed_version(), "started_at": since or now, "seen_at": now}
     statement = insert(db, heartbeat)
-    update = {"seen_at": statement.excluded.seen_at, "version": statement.excluded.version}
+    row["clock_ahead"] = clock
+    update = {column: statement.excluded[column] for column in ("seen_at", "version", "clock_ahead")}
     db.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update), row)
     db.execute(delete(heartbeat).where(heartbeat.c.role != TICK_ROLE, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
 

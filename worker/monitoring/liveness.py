@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Literal, TypeAlias, get_args
 
 from worker.core.findings import Finding, Level, ok, problem, warning
+from worker.core.private_files import private_file, private_folder
 
 Role: TypeAlias = Literal["worker", "beat", "web"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -81,7 +82,7 @@ class LivenessFile:
     def __init__(self, folder: Path, role: Role, work_patience: float = MAX_SILENCE_SECONDS) -> None:
         now = time.monotonic()
         self._now = Liveness(role, os.getpid(), now, now, now, work_patience)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(private_folder(folder.parent) / folder.name)
         remove_stale_files(folder)
         self._path = folder / f"{role}@{socket.gethostname()}@{os.getpid()}.json"
         self._file = _create_locked(self._path)
@@ -149,7 +150,7 @@ def liveness_folder(data_dir: Path) -> Path:
 def _create_locked(path: Path) -> IO[bytes]:
     """Open the file and lock it until it is closed. Raises OSError if another process holds the lock."""
     for _ in range(_LOCK_TRIES):
-        file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+        file = private_file(path).open("r+b", buffering=0)
         with contextlib.suppress(FileNotFoundError, BlockingIOError):  # removed in between; somebody reads it
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from worker.contacts.remote_list import ListState, list_state
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
 from worker.limits.adaptive_rate import ceiling_now
 from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
@@ -51,6 +52,7 @@ class AccountNow:
     """Why it is stopped, else why it is paused."""
     paused_until: datetime | None = None
     pause_reason: str = ""
+    contact_list: ListState = field(default_factory=ListState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def read_account(db: Connection, name: str, now: datetime) -> AccountNow:
         reason=row.stopped_reason or row.pause_reason,
         paused_until=row.paused_until,
         pause_reason=row.pause_reason,
+        contact_list=list_state(db, name),
     )
 
 

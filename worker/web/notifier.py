@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import structlog
+
 STOP_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 class Notifier:
@@ -47,4 +51,7 @@ class Notifier:
                 # Remove it before sending: if more work is committed meanwhile, the task is added and sent again.
                 what = next(iter(self._waiting))
                 del self._waiting[what]
-            self._send(*what)
+            try:
+                self._send(*what)
+            except Exception:
+                log.exception("a task could not be woken; the next tick does it", task=what[0])
