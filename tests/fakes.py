@@ -59,7 +59,7 @@ class FakeVirtualText:
     list_unavailable: bool = False
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._made = threading.Lock(), len(self.contacts)
 
     def fault(self, call: str, outcome: Outcome[Any], *, applied: bool = False, times: int = 1) -> None:
         self.script.setdefault(call, deque()).extend([(applied, outcome)] * times)
@@ -73,7 +73,8 @@ class FakeVirtualText:
 
     def create_contact(self, body: ContactBody) -> Outcome[RemoteContact]:
         def write() -> RemoteContact:
-            contact = RemoteContact(f"vt{len(self.contacts) + 1}", body.phone, body.full_name, body.email)
+            self._made += 1
+            contact = RemoteContact(f"vt{self._made}", body.phone, body.full_name, body.email)
             self.contacts[contact.id] = contact
             return contact
 

@@ -43,6 +43,7 @@ class World:
     connections: dict[str, dict[str, Any]] = field(default_factory=dict)
     triggers: dict[str, Trigger] = field(default_factory=dict)
     policy: Policy = field(default_factory=lambda: Policy(quiet_hours="none"))
+    account: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> ListSource:
@@ -52,7 +53,16 @@ class World:
         settings = Settings(
             accounts={
                 "main": Account(
-                    uid="u1", token="secret", from_number="+14155550100", concurrency=4, lookup_after=timedelta(0)
+                    **(
+                        {
+                            "uid": "u1",
+                            "token": "secret",
+                            "from_number": "+14155550100",
+                            "concurrency": 4,
+                            "lookup_after": timedelta(0),
+                        }
+                        | self.account
+                    )
                 )
             },
             connections={

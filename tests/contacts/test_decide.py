@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,75 @@ def test_an_emptied_field_keeps_its_value_unless_the_connection_clears() -> None
         run(state, record("1", ANNA, "Anna", "anna@example.org"), rules=rules)
         run(state, record("1", ANNA, "Anna", ""), rules=rules)
         assert state.by_phone[ANNA].email == expected
+
+
+CLEARS = rules_of("crm", 100, True)
+
+
+def test_clearing_never_empties_what_only_virtualtext_knew() -> None:
+    state = PageState()
+    run(state, record("1", ANNA), rules=CLEARS)
+    contact = state.by_phone[ANNA]
+    contact.full_name, contact.email = "Anna in VirtualText", "anna@example.org"  # as it was adopted
+    run(state, record("1", ANNA, city="Rome"), rules=CLEARS)
+    assert (contact.full_name, contact.email) == ("Anna in VirtualText", "anna@example.org")
+
+
+def test_clearing_never_empties_what_a_record_of_another_connection_held() -> None:
+    state = PageState()
+    both = {"crm": (100, True), "billing": (200, False)}
+    run(state, record("1", ANNA, "Anna"), rules=ConnectionRules("crm", "main", both))
+    billing = PageState(by_phone=state.by_phone)
+    for email in ("anna@example.org", ""):
+        run(billing, record("b1", ANNA, "Anna", email), rules=ConnectionRules("billing", "main", both))
+    assert state.by_phone[ANNA].email == "anna@example.org"
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        # the versions of one record, as (fields, name, email); what VirtualText should have in the end
+        ([({"name": "Anna", "mail": "a@b.c"}, "Anna", "a@b.c"), ({"name": "Anna", "mail": ""}, "Anna", "")], ""),
+        ([({"name": "Anna", "mail": "a@b.c"}, "Anna", "a@b.c"), ({"name": "Anna"}, "Anna", "")], "a@b.c"),
+        (
+            [
+                ({"name": "Anna", "mail": "a@b.c"}, "Anna", "a@b.c"),
+                ({"name": "Anna"}, "Anna", ""),
+                ({"name": "Ann"}, "Ann", ""),
+            ],
+            "a@b.c",
+        ),
+        (
+            [
+                ({"name": "Anna", "mail": "a@b.c"}, "Anna", "a@b.c"),
+                ({"name": "Anna"}, "Anna", ""),
+                ({"name": "Anna", "mail": ""}, "Anna", ""),
+            ],
+            "",
+        ),
+        ([({"mail": "", "mail2": "a@b.c"}, "Anna", "a@b.c"), ({"mail": ""}, "Anna", "")], "a@b.c"),
+        ([({"mail": "a@b.c", "old": ""}, "Anna", "a@b.c"), ({"mail": ""}, "Anna", "")], ""),
+        ([({"mail": "a@b.c"}, "Anna", "a@b.c"), ({"work_mail": "x@y.z"}, "Anna", "x@y.z")], "x@y.z"),
+    ],
+    ids=[
+        "emptied",
+        "the column vanished",
+        "the column vanished, and then the name changes",
+        "the column vanished and came back empty",
+        "one of two columns vanished",
+        "an empty column vanished",
+        "the column was renamed",
+    ],
+)
+def test_clearing_needs_a_field_that_is_there_and_empty(
+    versions: list[tuple[dict[str, str], str, str]], expected: str
+) -> None:
+    state = PageState()
+    for fields, name, email in versions:
+        change = ContactChange("1", {"phone": ANNA, **fields})
+        digest = digest_record(change, change.properties, b"salt")
+        run(state, NormalisedRecord(change, *digest, ANNA, None, name, email), rules=CLEARS)
+    assert state.by_phone[ANNA].email == expected
 
 
 def test_a_changed_phone_renumbers_the_same_contact() -> None:

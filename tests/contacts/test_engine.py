@@ -16,11 +16,13 @@ from tests.contacts.conftest import World
 from tests.fakes import ListSource, numbers
 from worker.contacts import lease, pull_rows
 from worker.contacts.decide import PageDecision
+from worker.contacts.linking import link_without_list
 from worker.contacts.pull import sync_connection
 from worker.core.states import MessageState, RunState
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, contact, contact_mapping, opt_out, sync_run
+from worker.virtualtext.outcomes import RemoteContact
 
 ANNA, BORIS, CLARA = "+14155550101", "+14155550102", "+14155550103"
 
@@ -80,6 +82,7 @@ def test_first_link_up_adopts_contacts_that_exist_and_keeps_what_only_virtualtex
 
 
 def test_an_account_that_cannot_list_goes_on_without(world: World) -> None:
+    link_without_list(world.runtime(), "main", "me")
     world.virtualtext.list_unavailable = True
     fill(world)
     assert world.sync_and_push()[1].created == 10
@@ -459,3 +462,17 @@ def test_the_size_of_pages_does_not_matter(world: World, page_size: int) -> None
     world.sync_and_push()
     assert world.virtualtext.phones() == Counter([ANNA, BORIS])
     assert world.virtualtext.by_phone(ANNA).email == "anna@example.org"
+
+
+def test_clear_empty_clears_what_the_crm_held_and_keeps_what_it_never_held(world: World) -> None:
+    world.connections["crm"] = {"clear_empty": True}
+    anna, boris = numbers(2)
+    world.virtualtext.contacts = {"old": RemoteContact("old", anna, "Anna in VirtualText", "anna@example.org")}
+    world.source.put("1", anna, city="Rome")
+    world.source.put("2", boris, "Boris", "boris@example.org")
+    world.sync_and_push()
+    world.source.put("1", anna, city="Oslo")
+    world.source.put("2", boris, "Boris")
+    world.sync_and_push()
+    assert world.virtualtext.by_phone(anna) == RemoteContact("old", anna, "Anna in VirtualText", "anna@example.org")
+    assert (world.virtualtext.by_phone(boris).full_name, world.virtualtext.by_phone(boris).email) == ("Boris", "")

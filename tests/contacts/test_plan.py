@@ -49,6 +49,28 @@ def test_planned_texts_show_segments_and_whether_they_would_be_held(world: World
     assert [t.held for t in world.plan().texts] == [True, True]
 
 
+def test_a_plan_foresees_that_a_trigger_would_text_too_many_people_in_a_day(world: World) -> None:
+    world.triggers = {
+        "welcome": CreatedTrigger(connections=("crm",), on="created", message="Hi {{ name }}")  # type: ignore[call-arg]
+    }
+    world.policy = Policy(blast_limit=3, quiet_hours="none")
+    phones = numbers(6)
+    world.source.put("0", phones[0], "First")
+    world.sync()
+    for index in (1, 2):
+        world.source.put(str(index), phones[index], "N")
+    assert world.sync().held == 0
+    world.source.put("3", phones[3], "N")
+    assert [text.held for text in world.plan().texts] == [False]
+    world.source.put("4", phones[4], "N")
+    plan = world.plan()
+    assert [text.held for text in plan.texts] == [True, True]
+    assert any("would text 4 people in 24 hours, more than policy.blast_limit (3)" in note for note in plan.notes)
+    report = world.sync()
+    assert (report.messages, report.held) == (2, 2)
+    assert "would text 4 people in 24 hours" in report.waits[0]
+
+
 def test_a_plan_and_its_sync_ask_the_record_for_consent_and_heed_re_entry(world: World) -> None:
     world.connections = {"crm": {"consent": PropertyRule(field="sms"), "do_not_text": PropertyRule(field="dnc")}}
     world.triggers = {
@@ -77,6 +99,25 @@ def test_a_plan_and_its_sync_ask_the_record_for_consent_and_heed_re_entry(world:
         assert world.plan().texts == []
         world.sync()
     assert len(world.messages()) == 3
+
+
+def test_a_plan_and_its_sync_say_which_texts_would_go_to_another_country(world: World) -> None:
+    world.triggers = {
+        "welcome": CreatedTrigger(connections=("crm",), on="created", message="Hi")  # type: ignore[call-arg]
+    }
+    world.policy = Policy(quiet_hours="none", blast_limit=1)
+    world.source.put("0", numbers(1)[0], "First")
+    world.sync()
+    world.source.put("1", ANNA, "Anna")
+    world.source.put("2", "+525512345678", "Benito")
+    planned = {text.phone: text for text in world.plan().texts}
+    world.sync()
+    made = {row.to_number: row for row in world.messages()}
+    assert {phone: row.state for phone, row in made.items()} == {ANNA: "queued", "+525512345678": "suppressed"}
+    assert planned[ANNA].problem == ""
+    assert "the number is in MX (+52)" in planned["+525512345678"].problem
+    assert made["+525512345678"].reason == f"country: {planned['+525512345678'].problem}"
+    assert "+525512345678" in {row.phone for row in world.rows(contact)}, "the contact is synced all the same"
 
 
 def test_a_plan_says_that_missing_records_would_be_refused(world: World) -> None:

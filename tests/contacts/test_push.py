@@ -17,8 +17,8 @@ from sqlalchemy.exc import OperationalError
 from tests.contacts.conftest import World
 from tests.fakes import not_done, numbers, unknown
 from worker.contacts import push_rows
+from worker.contacts.linking import link_without_list
 from worker.contacts.push_outcome import PUSH_BACKOFF, push_result
-from worker.contacts.push_rows import Push
 from worker.contacts.remote_list import Listing, read_list
 from worker.contacts.resolve import NotUnknown, resolve_contact, retry_contacts
 from worker.core.states import PushState
@@ -60,6 +60,7 @@ def test_a_create_whose_answer_is_lost_is_looked_up_and_never_doubled(
 
 
 def test_a_lost_create_waits_for_a_person_where_the_list_cannot_be_read(world: World) -> None:
+    link_without_list(world.runtime(), "main", "me")
     one(world)
     world.virtualtext.list_unavailable = True
     world.virtualtext.fault("create", unknown(Cause.TIMEOUT), applied=True)
@@ -356,26 +357,6 @@ def test_what_stops_one_batch_stops_the_one_that_has_begun_beside_it(
     assert world.virtualtext.calls["create"] < 19 + 20
     found = states(world)
     assert found == {PushState.SYNCED: world.virtualtext.calls["create"], PushState.DUE: 60 - found[PushState.SYNCED]}
-
-
-_outcomes = st.sampled_from(
-    [Outcome(Status.DONE, RemoteContact("vt9", ANNA))]
-    + [Outcome(Status.UNKNOWN, cause=cause) for cause in Cause]
-    + [Outcome(Status.NOT_DONE, cause=cause) for cause in Cause]
-)
-
-
-@given(_outcomes, st.sampled_from([None, "vt1"]), st.integers(1, 50))
-def test_only_success_counts_as_pushed_and_an_unknown_create_is_never_due(
-    outcome: Outcome[RemoteContact], virtualtext_id: str | None, attempt: int
-) -> None:
-    push = Push(1, ANNA, "Anna", "", b"hash", virtualtext_id, attempt)
-    result = push_result(push, outcome, utcnow())
-    assert (result.pushed_hash is not None) == outcome.done == (result.state is PushState.SYNCED)
-    if outcome.unknown and virtualtext_id is None:
-        assert result.state is PushState.UNKNOWN
-    if virtualtext_id is not None:
-        assert result.virtualtext_id == virtualtext_id
 
 
 @given(st.integers(1, 10_000))

@@ -17,7 +17,16 @@ from worker.limits.account_effect import (
     combined,
     counts_as_failure,
 )
-from worker.limits.account_gate import apply_effect, begin_probe, may_call, open_breaker, permitted, stop_account
+from worker.limits.account_gate import (
+    apply_effect,
+    begin_probe,
+    clear_stop,
+    may_call,
+    open_breaker,
+    pause_account,
+    permitted,
+    stop_account,
+)
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import account_state
@@ -92,11 +101,31 @@ def test_some_probes_are_about_the_request_alone(
     assert account_effect(answer(cause, http_status), kind, probe=True) == effect
 
 
+DAY = 86_400.0
+RETRY_AFTER: dict[str, tuple[float | None, float, bool, str]] = {
+    # how long it asks to wait: seconds of the pause, whether one request follows it alone, how it is described
+    "does not say": (None, 30, False, "VirtualText asked to wait (as told"),
+    "at once, a date in the past, negative": (0.0, 1, False, "VirtualText asked to wait (as told"),
+    "a negative number": (-5.0, 1, False, "VirtualText asked to wait (as told"),
+    "two minutes": (120.0, 120, False, "VirtualText asked to wait (as told"),
+    "a quarter of an hour": (900.0, 900, False, "VirtualText asked to wait (as told"),
+    "a little longer": (901.0, 900, True, "VirtualText asked to wait for 15 minutes (as told"),
+    "six hours": (DAY / 4, 900, True, "VirtualText asked to wait for 6 hours (as told"),
+    "a day": (DAY, 900, True, "VirtualText asked to wait for a day or longer (as told"),
+    "a year": (365 * DAY, 900, True, "after 15 minutes, one request finds out"),
+    "beyond any calendar": (1e12, 900, True, "for a day or longer"),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_429_pauses_as_long_as_told(kind: RequestKind) -> None:
-    told = account_effect(answer(Cause.RATE_LIMITED, 429, retry_after=0.0, reference_code="r1"), kind)
-    assert (told.pause, told.lowers_rate) == (timedelta(0), True)
-    assert told.pause_reason == "VirtualText asked to wait (as told, HTTP 429, reference r1)"
+@pytest.mark.parametrize(("asked", "seconds", "probe", "words"), RETRY_AFTER.values(), ids=RETRY_AFTER)
+def test_a_429_pauses_as_long_as_told_within_reason(
+    kind: RequestKind, asked: float | None, seconds: float, probe: bool, words: str
+) -> None:
+    told = account_effect(answer(Cause.RATE_LIMITED, 429, retry_after=asked, reference_code="r1"), kind)
+    assert (told.pause, told.probe_after, told.lowers_rate) == (timedelta(seconds=seconds), probe, True)
+    assert words in told.pause_reason
+    assert "(as told, HTTP 429, reference r1)" in told.pause_reason
 
 
 @pytest.mark.parametrize(
@@ -204,3 +233,31 @@ def test_of_several_workers_one_makes_the_probe(engine: Engine) -> None:
         assert begin_probe(db, "main", utcnow(), 60)
         assert not begin_probe(db, "main", utcnow(), 60)
         assert not may_call(db, "main", utcnow())
+
+
+def test_after_a_pause_that_is_shorter_than_asked_for_one_request_goes_first(engine: Engine) -> None:
+    effect = account_effect(answer(Cause.RATE_LIMITED, 429, retry_after=DAY), "text")
+    with writing(engine) as db:
+        apply_effect(db, "main", effect, utcnow(), began_at=utcnow(), rate=50.0)
+        permit = may_call(db, "main", utcnow())
+        assert (permit.allowed, "for a day or longer" in permit.reason) == (False, True)
+        after = utcnow() + timedelta(minutes=15, seconds=1)
+        permit = may_call(db, "main", after)
+        assert (permit.allowed, permit.probe) == (True, True)
+        assert begin_probe(db, "main", after, 60)
+        apply_effect(db, "main", account_effect(answer(DONE), "text", probe=True), after, began_at=after, probe=True)
+        permit = may_call(db, "main", after)
+        assert (permit.allowed, permit.probe) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ends"), [(1, True), (15, True), (23 * 60, True), (3650 * 24 * 60, False)], ids=str
+)
+def test_a_person_ends_every_pause_that_virtualtext_asked_for_and_no_other(
+    engine: Engine, minutes: int, ends: bool
+) -> None:
+    with writing(engine) as db:
+        pause_account(db, "main", utcnow() + timedelta(minutes=minutes), "the reason", probe_after=not ends)
+        assert clear_stop(db, "main") is True or ends is False
+        assert may_call(db, "main", utcnow()).allowed is ends
+    assert state(engine).pause_reason == ("" if ends else "the reason")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.crowd import FIRST_OF_PEOPLE, Crowd, write_export
-from tests.faults.scenarios import CONFIGURATION, POLICY, settle, told
+from tests.faults.scenarios import CONFIGURATION, settle, told
 from tests.faults.servers import database_of_our_own
 from tests.harness import Fleet, fleet, until
 from tests.services import redis_url
@@ -28,7 +28,9 @@ def made(tmp_path: Path) -> Iterator[Fleet]:
 
 def begin(made: Fleet, account: str = "") -> None:
     """Two workers and a scheduler, with nothing to do."""
-    made.configure(CONFIGURATION, account=f"concurrency = 8\n{account}", policy=POLICY, read_timeout=20.0)
+    made.configure(
+        CONFIGURATION, account=f"concurrency = 8\n{account}", policy="blast_limit = 100000", read_timeout=20.0
+    )
     write_export(made.folder / "crm.csv", 0, 1)
     write_export(made.folder / "people.csv", FIRST_OF_PEOPLE, 1)
     done = made.run("sync")

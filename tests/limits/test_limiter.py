@@ -7,23 +7,21 @@ import time
 import uuid
 from collections.abc import Iterator
 
-import fakeredis
 import pytest
+from redis import Redis
 
-from tests.services import redis_url
-from worker.limits.limiter import OBSERVED_SECONDS, SPACING, Limiter, Rate
+from tests.services import REDISES, redis_of, redis_url
+from worker.broker.urls import read_broker_url, redis_pool
+from worker.limits.limiter import OBSERVED_SECONDS, PREFIX, SPACING, Limiter, Rate
 
 
-@pytest.fixture(params=["memory", "fakeredis", pytest.param("redis", marks=pytest.mark.redis)])
+@pytest.fixture(params=["memory", *REDISES])
 def fleet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Limiter]:
     """Limiters that share their counts: of one process, or each with connections of its own."""
     if request.param == "memory":
         return [Limiter()] * 3
-    if request.param == "fakeredis":
-        server = fakeredis.FakeServer()
-        monkeypatch.setattr("redis.Redis", lambda connection_pool: fakeredis.FakeRedis(server=server))
-        return [Limiter("redis://nowhere/0") for _ in range(3)]
-    return [Limiter(redis_url()) for _ in range(3)]
+    url = redis_of(request.param, monkeypatch)
+    return [Limiter(url) for _ in range(3)]
 
 
 @pytest.fixture
@@ -135,7 +133,41 @@ def test_requests_are_observed_by_all(fleet: list[Limiter], account: str) -> Non
     assert 0 < fleet[1].observed_rate(account) <= 20
 
 
+@pytest.mark.parametrize("kind", REDISES)
+def test_every_key_in_redis_is_ours_and_ends_by_itself(
+    kind: str, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
+    url = redis_of(kind, monkeypatch)
+    limiter = Limiter(url)
+    assert limiter.turn([Rate(account, 2)], 10) == 0
+    assert limiter.admit(f"{account}:key", 60) == 0
+    limiter.note(account, 3)
+    with (
+        limiter.in_flight(account, wanted=2, most=4, seconds=5),
+        Redis.from_pool(redis_pool(read_broker_url(url), {})) as client,
+    ):
+        keys = [key for key in client.scan_iter(count=500) if account.encode() in key]
+        assert len(keys) == 4, "the rate, the limit a minute, the requests seen, the slots: counted in Redis"
+        for key in keys:
+            assert key.startswith(f"{PREFIX}:".encode())
+            assert 0 < client.pttl(key) <= 125_000, key
+
+
 def test_a_redis_that_is_away_stops_nobody() -> None:
     limiter = Limiter("redis://127.0.0.1:1/0")
     assert limiter.turn([Rate("main", 1)], 0.5) == 0
     assert limiter.turn([Rate("main", 1)], 0.5) is None, "the process counts for itself meanwhile"
+
+
+@pytest.mark.redis
+def test_a_redis_whose_clock_was_set_back_stops_nobody(account: str) -> None:
+    limiter, rate = Limiter(redis_url()), Rate(f"{account}:text", 1)
+    redis = Redis.from_url(redis_url())
+    second = int(redis.time()[0]) + 3600
+    redis.set(f"{PREFIX}:turn:{rate.name}", second * 1_000_000)
+    redis.hset(f"{PREFIX}:{account}:in-flight", "vanished", f"5:{second * 1000}")
+    redis.hset(f"{PREFIX}:{account}:seen", str(second), 40)
+    assert limiter.turn([rate], 1.0) == 0
+    assert slots(limiter, account, 5) == 4
+    limiter.note(account, 2)
+    assert limiter.observed_rate(account) <= 1

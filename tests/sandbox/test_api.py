@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -352,3 +354,54 @@ class TestOptOut:
 
         sandbox.inbound(CUSTOMER, word)
         assert send(sandbox).status == 200
+
+
+def test_a_create_may_be_answered_with_the_contact_that_is_there(sandbox: Sandbox) -> None:
+    (there,) = sandbox.seed_contacts([(CUSTOMER, "Maria", "maria@example.com")])
+    sandbox.behaviour.create_existing = True
+    assert create(sandbox, fullName="Somebody Else").json == sandbox.contacts()[0]
+    assert [one["id"] for one in sandbox.contacts()] == [there]
+    assert create(sandbox, "+14155550102").json["id"] != there
+
+
+# Host header, whether the sandbox answers. A web page can have a name that leads to this machine.
+HOSTS = [
+    ("127.0.0.1:8080", True),
+    ("localhost", True),
+    ("LOCALHOST:8080", True),
+    ("localhost.", True),
+    ("api.localhost:8080", True),
+    ("[::1]:8080", True),
+    ("[::ffff:127.0.0.1]", True),
+    ("192.168.1.20:8080", True),
+    ("sandbox:8080", True),
+    ("sandbox.vtsync.svc.cluster.local", True),
+    ("sandbox.vtsync.svc", True),
+    ("host.docker.internal:8080", True),
+    ("", True),
+    ("evil.example.com", False),
+    ("evil.example.com:8080", False),
+    ("evil.example.com.", False),
+    ("127.0.0.1.evil.example.com", False),
+    ("localhost.evil.example.com", False),
+    ("127.0.0.1@evil.example.com", False),
+    ("[::1].evil.example.com", False),
+    ("1.2.3", False),
+]
+
+
+@pytest.mark.parametrize(("host", "answers"), HOSTS)
+@pytest.mark.parametrize("which", ["api", "create"])
+def test_it_answers_only_to_names_of_this_machine(sandbox: Sandbox, host: str, answers: bool, which: str) -> None:
+    url = urlsplit(sandbox.api_url if which == "api" else sandbox.create_url)
+    connection = HTTPConnection(url.hostname or "", url.port, timeout=10)
+    try:
+        connection.putrequest("POST", "/api/send", skip_host=True)
+        connection.putheader("Host", host)
+        connection.putheader("Content-Length", "0")
+        connection.endheaders()
+        response = connection.getresponse()
+        response.read()
+    finally:
+        connection.close()
+    assert (response.status != 421) is answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
@@ -72,6 +73,20 @@ def test_half_an_answer(sandbox: Sandbox) -> None:
     assert sandbox.counts() == {"create": {"truncated": 1}}
 
 
+def test_an_answer_that_is_announced_as_larger_than_anybody_reads(sandbox: Sandbox) -> None:
+    sandbox.add_fault(action="huge")
+
+    host, port = sandbox.api_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /api/contacts HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    length = re.search(rb"Content-Length: ([0-9]+)", received)
+    assert length is not None
+    assert int(length[1]) > 1 << 39
+    assert sandbox.counts() == {"list": {"huge": 1}}
+
+
 @pytest.mark.parametrize(("body", "expected"), [(None, b"<!doctype html>"), ("nonsense", b"nonsense")])
 def test_garbage_for_an_answer(sandbox: Sandbox, body: str | None, expected: bytes) -> None:
     sandbox.add_fault(action="garbage", body=body)
@@ -80,6 +95,15 @@ def test_garbage_for_an_answer(sandbox: Sandbox, body: str | None, expected: byt
 
     assert (answered.status, answered.raw[: len(expected)]) == (200, expected)
     assert len(sandbox.contacts()) == 1
+
+
+def test_an_answer_with_another_contact(sandbox: Sandbox) -> None:
+    assert create(sandbox).json["id"] == sandbox.contacts()[0]["id"]
+    sandbox.add_fault(action="other")
+    assert create(sandbox).json["id"] == "0", "there is no other contact yet"
+    (boris,) = sandbox.seed_contacts([("+14155550102", "Boris", "")])
+    assert create(sandbox).json["id"] == boris
+    assert len(sandbox.contacts()) == 2, "nothing was created"
 
 
 def test_a_late_answer_is_the_right_one(sandbox: Sandbox) -> None:
@@ -218,6 +242,7 @@ def test_after_a_drop_the_same_connection_pool_works_on(sandbox: Sandbox) -> Non
         {"action": "answer", "calls": 0},
         {"action": "answer", "endpoint": "delete"},
         {"action": "truncate", "when": "before"},
+        {"action": "huge", "when": "before"},
         {"action": "answer", "colour": "red"},
     ],
 )

@@ -21,7 +21,7 @@ from worker.messages.requests import SendRequest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import date_plan, heartbeat, message
-from worker.upkeep.restore import FleetRuns, after_restore
+from worker.upkeep.restore import FleetRuns, RestoredAccount, after_restore, rehearse_restore
 
 ANNA, BEN, CARL, DORA = "+14155550101", "+14155550102", "+14155550103", "+14155550104"
 
@@ -124,6 +124,23 @@ def test_nothing_is_sent_or_created_again(world: World, yesterday: object) -> No
     assert world.virtualtext.phones() == {ANNA: 1, BEN: 1, DORA: 1}
     assert {row.state for row in world.messages()} == {"held"}
     assert all("restored from a backup" in row.reason for row in world.messages())
+
+
+def test_a_rehearsal_says_what_will_be_done_and_changes_nothing(world: World, yesterday: object) -> None:
+    tables = SQLModel.metadata.sorted_tables
+
+    def everything() -> list[object]:
+        with reading(world.engine) as db:
+            return [sorted(map(str, db.execute(select(table)).all())) for table in tables]
+
+    before, now = everything(), utcnow()
+    foreseen = rehearse_restore(world.runtime(), "me", now)
+    assert everything() == before
+    assert foreseen == after_restore(world.runtime(), "me", now)
+    assert foreseen.accounts == (RestoredAccount("main", 3, 1),)
+    assert foreseen.connections == ("crm",)
+    again = rehearse_restore(world.runtime(), "me", now + timedelta(minutes=5))
+    assert (again.texts_held, again.texts_held_before) == (0, 3)
 
 
 def test_what_comes_later_is_sent(world: World, yesterday: object) -> None:

@@ -355,6 +355,13 @@ def test_waiting_for_a_free_connection_ends_and_was_never_asked() -> None:
     assert len(server.requests) == 1
 
 
+def test_a_body_that_is_announced_as_too_large_is_not_read() -> None:
+    with serving(answers(b"HTTP/1.1 200 OK\r\nContent-Length: 1099511627776\r\n\r\n{")) as (_, client):
+        outcome = client.list_contacts()
+    assert (outcome.cause, outcome.http_status) == (Cause.UNREADABLE, 200)
+    assert "1,099,511,627,776 bytes" in outcome.detail
+
+
 def test_a_long_list_arrives_whole_up_to_its_bound() -> None:
     entries = [{"id": f"c{number}", "phoneNumber": f"+1415{number:07}"} for number in range(60_000)]
     body = orjson.dumps({"contacts": entries})

@@ -148,7 +148,7 @@ _REFUSED.__cause__ = ConnectionRefusedError(111, "Connection refused")
         (ConnectTimeoutError(_CONNECTION, "timed out"), "in time"),
         (ReadTimeoutError(_POOL, "/", "the TLS handshake timed out"), "in time"),
         (SSLError(ssl.SSLError(1, "certificate verify failed")), "certificate verify failed"),
-        (ProxyError("Cannot connect to proxy.", OSError("Tunnel connection failed: 403")), "the proxy: Tunnel"),
+        (ProxyError("Cannot connect to proxy.", OSError("Tunnel connection failed: 403 Forbidden")), "HTTP 403"),
         (ProtocolError("aborted", ConnectionResetError(104, "Connection reset by peer")), "Connection reset"),
         (EmptyPoolError(_POOL, "full"), "became free"),
         (ValueError("anything else"), "ValueError"),

@@ -32,6 +32,7 @@ class ContactDraft:
     """A contact as it will be stored. ``id`` is None until then.
 
     ``live`` are the records that contribute to it, ``connections`` all connections that ever had a record of it.
+    ``held`` are the names and emails that records of connections with ``clear_empty`` have or had.
     """
 
     id: int | None
@@ -42,10 +43,16 @@ class ContactDraft:
     connections: set[str] = field(default_factory=set)
     stored_phone: str | None = None
     stored_hash: bytes | None = None
+    held: frozenset[str] = frozenset()
+
+    def hold(self, contribution: Contribution) -> None:
+        """Note what a record says or said, so that it may be cleared when the record says it no longer."""
+        if contribution.clear_empty:
+            self.held |= {contribution.full_name, contribution.email}
 
     def remerge(self) -> None:
         """Merge the wanted fields from the live records again."""
-        self.full_name, self.email = merge(self.live.values(), self.full_name, self.email)
+        self.full_name, self.email = merge(self.live.values(), self.full_name, self.email, self.held)
 
     @property
     def hash(self) -> bytes:
@@ -227,6 +234,9 @@ def _keep(
     if mapping.kind != CONTACT:  # it belonged to a person until now, and had the contact of that person
         mapping.contact = None
     was_bound = mapping.contact is not None
+    if old is not None and _may_have_lost(old, record, rules):
+        # The field that is not there any more may have held the name or the email: they are unknown, not empty.
+        record = replace(record, full_name=record.full_name or mapping.full_name, email=record.email or mapping.email)
     _write_version(mapping, record, _kept_values(old, record, rules), decision)
     if is_new:
         decision.added += 1
@@ -243,7 +253,8 @@ def _keep(
     _take_along(mapping, before, contact, state, decision)
     first_of_contact = not was_bound and rules.connection not in contact.connections
     contact.connections.add(rules.connection)
-    contact.live[rules.connection, mapping.external_id] = _contribution(mapping, rules)
+    contact.live[rules.connection, mapping.external_id] = contribution = _contribution(mapping, rules)
+    contact.hold(contribution)
     contact.remerge()
     decision.touch(contact)
     if record.ignored_email:
@@ -309,7 +320,7 @@ def _take_along(
             if change.mapping.person == mapping.external_id:  # this page has read it already
                 change.mapping.contact = contact
                 decision.changes[number] = replace(change, contact=contact)
-    for waiting in state.waiting.pop(mapping.external_id, ()):
+    for waiting in state.waiting.pop(mapping.external_id, ()) if state.waiting else ():
         if waiting.contact is not None or waiting.deleted or waiting.person != mapping.external_id:
             continue  # this page has read another version of it
         waiting.contact = contact
@@ -319,8 +330,17 @@ def _take_along(
 
 def _kept_values(old: Mapping[str, Any] | None, record: NormalisedRecord, rules: ConnectionRules) -> Mapping[str, Any]:
     """Return the values of the version before that still count, though the source does not have their fields now."""
-    kept = carried_forward(old or {}, record.change.properties, rules.keeps)
+    if not old:
+        return {}
+    kept = carried_forward(old, record.change.properties, rules.keeps)
     return {name: value for name, value in kept.items() if not rules.lapses(name, value)}
+
+
+def _may_have_lost(old: Mapping[str, Any], record: NormalisedRecord, rules: ConnectionRules) -> bool:
+    """Return True if the record would clear fields, and lacks a field that its version before had filled."""
+    _, clear_empty = rules.precedence[rules.connection]
+    there = record.change.properties
+    return clear_empty and any(name not in there for name, value in old.items() if value not in (None, ""))
 
 
 def _write_version(

@@ -8,15 +8,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection, Engine, and_, select, update
-from sqlalchemy.exc import OperationalError
 
 from worker.core.states import RunState
-from worker.store.db import writing
-from worker.store.leases import Lease, LeaseColumns, new_lease
+from worker.store.db import STORE_AWAY, writing
+from worker.store.leases import Lease, LeaseColumns, lease_end, new_lease
 from worker.store.models import SyncRun, utcnow
 from worker.store.sql import insert
 from worker.store.tables import connection_state, sync_run
@@ -117,8 +116,8 @@ def _renew(engine: Engine, lease: ConnectionLease, seconds: float, patience: flo
             return
         try:
             with writing(engine) as db:
-                until = utcnow() + timedelta(seconds=seconds)
+                until = lease_end(utcnow(), seconds)
                 if not CONNECTION_LEASE.renew(db, Lease(lease.owner, until), this):
                     return  # the fence of the next page commit finds out
-        except OperationalError:
+        except STORE_AWAY:
             continue  # the store cannot be reached for a moment; the fence shows if the lease was kept

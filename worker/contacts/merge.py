@@ -26,18 +26,24 @@ class Contribution:
     clear_empty: bool
 
 
-def merge(contributions: Collection[Contribution], full_name: str, email: str) -> tuple[str, str]:
+def merge(
+    contributions: Collection[Contribution], full_name: str, email: str, held: Collection[str] = ()
+) -> tuple[str, str]:
     """Return the name and the email that VirtualText should hold, given those that it should hold so far.
 
     Each field comes from the record with the lowest priority value, then from the newest. A field that no record fills
-    is kept, or cleared where a connection says so. The external id breaks ties, so that the order in which records
-    arrive never matters.
+    is kept, or cleared where a connection says so and its records ``held`` the value: what only VirtualText knew is
+    kept. The external id breaks ties, so that the order in which records arrive never matters.
     """
-    ranked = sorted(contributions, key=_rank) if len(contributions) > 1 else contributions
+    if len(contributions) == 1:  # nearly always
+        (only,) = contributions
+        name = only.full_name or ("" if only.clear_empty and full_name in held else full_name)
+        return name, only.email or ("" if only.clear_empty and email in held else email)
+    ranked = sorted(contributions, key=_rank)
     may_clear = any(c.clear_empty for c in ranked)
     return (
-        _pick([c.full_name for c in ranked], full_name, may_clear),
-        _pick([c.email for c in ranked], email, may_clear),
+        _pick([c.full_name for c in ranked], full_name, may_clear and full_name in held),
+        _pick([c.email for c in ranked], email, may_clear and email in held),
     )
 
 

@@ -29,6 +29,7 @@ from worker.contacts.decide import (
     decide_page,
     reject_failed,
 )
+from worker.contacts.linking import LINK_COMMAND, is_linked
 from worker.contacts.position import Position, comparison_due, expired_reason, interval, start_position
 from worker.contacts.reader import PageReader
 from worker.contacts.records import NormalisedRecord
@@ -38,6 +39,7 @@ from worker.contacts.services import engine_services, require_consent
 from worker.contacts.shape import watch_shape
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.states import PushState
+from worker.messages import blast_guard
 from worker.messages.intents import foresee
 from worker.messages.permission import missing_policy_fields
 from worker.runtime import Runtime
@@ -291,9 +293,10 @@ class _Planner:
             return push_rows.remote_matches(db, account, phones)
         outcome = self.runtime.client(account).list_contacts()
         if not outcome.done or outcome.value is None:
+            then = "" if is_linked(db, account) else f" If it stays so, creates wait for `{LINK_COMMAND} {account}`."
             self.result.notes.append(
                 f"VirtualText's contact list could not be read ({outcome.detail}): "
-                "some creates may turn out to be adoptions."
+                f"some creates may turn out to be adoptions.{then}"
             )
             return {}
         found: dict[str, list[RemoteContact]] = {}
@@ -304,20 +307,37 @@ class _Planner:
     def _texts(self) -> None:
         with reading(self.runtime.engine) as db:
             intents = self.watch.allowed_again(db, self.intents, self.now)
-            foreseen = foresee(db, self.rules.account, intents)
+            foreseen = foresee(db, self.runtime.settings, self.rules.account, intents)
         people = {intent.phone for intent, problem in foreseen if not problem}
         limit = self.runtime.settings.policy.blast_limit
-        held = len(people) > limit
-        if held:
+        over_the_day: dict[str, str] = {}
+        if held := len(people) > limit:
             self.result.notes.append(
                 f"{len(people)} people would be texted, more than policy.blast_limit ({limit}): every text would wait "
                 "for `vtsync approve`."
             )
+        else:
+            over_the_day = self._over_the_day(foreseen, limit)
+            self.result.notes += [f"The texts of {name} would wait: {why}." for name, why in over_the_day.items()]
         for intent, problem in foreseen:
             info = count(intent.text)
+            waits = held or intent.trigger in over_the_day
             self.result.texts.append(
-                PlannedSend(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, held, problem)
+                PlannedSend(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, waits, problem)
             )
+
+    def _over_the_day(self, foreseen: Sequence[tuple[TextIntent, str]], limit: int) -> dict[str, str]:
+        """Return the triggers that would text too many people in 24 hours, each with the reason for a person."""
+        people: dict[str, set[str]] = {}
+        for intent, problem in foreseen:
+            if not problem:
+                people.setdefault(intent.trigger, set()).add(intent.phone)
+        with reading(self.runtime.engine) as db:
+            checked = {
+                name: blast_guard.reason_to_hold(db, name, limit, self.now, also)
+                for name, also in sorted(people.items())
+            }
+        return {name: why for name, why in checked.items() if why is not None}
 
     def _backlog(self) -> None:
         c = contact.c

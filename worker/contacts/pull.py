@@ -36,7 +36,6 @@ from worker.contacts.decide import ConnectionRules, PageDecision, RecordRejectio
 from worker.contacts.lease import CONNECTION_LEASE, ConnectionLease, LeaseLost, claim_connection, kept_alive
 from worker.contacts.position import Position, comparison_due, expired_reason, interval, start_position
 from worker.contacts.reader import CHUNK, PageReader, ReadPage
-from worker.contacts.records import NormalisedRecord
 from worker.contacts.removals import is_confirmed, removal_refusal
 from worker.contacts.seen import SeenRecords
 from worker.contacts.services import EngineServices, engine_services, require_consent
@@ -70,8 +69,9 @@ class SyncReport:
     """The result of a run. ``state`` is a RunState, "busy" (another worker reads the connection) or "waiting" (its CRM
     asked for that).
 
-    ``held`` counts texts that wait for approval. ``error`` is for a person and empty when all is well. ``notes`` are
-    what the run noticed about the source, such as a guessed encoding, and values that triggers could not read.
+    ``held`` counts texts that wait for approval, ``waits`` says why. ``error`` is for a person and empty when all is
+    well. ``notes`` are what the run noticed about the source, such as a guessed encoding, and values that triggers
+    could not read.
     """
 
     connection: str
@@ -88,6 +88,7 @@ class SyncReport:
     held: int = 0
     error: str = ""
     notes: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -303,7 +304,7 @@ class _Run:
         now = utcnow()
         name, account = self.rules.connection, self.rules.account
         with writing(self.runtime.engine) as db:
-            decision = self._decide(db, read.records, now)
+            decision = self._decide(db, read, now)
             pull_rows.store_decision(db, name, account, decision, now)
             if read.rejections:
                 pull_rows.store_rejections(db, name, read.rejections, now)
@@ -339,11 +340,12 @@ class _Run:
             services.memory = orjson.loads(self.stored["memory"])
             raise AdapterError("the adapter's memory cannot be stored, because it is not JSON; correct it") from None
 
-    def _decide(self, db: Database, records: Sequence[NormalisedRecord], now: datetime) -> PageDecision:
-        if not records:
+    def _decide(self, db: Database, read: ReadPage, now: datetime) -> PageDecision:
+        if not read.records:
             return PageDecision()
         lock_account(db, self.rules.account)
-        return decide_page(records, pull_rows.load_state(db, self.rules, records), self.rules, now)
+        state = pull_rows.load_state(db, self.rules, read.records, stored=read.stored)
+        return decide_page(read.records, state, self.rules, now)
 
     def _compare_ids(self, adapter: Adapter, reader: PageReader) -> SyncReport:
         """After reading the changes, compare the ids of all live records, because the CRM may not report deletions."""
@@ -420,8 +422,8 @@ class _Run:
                     verdict = self.watch.settle(db, self.lease.batch_id, now, suspect=state is RunState.REFUSED)
                 notes = self._notes(shape)
                 values |= {"notes": orjson.dumps(notes).decode()} if state is not RunState.INTERRUPTED else {}
-                held = verdict.held if verdict else 0
-                counts = replace(self.counts, state=state, error=error, held=held, notes=notes)
+                held, waits = (verdict.held, verdict.reasons) if verdict else (0, ())
+                counts = replace(self.counts, state=state, error=error, held=held, notes=notes, waits=waits)
                 self._store_run(db, counts, state=state, error=error, finished_at=now)
                 self.lease.fence(db, **values)
                 if state is RunState.DONE:

@@ -30,6 +30,7 @@ from worker.store.tables import contact, contact_event, contact_mapping, message
 
 _WITHOUT_REQUEST = (MessageState.HELD, MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
 _HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
+_BELONGING = "SELECT 1 FROM contact_mapping WHERE connection = {} AND person IS NOT NULL LIMIT 1"
 
 
 def stored_hashes(connection: Connection, name: str, external_ids: Collection[str]) -> dict[str, tuple[int, bytes]]:
@@ -49,17 +50,23 @@ def stored_hashes(connection: Connection, name: str, external_ids: Collection[st
 
 
 def load_state(
-    connection: Connection, rules: ConnectionRules, records: Sequence[NormalisedRecord], state: PageState | None = None
+    connection: Connection,
+    rules: ConnectionRules,
+    records: Sequence[NormalisedRecord],
+    state: PageState | None = None,
+    stored: Collection[str] | None = None,
 ) -> PageState:
     """Return drafts of what is stored about ``records``, and of every contact that they or their phones belong to.
 
     Adds to ``state`` if given; its drafts take precedence over what is stored. A plan carries one from page to page.
+    ``stored`` are the external ids of ``records`` that are stored, if that is known.
     """
     state, name = state or PageState(), rules.connection
     external_ids = [record.external_id for record in records]
     people = {record.change.person for record in records if record.change.person is not None}
     phones = {record.phone for record in records if record.phone}
-    missing = {external_id for external_id in (*external_ids, *people) if external_id not in state.mappings}
+    looked_for = (external_ids if stored is None else stored, people)
+    missing = {external_id for part in looked_for for external_id in part if external_id not in state.mappings}
     waiting = _waiting_rows(connection, name, external_ids)
     mapping_rows = [*_mapping_rows(connection, name, missing), *waiting]
     contact_ids = {row.contact_id for row in mapping_rows if row.contact_id is not None}
@@ -106,6 +113,9 @@ def _mapping_rows(connection: Connection, name: str, external_ids: Collection[st
 
 def _waiting_rows(connection: Connection, name: str, people: Collection[str]) -> Sequence[Any]:
     """Return the records that belong to these people and have no contact yet."""
+    placeholder = "%s" if is_postgres(connection) else "?"
+    if connection.exec_driver_sql(_BELONGING.format(placeholder), (name,)).first() is None:
+        return []  # the connection has people alone
     m = contact_mapping.c
     return connection.execute(
         select(contact_mapping).where(
@@ -163,11 +173,11 @@ def _load_records_of(
     for contact_id, name, external_id, full_name, email, updated_at, deleted_at, is_unusable in rows:
         draft = drafts[contact_id]
         draft.connections.add(name)
+        priority, clear_empty = precedence.get(name, (100, False))
+        contribution = Contribution(name, external_id, full_name, email, updated_at, priority, clear_empty)
+        draft.hold(contribution)
         if deleted_at is None and not is_unusable:
-            priority, clear_empty = precedence.get(name, (100, False))
-            draft.live[name, external_id] = Contribution(
-                name, external_id, full_name, email, updated_at, priority, clear_empty
-            )
+            draft.live[name, external_id] = contribution
 
 
 def store_decision(connection: Connection, name: str, account: str, decision: PageDecision, now: datetime) -> None:
@@ -208,21 +218,20 @@ def _store_contacts(connection: Connection, account: str, drafts: Iterable[Conta
     insert_many(
         connection,
         contact,
-        [
-            {
-                "account": account,
-                "phone": draft.phone,
-                "full_name": draft.full_name,
-                "email": draft.email,
-                "wanted_hash": draft.stored_hash,
-                "push_state": PushState.DUE,
-                "next_attempt_at": now,
-                "attempts": 0,
-                "last_error": "",
-                "created_at": now,
-            }
-            for draft in new
-        ],
+        {
+            "account": [account] * len(new),
+            "phone": [draft.phone for draft in new],
+            "full_name": [draft.full_name for draft in new],
+            "email": [draft.email for draft in new],
+            "wanted_hash": [draft.stored_hash for draft in new],
+            "push_state": [PushState.DUE.value] * len(new),
+            "next_attempt_at": [now] * len(new),
+            "attempts": [0] * len(new),
+            "missing_checks": [0] * len(new),
+            "wrong_answers": [0] * len(new),
+            "last_error": [""] * len(new),
+            "created_at": [now] * len(new),
+        },
         unique=["account", "phone"],
     )
     c = contact.c
@@ -271,35 +280,27 @@ def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now
         draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
 
 
-def _store_mappings(connection: Connection, name: str, drafts: Iterable[MappingDraft], now: datetime) -> None:
-    rows = [
-        {
-            "connection": name,
-            "external_id": draft.external_id,
-            "contact_id": draft.contact.id if draft.contact else None,
-            "record_hash": draft.record_hash,
-            "properties": draft.properties,
-            "full_name": draft.full_name,
-            "email": draft.email,
-            "updated_at": draft.updated_at,
-            "revision": draft.revision,
-            "first_seen_at": draft.first_seen_at or now,
-            "changed_at": now,
-            "deleted_at": now if draft.deleted else None,
-            "merged_into": draft.merged_into,
-            "kind": draft.kind,
-            "person": draft.person,
-        }
-        for draft in drafts
-    ]
+def _store_mappings(connection: Connection, name: str, drafts: Collection[MappingDraft], now: datetime) -> None:
+    columns: dict[str, Sequence[Any]] = {
+        "connection": [name] * len(drafts),
+        "external_id": [draft.external_id for draft in drafts],
+        "contact_id": [draft.contact.id if draft.contact else None for draft in drafts],
+        "record_hash": [draft.record_hash for draft in drafts],
+        "properties": [draft.properties for draft in drafts],
+        "full_name": [draft.full_name for draft in drafts],
+        "email": [draft.email for draft in drafts],
+        "updated_at": [draft.updated_at for draft in drafts],
+        "revision": [draft.revision for draft in drafts],
+        "first_seen_at": [draft.first_seen_at or now for draft in drafts],
+        "changed_at": [now] * len(drafts),
+        "deleted_at": [now if draft.deleted else None for draft in drafts],
+        "merged_into": [draft.merged_into for draft in drafts],
+        "kind": [draft.kind for draft in drafts],
+        "person": [draft.person for draft in drafts],
+    }
     kept = {"connection", "external_id", "first_seen_at"}
-    insert_many(
-        connection,
-        contact_mapping,
-        rows,
-        unique=["connection", "external_id"],
-        update=[key for key in rows[0] if key not in kept] if rows else (),
-    )
+    updated = [key for key in columns if key not in kept]
+    insert_many(connection, contact_mapping, columns, unique=["connection", "external_id"], update=updated)
 
 
 def store_rejections(connection: Connection, name: str, rejections: Iterable[RecordRejection], now: datetime) -> None:

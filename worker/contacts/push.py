@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from worker.contacts import push_rows
+from worker.contacts.linking import waiting_for_link, waits_for_link_text
 from worker.contacts.push_batch import PushBatch
 from worker.contacts.push_rows import PushClaim, PushResult
-from worker.contacts.remote_list import Listing, ensure_list, is_unavailable, read_list
+from worker.contacts.remote_list import Listing, ensure_list, is_unavailable, list_state, read_list
 from worker.core.logs import working_on
 from worker.core.metrics import PushCount, contacts_pushed
 from worker.core.states import PushState
@@ -27,10 +28,6 @@ from worker.limits.limiter import IN_FLIGHT_WAIT_SECONDS, NO_ROOM
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-
-LIST_FIRST = (
-    "VirtualText's contact list could not be read; to avoid duplicates, no contact is created until it has been read"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +63,23 @@ def push_account(runtime: Runtime, account: str, *, progress: Progress | None = 
             if not push_rows.has_due(db, account, utcnow()):
                 return report
             creates_wait = push_rows.has_creates(db, account)
-        if creates_wait and ensure_list(runtime, account) is Listing.LATER:
-            permit = permitted(runtime.engine, account, runtime.stop.wait)
-            return replace(report, deferred=permit.reason or LIST_FIRST)
+        if creates_wait and (why := _why_creates_wait(runtime, account)):
+            return replace(report, deferred=why)
         look_up_lost_creates(runtime, account)
         with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
             return _Pipeline(runtime, account, pool, progress or (lambda _: None), report).run()
+
+
+def _why_creates_wait(runtime: Runtime, account: str) -> str:
+    """Return why no contact may be created now, for a person; "" if contacts may be created."""
+    listing = ensure_list(runtime, account)
+    if listing is Listing.LATER and (paused := permitted(runtime.engine, account, runtime.stop.wait).reason):
+        return paused
+    with reading(runtime.engine) as db:
+        if listing is Listing.LATER:
+            return list_state(db, account).later_text
+        waiting = waiting_for_link(db, account) if listing is Listing.UNAVAILABLE else 0
+    return waits_for_link_text(account, waiting) if waiting else ""
 
 
 def look_up_lost_creates(runtime: Runtime, account: str) -> int:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
-from http import HTTPStatus
+from datetime import datetime
 
 import structlog
 
 from worker.contacts import push_rows
-from worker.contacts.push_outcome import ID_LOST, failed_result, lost_id_result, may_be_lost_id, push_result
+from worker.contacts.look_ups import Answered, LookUps
+from worker.contacts.push_outcome import NO_LOOK_UP, LookUp, failed_result, push_result
 from worker.contacts.push_rows import Push, PushClaim, PushResult
 from worker.contacts.remote_list import is_unavailable
 from worker.core.errors import described
@@ -23,10 +22,11 @@ from worker.core.logs import carrying_on, working_on
 from worker.limits.account_effect import HALTING_CAUSES, AccountEffect, account_effect, combined, counts_as_failure
 from worker.limits.account_gate import Permit, apply_effect
 from worker.runtime import Runtime
-from worker.store.db import STORE_AWAY, reading, writing
+from worker.store.db import STORE_AWAY, writing
+from worker.store.leases import Lease, lease_end
 from worker.store.models import utcnow
-from worker.virtualtext.client import VirtualTextClient
-from worker.virtualtext.outcomes import Cause, ContactBody, Outcome, RemoteContact
+from worker.virtualtext.client import LIST_SECONDS, VirtualTextClient
+from worker.virtualtext.outcomes import ContactBody, Outcome, RemoteContact
 
 BATCH, LONGEST_BATCH = 500, 1000
 ROUNDS = 10
@@ -73,8 +73,7 @@ class PushBatch:
         self.held, self.waiting = held, deque(self.claimed.pushes)
         self.few_left = max(self.at_once, len(self.waiting) // LAST_PART)
         self.runtime.limiter.note(self.account, len(self.waiting))
-        longest = timedelta(seconds=self.runtime.request_seconds(self.account) + 1)
-        self.last_start = self.claimed.lease.until - longest
+        self.longest = self.runtime.request_seconds(self.account) + 1
         work = carrying_on(self._work_through)
         self.threads: list[Future[None]] = [pool.submit(work) for _ in range(min(self.at_once, len(self.waiting)))]
 
@@ -91,15 +90,23 @@ class PushBatch:
         """
         with self.held:
             errors = [error for thread in self.threads if (error := thread.exception()) is not None]
-        results = [*(self._result(push, outcome) for push, outcome in self.results), *self.failed]
-        effect = self._account_effect(results)
-        rate = self.runtime.limiter.observed_rate(self.account) if effect.lowers_rate else None
-        now = utcnow()
-        results = self._write_back(results, now)
+        answered = list(self.results)
+        look_ups = LookUps(self.runtime, self.account, answered, self._may_request)
+        now, owner = utcnow(), self.claimed.lease.owner
+        clear = [push_result(*one, now) for one in answered if one[0].contact_id not in look_ups.questions]
+        results = self._write_back([*clear, *self.failed], now)
         with writing(self.runtime.engine) as db:
             if self.waiting:
-                owner = self.claimed.lease.owner
                 push_rows.release_pushes(db, owner, [push.contact_id for push in self.waiting], now)
+            if look_ups.questions:  # the look-ups may take as long as a contact list
+                until = lease_end(now, self.runtime.lease_seconds(self.account) + LIST_SECONDS)
+                push_rows.keep_pushes(db, Lease(owner, until), list(look_ups.questions))
+        found = look_ups.results() if look_ups.questions else {}
+        now = utcnow()
+        results += self._write_back(self._looked_up(answered, look_ups, found, now), now)
+        effect = self._account_effect(found)
+        rate = self.runtime.limiter.observed_rate(self.account) if effect.lowers_rate else None
+        with writing(self.runtime.engine) as db:
             apply_effect(db, self.account, effect, now, began_at=self.began, probe=self.permit.probe, rate=rate)
         if errors:
             raise errors[0]
@@ -151,7 +158,8 @@ class PushBatch:
             self.draining.set()
 
     def _goes_on(self) -> bool:
-        return not (self.runtime.stop.requested or self.halted.is_set() or utcnow() >= self.last_start)
+        stops = self.runtime.stop.requested or self.halted.is_set()
+        return not stops and self.claimed.lease.lasts(self.longest)
 
     def _push(self, push: Push) -> None:
         body = ContactBody(push.phone, push.full_name or push.phone, push.email)
@@ -170,36 +178,27 @@ class PushBatch:
         if outcome.cause in HALTING_CAUSES or self.breaks:
             self.halted.set()
 
-    def _result(self, push: Push, outcome: Outcome[RemoteContact]) -> PushResult:
-        if may_be_lost_id(push, outcome) and self._is_lost(push, outcome):
-            return lost_id_result(push)
-        return push_result(push, outcome, utcnow())
+    def _looked_up(
+        self, answered: Answered, look_ups: LookUps, found: Mapping[int, LookUp], now: datetime
+    ) -> list[PushResult]:
+        """Decide about the responses that left a question open."""
+        recreate_after = self.runtime.settings.accounts[self.account].recreate_after
+        return [
+            push_result(push, outcome, now, found.get(push.contact_id, NO_LOOK_UP), recreate_after)
+            for push, outcome in answered
+            if push.contact_id in look_ups.questions
+        ]
 
-    def _is_lost(self, push: Push, outcome: Outcome[RemoteContact]) -> bool:
-        """Return True if the id is gone, False for an outage: if calls by id work, request this id once more."""
-        if outcome.http_status == HTTPStatus.NOT_FOUND:
-            return True
-        try:
-            return self._by_id_works and self.client.get_contact(push.virtualtext_id or "").cause is Cause.GATEWAY
-        except ValueError:  # an id that cannot be asked for; the update is repeated
-            return False
+    def _may_request(self) -> bool:
+        return self._goes_on() and self.runtime.turn(self.account, "update", self.permit.ceiling, self.runtime.stop)
 
-    @cached_property
-    def _by_id_works(self) -> bool:
-        """True if calls by id succeed now. Tested once per batch, so that no contact is created again in an outage."""
-        if any(outcome.done for push, outcome in self.results if push.virtualtext_id is not None):
-            return True
-        with reading(self.runtime.engine) as db:
-            known = push_rows.recently_synced_id(db, self.account)
-        return self.client.get_contact(known).done if known else self.client.health().done
-
-    def _account_effect(self, results: Sequence[PushResult]) -> AccountEffect:
-        """Return what the batch means for the account. An id that is gone means nothing."""
-        lost = {result.contact_id for result in results if result.event and result.event[0] == ID_LOST}
+    def _account_effect(self, found: Mapping[int, LookUp]) -> AccountEffect:
+        """Return what the batch means for the account. An id that is missing while others work means nothing."""
+        missing = {contact_id for contact_id, one in found.items() if one.others_work or one.listed is False}
         return combined(
             account_effect(outcome, push.kind, probe=self.permit.probe, opens_breaker=self.breaks)
             for push, outcome in self.results
-            if push.contact_id not in lost
+            if push.contact_id not in missing
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, or_, select, update
 
+from worker.contacts.answers import RETRY_BY_HAND, WRONG_ANSWERS, wrong_answer_wait
 from worker.contacts.merge import wanted_hash
 from worker.core.states import PushState
 from worker.store.leases import Lease, LeaseColumns, new_lease
@@ -18,13 +19,17 @@ from worker.store.tables import contact, contact_event, remote_contact
 from worker.virtualtext.outcomes import RemoteContact
 
 PUSH_LEASE = LeaseColumns(contact)
+MOST_WITHOUT_OTHERS = 3
 
 c = contact.c
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One contact claimed for one request. ``virtualtext_id`` None: a create, else an update."""
+    """One contact claimed for one request. ``virtualtext_id`` None: a create, else an update.
+
+    The other fields are what earlier requests have left in the contact's row, see ``worker.store.models.Contact``.
+    """
 
     contact_id: int
     phone: str
@@ -33,6 +38,14 @@ class Push:
     hash: bytes
     virtualtext_id: str | None
     attempt: int
+    pushed_hash: bytes | None = None
+    pushed_at: datetime | None = None
+    missing_checks: int = 0
+    missing_at: datetime | None = None
+    former_id: str | None = None
+    wrong_answers: int = 0
+    followed: bool = False
+    """One more update was made already because VirtualText had responded with other fields than these."""
 
     @property
     def kind(self) -> Literal["create", "update"]:
@@ -56,7 +69,11 @@ class PushClaim:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What to write back for one push. ``pushed_hash`` set: VirtualText has these fields under ``virtualtext_id``."""
+    """What to write back for one push. ``pushed_hash`` set: VirtualText has these fields under ``virtualtext_id``.
+
+    ``former_id`` is an id that is given up now, ``unusable_id`` one that the stored list has wrongly. ``adopted`` are
+    the name and the email, with what VirtualText had and the CRM leaves empty; ``pushed_hash`` is theirs.
+    """
 
     contact_id: int
     state: PushState
@@ -65,6 +82,32 @@ class PushResult:
     next_attempt_at: datetime | None = None
     error: str = ""
     event: tuple[str, str] | None = None
+    missing_checks: int = 0
+    missing_at: datetime | None = None
+    wrong_answers: int = 0
+    followed_hash: bytes | None = None
+    former_id: str | None = None
+    unusable_id: str | None = None
+    adopted: tuple[str, str] | None = None
+
+
+_CLAIMED = (
+    c.id,
+    c.phone,
+    c.full_name,
+    c.email,
+    c.wanted_hash,
+    c.virtualtext_id,
+    c.attempts + 1,
+    c.pushed_hash,
+    c.pushed_at,
+    c.missing_checks,
+    c.missing_at,
+    c.former_id,
+    c.wrong_answers,
+    func.coalesce(c.followed_hash == c.wanted_hash, False),
+)
+"""The fields of a ``Push``, in their order."""
 
 
 def expire_push_claims(db: Connection, account: str, now: datetime) -> tuple[int, int]:
@@ -103,13 +146,9 @@ def claim_pushes(db: Connection, account: str, limit: int, seconds: float, now: 
     lease = new_lease(now, seconds)
     due = and_(c.account == account, _is_due(now))
     rows = db.execute(
-        select(c.id, c.phone, c.full_name, c.email, c.wanted_hash, c.virtualtext_id, c.attempts)
-        .where(due)
-        .order_by(c.next_attempt_at, c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+        select(*_CLAIMED).where(due).order_by(c.next_attempt_at, c.id).limit(limit).with_for_update(skip_locked=True)
     ).all()
-    found = [Push(*row[:6], row.attempts + 1) for row in rows]
+    found = [Push(*row) for row in rows]
     adopted = _adopt(db, account, [push for push in found if push.virtualtext_id is None], now)
     pushes = [push for one in found if (push := adopted.get(one.contact_id, one)) is not None]
     if pushes:
@@ -138,7 +177,7 @@ def _adopt(db: Connection, account: str, pushes: Sequence[Push], now: datetime) 
         matches = found.get(push.phone)
         if not matches:
             continue
-        remote = matches[0]
+        remote = next((one for one in matches if one.id == push.former_id), matches[0])
         # Adopting never erases what VirtualText knows and the CRM leaves empty.
         name, email = push.full_name or remote.full_name, push.email or remote.email
         wanted = wanted_hash(push.phone, name, email)
@@ -202,10 +241,15 @@ def write_back(db: Connection, owner: str, results: Sequence[PushResult], now: d
             push_state=case((and_(c.wanted_hash != sent, is_synced), PushState.DUE), else_=bindparam("state")),
             virtualtext_id=bindparam("remote"),
             pushed_hash=func.coalesce(sent, c.pushed_hash),
-            pushed_at=case((is_synced, now), else_=c.pushed_at),
+            pushed_at=case((sent.is_not(None), now), else_=c.pushed_at),
             attempts=case((is_synced, 0), else_=c.attempts),
             next_attempt_at=bindparam("next_at", type_=c.next_attempt_at.type),
             last_error=bindparam("error"),
+            missing_checks=bindparam("checks"),
+            missing_at=bindparam("checked_at", type_=c.missing_at.type),
+            wrong_answers=bindparam("wrong"),
+            followed_hash=func.coalesce(bindparam("followed", type_=c.followed_hash.type), c.followed_hash),
+            former_id=func.coalesce(bindparam("former", type_=c.former_id.type), c.former_id),
             attempted_at=now,  # the request has ended; a lost create is looked up some time after that
             **PUSH_LEASE.released,
         )
@@ -219,12 +263,42 @@ def write_back(db: Connection, owner: str, results: Sequence[PushResult], now: d
             "remote": r.virtualtext_id,
             "next_at": r.next_attempt_at or now,
             "error": r.error,
+            "checks": r.missing_checks,
+            "checked_at": r.missing_at,
+            "wrong": r.wrong_answers,
+            "followed": r.followed_hash,
+            "former": r.former_id,
         }
         for r in results
     ]
+    _keep_adopted(db, owner, [r for r in results if r.adopted])
     written = db.execute(statement, rows).rowcount
+    _forget_listed(db, [r for r in results if r.unusable_id])
     _add_events(db, [(r.contact_id, *r.event) for r in results if r.event], now)
     return int(written)
+
+
+def _keep_adopted(db: Connection, owner: str, results: Iterable[PushResult]) -> None:
+    """Keep what VirtualText has and the CRM leaves empty, unless the contact has changed during the request."""
+    for result in results:
+        name, email = result.adopted or ("", "")
+        row = db.execute(select(c.phone, c.full_name, c.email).where(c.id == result.contact_id)).one()
+        wanted = wanted_hash(row.phone, row.full_name or name, row.email or email)
+        fields = {"full_name": row.full_name or name, "email": row.email or email, "wanted_hash": wanted}
+        db.execute(update(contact).where(c.id == result.contact_id, PUSH_LEASE.is_held_by(owner)).values(**fields))
+
+
+def _forget_listed(db: Connection, results: Iterable[PushResult]) -> None:
+    """Delete ids from the stored list that VirtualText does not know, or has for another number."""
+    for result in results:
+        r = remote_contact.c
+        account = select(c.account).where(c.id == result.contact_id).scalar_subquery()
+        db.execute(delete(remote_contact).where(r.account == account, r.virtualtext_id == result.unusable_id))
+
+
+def keep_pushes(db: Connection, lease: Lease, contact_ids: Collection[int]) -> None:
+    """Hold contacts longer, until their look-ups have ended."""
+    PUSH_LEASE.renew(db, lease, any_of(db, c.id, contact_ids))
 
 
 def release_pushes(db: Connection, owner: str, contact_ids: Collection[int], now: datetime) -> None:
@@ -275,17 +349,102 @@ def confirm_or_retry_creates(
                 .values(push_state=PushState.DUE, next_attempt_at=now, last_error="")
             )
             _add_events(db, [(contact_id, kind, detail) for contact_id in ids], now)
+    if absent:
+        _slow_down_wrong_creates(db, absent, now)
     return len(there), len(absent)
 
 
-def recently_synced_id(db: Connection, account: str) -> str | None:
-    """Return the id of a contact that was pushed recently. Requesting it shows if calls by id work."""
-    return db.scalar(
-        select(c.virtualtext_id)
-        .where(c.account == account, c.push_state == PushState.SYNCED, c.virtualtext_id.is_not(None))
-        .order_by(c.pushed_at.desc())
-        .limit(1)
+def _slow_down_wrong_creates(db: Connection, contact_ids: Sequence[int], now: datetime) -> None:
+    """Let creates wait that were answered with something else and not carried out; after some, a person must look."""
+    these = any_of(db, c.id, contact_ids)
+    for tries in range(2, WRONG_ANSWERS):
+        again_at = now + wrong_answer_wait(tries)
+        db.execute(update(contact).where(these, c.wrong_answers == tries).values(next_attempt_at=again_at))
+    too_many = db.scalars(select(c.id).where(these, c.wrong_answers >= WRONG_ANSWERS)).all()
+    if not too_many:
+        return
+    error = (
+        f"VirtualText responded to {WRONG_ANSWERS} creates with something else than the contact, and its list does not"
+        f" have it; {RETRY_BY_HAND}"
     )
+    values = {"push_state": PushState.REJECTED, "wrong_answers": 0, "last_error": error}
+    db.execute(update(contact).where(any_of(db, c.id, too_many)).values(**values))
+    _add_events(db, [(contact_id, "push_rejected", error) for contact_id in too_many], now)
+
+
+def recently_synced_ids(db: Connection, account: str, limit: int) -> Sequence[str]:
+    """Return ids of contacts that were pushed recently. Requesting them shows if requests by id are served."""
+    known = (c.account == account, c.push_state == PushState.SYNCED, c.virtualtext_id.is_not(None))
+    return db.scalars(select(c.virtualtext_id).where(*known).order_by(c.pushed_at.desc()).limit(limit)).all()
+
+
+def list_can_disprove(db: Connection, account: str, missing: Collection[str]) -> bool:
+    """Return True if the stored list may show that these ids are gone.
+
+    It must have another id of ours, since a platform that fails may return an empty list. Where there are no others,
+    it may show that for ``MOST_WITHOUT_OTHERS`` ids.
+    """
+    r = remote_contact.c
+    others = select(c.id).where(
+        c.account == account, c.virtualtext_id.is_not(None), ~any_of(db, c.virtualtext_id, missing)
+    )
+    listed = select(r.phone).where(r.account == account, r.virtualtext_id == c.virtualtext_id)
+    if db.scalar(others.where(listed.exists()).limit(1)) is not None:
+        return True
+    return len(missing) <= MOST_WITHOUT_OTHERS and db.scalar(others.limit(1)) is None
+
+
+def ids_of_others(db: Connection, account: str, found: Mapping[int, str]) -> set[int]:
+    """Return which contacts were answered with an id that another contact has. ``found``: contact id -> that id."""
+    if not found:
+        return set()
+    rows = db.execute(
+        select(c.id, c.virtualtext_id).where(
+            c.account == account, any_of(db, c.virtualtext_id, sorted(set(found.values())))
+        )
+    ).all()
+    owner = {row.virtualtext_id: row.id for row in rows}
+    for contact_id, virtualtext_id in found.items():
+        owner.setdefault(virtualtext_id, contact_id)
+    return {contact_id for contact_id, virtualtext_id in found.items() if owner[virtualtext_id] != contact_id}
+
+
+def note_working_id(db: Connection, account: str, virtualtext_id: str, phone: str, now: datetime) -> bool:
+    """Note that VirtualText uses an id for a phone. An id that was given up is used again. Return True if it is.
+
+    A contact whose request is on its way is left alone; the next text of the conversation comes back to it.
+    """
+    if not virtualtext_id:
+        return False
+    this = (c.account == account, c.phone == phone)
+    missed = and_(c.virtualtext_id == virtualtext_id, c.missing_checks > 0)
+    found = db.execute(select(c.id, c.former_id).where(*this, or_(c.former_id == virtualtext_id, missed))).first()
+    if found is None:
+        return False
+    free = (c.id == found.id, c.push_state.not_in((PushState.CREATING, PushState.UPDATING)))
+    if found.former_id != virtualtext_id:
+        db.execute(update(contact).where(*free).values(missing_checks=0, missing_at=None))
+        return False
+    taken = select(c.id).where(c.account == account, c.virtualtext_id == virtualtext_id)
+    again = (
+        update(contact)
+        .where(*free, ~taken.exists())
+        .values(
+            virtualtext_id=virtualtext_id,
+            former_id=None,
+            push_state=PushState.DUE,
+            next_attempt_at=now,
+            last_error="",
+            attempts=0,
+            missing_checks=0,
+            missing_at=None,
+        )
+    )
+    if db.execute(again).rowcount == 0:
+        return False
+    detail = f"a text of the conversation {virtualtext_id} shows that VirtualText knows this id again"
+    _add_events(db, [(found.id, "virtualtext_id_used_again", detail)], now)
+    return True
 
 
 def _add_events(db: Connection, events: Sequence[tuple[int, str, str]], now: datetime) -> None:

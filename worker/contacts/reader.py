@@ -5,7 +5,7 @@ The sync and the plan share it. An unchanged record costs one hash and one look-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -46,6 +46,8 @@ class ReadPage:
     rejections: Sequence[RecordRejection]
     seen: int
     unchanged: int
+    stored: Collection[str] | None = None
+    """The external ids that are stored, of these records; None: not known."""
 
 
 @dataclass
@@ -81,14 +83,15 @@ class PageReader:
         """
         rejections, hashed = self._hash(page.changes)
         self.shape.judge()
-        ids = [change.external_id for change, *_ in hashed] + [rejection.key for rejection in rejections]
+        ids = [record[0][0] for record in hashed] + [rejection.key for rejection in rejections]
         stored = self._stored(ids)
         fresh = self._fresh(ids, hashed, stored, rejections)
         unchanged = len(page.changes) - len(fresh) - len(rejections)
         records = [found for record in fresh if (found := self._normalised(record, rejections)) is not None]
         if self.listing is not None:
             self.listing.doubt(len(fresh) - len(records))  # they may be stored as deleted
-        return ReadPage(records, rejections, len(page.changes), unchanged)
+        known = [one for one in ids if stored.get(one, _UNKNOWN)[0] is not None] if records else []
+        return ReadPage(records, rejections, len(page.changes), unchanged, known)
 
     def _fresh(
         self,
@@ -108,12 +111,13 @@ class PageReader:
                     listing.add(mapping_id, live=False)
         fresh: list[HashedRecord] = []
         changed: dict[str, bytes] = {}
+        known = stored.get
         for external_id, record in zip(ids, hashed, strict=False):
             change, _, _, digest = record
-            mapping_id, known_hash = stored.get(external_id, _UNKNOWN)
+            mapping_id, known_hash = known(external_id, _UNKNOWN)
             if known_hash == digest and external_id not in changed:  # nearly every record of nearly every run
                 if listing is not None and mapping_id is not None:
-                    listing.add(mapping_id, live=not change.deleted)
+                    listing.add(mapping_id, not change[3])
                 continue
             earlier = changed.get(external_id)
             same = (earlier or known_hash) == digest

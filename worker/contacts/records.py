@@ -135,7 +135,7 @@ def normalise(
     _check_change(change)
     if change.deleted:
         return NormalisedRecord(change, canonical, digest)
-    kept = ContactChange(change[0], properties, *change[2:])
+    kept = tuple.__new__(ContactChange, (change[0], properties, *change[2:]))  # in half the time of a call
     if change.kind != CONTACT:  # it has the phone, the name and the email of its person
         return NormalisedRecord(kept, canonical, digest)
     try:
@@ -203,7 +203,7 @@ def clean_name(text: str) -> str:
     """Return the name on one line, in composed form, without control characters, cut to NAME_LIMIT characters."""
     text = text[:NAME_LONGEST]
     if text.isascii() and text.isprintable():
-        return _SPACES.sub(" ", text).strip()[:NAME_LIMIT]
+        return (_SPACES.sub(" ", text) if "  " in text else text).strip()[:NAME_LIMIT]
     visible = "".join(
         character
         for character in unicodedata.normalize("NFC", text)

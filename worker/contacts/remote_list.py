@@ -1,35 +1,44 @@
 """VirtualText's whole contact list, read in one request.
 
 It lets contacts be adopted instead of created twice, and shows if a create whose response was lost was carried out.
-If the platform cannot return it (408 on large accounts), everything else works without it.
+If the platform cannot return it, everything else works without it: after a 408 (large accounts) at once, after other
+failures when a few tries have failed while other calls work (``list_answer``). It is asked for again later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from http import HTTPStatus
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, case, delete, func, or_, select, update
 
+from worker.contacts.list_answer import LIST_RETRY_AFTER, LIST_TRIES, ListVerdict, judge_list, needs_proof
+from worker.core.backoff import Backoff
 from worker.core.phones import PhoneProblem, parse_phone
-from worker.limits.account_effect import account_effect
 from worker.limits.account_gate import Permit, apply_effect, begin_probe, permitted
+from worker.limits.account_proof import prove_account
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
-from worker.store.leases import Lease, LeaseColumns, new_lease
+from worker.store.leases import Lease, LeaseColumns, lease_end, new_lease
 from worker.store.models import utcnow
 from worker.store.sql import insert
-from worker.store.tables import account_state, remote_contact
-from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
+from worker.store.tables import account_state, contact, remote_contact
+from worker.virtualtext.outcomes import Outcome, RemoteContact, outcome_text
 
 ROWS = 1000
 ASK_AGAIN_AFTER = timedelta(days=1)
-"""Wait this long after a refusal: the account may have shrunk since, or the platform improved."""
+"""After a 408: the account may have shrunk since, or the platform improved."""
+ASK_AGAIN = Backoff(first=3600.0, longest=ASK_AGAIN_AFTER.total_seconds())
+"""After failures, which may end at any time: wait an hour, then longer each time."""
 FRESH_FOR = timedelta(hours=1)
-RETRY_AFTER = timedelta(seconds=30)
+PROVING_CONTACTS = 3
+"""A contact that proves that calls by id work may have been deleted, so some more are asked for."""
+LONGEST_ID = 255
+"""The longest id or phone that is stored: a database refuses an index entry of a few thousand bytes."""
 LIST_LEASE = LeaseColumns(account_state, "list_")
 
 log = structlog.get_logger(__name__)
@@ -45,32 +54,71 @@ class Listing(StrEnum):
     """Another worker is reading it, or it failed for now. A create could make a duplicate, so wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListState:
+    """What is known of an account's list. ``listed_at``: when it was last read; ``unavailable_at``: since when it is
+    not asked for; ``failures``: how often in a row it failed; ``error``: how, the last time.
+    """
+
+    listed_at: datetime | None = None
+    unavailable_at: datetime | None = None
+    failures: int = 0
+    error: str = ""
+
+    def is_fresh(self, now: datetime) -> bool:
+        """True if the stored list is recent enough to create contacts by."""
+        return self.listed_at is not None and now - self.listed_at < FRESH_FOR
+
+    def is_unavailable(self, now: datetime) -> bool:
+        """True while the list is not asked for."""
+        return self.ask_again_at is not None and now < self.ask_again_at
+
+    @property
+    def later_text(self) -> str:
+        """Describe, for a person, that contacts wait for the list."""
+        tries = f", try {self.failures} of {LIST_TRIES}" if 0 < self.failures <= LIST_TRIES else ""
+        why = f" ({self.error}{tries})" if self.error else ""
+        return (
+            f"VirtualText's contact list could not be read yet{why}; to avoid duplicates, no contact is created before"
+            f" it is read or has failed {LIST_TRIES} times. The running workers try again by themselves"
+        )
+
+    @property
+    def ask_again_at(self) -> datetime | None:
+        """When an unavailable list is asked for again."""
+        if self.unavailable_at is None:
+            return None
+        given_up = self.failures - LIST_TRIES + 1
+        return self.unavailable_at + (ASK_AGAIN.wait(given_up) if given_up > 0 else ASK_AGAIN_AFTER)
+
+
+def list_state(db: Connection, account: str) -> ListState:
+    """Read what is known of the account's list."""
+    a = account_state.c
+    columns = (a.listed_at, a.list_unavailable_at, a.list_failures, a.list_error)
+    row = db.execute(select(*columns).where(a.account == account)).first()
+    return ListState() if row is None else ListState(*row)
+
+
+def is_unavailable(db: Connection, account: str) -> bool:
+    """Return True if the account's list counts as unavailable now."""
+    return list_state(db, account).is_unavailable(utcnow())
+
+
 def ensure_list(runtime: Runtime, account: str) -> Listing:
     """Before contacts are created, make sure that the list was read recently or is known to be unavailable.
 
     People and inbound texts create contacts in VirtualText, too. Before the first reading nothing is created; if a
     later reading fails, the older list is used.
     """
-    now = utcnow()
     with reading(runtime.engine) as db:
-        row = db.execute(select(account_state).where(account_state.c.account == account)).mappings().first()
-    listed_at = None if row is None else row["listed_at"]
-    if listed_at is not None and now - listed_at < FRESH_FOR:
+        state = list_state(db, account)
+    if state.is_fresh(utcnow()):
         return Listing.READ
-    if row is not None and _known_unavailable(row["list_unavailable_at"], now):
+    if state.is_unavailable(utcnow()):
         return Listing.UNAVAILABLE
     listing = read_list(runtime, account)
-    return Listing.READ if listing is Listing.LATER and listed_at is not None else listing
-
-
-def is_unavailable(db: Connection, account: str) -> bool:
-    """Return True if the platform recently refused this account's list."""
-    since = db.scalar(select(account_state.c.list_unavailable_at).where(account_state.c.account == account))
-    return _known_unavailable(since, utcnow())
-
-
-def _known_unavailable(since: datetime | None, now: datetime) -> bool:
-    return since is not None and now - since < ASK_AGAIN_AFTER
+    return Listing.READ if listing is Listing.LATER and state.listed_at is not None else listing
 
 
 def read_list(runtime: Runtime, account: str) -> Listing:
@@ -81,42 +129,95 @@ def read_list(runtime: Runtime, account: str) -> Listing:
         return Listing.LATER
     began = utcnow()
     outcome = runtime.client(account).list_contacts()
-    values: dict[str, datetime | None] = {}
-    until: datetime | None = None
-    listing = _listing(outcome)
-    if listing is Listing.READ:
-        if not _store(runtime, account, outcome.value or [], began, lease.owner):
-            return Listing.LATER
-        values = {"listed_at": began, "list_unavailable_at": None}
-    elif listing is Listing.UNAVAILABLE:
-        log.warning(
-            "VirtualText cannot list the contacts of this account (408), so the list is not used. Contacts that exist"
-            " there already cannot be adopted, and a create whose response is lost needs a person",
-            account=account,
-        )
-        values = {"list_unavailable_at": began}
-    elif outcome.cause not in (Cause.CREDENTIALS, Cause.REDIRECTED):
-        log.warning(
-            "VirtualText's contact list could not be read; it is tried again later", account=account, why=outcome.detail
-        )
-        # Holding the lease keeps every worker from asking again before then.
-        until = utcnow() + (timedelta(seconds=outcome.retry_after) if outcome.retry_after else RETRY_AFTER)
-    effect = account_effect(outcome, "list", probe=permit.probe)
-    rate = runtime.limiter.observed_rate(account) if effect.lowers_rate else None
+    if outcome.done and not _store(runtime, account, outcome.value or [], began, lease.owner):
+        return Listing.LATER
+    with reading(runtime.engine) as db:
+        failures = list_state(db, account).failures + 1
+    verdict = _judge(runtime, account, outcome, failures, probe=permit.probe)
+    rate = runtime.limiter.observed_rate(account) if verdict.effect.lowers_rate else None
     with writing(runtime.engine) as db:
-        apply_effect(db, account, effect, utcnow(), began_at=began, probe=permit.probe, rate=rate)
-        this = account_state.c.account == account
-        if until is not None:
-            held = LIST_LEASE.renew(db, Lease(lease.owner, until), this)
-        else:
-            held = LIST_LEASE.release(db, lease.owner, this, **values) == 1
-    return listing if held else Listing.LATER
+        apply_effect(db, account, verdict.effect, utcnow(), began_at=began, probe=permit.probe, rate=rate)
+        if outcome.done:
+            return Listing.READ if _note_read(db, account, lease.owner, began) else Listing.LATER
+        _note_failure(db, account, lease.owner, began, verdict, outcome_text(outcome), failures)
+    _log_failure(account, outcome, verdict, failures)
+    return Listing.UNAVAILABLE if verdict.unavailable else Listing.LATER
 
 
-def _listing(outcome: Outcome[list[RemoteContact]]) -> Listing:
-    if outcome.done and outcome.value is not None:
-        return Listing.READ
-    return Listing.UNAVAILABLE if outcome.http_status == HTTPStatus.REQUEST_TIMEOUT else Listing.LATER
+def store_other_list(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], now: datetime) -> bool:
+    """Replace the stored list by ``contacts``, as they were ``now``. Return False while another worker reads it."""
+    lease = new_lease(now, runtime.lease_seconds(account))
+    if not _take(runtime, account, lease, Permit(True)):
+        return False
+    if not _store(runtime, account, contacts, now, lease.owner):
+        return False
+    with writing(runtime.engine) as db:
+        values = {"listed_at": now}
+        return LIST_LEASE.release(db, lease.owner, account_state.c.account == account, **values) == 1
+
+
+def _judge(runtime: Runtime, account: str, outcome: Outcome[Any], failures: int, *, probe: bool) -> ListVerdict:
+    """Judge a response. If it may be about the list alone, let a call by id show whether it is."""
+    proven = None
+    if needs_proof(outcome, failures, probe=probe):
+        c = contact.c
+        has_id = select(c.virtualtext_id).where(c.account == account, c.virtualtext_id.is_not(None))
+        with reading(runtime.engine) as db:
+            known = db.scalars(has_id.order_by(c.id.desc()).limit(PROVING_CONTACTS)).all()
+        proven = prove_account(runtime.client(account), known).works
+    return judge_list(outcome, failures, proven=proven, probe=probe)
+
+
+def _note_read(db: Connection, account: str, owner: str, listed_at: datetime) -> bool:
+    """Store that the list was read, and end the lease. Return False when another worker has taken it."""
+    a = account_state.c
+    known = {"listed_at": listed_at, "list_unavailable_at": None, "list_failures": 0, "list_error": ""}
+    linked = {
+        "linked_at": func.coalesce(a.linked_at, listed_at),
+        "linked_how": case((a.linked_at.is_(None), "list"), else_=a.linked_how),
+    }
+    return LIST_LEASE.release(db, owner, a.account == account, **known, **linked) == 1
+
+
+def _note_failure(
+    db: Connection, account: str, owner: str, began: datetime, verdict: ListVerdict, error: str, failures: int
+) -> None:
+    """Store that the list was not read. Until the next try the lease is kept, so that no other worker asks for it.
+
+    It counts even if another worker has the lease by now: where every response takes too long, each of them loses it.
+    """
+    this = account_state.c.account == account
+    if verdict.unavailable or verdict.effect.stop:
+        LIST_LEASE.release(db, owner, this)
+    else:
+        LIST_LEASE.renew(db, Lease(owner, utcnow() + LIST_RETRY_AFTER), this)
+    values: dict[str, Any] = {"list_error": error}
+    if verdict.unavailable:
+        values |= {"list_unavailable_at": began, "list_failures": 0}
+    if verdict.failed:
+        values["list_failures"] = failures
+    listed_at = account_state.c.listed_at
+    not_read_since = or_(listed_at.is_(None), listed_at < began)
+    db.execute(update(account_state).where(this, not_read_since).values(**values))
+
+
+def _log_failure(account: str, outcome: Outcome[Any], verdict: ListVerdict, failures: int) -> None:
+    why = outcome_text(outcome)
+    if verdict.unavailable:
+        log.warning(
+            "VirtualText cannot return the contact list of this account, so the list is not used; `vtsync status` shows"
+            " when it is asked for again. Until then, contacts that people create in VirtualText are not adopted, and a"
+            " create whose response is lost needs a person",
+            account=account,
+            why=why,
+        )
+    elif not verdict.effect.stop:
+        log.warning(
+            "VirtualText's contact list could not be read; it is tried again later",
+            account=account,
+            why=why,
+            failures=failures if verdict.failed else None,
+        )
 
 
 def _take(runtime: Runtime, account: str, lease: Lease, permit: Permit) -> bool:
@@ -143,7 +244,7 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
 
     An older list must not be mixed into a newer one: contacts missing in the mixture would be created twice.
     """
-    rows = [_row(account, as_stored(contact), began) for contact in contacts]
+    rows = [_row(account, as_stored(contact), began) for contact in contacts if _can_be_stored(contact)]
     for start in range(0, len(rows), ROWS):
         with writing(runtime.engine) as db:
             if not _renew(runtime, db, account, owner):
@@ -165,7 +266,7 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
 
 
 def _renew(runtime: Runtime, db: Connection, account: str, owner: str) -> bool:
-    until = utcnow() + timedelta(seconds=runtime.lease_seconds(account))
+    until = lease_end(utcnow(), runtime.lease_seconds(account))
     return LIST_LEASE.renew(db, Lease(owner, until), account_state.c.account == account)
 
 
@@ -177,7 +278,12 @@ def as_stored(contact: RemoteContact) -> RemoteContact:
     parsed = parse_phone(contact.phone, None)
     phone = contact.phone if isinstance(parsed, PhoneProblem) else parsed.e164
     name = "" if contact.full_name in (phone, contact.phone) else contact.full_name
-    return RemoteContact(contact.id, phone, name, contact.email)
+    return RemoteContact(contact.id, phone, name.replace("\0", ""), contact.email.replace("\0", ""))
+
+
+def _can_be_stored(contact: RemoteContact) -> bool:
+    """Return False for an entry that a database refuses and no contact could match; the others still count."""
+    return "\0" not in contact.id + contact.phone and len(contact.id) <= LONGEST_ID and len(contact.phone) <= LONGEST_ID
 
 
 def _row(account: str, contact: RemoteContact, began: datetime) -> dict[str, object]:

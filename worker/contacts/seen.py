@@ -28,14 +28,15 @@ class SeenRecords:
         """Return the set as bytes, compressed."""
         return _HEAD.pack(self.live) + zlib.compress(bytes(self._bits), 1)
 
-    def add(self, mapping_id: int, *, live: bool = True) -> bool:
+    def add(self, mapping_id: int, live: bool = True) -> bool:
         """Mark a record. Return True if it was not marked before. ``live``: it is known not to be stored as deleted."""
-        byte, bit = mapping_id >> 3, 1 << (mapping_id & 7)
-        if byte >= len(self._bits):
-            self._bits.extend(bytes(max(byte + 1 - len(self._bits), len(self._bits))))
-        if self._bits[byte] & bit:
+        bits, byte, bit = self._bits, mapping_id >> 3, 1 << (mapping_id & 7)
+        if byte >= len(bits):
+            bits.extend(bytes(max(byte + 1 - len(bits), len(bits))))
+        before = bits[byte]
+        if before & bit:
             return False
-        self._bits[byte] |= bit
+        bits[byte] = before | bit
         self.live += live
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
@@ -10,7 +11,6 @@ from pydantic import ValidationError
 
 from config.models import Settings
 from crm_adapters.base import Adapter, CredentialsRejected, Limit, SourceUnavailable
-from crm_adapters.oauth import ConnectsByOAuth
 from crm_adapters.registry import BrokenAdapter, UnknownAdapter, adapter_class
 from crm_adapters.services import Grant
 from worker.contacts.adapters import build_adapter
@@ -88,7 +88,7 @@ def engine_services(
         cls = adapter_class(runtime.settings.connections[connection].adapter)
     except (UnknownAdapter, BrokenAdapter):  # building the adapter says what is wrong
         return EngineServices(runtime, connection)
-    grant = StoredGrant(runtime, connection) if issubclass(cls, ConnectsByOAuth) else None
+    grant = StoredGrant(runtime, connection) if _connects_by_oauth(cls) else None
     limits = connection_limits(runtime.settings, connection)
     return EngineServices(runtime, connection, limits=limits, grant=grant, wanted=wanted, memory=memory)
 
@@ -121,6 +121,15 @@ def open_adapter(runtime: Runtime, connection: str) -> Adapter:
 def require_consent(adapter: Adapter, connection: str) -> None:
     """Raise CredentialsRejected if the adapter needs a consent that nobody has given yet."""
     grant = adapter.services.grant
-    needs_it = isinstance(adapter, ConnectsByOAuth) and adapter.oauth() is not None
+    needs_it = _connects_by_oauth(type(adapter)) and adapter.oauth() is not None  # type: ignore[attr-defined]
     if needs_it and grant is not None and grant.current() is None:
         raise CredentialsRejected(not_connected(connection))
+
+
+def _connects_by_oauth(cls: type[Adapter]) -> bool:
+    """Return True for a ``ConnectsByOAuth``.
+
+    Its module and the HTTP client take 8 MB. An adapter that needs them has loaded them; a CSV file does without.
+    """
+    oauth = sys.modules.get("crm_adapters.oauth")
+    return oauth is not None and issubclass(cls, oauth.ConnectsByOAuth)

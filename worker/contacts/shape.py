@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 import orjson
@@ -60,8 +59,8 @@ class Shape:
         return orjson.dumps(asdict(self)).decode()
 
 
-Selection: TypeAlias = tuple[Callable[[Properties], Sequence[Any]], tuple[str, ...]]
-"""What is stored of records with one header: a function that returns the values, and their names."""
+Selection: TypeAlias = tuple[tuple[str, str], ...]
+"""What is stored of records with one header: each stored name, and the field that has its value."""
 
 
 @dataclass
@@ -83,6 +82,8 @@ class ShapeWatch:
     labels: dict[str, str] = field(default_factory=dict)
     """Label -> name of the fields that the configuration names by their label."""
     _chosen: dict[tuple[str, tuple[str, ...]], Selection] = field(default_factory=dict)
+    _last: tuple[tuple[str, ...] | None, str, Selection] = (None, "", ())
+    """The header and the kind of the record before, and what was chosen for them."""
     _seen: dict[str, set[str]] = field(default_factory=dict)
     _contact: dict[str, dict[str, None]] = field(default_factory=dict)
     _described: Sequence[CrmField] | None = None
@@ -95,11 +96,12 @@ class ShapeWatch:
     def project(self, properties: Properties, kind: str) -> Properties:
         """Return the part of a record that is stored, under names that stay the same."""
         header = tuple(properties)
-        chosen = self._chosen.get((kind, header))
-        if chosen is None:
-            chosen = self._choose(header, kind)
-        values_of, stored = chosen
-        return dict(zip(stored, values_of(properties), strict=False))
+        last_header, last_kind, chosen = self._last
+        if header != last_header or kind != last_kind:  # a comparison costs less than a hash
+            known = self._chosen.get((kind, header))
+            chosen = self._choose(header, kind) if known is None else known
+            self._last = (header, kind, chosen)
+        return {stored: properties[name] for stored, name in chosen}
 
     def labelled(self, properties: Properties) -> Properties:
         """Return a record with the fields that the configuration names by their labels under these labels, too."""
@@ -179,12 +181,11 @@ class ShapeWatch:
                 if stored in taken or (stored != name and stored in found):
                     stored = name  # two fields differ only in punctuation: both keep their own names
                 taken.add(stored)
-                chosen.append((labels.get(name, name), stored))
+                chosen.append((stored, labels.get(name, name)))
         if len(self._chosen) >= HEADERS_KEPT:
             self._chosen.clear()
-        names = [name for name, _ in chosen]
-        self._chosen[kind, header] = selection = (_values_of(names), tuple(stored for _, stored in chosen))
-        return selection
+        self._chosen[kind, header] = tuple(chosen)
+        return self._chosen[kind, header]
 
     def _labels_beside(self, header: tuple[str, ...], kind: str) -> dict[str, str]:
         """Return label -> name of the fields of this header that the configuration names by their labels."""
@@ -235,13 +236,6 @@ def _check_name(name: Any) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise UnusableRecord("it has a field whose name is not valid text") from None
-
-
-def _values_of(names: Sequence[str]) -> Callable[[Properties], Sequence[Any]]:
-    """Return a function that returns the values of these fields."""
-    if len(names) > 1:
-        return itemgetter(*names)  # the fastest way, and every record of every sync passes here
-    return lambda properties: [properties[name] for name in names]
 
 
 def watch_shape(

@@ -6,7 +6,7 @@
 the response                                the account
 ==========================================  ================================================================
 credentials refused, redirected             stops: only probes are made until one succeeds
-rate limited                                pauses as long as it says, and its rate is lowered
+rate limited                                pauses as long as it says, at most ``LONGEST_PAUSE``; its rate is lowered
 unreachable                                 pauses for a moment
 5xx, or no complete response                the breaker opens if this was the probe, or after repeated failures
 served: done, rejected, opted out           if this was the probe, the account works again
@@ -14,7 +14,8 @@ unreadable                                  nothing
 ==========================================  ================================================================
 
 Two responses have no effect on the account: a 408 on the contact list (the list is too large), and a 404 (the contact's
-id is gone, or the URL is wrong).
+id is gone, or the URL is wrong). What refuses only the list is decided with a second call, see
+``worker.contacts.list_answer``.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Literal, TypeAlias
 
+from worker.core.text import duration
 from worker.virtualtext.outcomes import Cause, Outcome, outcome_text
 
 RequestKind: TypeAlias = Literal["create", "update", "text", "list"]
 
 RATE_LIMITED_PAUSE_SECONDS = 30.0
 """For a 429 that does not say how long to wait."""
+SHORTEST_PAUSE = timedelta(seconds=1)
+LONGEST_PAUSE = timedelta(minutes=15)
+"""A 429 may ask for a day, by mistake or for one kind of request. After this long, one request finds out."""
 UNREACHABLE_PAUSE_SECONDS = 10.0
 HALTING_CAUSES = frozenset({Cause.CREDENTIALS, Cause.REDIRECTED, Cause.RATE_LIMITED, Cause.UNREACHABLE})
 """After these the account may not be called for a while, so no further request is begun."""
@@ -44,6 +49,8 @@ class AccountEffect:
     """Why the account stops; empty: it does not."""
     pause: timedelta | None = None
     pause_reason: str = ""
+    probe_after: bool = False
+    """The pause is shorter than VirtualText asked for, so only one request follows it."""
     lowers_rate: bool = False
     opens_breaker: str = ""
     """How VirtualText failed; empty: the breaker stays as it is."""
@@ -81,8 +88,7 @@ def account_effect(
         case Cause.REDIRECTED:
             return AccountEffect(stop=f"VirtualText is not at the configured URL ({outcome_text(outcome)})")
         case Cause.RATE_LIMITED:
-            reason = f"VirtualText asked to wait ({outcome_text(outcome)})"
-            return AccountEffect(pause=rate_limit_pause(outcome), pause_reason=reason, lowers_rate=True)
+            return _asked_to_wait(outcome)
         case Cause.UNREACHABLE:
             reason = f"VirtualText could not be reached ({outcome_text(outcome)})"
             return AccountEffect(pause=timedelta(seconds=UNREACHABLE_PAUSE_SECONDS), pause_reason=reason)
@@ -92,10 +98,20 @@ def account_effect(
     return AccountEffect(works_again=True) if probe and _served(outcome) else NO_EFFECT
 
 
-def rate_limit_pause(outcome: Outcome[Any]) -> timedelta:
-    """Return how long a 429 asks to wait."""
-    seconds = RATE_LIMITED_PAUSE_SECONDS if outcome.retry_after is None else outcome.retry_after
-    return timedelta(seconds=max(seconds, 0))
+def _asked_to_wait(outcome: Outcome[Any]) -> AccountEffect:
+    """Pause as long as a 429 asks for, within reason."""
+    asked = timedelta(seconds=RATE_LIMITED_PAUSE_SECONDS if outcome.retry_after is None else outcome.retry_after)
+    pause = min(max(asked, SHORTEST_PAUSE), LONGEST_PAUSE)
+    wish = limit = ""
+    if asked > pause:
+        wish = " for a day or longer" if asked >= timedelta(days=1) else f" for {duration(asked)}"
+        limit = f"; after {duration(pause)}, one request finds out if it accepts requests again"
+    return AccountEffect(
+        pause=pause,
+        pause_reason=f"VirtualText asked to wait{wish} ({outcome_text(outcome)}){limit}",
+        probe_after=asked > pause,
+        lowers_rate=True,
+    )
 
 
 def combined(effects: Iterable[AccountEffect]) -> AccountEffect:
@@ -107,6 +123,7 @@ def combined(effects: Iterable[AccountEffect]) -> AccountEffect:
     return AccountEffect(
         pause=longest.pause,
         pause_reason=longest.pause_reason,
+        probe_after=longest.probe_after,
         lowers_rate=any(effect.lowers_rate for effect in told),
         opens_breaker=next((effect.opens_breaker for effect in reversed(told) if effect.opens_breaker), ""),
         works_again=any(effect.works_again for effect in told),

@@ -2,8 +2,8 @@
 
 * **stopped**: the credential or the URL is wrong. More requests would not help: after ``PROBE_INTERVAL`` one single
   request, the probe, finds out whether a person has corrected it.
-* **paused**: the platform asked to wait (429), could not be reached, or fails repeatedly. After failures, a probe
-  goes first (``worker.limits.adaptive_rate``).
+* **paused**: the platform asked to wait (429), could not be reached, or fails repeatedly. After failures, and after a
+  429 that asked for longer than we wait, a probe goes first (``worker.limits.adaptive_rate``).
 * **slowed down**: a 429 lowers the rate of the whole fleet for a while.
 
 ``worker.limits.account_effect`` decides what a response means for the account; ``apply_effect`` stores it.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, Engine, RowMapping, and_, func, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, and_, case, func, not_, or_, select, update
 
 from worker.limits.account_effect import AccountEffect
 from worker.limits.adaptive_rate import BREAKER_BACKOFF, SAME_STORM, ceiling_now, lowered_rate, rate_at_429
@@ -27,6 +27,8 @@ from worker.store.sql import insert
 from worker.store.tables import account_state
 
 PROBE_INTERVAL = timedelta(minutes=10)
+LONGEST_WAIT = timedelta(days=1)
+"""No response pauses an account for longer. A longer pause is a person's matter, and only its author ends it."""
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +121,7 @@ def apply_effect(
     if effect.stop:
         stop_account(connection, account, effect.stop, now)
     if effect.pause is not None:
-        pause_account(connection, account, now + effect.pause, effect.pause_reason)
+        pause_account(connection, account, now + effect.pause, effect.pause_reason, probe_after=effect.probe_after)
     if effect.lowers_rate and rate is not None:
         slow_down(connection, account, rate, now)
     if effect.opens_breaker:
@@ -154,19 +156,24 @@ def stop_account(connection: Connection, account: str, reason: str, now: datetim
         )
 
 
-def pause_account(connection: Connection, account: str, until: datetime, reason: str) -> None:
-    """Make no requests for ``account`` before ``until``. Never shortens a pause. ``reason`` is for a person."""
+def pause_account(
+    connection: Connection, account: str, until: datetime, reason: str, *, probe_after: bool = False
+) -> None:
+    """Make no requests for ``account`` before ``until``. Never shortens a pause. ``reason`` is for a person.
+
+    ``probe_after``: then make a single one, the probe.
+    """
+    a = account_state.c
     statement = insert(connection, account_state).values(
-        account=account, stopped_reason="", paused_until=until, pause_reason=reason
+        account=account, stopped_reason="", paused_until=until, pause_reason=reason, trips=int(probe_after)
     )
+    put = statement.excluded
+    values = {"paused_until": put.paused_until, "pause_reason": put.pause_reason}
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["account"],
-            set_={"paused_until": statement.excluded.paused_until, "pause_reason": statement.excluded.pause_reason},
-            where=or_(
-                account_state.c.paused_until.is_(None),
-                account_state.c.paused_until < statement.excluded.paused_until,
-            ),
+            set_=values | {"trips": case((a.trips < put.trips, put.trips), else_=a.trips)},
+            where=or_(a.paused_until.is_(None), a.paused_until < put.paused_until),
         )
     )
 
@@ -207,18 +214,26 @@ def open_breaker(connection: Connection, account: str, now: datetime, failure: s
 def clear_stop(connection: Connection, account: str, began_at: datetime | None = None) -> bool:
     """End the stop and the breaker of an account that works again. Return whether there was one.
 
-    ``began_at``: when the request that proves it began; it proves nothing about a later stop. None: it was proven
-    just now.
+    ``began_at``: when the request that proves it began; it proves nothing about a later stop. None: a person has just
+    made a request that was served, which also ends a pause that VirtualText asked for.
     """
-    stopped_at = account_state.c.stopped_at
+    a, now = account_state.c, utcnow()
+    a_persons_matter = func.coalesce(a.paused_until > now + LONGEST_WAIT, False)
     if began_at is None:
-        proven = or_(stopped_at.is_not(None), account_state.c.trips > 0)
+        paused = and_(a.paused_until > now, not_(a_persons_matter))
+        proven = or_(a.stopped_at.is_not(None), a.trips > 0, paused)
     else:
-        proven = or_(stopped_at <= began_at, and_(stopped_at.is_(None), account_state.c.trips > 0))
+        proven = or_(a.stopped_at <= began_at, and_(a.stopped_at.is_(None), a.trips > 0))
     cleared = connection.execute(
         update(account_state)
-        .where(account_state.c.account == account, proven)
-        .values(stopped_at=None, stopped_reason="", paused_until=None, pause_reason="", trips=0)
+        .where(a.account == account, proven)
+        .values(
+            stopped_at=None,
+            stopped_reason="",
+            paused_until=case((a_persons_matter, a.paused_until), else_=None),
+            pause_reason=case((a_persons_matter, a.pause_reason), else_=""),
+            trips=0,
+        )
     )
     if cleared.rowcount:
         log.info("account works again", account=account)

@@ -238,6 +238,9 @@ def _sum_of_window(counts: Mapping[int, int], now: float) -> float:
     return sum(count * (part if second == oldest else second > oldest) for second, count in counts.items())
 
 
+# The scripts ignore what lies further in the future than anything that they store: somebody has set Redis's clock back,
+# and the fleet must not wait until that time has come.
+
 _TAKE_TURN = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -245,6 +248,7 @@ local at = now
 local even = {}
 for i = 1, #KEYS do
   even[i] = tonumber(redis.call('GET', KEYS[i]) or 0)
+  if even[i] > now + tonumber(ARGV[2 * i]) + 600000000 then even[i] = 0 end
   at = math.max(at, even[i] - tonumber(ARGV[2 * i + 1]))
 end
 if at - now > tonumber(ARGV[1]) then return -1 end
@@ -278,7 +282,9 @@ local free = tonumber(ARGV[2])
 local held = redis.call('HGETALL', KEYS[1])
 for i = 1, #held, 2 do
   local slots, ends = string.match(held[i + 1], '(%d+):(%d+)')
-  if tonumber(ends) <= ms then redis.call('HDEL', KEYS[1], held[i]) else free = free - tonumber(slots) end
+  local left = tonumber(ends) - ms
+  local taken = left > 0 and left <= tonumber(ARGV[3]) + 600000
+  if taken then free = free - tonumber(slots) else redis.call('HDEL', KEYS[1], held[i]) end
 end
 local taken = math.max(math.min(free, tonumber(ARGV[1])), 0)
 if taken > 0 then
@@ -315,9 +321,10 @@ if tonumber(ARGV[1]) > 0 then
 end
 local counts = redis.call('HGETALL', KEYS[1])
 for i = 1, #counts, 2 do
-  if tonumber(counts[i]) < oldest then redis.call('HDEL', KEYS[1], counts[i]) end
+  local second = tonumber(counts[i])
+  if second < oldest or second > tonumber(time[1]) then redis.call('HDEL', KEYS[1], counts[i]) end
 end
-return {time[1], time[2], counts}
+return {time[1], time[2], redis.call('HGETALL', KEYS[1])}
 """
 
 

@@ -52,6 +52,9 @@ class Behaviour(_Switches):
     list_timeout: bool = Field(False, description="The contact list answers 408 for every account.")
     list_timeout_seconds: float = Field(0, ge=0, description="Seconds until that 408; 30 on the platform.")
     list_lag_seconds: float = Field(0, ge=0, description="Seconds until a new contact appears in the list.")
+    create_existing: bool = Field(
+        False, description="A create for a number that has a contact answers with that contact, unchanged."
+    )
     message_id: Literal["never", "sometimes", "always"] = Field(
         "never", description="Whether the answer to a send contains `MessageID`; `sometimes`: every second one."
     )

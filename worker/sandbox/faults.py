@@ -14,8 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from worker.sandbox.answers import HTML, SandboxAnswer, bad_request, error_envelope, gateway_page
 
 Endpoint = Literal["send", "record", "create", "update", "get", "list", "webhook", "health", "unknown"]
-Action = Literal["answer", "delay", "drop", "truncate", "garbage"]
+Action = Literal["answer", "delay", "drop", "truncate", "garbage", "huge", "other"]
 When = Literal["before", "after"]
+ABOUT_THE_ANSWER = ("truncate", "garbage", "huge")
+HUGE_BYTES = 1 << 40
+"""More than any client reads."""
 
 
 class Fault(BaseModel):
@@ -37,10 +40,11 @@ class Fault(BaseModel):
 
     action: Action = Field(
         description="`answer`: with `status`. `delay`: the right answer, late. `drop`: close without an answer. "
-        "`truncate`: close after half of the answer. `garbage`: 200 with a body that is not an answer."
+        "`truncate`: close after half of the answer. `garbage`: 200 with a body that is not an answer. `huge`: the "
+        "right answer, announced as a terabyte long. `other`: 200 with another contact than the one asked for."
     )
     when: When | None = Field(
-        None, description="Before or after the write. Left out: after for truncate and garbage, else before."
+        None, description="Before or after the write. Left out: after for truncate, garbage and huge, else before."
     )
     delay_ms: int = Field(0, ge=0, description="Wait this long first.")
     reset: bool = Field(False, description="Drop with a RST instead of a FIN.")
@@ -54,14 +58,14 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _truncated_after_the_write(self) -> Self:
-        if self.when == "before" and self.action in ("truncate", "garbage"):
+        if self.when == "before" and self.action in ABOUT_THE_ANSWER:
             raise ValueError(f"{self.action} is about the answer to a write: leave `when` out or say after")
         return self
 
     @property
     def moment(self) -> When:
         """Return ``when``, or its default."""
-        return self.when or ("after" if self.action in ("truncate", "garbage") else "before")
+        return self.when or ("after" if self.action in ABOUT_THE_ANSWER else "before")
 
     def answer(self) -> SandboxAnswer:
         """Return the answer of ``answer`` and ``garbage``."""

@@ -27,7 +27,7 @@ _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class HttpRequest:
-    """One request. Names of headers are in lower case. ``drop`` and ``truncate`` break its connection."""
+    """One request. Names of headers are in lower case. ``drop``, ``truncate`` and ``announce`` break its connection."""
 
     transport: asyncio.Transport
     method: str = ""
@@ -56,6 +56,11 @@ class HttpRequest:
     def truncate(self, answer: SandboxAnswer) -> None:
         """Close the connection after one half of the answer's body."""
         self.transport.write(_head(answer) + answer.body[: len(answer.body) // 2])
+        self.transport.close()
+
+    def announce(self, answer: SandboxAnswer, length: int) -> None:
+        """Begin the answer as one of ``length`` bytes, and close the connection after its body."""
+        self.transport.write(_head(answer, length=length) + answer.body)
         self.transport.close()
 
 
@@ -154,14 +159,14 @@ class _Connection(asyncio.Protocol):
             self._task = None
 
 
-def _head(answer: SandboxAnswer, close: bool = False) -> bytes:
+def _head(answer: SandboxAnswer, close: bool = False, length: int | None = None) -> bytes:
     try:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
         reason = "Unknown"
     headers = {"Date": _date(int(time.time())), "Content-Type": answer.content_type, **answer.headers}
     if answer.status != HTTPStatus.NO_CONTENT:
-        headers["Content-Length"] = str(len(answer.body))
+        headers["Content-Length"] = str(len(answer.body) if length is None else length)
     if close:
         headers["Connection"] = "close"
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

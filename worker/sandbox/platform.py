@@ -84,6 +84,13 @@ class Platform:
             return SandboxReply(error_envelope(401))
         return self._calls[call.endpoint](account, call)
 
+    def other_contact(self, call: Call, account: SandboxAccount | None) -> SandboxReply:
+        """Return the answer with a contact that ``call`` is not about; one that does not exist if there is no other."""
+        asked, contacts = self.phone(call, account), self._state.contacts(account.uid if account else "")
+        made_up = {"id": "0", "fullName": "Somebody Else", "phoneNumber": "+12025550199", "email": ""}
+        other = next((contact for contact in contacts if contact["phoneNumber"] != asked), made_up)
+        return SandboxReply(ok_json(other))
+
     def phone(self, call: Call, account: SandboxAccount | None) -> str:
         """Return the customer's number that ``call`` is about; empty if there is none."""
         if call.endpoint == "get":
@@ -127,6 +134,9 @@ class Platform:
         if errors := _wrong_contact(call.fields):
             return SandboxReply(bad_request(*errors))
         phone, full_name, email = _contact(call.fields)
+        existing = self._state.contact_of(account.uid, phone) if self._behaviour.create_existing else None
+        if existing is not None:
+            return SandboxReply(ok_json(existing), existing["id"])
         contact = self._state.create_contact(account.uid, phone, full_name, email or "")
         return SandboxReply(ok_json(contact), contact["id"])
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 import orjson
 
-from worker.sandbox.answers import SandboxAnswer, bad_request
+from worker.sandbox.answers import SandboxAnswer, bad_request, error_envelope
 from worker.sandbox.behaviour import Behaviour
 from worker.sandbox.control import Control
-from worker.sandbox.faults import Fault, Faults, Injection
-from worker.sandbox.http import HttpRequest, HttpServer
+from worker.sandbox.faults import HUGE_BYTES, Fault, Faults, Injection
+from worker.sandbox.http import Handler, HttpRequest, HttpServer
 from worker.sandbox.log import RequestLog
 from worker.sandbox.platform import Call, Platform, SandboxReply, route_call
 from worker.sandbox.relay import SandboxRelay
 from worker.sandbox.state import SandboxAccount, State
+
+_NEVER_PUBLIC = (".localhost", ".local", ".internal", ".svc", ".test")
 
 
 class Service:
@@ -30,8 +33,8 @@ class Service:
         self._platform = Platform(state, behaviour)
         self.relay = SandboxRelay(state, behaviour)
         self.control = Control(state, behaviour, faults, log, self.relay)
-        self._api_host = HttpServer(self._answer_api)
-        self._create_host = HttpServer(partial(self._answer, create_host=True))
+        self._api_host = HttpServer(_for_this_machine(self._answer_api))
+        self._create_host = HttpServer(_for_this_machine(partial(self._answer, create_host=True)))
 
     async def start(self, api: socket.socket, create: socket.socket) -> None:
         """Start answering on two listening sockets."""
@@ -103,6 +106,11 @@ class Service:
         if fault.action == "truncate" and reply is not None:
             request.truncate(reply.answer)
             return "truncated", None
+        if fault.action == "huge" and reply is not None:
+            request.announce(reply.answer, HUGE_BYTES)
+            return "huge", None
+        if fault.action == "other":
+            return "other", self._platform.other_contact(call, account).answer
         answer = reply.answer if fault.action == "delay" and reply is not None else fault.answer()
         return "garbage" if fault.action == "garbage" else str(answer.status), answer
 
@@ -125,3 +133,32 @@ def _injection(number: int, fault: Fault, call: Call, phone: str, reply: Sandbox
         message_id = reply.message.id if reply.message else ""
     written = bool(contact_id or message_id)
     return Injection(number, fault.action, fault.moment, call.endpoint, phone, written, contact_id, message_id)
+
+
+def _for_this_machine(handler: Handler) -> Handler:
+    """Refuse requests to other host names: a web page whose name leads to this machine must not use the sandbox."""
+
+    async def answer(request: HttpRequest) -> SandboxAnswer | None:
+        if is_local_name(request.headers.get("host", "")):
+            return await handler(request)
+        return error_envelope(421, "Misdirected request", "The sandbox answers only for this machine's names.")
+
+    return answer
+
+
+def is_local_name(host: str) -> bool:
+    """Return True for ``localhost``, an IP address, or a name without a dot, such as that of a container.
+
+    A name of the public internet has a dot, and can lead to any address. No name: not from a browser.
+    """
+    name, _, after = host[1:].partition("]") if host.startswith("[") else (host.partition(":")[0], "", "")
+    if after and not after.startswith(":"):
+        return False
+    name = name.rstrip(".").lower()
+    if "." not in name or name.endswith(_NEVER_PUBLIC):
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -7,10 +7,12 @@ VirtualText are looked up before they are created.
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, not_, select, update
 
 from worker.contacts.push_rows import PUSH_LEASE
 from worker.core.states import MessageKind, MessageState, PushState
@@ -33,6 +35,7 @@ from worker.upkeep.rollback_guard import forget_tick, resume_accounts
 
 SILENT = timedelta(seconds=90)
 """A process without a heartbeat for this long is not running."""
+_RESTORED = "the store was restored from a backup"
 
 
 class FleetRuns(Exception):
@@ -40,14 +43,33 @@ class FleetRuns(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class RestoredAccount:
+    """What was done for an account: texts held, and contacts that are looked up before they are created."""
+
+    name: str
+    texts_held: int
+    contacts_looked_up: int
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done. ``known_until``: the time of the last event in the store; None: it is empty."""
+    """What was done. ``known_until``: the time of the last event in the store; None: it is empty.
+
+    ``connections`` are those whose next complete sync is a baseline. ``texts_held_before`` are held by an earlier run.
+    """
 
     known_until: datetime | None
     texts_held: int
     triggers: int
     dates: int
     contacts_looked_up: int
+    accounts: tuple[RestoredAccount, ...] = ()
+    connections: tuple[str, ...] = ()
+    texts_held_before: int = 0
+
+
+class _Rehearsed(Exception):
+    """Ends a transaction that must change nothing."""
 
 
 def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
@@ -56,22 +78,45 @@ def after_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
     Raises FleetRuns while a process of the fleet is alive, because it could send texts in the meantime.
     """
     with writing(runtime.engine) as connection:
-        _refuse_while_alive(connection, now)
-        known_until = _known_until(connection)
-        resume_accounts(connection)
-        done = Restored(
-            known_until=known_until,
-            texts_held=_hold(connection, known_until, actor, now),
-            triggers=connection.execute(
-                update(trigger_state).where(trigger_state.c.active_since.is_not(None)).values(active_since=None)
-            ).rowcount,
-            dates=connection.execute(
-                update(date_plan).where(date_plan.c.due_at <= now).values(due_at=None, occurrence="")
-            ).rowcount,
-            contacts_looked_up=_look_up(connection, now),
-        )
+        done = _make_safe(connection, actor, now)
     forget_tick(runtime)  # after the commit: until then nothing has changed
     return done
+
+
+def rehearse_restore(runtime: Runtime, actor: str, now: datetime) -> Restored:
+    """Return what ``after_restore`` would do. Change nothing. Raises FleetRuns."""
+    done = Restored(None, 0, 0, 0, 0)
+    with contextlib.suppress(_Rehearsed), writing(runtime.engine) as connection:
+        done = _make_safe(connection, actor, now)
+        raise _Rehearsed
+    return done
+
+
+def _make_safe(connection: Connection, actor: str, now: datetime) -> Restored:
+    _refuse_while_alive(connection, now)
+    known_until = _known_until(connection)
+    resume_accounts(connection)
+    reason = _hold_reason(known_until)
+    before = select(func.count()).where(message.c.state == MessageState.HELD, _held_by_restore())
+    held_before = connection.scalar(before) or 0
+    held = _hold(connection, reason, actor, now)
+    active = trigger_state.c.active_since.is_not(None)
+    connections = connection.scalars(select(trigger_state.c.connection).where(active).distinct()).all()
+    triggers = connection.execute(update(trigger_state).where(active).values(active_since=None)).rowcount
+    past = update(date_plan).where(date_plan.c.due_at <= now).values(due_at=None, occurrence="")
+    dates = connection.execute(past).rowcount
+    looked_up = _look_up(connection, now)
+    names = sorted({*held, *looked_up})
+    return Restored(
+        known_until=known_until,
+        texts_held=held.total(),
+        triggers=triggers,
+        dates=dates,
+        contacts_looked_up=looked_up.total(),
+        accounts=tuple(RestoredAccount(name, held[name], looked_up[name]) for name in names),
+        connections=tuple(sorted(connections)),
+        texts_held_before=held_before,
+    )
 
 
 def _refuse_while_alive(connection: Connection, now: datetime) -> None:
@@ -88,14 +133,22 @@ def _known_until(connection: Connection) -> datetime | None:
     return max((at for one in last if (at := connection.scalar(select(one))) is not None), default=None)
 
 
-def _hold(connection: Connection, known_until: datetime | None, actor: str, now: datetime) -> int:
-    """Hold every waiting text, including approved ones, because it may have been sent."""
+def _hold_reason(known_until: datetime | None) -> str:
     until = "" if known_until is None else f" that ends at {known_until:%Y-%m-%d %H:%M} UTC"
-    reason = reason_text("approval", f"the store was restored from a backup{until}; it may have been sent since")
+    return reason_text("approval", f"{_RESTORED}{until}; it may have been sent since")
+
+
+def _held_by_restore() -> ColumnElement[bool]:
+    """Return the condition for texts that an earlier run has held."""
+    return message.c.reason.startswith(reason_text("approval", _RESTORED), autoescape=True)
+
+
+def _hold(connection: Connection, reason: str, actor: str, now: datetime) -> Counter[str]:
+    """Hold every waiting text, including approved ones, because it may have been sent. Return how many by account."""
     batch = f"restored-{now:%Y%m%d-%H%M%S}"
-    sends = (message.c.kind == MessageKind.SEND, message.c.reason != reason)
-    held = [
-        one.id
+    sends = (message.c.kind == MessageKind.SEND, not_(_held_by_restore()))
+    return Counter(
+        one.account
         for before in (MessageState.QUEUED, MessageState.HELD)
         for one in move(
             connection,
@@ -109,15 +162,19 @@ def _hold(connection: Connection, known_until: datetime | None, actor: str, now:
             approved_at=None,
             batch_id=func.coalesce(message.c.batch_id, batch),
         )
-    ]
-    return len(held)
+    )
 
 
-def _look_up(connection: Connection, now: datetime) -> int:
-    """Mark contacts that may exist in VirtualText as unknown, so that its list is read before any is created."""
+def _look_up(connection: Connection, now: datetime) -> Counter[str]:
+    """Mark contacts that may exist in VirtualText as unknown, so that its list is read before any is created.
+
+    Return how many by account.
+    """
     connection.execute(update(account_state).values(listed_at=None))
     connection.execute(delete(remote_contact))
     c = contact.c
     not_there = (c.virtualtext_id.is_(None), c.push_state.in_((PushState.DUE, PushState.CREATING)))
+    by_account = connection.execute(select(c.account, func.count()).where(*not_there).group_by(c.account)).all()
     unknown = {"push_state": PushState.UNKNOWN, "attempted_at": now, **PUSH_LEASE.released}
-    return connection.execute(update(contact).where(*not_there).values(**unknown)).rowcount
+    connection.execute(update(contact).where(*not_there).values(**unknown))
+    return Counter({account: count for account, count in by_account})  # noqa: C416 - Row is no tuple for mypy

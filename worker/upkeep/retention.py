@@ -20,7 +20,7 @@ from worker.core.states import DeliveryState, InboxState, MessageKind, MessageSt
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import reading, writing
 from worker.store.ids import first_id_at
-from worker.store.leases import Lease, LeaseColumns, new_lease
+from worker.store.leases import Lease, LeaseColumns, lease_end, new_lease
 from worker.store.models import utcnow
 from worker.store.sql import any_of, insert
 from worker.store.tables import (
@@ -267,7 +267,7 @@ def _apply(runtime: Runtime, rule: RetentionRule, at: Horizon, owner: str) -> It
             return
         last = found[-1]
         with writing(runtime.engine) as connection:
-            later = Lease(owner, utcnow() + timedelta(seconds=LEASE_SECONDS))
+            later = Lease(owner, lease_end(utcnow(), LEASE_SECONDS))
             if not _lease.renew(connection, later, _lock.name == _NAME):
                 raise AlreadyPruning("another process has taken over the pruning")
             yield rule.remove(connection, and_(any_of(connection, rule.key, found), rows))

@@ -16,6 +16,7 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection, select, update
 
+from worker.core.private_files import private_file
 from worker.limits.account_gate import pause_account
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
@@ -57,12 +58,25 @@ def went_back(mark: datetime | None, last_tick: datetime | None) -> bool:
 def guard(runtime: Runtime) -> bool:
     """Pause every account if the store has gone back in time. Return whether it is safe to continue."""
     if not lost_ticks(runtime):
+        _forget_the_future(runtime)
         return True
     with writing(runtime.engine) as connection:
         for account in runtime.settings.accounts:
             pause_account(connection, account, utcnow() + FOR_LONG, REASON)
     log.error("nothing is sent", why=REASON)
     return False
+
+
+def _forget_the_future(runtime: Runtime) -> None:
+    """Move back a mark that is later than now, because somebody has set the store's clock back.
+
+    Otherwise the next tick, whose time in the store is earlier than the mark, would look like a lost commit.
+    """
+    now = utcnow()
+    with reading(runtime.engine) as connection:
+        name = _store_name(connection)
+    if name is not None and (mark := tick_mark(runtime, name).read()) is not None and mark > now:
+        tick_mark(runtime, name).write(now)
 
 
 def lost_ticks(runtime: Runtime) -> bool:
@@ -163,7 +177,7 @@ class _InFile:
             if at is None:
                 self._path.unlink(missing_ok=True)
             else:
-                self._path.write_text(at.isoformat())
+                private_file(self._path).write_text(at.isoformat())
 
 
 def _parse_time(text: object) -> datetime | None:

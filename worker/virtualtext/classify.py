@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import BadStatusLine, RemoteDisconnected
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import orjson
 from urllib3.exceptions import (
@@ -25,12 +25,13 @@ from urllib3.exceptions import (
     InvalidHeader,
     NameResolutionError,
     NewConnectionError,
-    ProxyError,
     ReadTimeoutError,
     SSLError,
 )
 from urllib3.exceptions import TimeoutError as ConnectionTimeoutError
 
+from crm_adapters.unreachable import PROXY_LOGIN, causes_of, explain_unreachable
+from worker.core.clock import utcnow
 from worker.core.http import HttpResponse, NoResponse, ResponseTooLarge
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 
@@ -111,7 +112,7 @@ def _refused_or_failed(answer: HttpResponse, secrets: tuple[str, ...]) -> Outcom
         clean(said.detail or _fallback(answer), secrets),
         answer.status,
         clean(said.reference_code, secrets),
-        retry_after_seconds(answer.headers.get("Retry-After"), datetime.now(UTC)),
+        retry_after_seconds(answer.headers.get("Retry-After"), utcnow()),
     )
 
 
@@ -138,6 +139,8 @@ def _is_html(answer: HttpResponse) -> bool:
 
 def _fallback(answer: HttpResponse) -> str:
     """Describe a response that holds no error text."""
+    if answer.status == 407:
+        return PROXY_LOGIN
     if location := answer.headers.get("Location"):
         return f"the address redirects to {location}; correct the base URL"
     phrase = next((f" {status.phrase}" for status in HTTPStatus if status == answer.status), "")
@@ -186,7 +189,7 @@ def _unanswered(no_answer: NoResponse, secrets: tuple[str, ...]) -> Outcome[T]:
 
 def _lost(error: Exception) -> tuple[Cause, str]:
     """Explain why a request that left has no complete response."""
-    chain = list(_causes(error))
+    chain = list(causes_of(error))
     if isinstance(error, ResponseTooLarge):
         return Cause.UNREADABLE, str(error)
     if any(isinstance(one, ReadTimeoutError | TimeoutError) for one in chain):
@@ -199,34 +202,22 @@ def _lost(error: Exception) -> tuple[Cause, str]:
 
 def _unreached(error: Exception) -> str:
     """Explain why a request never left."""
-    chain = list(_causes(error))
-    proxy = "the proxy: " if any(isinstance(one, ProxyError) for one in chain) else ""
+    if explained := explain_unreachable(error):
+        return explained
+    chain = list(causes_of(error))
     refused = next((one for one in chain if isinstance(one, OSError) and one.strerror), None)
     if any(isinstance(one, NameResolutionError | socket.gaierror) for one in chain):
-        return f"{proxy}the host name could not be resolved"
+        return "the host name could not be resolved"
     if isinstance(error, EmptyPoolError):
         return "no connection became free in time; make fewer requests at once or raise the concurrency"
     if isinstance(error, ClosedPoolError):
         return "the client was closed"
     if any(isinstance(one, SSLError | ssl.SSLError) for one in chain):
-        return f"{proxy}TLS failed: {chain[-1]}"
+        return f"TLS failed: {chain[-1]}"
     if any(isinstance(one, TimeoutError) for one in chain) or _is_connect_timeout(error):
-        return f"{proxy}no connection was made in time"
-    if proxy:
-        return f"{proxy}{chain[-1]}"
+        return "no connection was made in time"
     return f"no connection could be made: {refused.strerror if refused else type(error).__name__}"
 
 
 def _is_connect_timeout(error: Exception) -> bool:
     return isinstance(error, ConnectionTimeoutError) and not isinstance(error, NewConnectionError)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield ``error`` and the errors inside it, which urllib3 keeps in ``args`` or as the cause."""
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        yield following
-        inner: Any = next((one for one in following.args if isinstance(one, BaseException)), None)
-        following = inner or following.__cause__ or following.__context__

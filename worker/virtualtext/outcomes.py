@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -95,12 +95,13 @@ class ContactBody:
 
 @dataclass(frozen=True, slots=True)
 class RemoteContact:
-    """A contact as VirtualText returns it. Fields that it left out are empty."""
+    """A contact as VirtualText returns it. Fields that it left out are empty, and named in ``omitted``."""
 
     id: str
     phone: str
     full_name: str = ""
     email: str = ""
+    omitted: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
