@@ -108,6 +108,49 @@ def test_twilio_shared_keys() -> None:
     assert not accepts(shared, request(url, headers, form={"a": "b"}))
 
 
+# --- What a signature over fields does not cover
+
+URL = "https://texts.example.com/carriers/x/y"
+JSON = b'{"MessageSid": "SM1", "MessageStatus": "delivered"}'
+FORM = {"MessageSid": "SM1"}
+HASHED = f"{URL}?bodySHA256={hashlib.sha256(JSON).hexdigest()}"
+
+# what, carrier, url, body, form, accepted. The signature is right for the URL and the form.
+COVERED: list[tuple[str, str, str, bytes, dict[str, str], bool]] = [
+    ("a form", "twilio", URL, b"MessageSid=SM1", FORM, True),
+    ("no body", "twilio", URL, b"", {}, True),
+    ("JSON, and no hash in the URL", "twilio", URL, JSON, {}, False),
+    ("JSON, and an empty hash", "twilio", f"{URL}?bodySHA256=", JSON, {}, False),
+    ("JSON with its hash", "twilio", HASHED, JSON, {}, True),
+    ("other JSON with that hash", "twilio", HASHED, JSON + b" ", {}, False),
+    ("bytes that are nothing", "twilio", URL, b"\xff", {}, False),
+    ("a form", "plivo", URL, b"MessageSid=SM1", FORM, True),
+    ("no body", "plivo", URL, b"", {}, True),
+    ("JSON", "plivo", URL, JSON, {}, False),
+    ("JSON, and a hash that only Twilio knows", "plivo", HASHED, JSON, {}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("carrier", "url", "body", "form", "accepted"),
+    [row[1:] for row in COVERED],
+    ids=[f"{row[1]}: {row[0]}" for row in COVERED],
+)
+def test_a_body_that_is_not_signed_is_refused(
+    carrier: str, url: str, body: bytes, form: dict[str, str], accepted: bool
+) -> None:
+    from plivo.utils.signature_v3 import construct_get_url, construct_post_url, get_signature_v3
+    from twilio.request_validator import RequestValidator
+
+    if carrier == "twilio":
+        headers = {"x-twilio-signature": RequestValidator(SECRET).compute_signature(url, form)}
+    else:
+        base = (construct_post_url(url, dict(form)) if form else construct_get_url(url, {})).decode()
+        signature = get_signature_v3(SECRET.encode(), base, b"12345").decode()
+        headers = {"x-plivo-signature-v3": signature, "x-plivo-signature-v3-nonce": "12345"}
+    assert accepts(config(carrier, auth_token=SECRET), request(url, headers, body, form)) is accepted
+
+
 # --- Telnyx
 
 PRIVATE = Ed25519PrivateKey.generate()

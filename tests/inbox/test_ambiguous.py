@@ -18,6 +18,7 @@ from tests.messages.conftest import AT_ANY_HOUR, number
 from tests.messages.worker_process import settings
 from worker.core.states import MessageState
 from worker.messages.delivery import deliver_due
+from worker.messages.recording import RecordingReport, record_due
 from worker.runtime import Runtime
 from worker.sandbox import Sandbox
 from worker.store.db import reading
@@ -92,6 +93,25 @@ def test_an_echo_settles_what_the_answer_did_not(wired: Inbox, sandbox: Sandbox,
     ids = {message.to: message.id for message in sandbox.messages("sent_by_platform")}
     assert [wired.row(send).virtualtext_message_id for send in sends] == [ids[number(n)] for n in range(2)]
     assert len(sandbox.messages("sent_by_platform")) == 2, "none is sent twice"
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+def test_an_echo_settles_a_record_and_it_is_not_repeated(wired: Inbox, sandbox: Sandbox, fault: dict[str, Any]) -> None:
+    wired.record("SM-reported", number(9), "the first report shows that reports come")
+    record_due(wired.runtime)
+    until("the first echo", came(wired, 1))
+    wired.process()
+    sandbox.add_fault(endpoint="record", **fault)
+    records = [wired.record(f"SM{n}", number(n), "sent elsewhere") for n in range(2)]
+    for _ in range(2):
+        assert record_due(wired.runtime).requeued == 2
+        wired.all_due()
+    until("the echoes", came(wired, 3))
+    assert wired.process().done == 2
+    wired.all_due()
+    assert record_due(wired.runtime) == RecordingReport()
+    assert {wired.state(record) for record in records} == {MessageState.CONFIRMED}
+    assert len(sandbox.messages("recorded")) == 3, "none stands there twice"
 
 
 def test_two_shapes_of_an_echo_settle_one_of_two_same_texts(wired: Inbox, sandbox: Sandbox) -> None:

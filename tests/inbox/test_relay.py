@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.inbox.conftest import THEM, Inbox, echo, inbound
-from worker.core.states import MessageState
+from worker.core.states import MessageState, PushState
 from worker.inbox.process import InboxReport
+from worker.messages.decisions import resolve
 from worker.messages.delivery import deliver_due
 from worker.messages.opt_outs import add_opt_out, open_reviews, opted_out
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
+from worker.store.tables import contact
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status
 
 LOST: Outcome[Receipt] = Outcome(Status.UNKNOWN, cause=Cause.TIMEOUT)
@@ -85,6 +88,50 @@ def test_an_echo_without_id_belongs_to_the_text_whose_answer_was_heard(inbox: In
     deliver_due(inbox.runtime)
     inbox.comes(echo(message_id=None))
     assert (inbox.state(heard), inbox.state(lost)) == (MessageState.CONFIRMED, MessageState.UNKNOWN)
+
+
+def test_of_twins_the_accepted_one_has_the_echo(inbox: Inbox) -> None:
+    lost, heard = sent(inbox, lost=True), sent(inbox)
+    inbox.comes(echo(), {"eventType": "message.sent", "timestamp": 1, "data": echo(message_id=None)})
+    assert (inbox.state(lost), inbox.state(heard)) == (MessageState.UNKNOWN, MessageState.CONFIRMED)
+    inbox.comes(echo(message_id="out2"))
+    assert inbox.state(lost) is MessageState.CONFIRMED, "a surplus echo settles the unknown one"
+
+
+def test_an_echo_waits_for_the_response_of_a_twin_in_flight(inbox: Inbox) -> None:
+    lost = sent(inbox, lost=True)
+
+    def answer(body: object, call: int) -> Outcome[Receipt]:
+        assert inbox.comes(echo()) == InboxReport(waiting=1)
+        return Outcome(Status.DONE, Receipt())
+
+    inbox.client.answer = answer
+    heard = inbox.send(THEM)
+    deliver_due(inbox.runtime)
+    assert inbox.later() == InboxReport(done=1)
+    assert (inbox.state(lost), inbox.state(heard)) == (MessageState.UNKNOWN, MessageState.CONFIRMED)
+
+
+def test_the_second_format_of_a_late_echo_is_no_surplus(inbox: Inbox) -> None:
+    lost, heard = sent(inbox, lost=True), sent(inbox)
+    inbox.change(attempted_at=utcnow() - timedelta(minutes=20))
+    inbox.comes(echo(), echo(message_id=None))
+    assert (inbox.state(lost), inbox.state(heard)) == (MessageState.UNKNOWN, MessageState.CONFIRMED)
+
+
+def test_a_text_that_was_provably_not_sent_is_not_confirmed(inbox: Inbox) -> None:
+    inbox.client.answer = lambda body, call: Outcome(Status.NOT_DONE, cause=Cause.UNREACHABLE)
+    send = inbox.send(THEM)
+    deliver_due(inbox.runtime)
+    assert inbox.comes(echo()) == InboxReport(ignored=1), "a person typed the same text"
+    assert inbox.state(send) is MessageState.QUEUED
+
+
+def test_the_echo_stops_a_text_that_a_person_wants_to_send_again(inbox: Inbox) -> None:
+    send = sent(inbox, lost=True)
+    resolve(inbox.runtime, send, "resend", "ann")
+    inbox.comes(echo())
+    assert inbox.state(send) is MessageState.CONFIRMED
 
 
 @pytest.mark.parametrize(
@@ -281,3 +328,21 @@ def test_a_short_code_opts_nobody_out(inbox: Inbox) -> None:
     inbox.comes(inbound("STOP", FromNumber="262966"))
     assert [reply.from_number for reply in inbox.replies()] == ["262966"]
     assert "contact.opted_out" not in inbox.announced()
+
+
+# --- the id of the conversation
+
+
+@pytest.mark.parametrize("event", [echo, inbound])
+def test_a_text_gives_a_contact_its_old_id_back(inbox: Inbox, event: Any) -> None:
+    """VirtualText seemed not to know the id, the contact was created again, and the conversation still has the id."""
+    row = {"account": "main", "phone": THEM, "wanted_hash": b"h", "pushed_hash": b"h", "created_at": utcnow()}
+    with writing(inbox.engine) as connection:
+        connection.execute(
+            contact.insert(), row | {"virtualtext_id": "new", "former_id": "old", "push_state": PushState.SYNCED}
+        )
+    inbox.comes(event(ConversationID="another"))
+    assert [one.virtualtext_id for one in inbox.rows(contact)] == ["new"]
+    inbox.comes(event(message_id="m2", ConversationID="old"))
+    (after,) = inbox.rows(contact)
+    assert (after.virtualtext_id, after.former_id, after.push_state) == ("old", None, PushState.DUE)

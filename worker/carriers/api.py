@@ -10,6 +10,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from config.integrations import Carrier
+from crm_adapters.unreachable import PROXY_LOGIN, explain_unreachable
 from worker.carriers.provider import CarrierUnavailable
 
 MAX_BYTES = 8 << 20
@@ -25,9 +26,12 @@ def ask(session: requests.Session, url: str, **options: Any) -> Any:
         answer = session.get(url, timeout=(5, 20), allow_redirects=False, stream=True, **options)
         body = answer.raw.read(MAX_BYTES + 1, decode_content=True)
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise CarrierUnavailable(f"the carrier cannot be reached ({type(error).__name__})") from None
+        why = explain_unreachable(error) or type(error).__name__
+        raise CarrierUnavailable(f"the carrier cannot be reached: {why}") from None
     if answer.status_code == 404:
         return None
+    if answer.status_code == 407:
+        raise CarrierUnavailable(f"the carrier cannot be reached: {PROXY_LOGIN}")
     if answer.status_code in (401, 403):
         raise CarrierUnavailable(
             f"the carrier refused the credential (HTTP {answer.status_code}); correct it in the configuration"

@@ -38,6 +38,12 @@ def require_body_hash(given: str, request: SignedRequest) -> None:
         raise SignatureInvalid("the body is not the one that was signed")
 
 
+def require_covered_body(request: SignedRequest) -> None:
+    """Raise SignatureInvalid if there is a body that is no form: the signature covers the fields of forms alone."""
+    if request.body and not request.form:
+        raise SignatureInvalid("the signature does not cover the body, because it is no form")
+
+
 def require_one_of(given: Iterable[str], expected: Iterable[str]) -> None:
     """Raise SignatureInvalid unless one of the ``given`` signatures is one of the ``expected``."""
     right = list(expected)

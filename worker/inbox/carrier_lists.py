@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import requests
 import structlog
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, not_, or_, select
 
 from config.integrations import Carrier
 from config.models import Settings
@@ -130,5 +130,5 @@ def has_due(connection: Connection, settings: Settings, now: datetime) -> bool:
     if not polled:
         return False
     s = carrier_state.c
-    waits = or_(s.next_poll_at > now, _LEASE.until > now)
+    waits = or_(s.next_poll_at > now, not_(_LEASE.is_free(now)))
     return len(connection.scalars(select(s.name).where(s.name.in_(polled), waits)).all()) < len(polled)

@@ -1,8 +1,6 @@
-"""Matches outgoing Relay events ("echoes") with the texts that we sent.
+"""Matches outgoing Relay events ("echoes") with the texts that we sent or recorded.
 
-The platform has no idempotency key, so content and time decide. One event matches one text, the oldest first. The
-platform may report a text in two formats, seconds apart, one of them without an id. That one must not match a second
-text.
+``echo_choice`` decides which of several identical texts an echo reports.
 """
 
 from __future__ import annotations
@@ -10,12 +8,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from worker.core.states import MessageState
+from worker.inbox.echo_choice import EchoCandidate, EchoPending, choose_text
 from worker.inbox.relay_shapes import RelayReceipt, RelayText
 from worker.messages.states import Ground
 from worker.messages.transitions import move, reason_text
@@ -25,31 +24,28 @@ WINDOW = timedelta(hours=6)
 """How long after its request the echo of a text may arrive."""
 CLOCK_SKEW = timedelta(minutes=2)
 """How much the clocks of two of our machines may differ."""
-RECENT = timedelta(minutes=10)
-"""How long after a text was sent its event may arrive in the second format."""
 
 _S = MessageState
 _MATCHED = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED, _S.CONFIRMED, _S.DELIVERED, _S.FAILED)
 _CONFIRMS = (_S.UNKNOWN, _S.DISPATCHING, _S.ACCEPTED, _S.QUEUED)
 
 
-def match_echo(connection: Connection, account: str, echo: RelayText, seen_at: datetime, now: datetime) -> str | None:
-    """Confirm our text that this echo reports. Return its id; None if it is not our text."""
+def match_echo(
+    connection: Connection, account: str, echo: RelayText, seen_at: datetime, now: datetime
+) -> str | Literal[EchoPending.UNDECIDED] | None:
+    """Confirm our text that this echo reports. Return its id; None if it is not our text.
+
+    UNDECIDED: nothing was done, because the response to an identical text must arrive first.
+    """
     if echo.message_id and (known := _by_remote_id(connection, account, echo.message_id)) is not None:
-        _confirm(connection, known, echo, now)
+        _confirm(connection, known, echo, seen_at, now)
         return str(known.id)
-    candidates = [row for row in _candidates(connection, account, echo, seen_at) if _same_content(row, echo)]
-    waiting = [row for row in candidates if row.state in _CONFIRMS and not row.virtualtext_message_id]
-    recent = [row for row in candidates if row not in waiting and row.attempted_at >= seen_at - RECENT]
-    confirmed = [row for row in recent if row.state not in _CONFIRMS]
-    if not echo.message_id:
-        chosen = next(iter(recent or waiting), None)  # better to leave a text to a person than to confirm the wrong one
-    else:
-        chosen = next((row for row in confirmed if not row.virtualtext_message_id), None) or next(iter(waiting), None)
-    if chosen is None:
-        return None
-    _confirm(connection, chosen, echo, now)
-    return str(chosen.id)
+    rows = {row.id: row for row in _candidates(connection, account, echo, seen_at) if _same_content(row, echo)}
+    chosen = choose_text([_candidate(row) for row in rows.values()], echo.message_id, seen_at)
+    if not isinstance(chosen, EchoCandidate):
+        return chosen
+    _confirm(connection, rows[chosen.id], echo, seen_at, now)
+    return chosen.id
 
 
 def apply_receipt(connection: Connection, account: str, receipt: RelayReceipt, now: datetime) -> str | None:
@@ -92,6 +88,7 @@ def _by_remote_id(connection: Connection, account: str, remote_id: str) -> Row[A
 
 def _candidates(connection: Connection, account: str, echo: RelayText, seen_at: datetime) -> list[Row[Any]]:
     m = message.c
+    first, last = seen_at - WINDOW, seen_at + CLOCK_SKEW
     found = (
         select(message)
         .where(
@@ -99,12 +96,23 @@ def _candidates(connection: Connection, account: str, echo: RelayText, seen_at: 
             m.to_number == echo.to_number,
             m.from_number == echo.from_number,
             m.state.in_(_MATCHED),
-            m.attempted_at.between(seen_at - WINDOW, seen_at + CLOCK_SKEW),
+            or_(m.attempted_at.between(first, last), m.unanswered_at.between(first, last)),
         )
         .order_by(m.attempted_at, m.id)
         .with_for_update()
     )
     return list(connection.execute(found))
+
+
+def _candidate(row: Row[Any]) -> EchoCandidate:
+    return EchoCandidate(
+        id=row.id,
+        state=MessageState(row.state),
+        remote_id=row.virtualtext_message_id or "",
+        echoed_at=row.echoed_at,
+        unanswered=row.unanswered_at is not None,
+        repeated=row.unanswered_at is not None and row.unanswered_at < row.attempted_at,
+    )
 
 
 def _same_content(row: Row[Any], echo: RelayText) -> bool:
@@ -113,13 +121,17 @@ def _same_content(row: Row[Any], echo: RelayText) -> bool:
     return is_same_text(row.text, echo.text) and len(media) == len(echo.media)
 
 
-def _confirm(connection: Connection, row: Row[Any], echo: RelayText, now: datetime) -> None:
-    named: dict[str, Any] = {}
+def _confirm(connection: Connection, row: Row[Any], echo: RelayText, seen_at: datetime, now: datetime) -> None:
+    learned: dict[str, Any] = {}
     if echo.message_id and not row.virtualtext_message_id:
-        named["virtualtext_message_id"] = echo.message_id
+        learned["virtualtext_message_id"] = echo.message_id
+    if row.echoed_at is None:
+        learned["echoed_at"] = seen_at
     mine, before = message.c.id == row.id, MessageState(row.state)
     if before in _CONFIRMS:
         reason = "" if before is _S.ACCEPTED else reason_text("echo", "VirtualText shows it in the conversation")
-        move(connection, before, _S.CONFIRMED, mine, ground=Ground.ECHO, reason=reason, actor="relay", now=now, **named)
-    elif named:
-        connection.execute(update(message).where(mine).values(**named))
+        move(
+            connection, before, _S.CONFIRMED, mine, ground=Ground.ECHO, reason=reason, actor="relay", now=now, **learned
+        )
+    elif learned:
+        connection.execute(update(message).where(mine).values(**learned))

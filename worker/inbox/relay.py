@@ -11,9 +11,11 @@ import orjson
 from sqlalchemy import Connection, and_, exists, insert, or_, select, update
 
 from config.event_types import EventType
+from worker.contacts.push_rows import note_working_id
 from worker.core.phones import is_e164
 from worker.core.states import InboxState
 from worker.inbox.echo import apply_receipt, is_same_text, match_echo
+from worker.inbox.echo_choice import EchoPending
 from worker.inbox.events import Apply, ClaimedEvent, Handled, always, weightiest
 from worker.inbox.keywords import Keyword, keyword
 from worker.inbox.process import RETRY_WAIT
@@ -27,6 +29,8 @@ from worker.store.tables import inbound_message
 TWINS = timedelta(minutes=2)
 """How far apart the two formats of one inbound event may arrive."""
 RECEIPT_ATTEMPTS = 5
+UNDECIDED_WAIT = timedelta(seconds=2)
+"""How long an echo waits before the response to a text in flight is looked for again."""
 MAX_EXCERPT = 200
 
 
@@ -56,15 +60,24 @@ def prepare_relay(runtime: Runtime, event: ClaimedEvent) -> Apply:
 
 
 def _lock(text: RelayText) -> str:
-    return f"number:{text.from_number if text.direction == 'in' else text.to_number}"
+    return f"number:{_customer(text)}"
+
+
+def _customer(text: RelayText) -> str:
+    return text.from_number if text.direction == "in" else text.to_number
 
 
 def _handle(connection: Connection, account: str, event: ClaimedEvent, one: RelayEvent, now: datetime) -> Handled:
+    if isinstance(one, RelayText):
+        note_working_id(connection, account, one.conversation_id, _customer(one), now)
     match one:
         case RelayText(direction="in"):
             return _inbound(connection, account, event, one, now)
         case RelayText():
             ours = match_echo(connection, account, one, event.received_at, now)
+            if ours is EchoPending.UNDECIDED:
+                reason = "waits for the response to the same text, which is being sent now"
+                return Handled(InboxState.NEW, reason, again_at=now + UNDECIDED_WAIT)
             if ours is None:
                 return Handled(InboxState.IGNORED, "a text that vtsync did not send, such as one typed in the app")
             return Handled(InboxState.DONE, "the echo of our text", ours)

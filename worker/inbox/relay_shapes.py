@@ -3,21 +3,21 @@
 The documented format is a flat JSON object. Real events differ: some are wrapped (``{"eventType", "timestamp",
 "data"}``); some texts arrive in both formats seconds apart, one without ``MessageID``; the text of a picture may be
 ``null``; media may be ``Media``, ``MediaUrls`` or ``MediaURL``, a list or a string; and receipts have an id and a
-status but no text.
+status but no text. Services between VirtualText and us wrap an event once more: in a list, in a field, in a string,
+in a form (``wrappings``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-import orjson
-
 from worker.core.phones import Phone, parse_phone
+from worker.inbox.payloads import NOT_STORED
+from worker.inbox.wrappings import opened
 
 MAX_EVENTS = 1000
 MAX_DEPTH = 40
@@ -63,46 +63,71 @@ class UnreadableEvent:
 
 RelayEvent: TypeAlias = RelayText | RelayReceipt | UnreadableEvent
 
+_TOO_DEEP = UnreadableEvent("the payload is nested too deeply")
+_ENVELOPES = ("data", "payload", "body", "message", "event", "detail", "record", "records", "messages", "events")
+"""The fields in which senders and relays between them put an event. Other fields are searched after these."""
+
 
 def parse_relay(payload: Any) -> list[RelayEvent]:
     """Return the events in a payload, usually one. Never raises; the list is never empty."""
-    found = [event for body, kind in _bodies(payload, "", MAX_DEPTH) for event in _events(body, kind)]
+    found = _parse(payload, "", MAX_DEPTH)
     if len(found) > MAX_EVENTS:
         return [*found[:MAX_EVENTS], UnreadableEvent(f"it has {len(found):,} events; only {MAX_EVENTS:,} were read")]
     return found or [UnreadableEvent("the payload is empty")]
 
 
-def _bodies(payload: Any, kind: str, depth: int) -> Iterator[tuple[Mapping[str, Any] | None, str]]:
-    """Yield each object that may be an event, with the event type of its envelope."""
-    payload = _unquoted(payload)
-    if isinstance(payload, list) and depth:
-        for one in payload:
-            yield from _bodies(one, kind, depth - 1)
-        return
+def _parse(payload: Any, kind: str, depth: int) -> list[RelayEvent]:
+    """Return the events in a part of a payload. ``kind`` is the event type of its envelope."""
+    payload = _container(payload)
+    if isinstance(payload, list):
+        return [event for one in payload for event in _parse(one, kind, depth - 1)] if depth else [_TOO_DEEP]
     if not isinstance(payload, Mapping):
-        yield None, kind
-        return
+        return [UnreadableEvent(_not_an_object(payload))]
     fields = _fields(payload)
-    inner = _unquoted(fields.get("data", fields.get("payload")))
-    if isinstance(inner, Mapping | list) and depth and not {"messagebody", "messagedirection"} & fields.keys():
-        named = _text(fields.get("eventtype") or fields.get("event") or fields.get("type"))
-        yield from _bodies(inner, named or kind, depth - 1)
-    else:
-        yield fields, kind
+    if {"messagebody", "messagedirection"} & fields.keys():
+        return list(_events(fields, kind))
+    if not depth:
+        return [_TOO_DEEP]
+    named = _text(fields.get("eventtype") or fields.get("event") or fields.get("type")) or kind
+    enveloped = _inside([fields[name] for name in _ENVELOPES if name in fields], named, depth)
+    if _is_understood(enveloped):
+        return enveloped
+    own = list(_events(fields, kind))
+    if _is_understood(own):
+        return own
+    others = _inside([value for name, value in fields.items() if name not in _ENVELOPES], named, depth)
+    return others if _is_understood(others) else enveloped or own
 
 
-def _unquoted(payload: Any) -> Any:
-    """Decode JSON that came as a string inside JSON."""
-    if isinstance(payload, str) and payload.lstrip()[:1] in ("{", "["):
-        with suppress(orjson.JSONDecodeError):
-            return orjson.loads(payload)
-    return payload
+def _inside(values: Sequence[Any], kind: str, depth: int) -> list[RelayEvent]:
+    """Return the events of the first value that has any; if none has, why the first is not understood."""
+    first: list[RelayEvent] = []
+    for value in values:
+        if isinstance(_container(value), Mapping | list):
+            found = _parse(value, kind, depth - 1)
+            if _is_understood(found):
+                return found
+            first = first or found
+    return first
 
 
-def _events(fields: Mapping[str, Any] | None, kind: str) -> Iterator[RelayEvent]:
-    if fields is None:
-        yield UnreadableEvent("the payload is not a JSON object")
-        return
+def _is_understood(found: Sequence[RelayEvent]) -> bool:
+    return any(not isinstance(event, UnreadableEvent) for event in found)
+
+
+def _container(value: Any) -> Any:
+    """Open JSON that came as a string, in a form or the like."""
+    found = opened(value) if isinstance(value, str) else None
+    return value if found is None else found
+
+
+def _not_an_object(payload: Any) -> str:
+    if isinstance(payload, str) and payload.startswith(NOT_STORED):
+        return f"{payload.strip('[]')}; look at the conversation in VirtualText"
+    return "the payload is not a JSON object"
+
+
+def _events(fields: Mapping[str, Any], kind: str) -> Iterator[RelayEvent]:
     message_id = _id(_first(fields, "messageid", "id", "smsid"))
     body, media = _first(fields, "messagebody", "body", "message", "text"), _media(fields)
     direction = _direction(fields, kind)

@@ -18,6 +18,7 @@ def verify(config: Carrier, request: SignedRequest) -> None:
     nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
     if not nonce:
         raise SignatureInvalid("the nonce is missing")
+    signing.require_covered_body(request)
     key = signing.secret_of(config.auth_token, "auth_token")
     given = [one.strip() for one in request.headers.get("x-plivo-signature-v3", "").split(",")]
     signing.require_one_of(given, [signing.hmac_base64(key, f"{_signed_url(request)}.{nonce}".encode())])

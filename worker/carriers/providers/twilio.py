@@ -35,6 +35,8 @@ def verify(config: Carrier, request: SignedRequest) -> None:
     body_hash = parse_qs(urlsplit(request.url).query).get("bodySHA256", [""])[0]
     if body_hash:
         signing.require_body_hash(body_hash, request)
+    else:
+        signing.require_covered_body(request)
     values: dict[str, set[str]] = defaultdict(set)
     for name, value in () if body_hash else request.form:
         values[name].add(value)
