@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt
 
 from config.base import Model
-from config.types import Duration, Hour
+from config.types import Duration, Hour, Region, one_or_many
 
 
 class Policy(Model):
@@ -18,11 +18,21 @@ class Policy(Model):
         25,
         ge=0,
         le=1_000_000,
-        description="When one sync would text more people than this, all its texts wait for approval.",
+        description=(
+            "When one sync, or one trigger in 24 hours, would text more people than this, the texts wait for approval."
+        ),
     )
     expires_after: Duration = Field(
         timedelta(hours=24),
         description="Drop a text that has not been sent by then. A trigger or a job may set its own limit.",
+    )
+    countries: Annotated[tuple[Region, ...], one_or_many()] | None = Field(
+        None,
+        description=(
+            "Send texts only to numbers of these countries. If not set: countries with the calling code +1, and the"
+            " country of the account's own number."
+        ),
+        examples=[["US", "CA", "MX"]],
     )
     quiet_hours: Literal["us", "none"] = Field(
         "us",

@@ -37,7 +37,6 @@ connections = "people"
 on = "created"
 message = "Hi {{ name }}, welcome!"
 """
-POLICY = "blast_limit = 100000"
 PATIENT = {"connect_timeout": 10.0, "read_timeout": 20.0}
 """For scenarios that are not about time-outs: a busy machine does not cause any."""
 
@@ -138,10 +137,7 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
     assert (worker.wait(30), beat.wait(30)) == (0, 0)
     stopped_in, contacts, texted = since(began), told(fleet), _texted(fleet)
     assert texted < crowd.texts, "the texts had all been sent before the stop; ask for more of them"
-    claimed = {
-        table: fleet.query(f"SELECT count(*) FROM {table} WHERE lease_owner IS NOT NULL")[0][0]
-        for table in ("contact", "message", "connection_state")
-    }
+    claimed = _claimed(fleet)
     assert not any(claimed.values()), f"rows are still claimed: {claimed}"
     assert _pushed(fleet, state="unknown") == 0
     fleet.sandbox.remove_faults()
@@ -158,6 +154,50 @@ def warm_stop(fleet: Fleet, crowd: Crowd) -> Figures:
         "rows left claimed": sum(claimed.values()),
         "seconds of the run after it": rest,
     } | figures
+
+
+def interrupted_sync(fleet: Fleet, crowd: Crowd, number: signal.Signals, when: str) -> Figures:
+    """A signal to `vtsync sync` in its middle, without a fleet: it gives everything back, and the next one goes on."""
+    prepare(fleet, **PATIENT)
+    fleet.sandbox.add_fault(endpoint="create", action="delay", delay_ms=100)
+    fleet.sandbox.add_fault(endpoint="send", action="delay", delay_ms=300)
+    crowd.write(fleet.folder)
+    begun: dict[str, Callable[[], bool]] = {
+        "reading": lambda: _is_reading(fleet),
+        "contacts": lambda: told(fleet) >= 20,
+        "texts": lambda: _texted(fleet) >= 5,
+    }
+    process = fleet.start("sync")
+    until(f"the sync to work on {when}", begun[when], 60)
+    process.send_signal(number)
+    began = time.monotonic()
+    code, seconds, contacts, texted = process.wait(60), since(began), told(fleet), _texted(fleet)
+    assert (contacts, texted) != (crowd.contacts + crowd.texts + 1, crowd.texts), "it had ended; ask for more"
+    claimed = _claimed(fleet)
+    unknown = _pushed(fleet, state="unknown") + fleet.states()["unknown"] + fleet.states()["dispatching"]
+    figures: Figures = {
+        "exit code": code,
+        "seconds to stop": seconds,
+        "rows left claimed": sum(claimed.values()),
+        "unknown": unknown,
+    }
+    fleet.sandbox.remove_faults()
+    done = fleet.run("sync", *(["--no-push", "--no-texts"] if when == "reading" else []))
+    figures |= {"the next sync": "completes" if done.exit_code == 0 and "busy" not in done.output else done.output}
+    return figures
+
+
+def _is_reading(fleet: Fleet) -> bool:
+    reads = "SELECT seen FROM sync_run WHERE connection = 'crm' AND state = 'running' AND seen > 0"
+    return bool(fleet.query(reads))
+
+
+def _claimed(fleet: Fleet) -> dict[str, int]:
+    """How many rows of each table are claimed."""
+    tables = ("contact", "message", "connection_state")
+    return {
+        table: int(fleet.query(f"SELECT count(*) FROM {table} WHERE lease_owner IS NOT NULL")[0][0]) for table in tables
+    }
 
 
 def rolling(fleet: Fleet, crowd: Crowd) -> Figures:
@@ -219,6 +259,27 @@ def stuck(fleet: Fleet, crowd: Crowd) -> Figures:
     return {"seconds until it was taken over": taken_over} | verify(fleet, crowd)
 
 
+def sliced_import(fleet: Fleet, people: int = 480, size: int = 24, limit: int = 100) -> Figures:
+    """An import arrives in slices, each in its own sync and within the limit: together they are over it."""
+    prepare(fleet, blast_limit=limit, **PATIENT)
+    for there in range(size, people + 1, size):
+        write_export(fleet.folder / "people.csv", FIRST_OF_PEOPLE, there + 1)
+        done = fleet.run("sync", "people", "--no-push")
+        assert done.exit_code == 0, done.output
+    texted, waiting = _texted(fleet), fleet.states()["held"]
+    assert texted <= limit, f"{texted} people were texted without approval; the limit is {limit}"
+    assert texted + waiting == people
+    assert f"policy.blast_limit ({limit})" in done.output
+    status = fleet.run("status").output
+    assert f"{waiting} texts of the trigger welcome" in status, status
+    assert fleet.json("approve", "--trigger", "welcome") == {"count": waiting}
+    assert fleet.run("sync", "people", "--no-push").exit_code == 0
+    sent = Counter(message.to for message in fleet.sandbox.messages("sent_by_platform"))
+    assert len(sent) == people
+    assert set(sent.values()) == {1}
+    return {"people": people, "texted without approval": texted, "waited": waiting, "texted after it": len(sent)}
+
+
 def _stopped_in_a_sync(fleet: Fleet, worker: subprocess.Popen[bytes]) -> int | None:
     """The number of the sync in which the worker stands still now; None: it was in none, and goes on."""
     reads = "SELECT run_id FROM connection_state WHERE connection = 'crm' AND run_id IS NOT NULL"
@@ -232,11 +293,17 @@ def _stopped_in_a_sync(fleet: Fleet, worker: subprocess.Popen[bytes]) -> int | N
     return None
 
 
-def prepare(fleet: Fleet, connect_timeout: float = 0.5, read_timeout: float = 1.0, lookup_after: str = "1s") -> None:
+def prepare(
+    fleet: Fleet,
+    connect_timeout: float = 0.5,
+    read_timeout: float = 1.0,
+    lookup_after: str = "1s",
+    blast_limit: int = 100_000,
+) -> None:
     """Two connections; the one with the trigger has its baseline, so that new people are texted."""
     fleet.configure(
         CONFIGURATION,
-        policy=POLICY,
+        policy=f"blast_limit = {blast_limit}",
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
         lookup_after=lookup_after,

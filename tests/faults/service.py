@@ -31,7 +31,7 @@ class Service:
     answers: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        made = self.fleet.run("keys", "create", "service")
+        made = self.fleet.run("keys", "create", "service", "--scope", "messages:write")
         assert made.exit_code == 0, made.output
         self._key = made.stdout.strip()
         self._given_up = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.faults import hostile, scenarios
 from tests.faults.chaos import chaos
-from tests.faults.crowd import Crowd
+from tests.faults.crowd import Crowd, verify
 from tests.faults.servers import OwnPostgres, OwnRedis, empty_redis, own_schema
 from tests.harness import fleet
 from tests.services import postgres_url, redis_url
@@ -52,6 +53,26 @@ def test_a_stop_in_the_middle_gives_everything_back(tmp_path: Path) -> None:
         scenarios.warm_stop(made, Crowd(contacts=200, texts=100))
 
 
+@pytest.mark.parametrize(
+    ("when", "number"),
+    [
+        ("reading", signal.SIGTERM),
+        ("contacts", signal.SIGTERM),
+        ("texts", signal.SIGTERM),
+        ("texts", signal.SIGINT),
+        ("texts", signal.SIGHUP),
+    ],
+)
+def test_a_signal_to_a_sync_by_hand_gives_everything_back(tmp_path: Path, when: str, number: signal.Signals) -> None:
+    crowd = Crowd(contacts=60_000 if when == "reading" else 200 if when == "contacts" else 20, texts=60)
+    with fleet(tmp_path) as made:
+        figures = scenarios.interrupted_sync(made, crowd, number, when)
+        assert (figures["exit code"], figures["rows left claimed"], figures["unknown"]) == (128 + number, 0, 0), figures
+        assert figures["the next sync"] == "completes"
+        if when != "reading":  # 60,000 contacts are more than a test waits for
+            verify(made, crowd)
+
+
 def test_a_rolling_restart_loses_nothing_and_makes_nothing_unknown(tmp_path: Path) -> None:
     with fleet(tmp_path) as made:
         scenarios.rolling(made, Crowd(contacts=60, texts=30, jobs=30))
@@ -80,6 +101,19 @@ def test_everything_at_once() -> None:
         crowd = Crowd(contacts=150, texts=40, jobs=20)
         figures = chaos(made, crowd, [redis, postgres], workers=2, kills=2, timeouts=(0.5, 1.5))
     assert figures["texts whose answer was spoilt"] != 0
+
+
+def test_an_import_in_slices_waits_for_approval_from_the_limit_on(tmp_path: Path) -> None:
+    with fleet(tmp_path) as made:
+        figures = scenarios.sliced_import(made)
+    assert (figures["texted without approval"], figures["waited"]) == (96, 384)
+
+
+@pytest.mark.postgres
+def test_an_import_in_slices_waits_on_postgresql(tmp_path: Path) -> None:
+    with own_schema(postgres_url()) as store, fleet(tmp_path, store=store) as made:
+        figures = scenarios.sliced_import(made)
+    assert (figures["texted without approval"], figures["waited"]) == (96, 384)
 
 
 def test_hostile_rows_lose_nothing(tmp_path: Path) -> None:

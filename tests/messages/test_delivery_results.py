@@ -77,10 +77,10 @@ def test_done() -> None:
     assert send(Outcome(Status.DONE, Receipt())).virtualtext_message_id is None
 
 
-@pytest.mark.parametrize(("told", "seconds"), [(None, 30), (7.0, 7), (0.0, 0), (-5.0, 0)])
-def test_a_rate_limit_waits_as_told(told: float | None, seconds: int) -> None:
-    result = send(not_done(Cause.RATE_LIMITED, retry_after=told))
-    assert result.due_at == NOW + timedelta(seconds=seconds)
+def test_a_rate_limited_text_is_due_and_waits_for_its_account() -> None:
+    result = send(not_done(Cause.RATE_LIMITED, retry_after=120.0))
+    assert result.due_at == NOW
+    assert "VirtualText asked to wait" in result.reason
 
 
 def test_a_rejection_keeps_the_platforms_words_and_its_reference() -> None:

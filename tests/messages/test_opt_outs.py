@@ -61,6 +61,32 @@ def out(box: Outbox) -> dict[str, str]:
         return {phone: one.source for phone, one in opted_out(connection, [OLD, NEW, NEWER]).items()}
 
 
+@pytest.mark.parametrize(
+    ("known_through", "told_again", "owner"),
+    [("main", None, "main"), ("main", "main", "main"), ("main", "other", ""), ("main", "", ""), ("", "main", "")],
+)
+def test_an_opt_out_belongs_to_the_account_that_alone_knows_of_it(
+    box: Outbox, known_through: str, told_again: str | None, owner: str
+) -> None:
+    with writing(box.engine) as connection:
+        for account in (known_through, told_again):
+            if account is not None:
+                add_opt_out(connection, OLD, source="relay", detail="", now=utcnow(), account=account)
+        assert opted_out(connection, [OLD])[OLD].account == owner
+        for stranger in {"main", "other"} - {owner}:
+            assert not remove_opt_out(connection, OLD, source="http", detail="", now=utcnow(), only_of=[stranger])
+        assert remove_opt_out(connection, OLD, source="http", detail="", now=utcnow(), only_of=[owner] if owner else [])
+
+
+@pytest.mark.parametrize(("before", "after"), [("main", "main"), ("other", ""), ("", "")])
+def test_a_new_number_makes_no_opt_out_of_another_account_ones_own(box: Outbox, before: str, after: str) -> None:
+    with writing(box.engine) as connection:
+        add_opt_out(connection, OLD, source="relay", detail="", now=utcnow(), account=before)
+    follow(box, (OLD, NEW), (NEW, NEWER))  # records of the account "main"
+    with reading(box.engine) as connection:
+        assert {one.account for phone, one in opted_out(connection, [NEW, NEWER]).items()} == {after}
+
+
 def proofs(box: Outbox) -> list[tuple[str, bool, str, str]]:
     rows = select(opt_out_event).order_by(opt_out_event.c.id)
     with reading(box.engine) as connection:
@@ -187,4 +213,4 @@ def test_nothing_but_this_module_writes_opt_outs_their_proofs_and_reviews() -> N
         for line in writes(ast.parse(path.read_text("utf-8")))
     }
     assert lines == set()
-    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 6, "the test sees writes"
+    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 7, "the test sees writes"

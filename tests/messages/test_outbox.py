@@ -15,6 +15,7 @@ from worker.core.states import MessageState
 from worker.messages.batches import release_or_hold_batch
 from worker.messages.claims import claim_sends
 from worker.messages.decisions import NothingChosen, WrongState, approve, cancel, resolve, retry
+from worker.messages.delivery import deliver_due
 from worker.messages.expiry import expire_messages
 from worker.messages.intents import insert_intents
 from worker.messages.opt_outs import add_opt_out, remove_opt_out
@@ -71,6 +72,46 @@ def test_all_problems_are_told_at_once(box: Outbox) -> None:
     with pytest.raises(InvalidRequest) as error:
         box.send("nobody", "", media=("x",))
     assert len(error.value.problems) == 2  # empty text is fine beside media, of which the URL is wrong
+
+
+ABROAD = "+525512345678"
+
+
+@pytest.mark.parametrize(
+    ("countries", "asked", "state"),
+    [
+        (None, {}, "suppressed"),
+        (None, {"urgent": True}, "suppressed"),
+        (None, {"from_number": "+525587654321"}, "suppressed"),
+        (None, {"send_at": datetime(2099, 1, 1, tzinfo=UTC)}, "suppressed"),
+        (None, {"to": "+18765550100"}, "queued"),
+        (("US",), {"to": "+18765550100"}, "suppressed"),
+        (("US", "MX"), {}, "queued"),
+    ],
+)
+def test_a_text_to_another_country_is_not_even_queued(
+    box: Outbox, countries: tuple[str, ...] | None, asked: dict[str, Any], state: str
+) -> None:
+    allow(box, countries)
+    enqueued = box.enqueue(**({"to": ABROAD} | asked))
+    assert enqueued.state == state
+    assert enqueued.reason.startswith("country: the number is in" if state == "suppressed" else "")
+    assert box.state(box.record("SM1", to=ABROAD)) is MessageState.QUEUED, "records text nobody"
+
+
+def test_a_country_that_is_no_longer_allowed_is_not_texted_from_the_queue(box: Outbox) -> None:
+    allow(box, ("MX",))
+    waiting = box.send(ABROAD)
+    allow(box, None)
+    deliver_due(box.runtime, account="main", message_ids=[waiting])
+    assert box.client.sent == []
+    assert box.state(waiting) is MessageState.SUPPRESSED
+    assert box.row(waiting).reason.startswith("country: ")
+
+
+def allow(box: Outbox, countries: tuple[str, ...] | None) -> None:
+    policy = box.runtime.settings.policy.model_copy(update={"countries": countries})
+    box.runtime.settings = box.runtime.settings.model_copy(update={"policy": policy})
 
 
 def test_the_same_key_is_the_same_message(box: Outbox) -> None:
@@ -235,7 +276,8 @@ def test_the_limit_counts_people_over_all_runs_of_a_batch(box: Outbox) -> None:
     sync_page(box, intent(3), intent(4))
     assert settle(box, limit=2) == (0, 2, 3)  # the resumed run goes over it
     sync_page(box, intent(5), batch="b2")
-    assert settle(box, limit=2, batch="b2") == (1, 0, 1)
+    assert settle(box, limit=2, batch="b2") == (0, 1, 1)  # the next one is within a sync's limit, and over the day's
+    assert settle(box, limit=4, batch="b2") == (0, 1, 1)  # what waits for a person waits until a person decides
 
 
 def test_an_approval_is_for_what_waits_now(box: Outbox) -> None:

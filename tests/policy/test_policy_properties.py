@@ -172,7 +172,7 @@ def test_a_hold_ends_at_the_first_minute_that_is_open_everywhere(
             "contact_deleted": st.booleans(),
         }
     ),
-    st.sampled_from(["opted_out", "do_not_text", "no_consent"]),
+    st.sampled_from(["opted_out", "do_not_text", "no_consent", "country"]),
 )
 @settings(max_examples=60)
 def test_nothing_lets_a_text_go_to_somebody_who_said_no(

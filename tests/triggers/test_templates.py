@@ -178,6 +178,12 @@ GROWTH = {
     "squares": "{% assign x = 10 %}" + "{% assign x = x | times: x %}" * 100 + "{{ x }}",
     "floats": "{% assign x = 10.5 %}" + "{% assign x = x | times: x %}" * 100 + "{{ x }}",
     "many lists": "{% assign x = big | split: '' %}" + "{% assign y = big | split: '' %}{% assign z = x %}{{ status }}",
+    "a long list": "{% assign x = big | split: '' %}{{ status }}",
+    "a list just too long": "{{ big | slice: 0, 1001 | split: '' | size }}",
+    "lists of lists": "{% assign x = big | slice: 0, 900 | split: '' %}"
+    + "{% assign x = x | split: ',' %}" * 100
+    + "{{ status }}",
+    "a list as text": "{% assign x = big | slice: 0, 900 | split: '' %}" + "{% assign x = x | append: x %}" * 100,
     "digits": "{{ 1.5 | round: 999999999 }}",
     "date width": "{{ due | date: '%999999999Y' }}",
     "product": "{{ 1000000000000000000000 | times: 1000000000000000000000 }}",
@@ -197,6 +203,18 @@ GROWTH = {
     "table": "{% tablerow i in (1..9999999) %}x{% endtablerow %}",
     "long": "x" * (LONGEST_SOURCE + 1),
 }
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ big | slice: 0, 1000 | split: '' | size }}", "1000"),
+        ("{{ status | split: 'a' | first }}", "Re"),
+        ("{{ 'a;b;c' | split: ';' | last }}", "c"),
+    ],
+)
+def test_lists_of_an_ordinary_length_can_be_used(source: str, text: str) -> None:
+    assert render(source, CONTEXT | {"big": "a" * 100_000}) == text
 
 
 @pytest.mark.parametrize("source", GROWTH.values(), ids=GROWTH.keys())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import orjson
-from kombu.exceptions import OperationalError
 
+from worker.broker.broker_state import broker_state
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, RetryLater
 
 # One retry over a new connection, as the broker may have dropped the old one.
@@ -26,6 +26,7 @@ def call_task(task: str, queue: str | None, event_id: str, payload: str) -> Deli
             retry=True,
             retry_policy=_RETRY,
         )
-    except OperationalError:
-        return RetryLater("the broker cannot be reached", is_down=True)
+    except Exception as error:  # noqa: BLE001 - clients of brokers raise errors of many kinds
+        broker_state.failed(error)
+        return RetryLater("the broker cannot be used", is_down=True)
     return Delivered()

@@ -145,8 +145,7 @@ def _after_failure(
         log.error(
             "a delivery was given up: `vtsync forwards list --failed` shows it, `vtsync forwards retry` repeats it",
             receiver=str(claimed.receiver),
-            event_id=claimed.event_id,
-            reason=outcome.reason,
+            event_id=claimed.event_id,  # without the reason: the receiver's answer may repeat the text
         )
     return {
         "b_id": claimed.id,

@@ -10,7 +10,7 @@ from worker.deliveries.targets import OutgoingEvent, records_of, targets_of
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.sql import any_of, insert_many, lock_account
+from worker.store.sql import any_of, by_column, insert_many, lock_account
 from worker.store.tables import delivery, public_event
 
 PORTION = 500
@@ -44,7 +44,7 @@ def fan_out(runtime: Runtime) -> int:
             for event in events
             for target in targets_of(event, settings, records)
         ]
-        insert_many(connection, delivery, deliveries, unique=["event_id", "target"])
+        insert_many(connection, delivery, by_column(deliveries), unique=["event_id", "target"])
         connection.execute(
             delete(public_event).where(any_of(connection, public_event.c.id, [one.id for one in events]))
         )

@@ -10,6 +10,7 @@ import requests
 from standardwebhooks.webhooks import Webhook
 
 from config.integrations import Subscriber
+from crm_adapters.unreachable import PROXY_LOGIN, explain_unreachable
 from worker.core.http import HttpTransport, NoResponse, Origin
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, RetryLater
 from worker.store.models import utcnow
@@ -19,7 +20,7 @@ CONNECTIONS = 4
 MAX_BYTES = 64 * 1024
 """Maximum size of a response, whose body is ignored. A longer one ends the connection."""
 MAX_WAIT = timedelta(days=1)
-GONE, TOO_MANY, UNAVAILABLE = 410, 429, 503
+PROXY_LOGIN_NEEDED, GONE, TOO_MANY, UNAVAILABLE = 407, 410, 429, 503
 
 
 class WebhookSender:
@@ -55,11 +56,13 @@ class WebhookSender:
         try:
             request = requests.Request("POST", subscriber.url).prepare()
             origin = self._origin(str(request.url))
-        except requests.RequestException as error:
-            return RetryLater(f"its url cannot be used ({type(error).__name__})", is_down=True)
+        except (requests.RequestException, OSError) as error:
+            why = explain_unreachable(error) or f"its url cannot be used ({type(error).__name__})"
+            return RetryLater(why, is_down=True)
         answer = self._transport.exchange(origin, "POST", request.path_url, headers, body.encode(), max_bytes=MAX_BYTES)
         if isinstance(answer, NoResponse):
-            return RetryLater(f"no response ({type(answer.error).__name__})", is_down=True)
+            why = "" if answer.request_left else explain_unreachable(answer.error)
+            return RetryLater(why or f"no response ({type(answer.error).__name__})", is_down=True)
         return outcome_of_status(answer.status, answer.headers.get("Retry-After", ""))
 
     def _origin(self, url: str) -> Origin:
@@ -79,6 +82,8 @@ def outcome_of_status(status: int, retry_after: str) -> DeliveryOutcome:
         return GaveUp("the receiver answered 410: it is gone; remove the subscriber, or correct its url")
     is_seconds = retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 7
     after = timedelta(seconds=int(retry_after)) if is_seconds else None
+    if status == PROXY_LOGIN_NEEDED:
+        return RetryLater(PROXY_LOGIN, is_down=True)
     busy = status in (TOO_MANY, UNAVAILABLE)
     return RetryLater(f"the receiver answered HTTP {status}", min(after, MAX_WAIT) if after else None, is_down=busy)
 

@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 import structlog
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import OperationalError
 
 from worker.core.backoff import Backoff
 from worker.core.phones import mask
@@ -24,9 +23,9 @@ from worker.messages.claims import owned
 from worker.messages.opt_outs import add_opt_out
 from worker.messages.results import AttemptResult
 from worker.messages.states import Ground
-from worker.messages.transitions import LEASE, Moved, move
+from worker.messages.transitions import LEASE, Moved, move, reason_code
 from worker.runtime import Runtime
-from worker.store.db import writing
+from worker.store.db import STORE_AWAY, writing
 from worker.store.leases import Lease
 from worker.store.models import utcnow
 from worker.store.tables import message
@@ -35,6 +34,8 @@ from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, St
 # Storing a result is worth waiting for a busy store: without it, a text with a known result becomes unknown.
 WRITE_ATTEMPTS = 5
 WRITE_BACKOFF = Backoff(first=0.4, longest=30, factor=4)
+STOP_WRITE_SECONDS = 25
+"""A process that stops tries no longer than this, so that it ends before it is killed."""
 
 log = structlog.get_logger(__name__)
 
@@ -112,12 +113,14 @@ def store_result(runtime: Runtime, attempt: Attempt, outcome: Outcome[Receipt], 
     opens_breaker = runtime.failures(attempt.account).add(failed=counts_as_failure(outcome, "text"))
     effect = account_effect(outcome, "text", probe=attempt.probe, opens_breaker=opens_breaker)
     rate = runtime.limiter.observed_rate(attempt.account) if effect.lowers_rate else None
+    began = time.monotonic()
     for number in range(1, WRITE_ATTEMPTS + 1):
         try:
             with writing(runtime.engine) as connection:
                 finish_attempt(connection, attempt, result, effect, utcnow(), rate=rate)
-        except OperationalError:
-            if number == WRITE_ATTEMPTS:
+        except STORE_AWAY:
+            is_late = runtime.stop.requested and time.monotonic() - began > STOP_WRITE_SECONDS
+            if number == WRITE_ATTEMPTS or is_late:
                 raise
             log.warning(
                 "the store cannot be reached; the result of a request is stored later", message=attempt.message_id
@@ -159,7 +162,8 @@ def finish_attempt(
         to=mask(attempt.body.to),
         attempt=attempt.number,
         state=str(result.state),
-        reason=result.reason,
+        reason=reason_code(result.reason),  # without what VirtualText says, which may repeat the text
+        reference=result.reference_code,
         kept=bool(moved),
     )
 
@@ -170,6 +174,8 @@ def _move_from(
     values: dict[str, Any] = {"reference_code": result.reference_code}
     if result.due_at is not None:
         values["due_at"] = result.due_at
+    if not result.definite:
+        values["unanswered_at"] = attempt.began_at
     if result.virtualtext_message_id is not None:
         values["virtualtext_message_id"] = result.virtualtext_message_id
     return move(

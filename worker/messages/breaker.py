@@ -1,27 +1,18 @@
 """The breaker stops a trigger that suddenly texts far more than it used to, until a person has looked at it.
 
-The blast guard counts the people in one sync. The breaker counts a trigger's texts over a day, in any number of syncs.
-It compares with the trigger's past, so a trigger with fewer than three earlier days of texts has only the blast guard.
-If its texts do not come from a sync, the limit of the blast guard then applies to its texts in a day.
+It counts texts and compares with the trigger's past, so a trigger with fewer than three earlier days of texts has only
+the blast guard (``worker.messages.blast_guard``), which counts people. Texts that do not come from a sync have no blast
+guard: for them, the limit of the blast guard is the most texts in a day until there is a past.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import Connection, func, select
 
 from config.policy import Policy
-from worker.core.states import MessageKind, MessageState
-from worker.messages.transitions import has_reason
-from worker.store.tables import message, message_event
-
-DAY = timedelta(hours=24)
-EARLIER_DAYS = 28
-"""Four weeks, to include what happens once a week or once a month."""
-LEAST_DAYS = 3
-
-_NOT_COUNTED = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
+from worker.messages.trigger_history import DAY, TEXTS, earlier_days, not_approved_today
 
 
 def trips(
@@ -59,47 +50,9 @@ def check(
 ) -> str | None:
     """Return why further texts of ``trigger`` must be held now; None: they need not be held.
 
-    ``more``: texts that are about to be added and not stored yet. ``first_limit``: see ``trips``. An approval restarts
-    the count, or else every further text of that day would wait for approval, too. Sending one text again does not.
+    ``more``: texts that are about to be added and not stored yet. ``first_limit``: see ``trips``.
     """
-    since = now - DAY
-    approved_at = connection.execute(
-        select(func.max(message_event.c.at))
-        .select_from(message.join(message_event, message_event.c.message_id == message.c.id))
-        .where(*_texts(trigger), message.c.created_at > since, has_reason("approved", message_event.c.reason))
-    ).scalar_one()
-    reason = trips(
-        _fired(connection, trigger, max(since, approved_at or since)) + more,
-        _busiest_earlier_day(connection, trigger, since),
-        policy,
-        first_limit,
-    )
+    fired = connection.execute(select(func.count()).where(*not_approved_today(connection, trigger, now))).scalar_one()
+    earlier = earlier_days(connection, trigger, TEXTS, now - DAY)
+    reason = trips(fired + more, None if earlier is None else max(earlier), policy, first_limit)
     return None if reason is None else reason.replace("--trigger NAME", f"--trigger {trigger}")
-
-
-def _fired(connection: Connection, trigger: str, since: datetime) -> int:
-    counted = select(func.count()).where(*_texts(trigger), message.c.created_at > since)
-    return connection.execute(counted).scalar_one()
-
-
-def _busiest_earlier_day(connection: Connection, trigger: str, until: datetime) -> int | None:
-    """Return the most texts on one of the days before ``until``, with one scan of the index."""
-    first = until - EARLIER_DAYS * DAY
-    starts = [first + day * DAY for day in range(EARLIER_DAYS)]
-    days = [
-        func.coalesce(
-            func.sum(case((and_(message.c.created_at > start, message.c.created_at <= start + DAY), 1), else_=0)), 0
-        )
-        for start in starts
-    ]
-    counted = select(*days).where(*_texts(trigger), message.c.created_at > first, message.c.created_at <= until)
-    found = [int(one) for one in connection.execute(counted).one()]
-    return max(found) if sum(1 for one in found if one) >= LEAST_DAYS else None
-
-
-def _texts(trigger: str) -> tuple[ColumnElement[bool], ...]:
-    return (
-        message.c.trigger == trigger,
-        message.c.kind == MessageKind.SEND,
-        message.c.state.not_in(_NOT_COUNTED),
-    )

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_
 
+from worker.core.clock import CLOCK
 from worker.core.states import MessageKind, MessageState
 from worker.messages.results import vanished_reason
 from worker.messages.states import Ground
@@ -67,7 +68,7 @@ def claim_records(
     other = message.alias("other")
     waits = or_(other.c.state == MessageState.DISPATCHING, other.c.state == MessageState.QUEUED)
     earlier = tuple_(other.c.sent_at, other.c.id) < tuple_(message.c.sent_at, message.c.id)
-    in_work = or_(other.c.state == MessageState.DISPATCHING, other.c.lease_until > now)
+    in_work = or_(other.c.state == MessageState.DISPATCHING, other.c.lease_until > CLOCK.expiry(now))
     blocked = exists().where(
         other.c.account == message.c.account,
         other.c.kind == MessageKind.RECORD,
@@ -93,8 +94,8 @@ def owned(owner: str, message_id: str) -> ColumnElement[bool]:
 def expire_leases(connection: Connection, now: datetime, actor: str = "tick") -> list[Moved]:
     """End the requests of workers that vanished. Returns the sends that became unknown.
 
-    A send may have gone out: it is unknown until an echo or a person resolves it. A record texts nobody: it is tried
-    again.
+    A send may have gone out: it is unknown until an echo or a person resolves it. A record texts nobody: it is due
+    again, and ``recording`` decides when it may be repeated.
     """
     left = select(message.c.id, message.c.kind, message.c.attempted_at).where(
         message.c.state == MessageState.DISPATCHING, LEASE.is_free(now)
@@ -113,6 +114,7 @@ def expire_leases(connection: Connection, now: datetime, actor: str = "tick") ->
                 actor=actor,
                 now=now,
                 due_at=now,
+                unanswered_at=message.c.attempted_at,
             )
         else:
             unknown += move(
@@ -124,6 +126,7 @@ def expire_leases(connection: Connection, now: datetime, actor: str = "tick") ->
                 reason=vanished_reason(row.id, row.attempted_at),
                 actor=actor,
                 now=now,
+                unanswered_at=message.c.attempted_at,
             )
     return unknown
 

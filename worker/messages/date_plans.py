@@ -23,7 +23,7 @@ from worker.messages.people import lost_its_phone, owner_number, person_is_gone,
 from worker.policy.locations import locations_of
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
-from worker.store.sql import insert_many
+from worker.store.sql import by_column, insert_many
 from worker.store.tables import contact, contact_mapping, date_plan
 from worker.triggers.dates import Due
 from worker.triggers.evaluate import write_text
@@ -107,7 +107,7 @@ def plan_records(
     insert_many(
         connection,
         date_plan,
-        rows,
+        by_column(rows),
         unique=["trigger", "connection", "external_id"],
         update=["occurrence", "due_at"],
     )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, case, or_, select
 
 from worker.core.states import MessageState
+from worker.messages.acquaintance import accounts_that_know
 from worker.messages.holds import not_before
 from worker.messages.opt_outs import add_opt_out, end_review
 from worker.messages.states import Ground
@@ -173,12 +174,18 @@ def decide_review(
     return ended.released
 
 
-def opt_out_number(runtime: Runtime, phone: str, *, source: str, detail: str, actor: str) -> bool:
-    """Stop texting ``phone`` (E.164) because a person says so, and end its review. False: it had opted out before."""
+def opt_out_number(
+    runtime: Runtime, phone: str, *, source: str, detail: str, actor: str, accounts: Collection[str] = ()
+) -> bool:
+    """Stop texting ``phone`` (E.164) because a person says so, and end its review. False: it had opted out before.
+
+    ``accounts``: those that the person speaks for. The opt-out became known through the first that knows the number.
+    """
     now = utcnow()
     with writing(runtime.engine) as connection:
         end_review(connection, phone, why=f"{actor} opted the number out", actor=actor, now=now)
-        return add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
+        account = next(iter([*accounts_that_know(connection, phone, accounts), *accounts]), "") if accounts else ""
+        return add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor, account=account)
 
 
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:

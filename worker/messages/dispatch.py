@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -186,7 +186,7 @@ class _ClaimedBatch:
                 return None
             self.strategy.lock(connection, row)
             now = utcnow()  # read with the locks held, after any wait for them
-            if not self._in_time(now):
+            if not self._in_time():
                 return None
             refused = self.strategy.refuse(connection, lease, row, now)
             return refused or begin_attempt(connection, self.strategy.account, lease, row, now)
@@ -200,7 +200,7 @@ class _ClaimedBatch:
         )
         return connection.execute(mine).one_or_none()
 
-    def _in_time(self, now: datetime) -> bool:
+    def _in_time(self) -> bool:
         """Return True if a request may start: no stop is requested, and its longest duration fits into the lease."""
-        longest = timedelta(seconds=self.runtime.request_seconds(self.strategy.account) + LEASE_MARGIN_SECONDS)
-        return not self.runtime.stop.requested and now + longest <= self.claim.lease.until
+        longest = self.runtime.request_seconds(self.strategy.account) + LEASE_MARGIN_SECONDS
+        return not self.runtime.stop.requested and self.claim.lease.lasts(longest)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, insert, select
 from config.event_types import EventType
 from worker.core.states import MessageKind, MessageState
 from worker.store.ids import new_message_id
-from worker.store.sql import any_of, insert_many
+from worker.store.sql import any_of, by_column, insert_many
 from worker.store.tables import message, public_event
 
 
@@ -90,7 +90,8 @@ def publish_messages(
     """
     if rows is None:
         rows = connection.execute(select(message).where(any_of(connection, message.c.id, ids))).all()
-    insert_many(connection, public_event, [_message_row(row, type_, reason, now) for row in rows], unique=["id"])
+    events = [_message_row(row, type_, reason, now) for row in rows]
+    insert_many(connection, public_event, by_column(events), unique=["id"])
 
 
 def _message_row(row: Row[Any], type_: EventType, reason: str, now: datetime) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class ContactHistory:
     virtualtext_id: str | None
     push_state: PushState
     pushed_at: datetime | None
+    next_attempt_at: datetime | None
+    """When it is tried again. None: it is synced, or a look-up, a change or a person must come first."""
     last_error: str
     records: tuple[RecordHistory, ...]
     events: tuple[tuple[datetime, str, str], ...]
@@ -178,6 +180,7 @@ def _contact_history(connection: Connection, row: Row[Any]) -> ContactHistory:
         virtualtext_id=row.virtualtext_id,
         push_state=PushState(row.push_state),
         pushed_at=row.pushed_at,
+        next_attempt_at=row.next_attempt_at if row.push_state == PushState.DUE else None,
         last_error=row.last_error,
         records=tuple(_record(one, belongs=True) for one in mappings),
         events=tuple((one.at, one.kind, one.detail) for one in events),

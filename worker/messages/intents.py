@@ -18,6 +18,7 @@ from worker.messages.outbox import insert_new, media_json, payload_hash
 from worker.messages.policy_facts import load_facts, state_after
 from worker.messages.reentry import allowed_again, intent_key
 from worker.messages.transitions import Moved, add_first_events, reason_text
+from worker.policy.countries import country_problem
 from worker.policy.decide import OptedOut, PolicyFacts, Suppress, decide
 from worker.store.ids import new_message_id
 from worker.store.models import utcnow
@@ -88,7 +89,9 @@ def insert_planned(
     return sum(insert_new(connection, row, "scheduler") for row in rows)
 
 
-def foresee(connection: Connection, account: str, intents: Sequence[TextIntent]) -> list[tuple[TextIntent, str]]:
+def foresee(
+    connection: Connection, settings: Settings, account: str, intents: Sequence[TextIntent]
+) -> list[tuple[TextIntent, str]]:
     """For a plan, return the intents that ``insert_intents`` would store.
 
     Each comes with the reason why it would not be sent, or an empty string.
@@ -105,15 +108,21 @@ def foresee(connection: Connection, account: str, intents: Sequence[TextIntent])
         )
     )
     new = [intent for intent in intents if intent_key(intent) not in known and keys[intent_key(intent)] is intent]
-    decisions = [decide(_first_view(intent, refused, None), now) for intent in new]
+    own = settings.accounts[account].from_number
+    decisions = [decide(_first_view(intent, refused, None, own, settings.policy), now) for intent in new]
     return [
         (intent, intent.problem or (decision.reason if isinstance(decision, Suppress) else ""))
         for intent, decision in zip(new, decisions, strict=True)
     ]
 
 
-def _first_view(intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None) -> PolicyFacts:
-    """Return what is known about a text during a sync: its record and the opt-outs. The rest is checked on sending."""
+def _first_view(
+    intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None, own_number: str, policy: Policy
+) -> PolicyFacts:
+    """Return what is known about a text during a sync: its number, its record and the opt-outs.
+
+    The rest is checked on sending.
+    """
     return PolicyFacts(
         kind=MessageKind.SEND,
         expires_at=expires_at,
@@ -122,6 +131,7 @@ def _first_view(intent: TextIntent, refused: dict[str, OptedOut], expires_at: da
         to_number=intent.phone,
         do_not_text=intent.do_not_text,
         no_consent=intent.no_consent,
+        country=country_problem(intent.phone, own_number, policy.countries),
     )
 
 
@@ -141,7 +151,8 @@ def _intent_row(
         reason = reason_text("template", intent.problem)
         state: dict[str, Any] = {"state": MessageState.SUPPRESSED, "reason": reason, "due_at": due_at}
     else:
-        state = state_after(decide(_first_view(intent, refused, expires_at), now), due_at)
+        view = _first_view(intent, refused, expires_at, from_number, policy)
+        state = state_after(decide(view, now), due_at)
     return {
         "id": new_message_id(),
         "account": account,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy import insert as plain_insert
 
 from config.event_types import EventType
@@ -40,7 +40,8 @@ def add_opt_out(
 
     ``account``: the account through which this became known; "" for none.
     """
-    return bool(_add(connection, {phone: detail}, source=source, now=now, actor=actor, account=account))
+    given = {phone: _NewOptOut(detail, account)}
+    return bool(_add(connection, given, source=source, now=now, actor=actor, account=account))
 
 
 def remove_opt_out(
@@ -52,9 +53,14 @@ def remove_opt_out(
     now: datetime,
     actor: str = "worker",
     account: str = "",
+    only_of: Collection[str] = (),
 ) -> bool:
-    """Allow texts to ``phone`` again. Texts that were suppressed stay so. False: it had not opted out."""
-    removed = connection.execute(delete(opt_out).where(opt_out.c.phone == phone)).rowcount == 1
+    """Allow texts to ``phone`` again. Texts that were suppressed stay so. False: it had not opted out.
+
+    ``only_of``: only if it became known through one of these accounts alone; empty: in any case.
+    """
+    mine = [opt_out.c.account.in_(only_of)] if only_of else []
+    removed = connection.execute(delete(opt_out).where(opt_out.c.phone == phone, *mine)).rowcount == 1
     if removed:
         _prove(connection, {phone: detail}, False, source=source, now=now, actor=actor, account=account)
     return removed
@@ -63,13 +69,17 @@ def remove_opt_out(
 def opted_out(connection: Connection, phones: Collection[str]) -> dict[str, OptedOut]:
     """Return those of ``phones`` that have opted out."""
     rows = connection.execute(select(opt_out).where(any_of(connection, opt_out.c.phone, phones)))
-    return {row.phone: OptedOut(row.since, row.source, row.detail) for row in rows}
+    return {row.phone: _read(row) for row in rows}
 
 
 def newest_opt_outs(connection: Connection, limit: int) -> list[tuple[str, OptedOut]]:
     """Return the newest opt-outs with their numbers."""
     rows = connection.execute(select(opt_out).order_by(opt_out.c.since.desc(), opt_out.c.phone).limit(limit))
-    return [(row.phone, OptedOut(row.since, row.source, row.detail)) for row in rows]
+    return [(row.phone, _read(row)) for row in rows]
+
+
+def _read(row: Row[Any]) -> OptedOut:
+    return OptedOut(row.since, row.source, row.detail, row.account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,26 +137,39 @@ def follow_numbers(connection: Connection, changes: Collection[NumberChange], ac
     if not changes:
         return
     phones = {phone for change in changes for phone in (change.old, change.new)}
-    details = _carried_opt_outs(changes, set(opted_out(connection, phones)))
-    if details:
-        _add(connection, details, source=NUMBER_CHANGED, now=now, actor="sync", account=account)
+    carried = _carried_opt_outs(changes, opted_out(connection, phones), account)
+    if carried:
+        _add(connection, carried, source=NUMBER_CHANGED, now=now, actor="sync", account=account)
     under_review = select(number_review).where(any_of(connection, number_review.c.phone, phones))
     reviews = _carried_reviews(changes, connection.execute(under_review))
     if reviews:
         connection.execute(insert(connection, number_review).on_conflict_do_nothing(), reviews)
 
 
-def _carried_opt_outs(changes: Collection[NumberChange], out: set[str]) -> dict[str, str]:
-    """Return the numbers that must opt out, each with the detail for a person. ``out``: those that have already."""
-    details: dict[str, str] = {}
+class _NewOptOut(NamedTuple):
+    detail: str
+    account: str
+
+
+def _carried_opt_outs(
+    changes: Collection[NumberChange], before: Mapping[str, OptedOut], account: str
+) -> dict[str, _NewOptOut]:
+    """Return the numbers that must opt out, with the detail for a person. ``before``: those that have already.
+
+    An opt-out that another account's people made does not become ``account``'s own with the new number.
+    """
+    owners = {phone: one.account for phone, one in before.items()}
+    carried: dict[str, _NewOptOut] = {}
     for change in changes:
-        if change.old in out and change.new not in out:
-            out.add(change.new)  # the record may change its number again within one page
-            details[change.new] = (
+        if change.old in owners and change.new not in owners:
+            # Noted, because the record may change its number again within one page.
+            owners[change.new] = account if owners[change.old] == account else ""
+            detail = (
                 f"follows the opt-out of {change.old}: the CRM record {change.record} has a new number;"
                 f' `vtsync opt-in {change.new} --why "..."` lifts it'
             )
-    return details
+            carried[change.new] = _NewOptOut(detail, owners[change.new])
+    return carried
 
 
 def _carried_reviews(changes: Collection[NumberChange], under_review: Iterable[Row[Any]]) -> list[dict[str, Any]]:
@@ -162,16 +185,23 @@ def _carried_reviews(changes: Collection[NumberChange], under_review: Iterable[R
 
 
 def _add(
-    connection: Connection, details: Mapping[str, str], *, source: str, now: datetime, actor: str, account: str
+    connection: Connection, given: Mapping[str, _NewOptOut], *, source: str, now: datetime, actor: str, account: str
 ) -> list[str]:
-    """Add the opt-outs of several numbers (``details``: number -> detail). Return the numbers that are new."""
+    """Add the opt-outs of several numbers. Return the numbers that are new. ``account``: of the event."""
     # In one order, so that two transactions that add the same numbers wait and do not deadlock.
-    rows = [{"phone": phone, "since": now, "source": source, "detail": details[phone]} for phone in sorted(details)]
+    rows = [
+        {"phone": phone, "since": now, "source": source, "detail": given[phone].detail, "account": given[phone].account}
+        for phone in sorted(given)
+    ]
     added = insert(connection, opt_out).on_conflict_do_nothing().returning(opt_out.c.phone)
     new = list(connection.execute(added, rows).scalars())
     if new:
-        kept = {phone: details[phone] for phone in new}
+        kept = {phone: given[phone].detail for phone in new}
         _prove(connection, kept, True, source=source, now=now, actor=actor, account=account)
+    if again := sorted(given.keys() - set(new)):
+        # The person told a second account, too, so no account may lift it alone.
+        of_others = (any_of(connection, opt_out.c.phone, again), opt_out.c.account != account)
+        connection.execute(update(opt_out).where(*of_others).values(account=""))
     return new
 
 

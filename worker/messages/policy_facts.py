@@ -16,6 +16,7 @@ from worker.messages.opt_outs import opted_out
 from worker.messages.people import Recipient, recipient_of
 from worker.messages.record_facts import load_record_facts
 from worker.messages.transitions import has_reason, reason_text
+from worker.policy.countries import country_problem
 from worker.policy.decide import (
     CAP_WINDOW,
     Expire,
@@ -66,6 +67,7 @@ def load_facts(connection: Connection, row: Mapping[str, Any], settings: Setting
         urgent=bool(row.get("urgent")),
         do_not_text=person.do_not_text,
         no_consent=person.no_consent(settings, about),
+        country=country_problem_of(settings, row["account"], phone),
         permission_unknown=person.permission_unknown(settings, about),
         duplicate_of=_duplicate(connection, row, policy, now),
         review_since=connection.execute(_REVIEW, {"phone": phone}).scalar_one_or_none(),
@@ -73,6 +75,15 @@ def load_facts(connection: Connection, row: Mapping[str, Any], settings: Setting
         behind=_behind(connection, row, now),
         full_caps=_full_caps(connection, row, policy, now),
     )
+
+
+def country_problem_of(settings: Settings, account: str, phone: str) -> str:
+    """Return why ``account`` may not text the country of ``phone``; "" when it may.
+
+    The sender of the text does not count: whoever asks for a text could name any number.
+    """
+    found = settings.accounts.get(account)
+    return country_problem(phone, "" if found is None else found.from_number, settings.policy.countries)
 
 
 def quiet_hours_for(settings: Settings, account: str, phone: str, person: Recipient) -> QuietHours | None:

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from worker.core.backoff import Backoff
 from worker.core.states import MessageState
-from worker.limits.account_effect import rate_limit_pause
 from worker.messages.states import Ground
 from worker.messages.transitions import reason_text
 from worker.virtualtext.outcomes import Cause, Outcome, Receipt, Status, outcome_text
@@ -104,7 +103,7 @@ def _common(outcome: Outcome[Receipt], now: datetime) -> AttemptResult:
         case Cause.REDIRECTED:
             return _stopped(outcome, f"VirtualText is not at the configured URL ({outcome_text(outcome)})", now)
         case Cause.RATE_LIMITED:
-            return _again(outcome, now + rate_limit_pause(outcome))
+            return _stopped(outcome, f"VirtualText asked to wait ({outcome_text(outcome)})", now)
         case Cause.OPTED_OUT:
             explanation = f"VirtualText says that this number has opted out ({outcome_text(outcome)})"
             return AttemptResult(
@@ -129,10 +128,11 @@ def _again(outcome: Outcome[Receipt], due_at: datetime) -> AttemptResult:
 
 
 def _stopped(outcome: Outcome[Receipt], why: str, now: datetime) -> AttemptResult:
+    """Return the result where the account itself stops or pauses: that decides when the message goes."""
     return AttemptResult(
         MessageState.QUEUED,
         Ground.NOT_SENT,
-        reason_text(_code(outcome), f"waits until the account works again: {why}"),
+        reason_text(_code(outcome), f"waits until the account may be called again: {why}"),
         due_at=now,
         reference_code=outcome.reference_code,
     )

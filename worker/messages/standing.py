@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from config.models import Settings
 from worker.messages.people import Recipient
-from worker.messages.policy_facts import load_facts, locations_for, quiet_hours_for
+from worker.messages.policy_facts import country_problem_of, load_facts, locations_for, quiet_hours_for
 from worker.policy.decide import RELEASED_BY, Expire, Go, Hold, Suppress, decide
 from worker.policy.locations import zone_info
 from worker.policy.quiet_hours import next_open
@@ -47,6 +47,7 @@ def account_standing(
     obstacles = (
         person.do_not_text and f"{person.do_not_text} says not to text this person",
         consent and f"{consent} does not say that this person may be texted",
+        country_problem_of(settings, account, phone),
     )
     return AccountStanding(
         account=account,

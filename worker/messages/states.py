@@ -9,7 +9,8 @@
 
 ``worker.messages.transitions`` makes the moves and enforces this table. A send that may have gone out never goes back
 to ``queued`` by itself. A record texts nobody, so it is tried again a limited number of times, even though the request
-without a response may have stored it. At worst, the conversation then has one more copy.
+without a response may have stored it. First it waits for its echo, where the Relay reports records (``echo_wait``).
+Elsewhere the conversation may have one more copy.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ EDGES: tuple[Edge, ...] = (
     _edge(_S.QUEUED, _S.QUEUED, _G.POLICY, kinds=_SEND),  # held until a known time: it is due then
     _edge(_S.QUEUED, _S.SUPPRESSED, _G.POLICY, kinds=_SEND),
     _edge(_S.QUEUED, _S.EXPIRED, _G.POLICY, kinds=_SEND),
+    # The response to a record was lost, and VirtualText may still report it: it waits for that before it is repeated.
+    _edge(_S.QUEUED, _S.QUEUED, _G.LOST, kinds=_RECORD),
     # Cancelled by a person before anything was started.
     _edge(_S.QUEUED, _S.CANCELLED, _G.PERSON),
     # Committed before the request, with its number and body hash.

@@ -40,6 +40,11 @@ def reason_text(code: str, explanation: str) -> str:
     return f"{code}: {explanation}" if explanation else code
 
 
+def reason_code(reason: str) -> str:
+    """Return the code of a reason; empty for no reason."""
+    return reason.partition(":")[0]
+
+
 def has_reason(code: str, reason: ColumnElement[str] = message.c.reason) -> ColumnElement[bool]:
     """Return the condition for rows whose ``reason`` has this code."""
     return reason.startswith(f"{code}:", autoescape=True) | (reason == code)

@@ -5,18 +5,20 @@ The first rule that applies decides. The rules that end a text come before the r
 1. A record texts nobody: it always goes.
 2. The number opted out: the text is suppressed, whatever else is true.
 3. The CRM says not to text this person, or consent is required and the CRM does not say yes: suppressed.
-4. It is too late (``now >= expires_at``): expired.
-5. Its CRM record is gone, its person has another number or none, its date was moved, or its trigger's condition no
+4. Its number is in a country that may not be texted: suppressed.
+5. It is too late (``now >= expires_at``): expired.
+6. Its CRM record is gone, its person has another number or none, its date was moved, or its trigger's condition no
    longer holds: suppressed.
-6. The same text went to the same number a short while ago: suppressed, even if a person approved this one.
-7. Its sync run is still open, or would text too many people: held until the run ends or a person approves.
-8. Its trigger fires far more often than it used to: held until a person approves.
-9. Its person may have asked, in their own words, to be left alone: held until somebody has read the reply.
-10. The CRM should say if this person may be texted, and that cannot be read: held until it can.
-11. It is not due yet: held until then.
-12. Quiet hours where the person may be: held until they end. An urgent text goes anyway. To keep the order of texts,
+7. The same text went to the same number a short while ago: suppressed, even if a person approved this one.
+8. Its sync run is still open, or would text too many people, or its trigger would in 24 hours: held until the run ends
+   or a person approves.
+9. Its trigger fires far more often than it used to: held until a person approves.
+10. Its person may have asked, in their own words, to be left alone: held until somebody has read the reply.
+11. The CRM should say if this person may be texted, and that cannot be read: held until it can.
+12. It is not due yet: held until then.
+13. Quiet hours where the person may be: held until they end. An urgent text goes anyway. To keep the order of texts,
     a text also waits while an earlier one to the same number waits for quiet hours.
-13. The person, or the account, had its number of texts for a day: held until the first of them is a day old.
+14. The person, or the account, had its number of texts for a day: held until the first of them is a day old.
 
 The account's own state (stopped, paused) is checked after this, where the request is made.
 """
@@ -48,6 +50,8 @@ class OptedOut:
     since: datetime
     source: str
     detail: str = ""
+    account: str = ""
+    """The account through which alone it became known; empty: several, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,12 @@ class PolicyFacts:
     limit, or approved by a person).
     ``phone_changed``: the CRM record it is about now has another number than the text is addressed to, or none.
     ``unwanted``: (code, text) when the reason for the text is gone: its date moved, its condition no longer holds.
+    ``country``: why its number's country may not be texted; "" when it may.
     ``do_not_text``, ``no_consent``: the CRM record that says so, or that does not say yes; "" when nothing forbids it.
     ``permission_unknown``: why it is not known what the CRM says about that, and what to do; "" when it is known.
-    ``approved``: a person approved it, or asked to send it again. ``breaker``: why its trigger is held; "" when it is
-    not. ``duplicate_of``: the id of the message with the same text that went to the same number a short while ago.
+    ``approved``: a person approved it, or asked to send it again. ``over_the_day``: why its trigger would text too many
+    people in 24 hours; "" when it would not. ``breaker``: why its trigger is held; "" when it is not.
+    ``duplicate_of``: the id of the message with the same text that went to the same number a short while ago.
     ``quiet_hours``: None when texts go at any hour. ``behind``: until when an earlier text to the same number waits
     for quiet hours.
     """
@@ -99,8 +105,10 @@ class PolicyFacts:
     urgent: bool = False
     do_not_text: str = ""
     no_consent: str = ""
+    country: str = ""
     permission_unknown: str = ""
     duplicate_of: str = ""
+    over_the_day: str = ""
     breaker: str = ""
     review_since: datetime | None = None
     quiet_hours: QuietHours | None = None
@@ -164,6 +172,8 @@ def _never(facts: PolicyFacts, now: datetime) -> Suppress | Expire | None:
         return Suppress("do_not_text", f"{facts.do_not_text} says not to text this person")
     if facts.no_consent:
         return Suppress("no_consent", f"{facts.no_consent} does not say that this person may be texted")
+    if facts.country:
+        return Suppress("country", facts.country)
     if facts.expires_at is not None and now >= facts.expires_at:
         return Expire(f"it had to be sent before {_time(facts.expires_at)} and was not; late texts are not sent")
     if facts.contact_deleted:
@@ -202,6 +212,8 @@ def _wait_for_event(facts: PolicyFacts) -> Hold | None:
             "its sync was refused, because the source looked wrong; look at the texts, then run `vtsync approve` or"
             " `vtsync cancel`",
         )
+    if facts.over_the_day and not facts.approved:
+        return Hold(None, "approval", facts.over_the_day)
     if facts.breaker and not facts.approved:
         return Hold(None, "breaker", facts.breaker)
     if facts.review_since is not None:

@@ -34,6 +34,8 @@ from worker.triggers.values import read_number, value_text
 
 LONGEST_STRING = 100_000
 """Characters of any intermediate value; longer than any CRM field that a template shortens."""
+LONGEST_LIST = 1_000
+"""Items of a list that ``split`` makes. All together have at most LONGEST_STRING characters."""
 LARGEST_NUMBER = 10**30
 
 TAGS = ("if", "unless", "case", "assign", "capture", "comment")
@@ -235,6 +237,11 @@ def _refuse_missing(value: object) -> None:
 def _refuse_large(value: object) -> None:
     if isinstance(value, str) and len(value) > LONGEST_STRING:
         raise FilterError(f"a value grew beyond {LONGEST_STRING} characters", token=None)
+    if isinstance(value, list):
+        if len(value) > LONGEST_LIST:
+            raise FilterError(f"a list grew beyond {LONGEST_LIST:,} items", token=None)
+        if sum(len(item) for item in value if isinstance(item, str)) > LONGEST_STRING:
+            raise FilterError(f"a list grew beyond {LONGEST_STRING} characters", token=None)
     if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         raise FilterError("a number grew beyond 30 digits", token=None)
 

@@ -1,0 +1,27 @@
+"""Which accounts know a number: the border between the people of one account and those of another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, select, union_all
+
+from worker.store.sql import any_of
+from worker.store.tables import contact, inbound_message, message, opt_out
+
+
+def accounts_that_know(connection: Connection, phone: str, accounts: Collection[str]) -> list[str]:
+    """Return those of ``accounts`` that have a contact, text, reply or opt-out with ``phone`` (E.164), sorted."""
+    known = [
+        (contact.c.account, contact.c.phone),
+        (message.c.account, message.c.to_number),
+        (inbound_message.c.account, inbound_message.c.from_number),
+        (opt_out.c.account, opt_out.c.phone),
+    ]
+    found = union_all(
+        *(
+            select(account).where(any_of(connection, account, accounts), number == phone).distinct()
+            for account, number in known
+        )
+    )
+    return sorted(set(connection.scalars(found)))

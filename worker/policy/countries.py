@@ -1,0 +1,83 @@
+"""Which countries may be texted. A text to another country is a mistake, or traffic that somebody else wants. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+
+import phonenumbers
+
+NORTH_AMERICA = 1
+"""The calling code of the United States, Canada and 23 other countries."""
+NO_REGION = "001"
+"""What the library returns for numbers of no country, such as +800."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedCountries:
+    """Where an account may send texts: to ``regions`` ("MX"); if that is None, to ``codes`` (calling codes)."""
+
+    regions: frozenset[str] | None
+    codes: frozenset[int]
+
+    def __str__(self) -> str:
+        """Name them, for a person."""
+        if self.regions is None:
+            return ", ".join(f"+{code}" for code in sorted(self.codes))
+        return ", ".join(sorted(self.regions)) or "no country"
+
+    def allow(self, to_number: str) -> bool:
+        """Return True if a text may go to this E.164 number."""
+        code, region = _place(to_number)
+        return code in self.codes if self.regions is None else region in self.regions
+
+    def allow_region(self, region: str) -> bool:
+        """Return True if texts may go to numbers of this country."""
+        if self.regions is None:
+            return phonenumbers.country_code_for_region(region) in self.codes
+        return region in self.regions
+
+
+def allowed_countries(own_number: str, countries: Collection[str] | None) -> AllowedCountries:
+    """Return where the account with ``own_number`` may send texts.
+
+    ``countries`` is ``policy.countries``: two-letter codes. None: the calling codes +1 and that of ``own_number``
+    ("" if it is not known).
+    """
+    if countries is not None:
+        return AllowedCountries(frozenset(countries), frozenset())
+    return AllowedCountries(None, frozenset({NORTH_AMERICA, _place(own_number)[0]} - {0}))
+
+
+def country_problem(to_number: str, own_number: str, countries: Collection[str] | None) -> str:
+    """Return why the number may not be texted, for a person; "" if it may. See ``allowed_countries``."""
+    allowed = allowed_countries(own_number, countries)
+    if allowed.allow(to_number):
+        return ""
+    return (
+        f"the number is in {country_name(to_number)}, and texts may go only to {allowed};"
+        " to allow the country, add it to policy.countries"
+    )
+
+
+def country_name(number: str) -> str:
+    """Return the country of an E.164 number with its calling code, "MX (+52)"; "+800" for a number of no country."""
+    code, region = _place(number)
+    return f"{region} (+{code})" if region else f"+{code}"
+
+
+def region_of_number(number: str) -> str:
+    """Return the country of an E.164 number ("MX"); "" if it belongs to none."""
+    return _place(number)[1]
+
+
+@lru_cache(maxsize=4096)
+def _place(number: str) -> tuple[int, str]:
+    """Return the calling code and the region of a number; (0, "") for what is no number."""
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return 0, ""
+    region = phonenumbers.region_code_for_number(parsed) or ""
+    return int(parsed.country_code or 0), "" if region == NO_REGION else region
