@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -15,6 +16,8 @@ from sqlalchemy import Engine, create_engine, text
 from sqlmodel import SQLModel
 
 from tests.services import postgres_url
+from worker.core.clock import CLOCK
+from worker.core.logs import OURS
 from worker.store.db import open_engine
 
 # How fast the machine is says nothing about the code: no example is too slow.
@@ -60,10 +63,30 @@ def own_logging() -> Iterator[None]:
     """What a test does to logging ends with it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    hooks = sys.excepthook, threading.excepthook
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    for ours in OURS:
+        logging.getLogger(ours).setLevel(logging.NOTSET)
+    sys.excepthook, threading.excepthook = hooks
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def move_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the fleet's time by some seconds. The store is not measured meanwhile."""
+    monkeypatch.setattr(CLOCK, "is_due", lambda: False)
+    return lambda seconds: monkeypatch.setattr(CLOCK, "_ahead", CLOCK._ahead + seconds)
+
+
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """Commands that a test runs in this process make its files private; that ends with the test."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

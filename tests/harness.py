@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner, Result
 
+from tests import skewed
 from worker.broker.settings import embedded_settings
 from worker.core.isolated import isolated
 from worker.sandbox import Sandbox
@@ -91,12 +93,16 @@ quiet_hours = "none"
         secrets = {"TEST_TOKEN": "sandbox-token", "TEST_BROKER": self.broker or "", "TEST_STORE": self.store or ""}
         return mine | secrets | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml")}
 
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start ``vtsync COMMAND``; its output goes to a log in the folder."""
+    def start(self, *command: str, clock: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start ``vtsync COMMAND``; its output goes to a log in the folder.
+
+        ``clock``: a file that says how many seconds the clock of the process is ahead, see ``tests.skewed``.
+        """
+        program = isolated("vtsync") if clock is None else [sys.executable, "-P", skewed.__file__, str(clock)]
         path = self.folder / f"{command[0]}-{len(self.processes)}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(
-                isolated("vtsync", *command),
+                [*program, *command],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self.environment(),

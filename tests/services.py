@@ -8,11 +8,16 @@ from __future__ import annotations
 import os
 import socket
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from fakeredis import FakeConnection, FakeServer
+from redis import ConnectionPool
 
 REQUIRED = os.environ.get("VTSYNC_REQUIRE_SERVICES") == "1"
+REDISES = ("fakeredis", pytest.param("redis", marks=pytest.mark.redis))
+"""What is kept in Redis is tested on both: fakeredis needs no server, and the server is what counts."""
 
 
 def postgres_url() -> str:
@@ -23,6 +28,21 @@ def postgres_url() -> str:
 def redis_url() -> str:
     """A Redis whose database may be emptied: VTSYNC_TEST_REDIS, else database 9 of the usual local one."""
     return _reachable("VTSYNC_TEST_REDIS", "redis://127.0.0.1:6379/9")
+
+
+def redis_of(kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of one of ``REDISES``. Every client of this process shares one new, empty fakeredis."""
+    if kind == "redis":
+        return redis_url()
+    server = FakeServer()
+
+    class FakePool(ConnectionPool):
+        @classmethod
+        def from_url(cls, url: str, **_options: Any) -> ConnectionPool:  # type: ignore[override]
+            return ConnectionPool(connection_class=FakeConnection, server=server, db=int(urlsplit(url).path.strip("/")))
+
+    monkeypatch.setattr("redis.ConnectionPool", FakePool)
+    return "redis://fakeredis.invalid/0"
 
 
 def rabbitmq_url() -> str:

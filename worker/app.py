@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime
 from typing import Any
 
 from celery import Celery, Task, signals
+
+from worker.core.clock import utcnow
 
 
 class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
@@ -18,6 +21,10 @@ class ConfiguredCelery(Celery):  # type: ignore[misc] # Celery has no types
         use_our_redis_transports()
         self.config_from_object(celery_settings(open_runtime().settings))
         return super()._load_config()
+
+    def now(self) -> datetime:
+        """Return the fleet's time. Celery computes with it when tasks are due and when the scheduler ticks."""
+        return utcnow()
 
 
 class PrivateTask(Task):  # type: ignore[misc] # Celery has no types

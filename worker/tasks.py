@@ -17,12 +17,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
+from celery.exceptions import Reject
 
 from worker.app import app
 from worker.broker.job_messages import readable
 from worker.broker.settings import threads
 from worker.core.backoff import Backoff
-from worker.core.logs import masked, working_on
+from worker.core.log_lines import masked
+from worker.core.logs import working_on
 from worker.fleet.concurrency import once_at_a_time, slot
 from worker.fleet.wake import wake
 from worker.inbox.dead_letters import RefusedMessage
@@ -111,9 +113,10 @@ def set_aside(self: Any, key: str, queue: str, asked_for: str, message_id: str, 
 # The tasks below are acknowledged before the work (Celery's default). If one is lost, the next tick finds its work.
 # If they were acknowledged after the work, Redis would give a long sync to a second worker, and RabbitMQ would close
 # the channel.
+# Celery logs what a task ``throws`` in one line instead of with a traceback.
 
 
-@app.task(name=SYNC.task, bind=True)  # type: ignore[untyped-decorator]
+@app.task(name=SYNC.task, bind=True, throws=STORE_AWAY)  # type: ignore[untyped-decorator]
 def run_sync(self: Any, connection: str, claimed_until: str = "") -> None:
     """Read a connection because its slot is due, or, without a slot, because the worker that read it has vanished."""
     from worker.fleet.schedule import Slot, put_back_slot, start_slot
@@ -139,9 +142,10 @@ def run_sync(self: Any, connection: str, claimed_until: str = "") -> None:
             _sync(runtime, connection)
 
 
-@app.task(name=TICK.task)  # type: ignore[untyped-decorator]
+@app.task(name=TICK.task, throws=STORE_AWAY)  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Start what is due by schedule, and find work that was left behind."""
+    from worker.fleet.tick import begin_tick
     from worker.fleet.tick import tick as run
     from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
     from worker.store.db import writing
@@ -151,6 +155,9 @@ def tick() -> None:
     runtime = open_runtime()
     if not rollback_guard.guard(runtime):
         return
+    with writing(runtime.engine) as db:
+        if not begin_tick(db, runtime.settings.worker.tick_every, utcnow()):
+            return
     for call in run(runtime):
         wake(call.task, *call.arguments)
     began = utcnow()
@@ -171,7 +178,7 @@ def _register(kind: WorkKind) -> None:
     task: Callable[..., None] = of_account if kind.per_account else of_all
     task.__name__ = kind.task.rpartition(".")[2]
     task.__doc__ = f"Run ``{kind.task}``, see ``worker.work.registry``."
-    app.task(name=kind.task)(task)
+    app.task(name=kind.task, throws=STORE_AWAY)(task)
 
 
 for _kind in WORK:
@@ -271,7 +278,10 @@ def _with_store_retry(task: Any, work: Callable[[], Done]) -> Done:
     except STORE_AWAY as error:
         wait = STORE_BACKOFF.seconds(task.request.retries + 1)
         log.warning("the store cannot be used; the job waits", task=task.name, seconds=wait, error=type(error).__name__)
-        raise task.retry(countdown=wait) from None
+        try:
+            raise task.retry(countdown=wait) from None
+        except Reject:  # the broker cannot be used either, and Celery would drop the job
+            raise Reject("the store and the broker cannot be used", requeue=True) from None
 
 
 def _enqueued(enqueued: Enqueued, account: str) -> Answer:
@@ -309,7 +319,7 @@ def _sync(
             _limited(runtime, seconds), connection, accept_removals=accept_removals, full=full, progress=wake_push
         )
         counts = asdict(report) | {"run_id": None, "notes": None}  # notes may quote records
-        values = {key: value for key, value in counts.items() if value not in (0, "", None)}
+        values = {key: value for key, value in counts.items() if value not in (0, "", None, ())}
         log.info("synced", run=report.run_id, **values)
         if report.unchanged < report.seen or report.removed:
             wake(PUSH.task, account)

@@ -17,7 +17,7 @@ from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText
 from worker.contacts import lease
 from worker.fleet.schedule import Slot, abandoned, claim_due, next_run, put_back_slot, start_slot
-from worker.fleet.tick import TaskCall, tick
+from worker.fleet.tick import TaskCall, begin_tick, tick
 from worker.messages.outbox import enqueue_send
 from worker.messages.requests import SendRequest
 from worker.store.db import reading, writing
@@ -215,3 +215,29 @@ def test_a_run_whose_worker_vanished_is_hinted_once(engine: Engine) -> None:
     with writing(engine) as db:
         db.execute(update(connection_state).values(next_run_at=utcnow()))
     assert [hint.arguments[0] for hint in tick(runtime)] == ["crm"]
+
+
+@pytest.mark.parametrize("schedule", ["15m", "30 4 * * *"])
+def test_a_connection_is_not_forgotten_when_the_store_s_clock_is_set_back(engine: Engine, schedule: str) -> None:
+    before, now = NOON + timedelta(days=3), NOON
+    assert claimed(engine, settings(schedule), before) == ["crm"]
+    with writing(engine) as db:
+        db.execute(update(connection_state).values(next_run_at=next_run(schedule, before)))
+    assert claimed(engine, settings(schedule), now) == []
+    assert claimed(engine, settings(schedule), next_run(schedule, now)) == ["crm"]
+
+
+def test_of_a_backlog_of_ticks_one_runs(engine: Engine) -> None:
+    every = timedelta(seconds=10)
+
+    def begun(*seconds: float) -> list[float]:
+        found = []
+        for second in seconds:
+            with writing(engine) as db:
+                if begin_tick(db, every, NOON + timedelta(seconds=second)):
+                    found.append(second)
+        return found
+
+    assert begun(0, 0, 0.1, 4.9) == [0]
+    assert begun(10, 10.1, 20, 29) == [10, 20, 29]
+    assert begun(-3600, -3599, -3590) == [-3600, -3590]  # somebody has set the store's clock back

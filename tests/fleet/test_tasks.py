@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.exceptions import Reject
 from kombu.exceptions import OperationalError as BrokerAway
+from redis.exceptions import RedisError
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError as StoreAway
 
@@ -88,6 +91,47 @@ def test_a_job_waits_for_a_store_that_is_away_and_is_one_text(
     assert tasks.send_message.apply(kwargs=TEXT, task_id="job-1").get()["duplicate"] is True
     assert texts(runtime) == ["hello"]
     assert hinted == [("vtsync.deliver_messages", "main")] * 2
+
+
+def test_a_job_goes_back_to_its_queue_if_store_and_broker_cannot_be_used() -> None:
+    class Job:
+        """As Celery's: it drops a job that it cannot send again."""
+
+        name = "vtsync.send_message"
+        request = SimpleNamespace(retries=0)
+
+        def retry(self, **_: Any) -> None:
+            raise Reject(BrokerAway("connection refused"), requeue=False)
+
+    def work() -> None:
+        raise StoreAway("INSERT", {}, sqlite3.OperationalError("server closed the connection"))
+
+    with pytest.raises(Reject) as raised:
+        tasks._with_store_retry(Job(), work)
+    assert raised.value.requeue is True
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokerAway("connection refused"),
+        ConnectionResetError(),
+        RedisError("READONLY You can't write against a read only replica."),
+        RuntimeError("Retry limit exceeded while trying to reconnect to the Celery result store backend."),
+    ],
+)
+def test_a_hint_never_raises_and_asks_for_no_result(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    def refuse(*_: Any, **options: Any) -> None:
+        given.append(options)
+        raise error
+
+    monkeypatch.setattr(app, "send_task", refuse)
+    assert wake.wake("vtsync.push_contacts", "main") is False
+    assert given[0]["ignore_result"] is True
+    monkeypatch.setattr(app, "send_task", lambda *_, **__: None)
+    assert wake.wake("vtsync.push_contacts", "main") is True
 
 
 @pytest.mark.usefixtures("no_broker")
@@ -246,3 +290,11 @@ def test_a_job_that_cannot_be_done_is_shown_without_its_content(
     (letter,) = dead_letters(runtime, 10)
     assert (letter.task, letter.reason, letter.message_id) == (f"vtsync.{task}", reason, "+1415•••0102")
     assert runs(runtime) == 0
+
+
+def test_a_text_to_another_country_is_answered_with_the_reason(runtime: FakeRuntime, hinted: list[Any]) -> None:
+    answer = tasks.send_message.apply(kwargs=TEXT | {"to": "+525512345678", "urgent": True}).get()
+    assert answer["state"] == "suppressed"
+    assert "the number is in MX (+52), and texts may go only to +1" in answer["reason"]
+    assert texts(runtime) == ["hello"], "stored, and not sent"
+    assert runtime.fake.sent == []

@@ -22,6 +22,7 @@ from worker.inbox.process import process_due
 from worker.store.db import reading
 from worker.store.tables import inbox_event
 from worker.web.app import create_app
+from worker.web.carriers import MAX_EVENTS
 
 PUBLIC = "https://texts.example.com"
 
@@ -77,6 +78,44 @@ def test_each_event_of_a_list_is_one(site: Site) -> None:
     assert stored(site) == [BANDWIDTH, BANDWIDTH]
     refused = site.http.post("/carriers/bandwidth/bw", json=[BANDWIDTH], auth=("user", "wrong"))
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Basic")
+
+
+@pytest.mark.parametrize(("events", "status"), [(MAX_EVENTS, 204), (MAX_EVENTS + 1, 413), (20_000, 413)])
+def test_a_list_is_bounded_and_stored_as_a_whole_or_not_at_all(site: Site, events: int, status: int) -> None:
+    answer = site.http.post("/carriers/bandwidth/bw", json=[{}] * events, auth=("user", "hush"))
+    assert answer.status_code == status
+    assert len(stored(site)) == (events if status == 204 else 0)
+
+
+def signed_by_twilio(fields: dict[str, str]) -> dict[str, str]:
+    return {"X-Twilio-Signature": RequestValidator("hush").compute_signature(f"{PUBLIC}/carriers/twilio/tw", fields)}
+
+
+@pytest.mark.parametrize(
+    ("what", "content_type", "body", "signed"),
+    [
+        ("JSON", "application/json", b'{"MessageSid": "SM1"}', {}),
+        ("JSON that says it has several parts", "multipart/form-data; boundary=x", b'{"MessageSid": "SM1"}', {}),
+        ("no type", "", b"MessageSid=SM1", {}),
+        ("more fields than are read", "application/x-www-form-urlencoded", b"&".join([b"a=1"] * 501), {"a": "1"}),
+        ("more fields, of which none is signed", "application/x-www-form-urlencoded", b"&".join([b"a=1"] * 501), {}),
+    ],
+)  # fmt: skip
+def test_a_signature_that_does_not_cover_the_body_is_refused(
+    site: Site, what: str, content_type: str, body: bytes, signed: dict[str, str]
+) -> None:
+    headers = signed_by_twilio(signed) | ({"Content-Type": content_type} if content_type else {})
+    answer = site.http.post("/carriers/twilio/tw", content=body, headers=headers)
+    assert answer.status_code == 401, what
+    assert stored(site) == []
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-URLEncoded"]
+)
+def test_a_form_is_known_by_its_type_in_any_spelling(site: Site, content_type: str) -> None:
+    headers = signed_by_twilio({"MessageSid": "SM1"}) | {"Content-Type": content_type}
+    assert site.http.post("/carriers/twilio/tw", content=b"MessageSid=SM1", headers=headers).status_code == 204
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import uvicorn
@@ -19,26 +21,28 @@ POST = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """``/big`` is a long answer, anything else gives the body back."""
+    """``/big`` is a long answer, ``/slow`` takes two seconds, anything else gives the body back."""
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
+    if scope["path"] == "/slow":
+        await asyncio.sleep(2)
     answer = BIG if scope["path"] == "/big" else body
     length = str(len(answer)).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
     await send({"type": "http.response.body", "body": answer})
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[uvicorn.Server]:
-    patch = pytest.MonkeyPatch()
-    patch.setattr(protocol, "HEAD_SECONDS", 0.3)
-    patch.setattr(protocol, "READ_SECONDS", 0.3)
-    config = uvicorn.Config(app, port=0, http=protocol.BoundedHttp, ws="none", log_config=None, lifespan="off")
-    config.limit_concurrency = 8
+@contextmanager
+def serving(limit: int) -> Iterator[uvicorn.Server]:
+    """A server for ``limit`` connections."""
+    config = uvicorn.Config(
+        app, port=0, http=protocol.BoundedHttp, ws="none", log_config=None, lifespan="off", backlog=2048
+    )
+    config.limit_concurrency = limit
     made = uvicorn.Server(config)
     thread = threading.Thread(target=made.run)
     thread.start()
@@ -47,6 +51,15 @@ def server() -> Iterator[uvicorn.Server]:
     yield made
     made.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[uvicorn.Server]:
+    patch = pytest.MonkeyPatch()
+    patch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    patch.setattr(protocol, "READ_SECONDS", 0.3)
+    with serving(8) as made:
+        yield made
     patch.undo()
 
 
@@ -153,7 +166,11 @@ def test_a_caller_that_reads_slowly_but_steadily_gets_everything(port: int) -> N
 
 
 def test_more_callers_than_places_are_told_to_come_again(port: int) -> None:
-    waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    waiting = []
+    for _ in range(8):
+        waiting.append(socket.create_connection(("127.0.0.1", port)))
+        waiting[-1].sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.02)  # until the request has come, the connection could be closed to make room
     try:
         answer = talk(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", pause=0.0)
     finally:
@@ -161,3 +178,61 @@ def test_more_callers_than_places_are_told_to_come_again(port: int) -> None:
             one.close()
     assert problem(answer) == (503, "/problems/unavailable")
     assert b"retry-after: 1" in answer
+
+
+IDLE = {
+    "nothing is sent": b"",
+    "a part of a head": b"POST /echo HTTP/1.1\r\nHost: x\r\n",
+    "a part of a body": POST + b"Content-Length: 50\r\n\r\n{",
+    "a part of a body, in chunks": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    "an answered request, kept open": POST + b"Content-Length: 2\r\n\r\n{}",
+}
+"""How a connection is held without a complete request."""
+
+
+@pytest.mark.parametrize("sent", IDLE.values(), ids=IDLE.keys())
+def test_whoever_holds_connections_keeps_nobody_out(sent: bytes) -> None:
+    whole = POST + b"Connection: close\r\nContent-Length: 4\r\n\r\nhere"
+    with serving(1000) as server, ExitStack() as held:
+        port = int(server.servers[0].sockets[0].getsockname()[1])
+        for _ in range(1100):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            try:
+                connection.sendall(sent)
+            except ConnectionError:  # the server closed it to make room
+                continue
+        for source in ("127.0.0.2", "127.0.0.1", "127.0.0.2"):
+            with socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0)) as caller:
+                caller.sendall(whole)
+                answer = b""
+                while chunk := caller.recv(65536):
+                    answer += chunk
+            assert answer.endswith(b"\r\n\r\nhere"), source
+
+
+def test_no_room_is_made_before_it_is_needed() -> None:
+    """A proxy is one address for all its callers: what it keeps open for later stays open."""
+    with serving(1000) as server, ExitStack() as held:
+        port = int(server.servers[0].sockets[0].getsockname()[1])
+        kept = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(600)]
+        for connection in kept:
+            connection.sendall(POST + b"Content-Length: 2\r\n\r\n{}")
+        for connection in kept:
+            connection.settimeout(10)
+            answer = b""
+            while not answer.endswith(b"{}"):
+                answer += connection.recv(65536)
+        assert len(server.server_state.connections) == 600
+
+
+def test_a_running_request_is_never_closed_to_make_room() -> None:
+    with serving(20) as server, ExitStack() as held:
+        port = int(server.servers[0].sockets[0].getsockname()[1])
+        running = [held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(5)]
+        for connection in running:
+            # The beginning of another request behind it changes nothing.
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" + POST + b"Content-Length: 5\r\n\r\n{")
+        for _ in range(60):
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for connection in running:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from typing import Any
 
@@ -10,12 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
+from sqlmodel import SQLModel
 
-from tests.inbox.conftest import echo, inbound
+from tests.inbox.conftest import THEM, echo, inbound
+from tests.inbox.test_wrappings import BODIES as BODIES_OF_OTHERS
+from tests.inbox.test_wrappings import CANARY, WRAPPINGS
 from tests.web.conftest import RELAY_SECRET, Site
 from worker.core.logs import set_up_logging
 from worker.inbox.process import process_due
 from worker.inbox.relay import prepare_relay
+from worker.messages.opt_outs import opted_out
 from worker.store.db import reading
 from worker.store.tables import inbound_message, inbox_event
 
@@ -67,6 +72,30 @@ def test_whatever_comes_is_kept(site: Site, body: bytes, content_type: str, kept
     assert site.http.post(URL, content=body, headers={"Content-Type": content_type}).status_code == 200
     assert stored(site) == [kept]
     assert process_due(site.runtime, {"relay": prepare_relay}, 100).failed == 1
+
+
+@pytest.mark.parametrize("body", BODIES_OF_OTHERS)
+@pytest.mark.parametrize("wrapping", ["", *WRAPPINGS])
+def test_a_wrapped_stop_counts_and_its_credential_is_nowhere(
+    site: Site, wrapping: str, body: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    set_up_logging("debug")
+    caplog.set_level(logging.DEBUG)
+    payload = inbound("STOP") | {"AccessToken": CANARY, "Authorization": f"Bearer {CANARY}"}
+    content, content_type = BODIES_OF_OTHERS[body](WRAPPINGS[wrapping](payload) if wrapping else payload)
+    assert site.http.post(URL, content=content, headers={"Content-Type": content_type}).status_code == 200
+    assert process_due(site.runtime, {"relay": prepare_relay}, 100).done == 1
+    with reading(site.engine) as connection:
+        assert THEM in opted_out(connection, [THEM])
+        rows = [row for table in SQLModel.metadata.sorted_tables for row in connection.execute(select(table))]
+    for shown in (repr(rows), caplog.text, *capsys.readouterr()):
+        assert CANARY not in shown
+        assert base64.b64encode(CANARY.encode()).decode()[4:-4] not in shown
+
+
+def test_our_own_secret_is_not_stored_whatever_field_it_is_in(site: Site) -> None:
+    site.http.post(URL, json=inbound("STOP") | {"note": f"sent to /relay/{RELAY_SECRET}"})
+    assert stored(site) == [inbound("STOP") | {"note": "sent to /relay/[removed]"}]
 
 
 def test_a_store_that_is_away_is_not_answered_200(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ ROUTES = [
     ("POST", "/v1/records", "records:write"),
     ("POST", "/v1/opt-outs", "opt-outs:write"),
     ("GET", f"/v1/opt-outs/{TO}", "contacts:read"),
-    ("DELETE", f"/v1/opt-outs/{TO}?reason=x", "opt-outs:write"),
+    ("DELETE", f"/v1/opt-outs/{TO}?reason=x", "opt-outs:lift"),
     ("GET", f"/v1/contacts/{TO}", "contacts:read"),
 ]
 
@@ -260,7 +260,7 @@ def test_a_key_of_one_account_sees_and_texts_no_other(site: Site) -> None:
     assert site.http.get(f"/v1/messages/{theirs}", headers=mine).status_code == 404
     assert site.http.post(f"/v1/messages/{theirs}/cancel", headers=mine).status_code == 404
     assert site.http.get("/v1/messages", headers=mine).json()["messages"] == []
-    assert site.http.get(f"/v1/contacts/{TO}", headers=mine).json()["messages"] == []
+    assert site.http.get(f"/v1/contacts/{TO}", headers=mine).status_code == 404
     assert site.http.post("/v1/messages", json=TEXT, headers=mine).status_code == 403
     own = site.http.post("/v1/messages", json={"to": TO, "message": "x"}, headers=mine)
     assert own.status_code == 202, "the only account that it may use need not be named"
@@ -462,3 +462,9 @@ def test_health(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.web.health.ensure_current", outdated)
     answer = site.http.get("/health/ready")
     assert (answer.status_code, answer.json()["problems"]) == (503, [str(StoreOutdated("has no tables yet"))])
+
+
+def test_a_text_to_another_country_is_answered_with_the_reason(site: Site) -> None:
+    answer = site.http.post("/v1/messages", json=TEXT | {"to": "+525512345678", "urgent": True}).json()
+    assert answer["state"] == "suppressed"
+    assert "the number is in MX (+52), and texts may go only to +1" in answer["reason"]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidProxyURL, InvalidSchema
 from urllib3 import Retry, Timeout
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
@@ -145,10 +146,29 @@ class _BoundedConnection(HTTPConnection):
 
 
 class Origin:
-    """The connection pool of a base URL, and the prefix of each path in the request line."""
+    """The connection pool of a base URL, and the prefix of each path in the request line.
+
+    A proxy or certificate bundle of the environment that cannot be used fails each exchange until it is corrected.
+    """
 
     def __init__(self, session: requests.Session, base_url: str) -> None:
-        base_url = base_url.rstrip("/")
+        self._session, self._base_url = session, base_url.rstrip("/")
+        self.pool: Any = None
+        self.prefix = ""
+        try:
+            self.open()
+        except (InvalidProxyURL, InvalidSchema):
+            pass
+        except requests.RequestException:
+            raise
+        except (OSError, HTTPError):
+            pass
+
+    def open(self) -> None:
+        """Resolve proxy and certificates, unless that is done. Raises a ``requests`` error, OSError or HTTPError."""
+        if self.pool is not None:
+            return
+        session, base_url = self._session, self._base_url
         request = requests.Request("POST", base_url).prepare()
         environment = session.merge_environment_settings(base_url, {}, False, None, None)
         proxies, verify = environment["proxies"], environment["verify"]
@@ -160,8 +180,8 @@ class Origin:
         adapter.cert_verify(pool, base_url, verify, None)  # type: ignore[no-untyped-call]
         if not issubclass(pool.ConnectionCls, _BoundedConnection):
             pool.ConnectionCls = type("BoundedConnection", (_BoundedConnection, pool.ConnectionCls), {})
-        self.pool = pool
         self.prefix = adapter.request_url(request, proxies).rstrip("/")
+        self.pool = pool
 
 
 class HttpTransport:
@@ -182,7 +202,7 @@ class HttpTransport:
         self._session.mount("http://", adapter)
 
     def origin(self, base_url: str) -> Origin:
-        """Return the connection pool for ``base_url``. Raises a ``requests`` error for a malformed proxy setting."""
+        """Return the connection pool for ``base_url``. Raises a ``requests`` error if it is malformed."""
         origin = Origin(self._session, base_url)
         self._origins.append(origin)
         return origin
@@ -204,12 +224,14 @@ class HttpTransport:
         """
         _exchange.begin(self._connect_timeout, self._read_timeout if seconds is None else seconds)
         try:
+            origin.open()
             response = origin.pool.urlopen(
                 method,
                 origin.prefix + path,
-                body,
-                headers,
-                _NO_RETRY,
+                # By name: older releases of OpenTelemetry's instrumentation pass the headers by name, too.
+                body=body,
+                headers=headers,
+                retries=_NO_RETRY,
                 redirect=False,
                 assert_same_host=False,
                 timeout=self._timeout,
@@ -223,7 +245,8 @@ class HttpTransport:
     def close(self) -> None:
         """Close idle connections. Running exchanges finish; later ones find no connection."""
         for origin in self._origins:
-            origin.pool.close()
+            if origin.pool is not None:
+                origin.pool.close()
         self._session.close()
 
 
@@ -247,6 +270,8 @@ def _read(response: BaseHTTPResponse, max_bytes: int) -> HttpResponse:
 def _gather(response: BaseHTTPResponse, max_bytes: int, pieces: list[bytes]) -> None:
     size = 0
     encoded = "content-encoding" in response.headers
+    if (response.length_remaining or 0) > max_bytes:
+        raise ResponseTooLarge(f"the response is announced as {response.length_remaining:,} bytes long")
     while True:
         # Read in pieces: for a response of unknown length, a buffer of the full limit would be allocated.
         wanted = min(PIECE_BYTES, max_bytes + 1 - size)

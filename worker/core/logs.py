@@ -1,34 +1,41 @@
 """Logging: readable text on a terminal, JSON with VTSYNC_LOG=json.
 
-The finished line is masked, so phone numbers and credentials are also hidden in tracebacks, lists and messages of
-libraries.
+Every value and the finished line are masked and cut (``worker.core.log_lines``), so phone numbers and credentials are
+also hidden in tracebacks, lists and messages of libraries. ``debug`` is for our own lines: there, libraries write whole
+messages and requests.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from worker.core.phones import mask
+from worker.core.log_lines import BoundedRenderer, masked
 
 _about: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 - never changed in place
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_NUMBER = re.compile(r"\+[1-9]\d{7,14}\b")
-_URL_PASSWORD = re.compile(r"(://[^\s:/@\"']*:)[^\s/@\"']+(?=@)")
-_BEARER = re.compile(r"(?i)(bearer\s+)[^\s\"',\\]+")
+OURS = ("vtsync", "worker", "crm_adapters", "config")
+"""The loggers of this project. Adapters of others are libraries here."""
+_NOISY = ("celery.worker.strategy", "celery.app.trace", "celery.apps.worker", "celery.beat", "alembic", "urllib3",
+          "kombu")  # fmt: skip
 
 
 def set_up_logging(default: str = "info") -> None:
-    """Send our logs and those of libraries to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error."""
+    """Send our logs and those of libraries to standard error. VTSYNC_LOG_LEVEL: debug, info, warning, error.
+
+    Errors that nobody catches are logged too, because Python would print them with whatever they quote.
+    """
     chosen = getattr(logging, os.environ.get("VTSYNC_LOG_LEVEL", default).upper(), logging.INFO)
     shared: list[Any] = [
         _add_context,
@@ -38,7 +45,7 @@ def set_up_logging(default: str = "info") -> None:
     as_json = os.environ.get("VTSYNC_LOG") == "json"
     # Plain tracebacks: local variables may hold a text, a phone number or a credential.
     renderer: Any = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -49,27 +56,36 @@ def set_up_logging(default: str = "info") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(chosen),
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
-    handler = logging.StreamHandler(sys.stderr)
-    final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if as_json:
-        final.append(structlog.processors.format_exc_info)
-    handler.setFormatter(MaskingFormatter(processors=[*final, renderer], foreign_pre_chain=shared))
+    handler = _Handler(sys.stderr)
+    final: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+    ]
+    processors = [*final, BoundedRenderer(renderer)]
+    handler.setFormatter(MaskingFormatter(processors=processors, foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(chosen)
+    root.setLevel(max(chosen, logging.INFO))
+    for ours in OURS:
+        logging.getLogger(ours).setLevel(chosen)
+    sys.excepthook, threading.excepthook = _log_uncaught, _log_uncaught_in_thread
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)  # it warns that files have no host name
     # It warns that jobs with a short delay wait in the worker. That is intended, and takes a minute at most.
     logging.getLogger("kombu.transport.native_delayed_delivery").setLevel(logging.ERROR)
-    for noisy in (
-        "celery.worker.strategy",
-        "celery.app.trace",
-        "celery.apps.worker",
-        "celery.beat",
-        "alembic",
-        "urllib3",
-        "kombu",
-    ):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(max(chosen, logging.WARNING))
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger("vtsync").critical("ended with an error", exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is None or args.exc_type is SystemExit:
+        return
+    name = args.thread.name if args.thread is not None else "unknown"
+    error = (args.exc_type, args.exc_value, args.exc_traceback)
+    logging.getLogger("vtsync").error("the thread %s ended with an error", name, exc_info=error)
 
 
 def start_context(**ids: object) -> None:
@@ -112,15 +128,16 @@ def _add_context(_logger: object, _method: str, event: dict[str, Any]) -> dict[s
     return _about.get() | event
 
 
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg] # it writes to a stream of text
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is Python's
+        """Say that a line was lost. Python itself would print the line's arguments as they are."""
+        with suppress(OSError, ValueError):
+            self.stream.write(f"a line of the logger {record.name} could not be written\n")
+
+
 class MaskingFormatter(structlog.stdlib.ProcessorFormatter):
     """Masks phone numbers and credentials in the finished line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the record and mask what must not be in a log."""
         return masked(super().format(record))
-
-
-def masked(text: str) -> str:
-    """Return the text with phone numbers, passwords in URLs and bearer credentials made unreadable."""
-    text = _NUMBER.sub(lambda found: mask(found[0]), text)
-    return _BEARER.sub(r"\1***", _URL_PASSWORD.sub(r"\1***", text))

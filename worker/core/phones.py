@@ -105,6 +105,23 @@ def is_e164(text: str) -> bool:
     return isinstance(parsed, Phone) and parsed.e164 == text
 
 
+def same_number(e164: str, written: str) -> bool:
+    """Return True if ``written`` is the number ``e164``, in any format, also without its country code."""
+    if written == e164:
+        return True
+    digits = _digits(written)
+    if not digits or any(character.isalpha() for character in written):
+        return False
+    if digits.removeprefix("00") == e164[1:]:
+        return True
+    try:
+        home = phonenumbers.parse(e164, None)
+    except NumberParseException:
+        return False
+    national = phonenumbers.national_significant_number(home)
+    return "+" not in written and digits.removeprefix("0") == national
+
+
 def mask(phone: str) -> str:
     """Mask a number for logs: ``+1415•••2671``."""
     if len(phone) >= 12:

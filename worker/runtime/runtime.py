@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 import time
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from config.models import Settings
+from crm_adapters.clock import use_clock
+from worker.core.clock import utcnow
 from worker.limits.adaptive_rate import FailureCounter
 from worker.virtualtext.outcomes import Endpoint
 
@@ -35,22 +36,26 @@ SHARE_OF_CONTACTS = 0.9
 CONTACTS_AHEAD_SECONDS = 0.2
 
 
+LOOK_EVERY_SECONDS = 0.2
+"""How often a wait looks if it should end."""
+
+
 class StopSignal:
     """Asks long work to stop at its next safe point: on SIGTERM, or when its time is up."""
 
     def __init__(self, seconds: float | None = None, parent: StopSignal | None = None) -> None:
-        self._event = threading.Event()
+        self._set = False
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._parent = parent
 
     def set(self) -> None:
-        """Request the stop."""
-        self._event.set()
+        """Request the stop. Safe in a signal handler: it takes no lock that this thread may hold already."""
+        self._set = True
 
     @property
     def requested(self) -> bool:
         """True if the work should stop now."""
-        if self._event.is_set() or (self._parent is not None and self._parent.requested):
+        if self._set or (self._parent is not None and self._parent.requested):
             return True
         return self._deadline is not None and time.monotonic() >= self._deadline
 
@@ -58,7 +63,7 @@ class StopSignal:
         """Sleep for ``seconds``, or until a stop is requested. Return False if one is."""
         until = time.monotonic() + seconds
         while not self.requested and (left := until - time.monotonic()) > 0:
-            self._event.wait(min(left, 0.2))
+            time.sleep(min(left, LOOK_EVERY_SECONDS))
         return not self.requested
 
     def child(self, seconds: float) -> StopSignal:
@@ -70,6 +75,7 @@ class Runtime:
     """The settings and connections of a process. ``engine``: the store, if the caller has already opened it."""
 
     def __init__(self, settings: Settings, stop: StopSignal | None = None, engine: Engine | None = None) -> None:
+        use_clock(utcnow)
         self.settings = settings
         self.stop = stop or StopSignal()
         self._engine = engine

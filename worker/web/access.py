@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable, Sequence
 
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from config.types import IpNetwork
 from worker.core.logs import start_context
 from worker.core.metrics import http_answered
+from worker.web.callers import caller_address
 
 REQUEST_ID = "X-Request-ID"
 _ACCEPTABLE_ID = re.compile(r"(?!\d+$)[A-Za-z0-9._:/=-]{8,100}")
@@ -27,10 +30,13 @@ log = structlog.get_logger("vtsync.web")
 
 
 class AccessLog:
-    """An ASGI middleware that logs requests, except successful health checks, scrapes and events."""
+    """An ASGI middleware that logs requests, except successful health checks, scrapes and events.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    ``proxies`` returns `web.trusted_proxies`.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: Callable[[], Sequence[IpNetwork]]) -> None:
+        self._app, self._proxies = app, proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and log its outcome."""
@@ -63,6 +69,7 @@ class AccessLog:
                     status=status or "none: the caller disconnected",
                     milliseconds=round(1000 * seconds, 1),
                     key=scope["state"].get("key"),
+                    caller=caller_address(scope, self._proxies()),
                 )
 
 

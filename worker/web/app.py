@@ -15,6 +15,7 @@ from worker.web import carriers, connect, crm_events, health, metrics, page, rel
 from worker.web.access import AccessLog
 from worker.web.context import WebContext
 from worker.web.heartbeat import WebHeartbeat
+from worker.web.keys import SCOPE_HELP
 from worker.web.limits import RequestLimits
 from worker.web.notifier import Notifier
 from worker.web.openapi import openapi
@@ -24,9 +25,12 @@ VERSION = "1"
 DESCRIPTION = """\
 Send texts, record texts that were sent elsewhere, and manage opt-outs. A 2xx response means: committed.
 
-Every request needs a key, sent as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one.
+Every request needs a key, sent as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one. A key may do what
+its scopes name, for its accounts. A key for some accounts sees only the people, texts and opt-outs of these accounts.
 Errors are `application/problem+json` (RFC 9457).
+
 """
+DESCRIPTION += "\n".join(f"- `{scope}`: {text}" for scope, text in SCOPE_HELP.items()) + "\n"
 
 
 def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -> FastAPI:
@@ -66,7 +70,7 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
         app.include_router(routes(context))
     web = runtime.settings.web
     app.add_middleware(RequestLimits, max_body=web.max_body, seconds=web.body_timeout)
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, proxies=lambda: context.runtime.settings.web.trusted_proxies)
     app.openapi = lambda: openapi(app, web.public_url)  # type: ignore[method-assign]
 
     @app.get("/docs", include_in_schema=False)

@@ -42,8 +42,7 @@ class Guard:
                 raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
             request.state.key = found.id  # for the log
             self._limit_rate(found)
-            if scope not in found.scopes:
-                raise Problem(403, "forbidden", f'this key does not have the scope "{scope}"; create one that has')
+            require_scope(found, scope)
             return found
 
         return key
@@ -73,6 +72,24 @@ class Guard:
         if wait:
             detail = f"this key may make {most} requests a minute (web.requests_per_minute)"
             raise Problem(429, "too_many_requests", detail, headers={"Retry-After": str(math.ceil(wait))})
+
+
+def require_scope(key: Key, scope: Scope) -> None:
+    """Raise the problem 403 unless the key may do this."""
+    if key.has(scope):
+        return
+    detail = f'this key does not have the scope "{scope}"; create one that has'
+    if scope in key.scopes:
+        detail = f'the scope "{scope}" shows all accounts, and this key is for some; create one for all accounts'
+    raise Problem(403, "forbidden", detail)
+
+
+def require_own_number(key: Key, number: str | None, runtime: Runtime) -> None:
+    """Raise the problem 403 if ``number`` is the sender of an account that the key may not use."""
+    owners = [name for name, account in runtime.settings.accounts.items() if account.from_number == number]
+    if owners and not any(map(key.may_use, owners)):
+        detail = "from_number belongs to an account that this key cannot use"
+        raise Problem(403, "forbidden", detail)
 
 
 def account_of(key: Key, account: str | None, runtime: Runtime) -> str:

@@ -20,6 +20,10 @@ from worker.web.context import WebContext
 from worker.web.problems import Problem
 from worker.web.public_url import called_url
 
+MAX_EVENTS = 500
+"""Events in one request. Carriers send a few at most."""
+MAX_FIELDS = 500
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,6 +43,8 @@ def routes(context: WebContext) -> APIRouter:
         payload = read_payload(body, request.headers.get("content-type", ""))
         now = utcnow()
         events = payload if isinstance(payload, list) else [payload]
+        if len(events) > MAX_EVENTS:
+            raise Problem(413, "too_many_events", f"a request may have {MAX_EVENTS} events, and not {len(events):,}")
         await asyncio.gather(
             *(context.intake.put(Incoming("carrier", name, orjson.dumps(one).decode(), now)) for one in events)
         )
@@ -48,23 +54,23 @@ def routes(context: WebContext) -> APIRouter:
 
 
 def _verify(name: str, config: Carrier, request: Request, body: bytes, public_url: str | None) -> None:
-    signed = SignedRequest(
-        method=request.method,
-        url=called_url(request, public_url),
-        headers={key.lower(): value for key, value in request.headers.items()},
-        body=body,
-        form=_form(body, request.headers.get("content-type", "")),
-        now=utcnow(),
-    )
-    provider = CARRIERS[config.carrier]
+    provider, url = CARRIERS[config.carrier], called_url(request, public_url)
     try:
+        signed = SignedRequest(
+            method=request.method,
+            url=url,
+            headers={key.lower(): value for key, value in request.headers.items()},
+            body=body,
+            form=_form(body, request.headers.get("content-type", "")),
+            now=utcnow(),
+        )
         provider.verify(config, signed)
     except SignatureInvalid as reason:
         log.warning(
             "an event of a carrier was refused: check the credentials of [carriers.NAME] and web.public_url",
             carrier=name,
             reason=str(reason),
-            url=signed.url.partition("?")[0],
+            url=url.partition("?")[0],
         )
         headers = {"WWW-Authenticate": provider.challenge} if provider.challenge else {}
         message = "the signature or the credential of this request is wrong"
@@ -72,10 +78,11 @@ def _verify(name: str, config: Carrier, request: Request, body: bytes, public_ur
 
 
 def _form(body: bytes, content_type: str) -> tuple[tuple[str, str], ...]:
-    if "form" not in content_type:
+    """Return the fields of a form; none for another body. Raises SignatureInvalid for more fields than can be read."""
+    if "urlencoded" not in content_type.lower():
         return ()
     try:
-        pairs: Any = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=500)
+        pairs: Any = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
-        return ()
+        raise SignatureInvalid(f"its form has more than {MAX_FIELDS} fields") from None
     return tuple(pairs)

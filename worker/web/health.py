@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError
 
-from worker.store.migrate import StoreOutdated, ensure_current
+from worker.store.db import STORE_AWAY
+from worker.store.migrate import StoreOutdated, ensure_current, ensure_writable
 from worker.web.context import WebContext
 
 
@@ -28,13 +29,15 @@ def routes(context: WebContext) -> APIRouter:
 
     @router.get("/ready", responses={503: {"model": Health, "description": "The process cannot accept requests."}})
     def ready(response: Response) -> Health:
-        """The store can be reached and its tables fit this version."""
+        """The store can be reached, its tables fit this version, and it takes writes."""
+        engine = context.runtime.engine
         try:
-            ensure_current(context.runtime.engine)
+            ensure_current(engine)
+            ensure_writable(engine)
         except StoreOutdated as error:
             problem = str(error)
-        except DBAPIError as error:
-            problem = f"the store cannot be reached ({type(error.orig or error).__name__})"
+        except (DBAPIError, *STORE_AWAY) as error:
+            problem = f"the store cannot be used ({type(getattr(error, 'orig', None) or error).__name__})"
         else:
             return Health(ready=True)
         response.status_code = 503

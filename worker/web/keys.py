@@ -1,4 +1,7 @@
-"""API keys: ``vtk_<id>_<secret>``. Only a hash of the secret is stored; a key is shown once, when it is created."""
+"""API keys: ``vtk_<id>_<secret>``. Only a hash of the secret is stored; a key is shown once, when it is created.
+
+A key may do only what its scopes name, and only for its accounts.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,28 @@ from sqlalchemy import Connection, Row, insert, select, update
 from worker.store.tables import api_key
 
 Scope: TypeAlias = Literal[
-    "messages:write", "messages:read", "records:write", "opt-outs:write", "contacts:read", "metrics:read"
+    "messages:write",
+    "messages:urgent",
+    "messages:read",
+    "records:write",
+    "opt-outs:write",
+    "opt-outs:lift",
+    "contacts:read",
+    "metrics:read",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+SCOPE_HELP: dict[Scope, str] = {
+    "messages:write": "send texts, now or later, and cancel those that wait",
+    "messages:urgent": "with messages:write: send texts in quiet hours, too (`urgent`)",
+    "messages:read": "read texts, their states and histories",
+    "records:write": "put texts that were sent elsewhere into their conversations",
+    "opt-outs:write": "stop texts to a number",
+    "opt-outs:lift": "allow texts to a number again that had opted out",
+    "contacts:read": "read contacts, replies and opt-outs",
+    "metrics:read": "read metrics and the state of the fleet, which show all accounts",
+}
+FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)
+"""Scopes that show all accounts, so only keys for all accounts can have them."""
 USED_EVERY = timedelta(minutes=1)
 
 _KEY = re.compile(r"vtk_([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
@@ -42,6 +64,10 @@ class Key:
         """Return whether the key may text or read for ``account``."""
         return not self.accounts or account in self.accounts
 
+    def has(self, scope: Scope) -> bool:
+        """Return whether the key has the scope and it is of use: those for the fleet need a key for all accounts."""
+        return scope in self.scopes and not (scope in FLEET_SCOPES and self.accounts)
+
 
 def create_key(
     connection: Connection,
@@ -52,10 +78,17 @@ def create_key(
     created_by: str,
     now: datetime,
 ) -> str:
-    """Create a key and return it with its secret, which is not stored. Raises ValueError for unknown scopes."""
+    """Create a key and return it with its secret, which is not stored. No ``accounts``: all, also later ones.
+
+    Raises ValueError for no scopes, unknown ones, and those for the fleet in a key of some accounts.
+    """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
         raise ValueError(f'there is no scope "{unknown[0]}"; there are: {", ".join(SCOPES)}')
+    if not scopes:
+        raise ValueError(f"the key has no scope; there are: {', '.join(SCOPES)}")
+    if accounts and (of_the_fleet := [scope for scope in scopes if scope in FLEET_SCOPES]):
+        raise ValueError(f"{of_the_fleet[0]} shows all accounts, so a key for some accounts cannot have it")
     # The secret has 256 random bits, so a plain hash of it cannot be reversed by guessing.
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = {

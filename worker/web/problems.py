@@ -148,7 +148,7 @@ def install_error_handlers(app: FastAPI) -> None:
     async def away(_: Request, error: Exception) -> Response:
         log.warning("a request was refused: the store or the inbox is not available", error=type(error).__name__)
         detail = (
-            "the store cannot be reached now; send the request again with the same Idempotency-Key, because in rare"
+            "the store cannot be used now; send the request again with the same Idempotency-Key, because in rare"
             " cases this request was stored"
         )
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}

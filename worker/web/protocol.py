@@ -13,6 +13,7 @@ private names of uvicorn; tests/web/test_protocol.py fails if a new release chan
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -27,6 +28,9 @@ MAX_HEAD_BYTES = 64 * 1024
 READ_SECONDS = 30.0
 """Time limit for the caller to read what waits to be sent."""
 
+CROWDED = 0.8
+"""The share of all allowed connections above which unused ones are closed, so that new callers still get in."""
+
 TOO_SLOW = Problem(
     408, "request_timeout", f"the request line and headers did not arrive within {HEAD_SECONDS:g} seconds"
 )
@@ -40,19 +44,48 @@ BUSY = Problem(
 )
 
 
+def make_room(connections: Iterable[BoundedHttp], limit: int) -> None:
+    """If almost ``limit`` connections are open, close half of the unused ones of the address that holds most of them.
+
+    The oldest ones go. Below that nothing is closed: a proxy is one address for all its callers, and may keep
+    connections for later. With half of them at once, the search is rarely repeated, even if somebody keeps connecting.
+    """
+    open_now = [one for one in connections if not one.transport.is_closing()]
+    if len(open_now) <= CROWDED * limit:
+        return
+    unused: dict[str, list[BoundedHttp]] = {}
+    for one in open_now:
+        if one.is_unused:
+            unused.setdefault(one.client[0] if one.client else "", []).append(one)
+    most = max(unused.values(), key=len, default=[])
+    most.sort(key=lambda one: one.opened_at)
+    for one in most[: len(most) // 2]:
+        one.transport.close()
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with limits for the head of a request and for reading the response."""
+    """uvicorn's protocol with limits for heads, for callers that do not read, and for unused connections."""
 
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
     _received = 0
+    opened_at = 0.0
+    """When it was opened, by the clock of the event loop."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the time limit; it also applies to a caller that sends nothing."""
         super().connection_made(transport)
+        self.opened_at = self.loop.time()
+        if self.limit_concurrency is not None and len(self.connections) > CROWDED * self.limit_concurrency:
+            make_room(self.connections, self.limit_concurrency)  # type: ignore[arg-type]
         transport.set_write_buffer_limits(high=0)  # call pause_writing for any bytes that the caller has not read
         self._start_head_timer()
+
+    @property
+    def is_unused(self) -> bool:
+        """True if no complete request is being answered: nothing, a part of a head, or a part of a body has come."""
+        return self._running is None or self._running.response_complete or self._running.more_body
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers and tell the running request that its caller is gone."""

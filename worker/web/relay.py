@@ -11,7 +11,7 @@ import hmac
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from config.models import Settings
+from config.models import Account, Settings
 from worker.inbox.events import Incoming
 from worker.inbox.payloads import read_payload
 from worker.store.models import utcnow
@@ -28,12 +28,18 @@ def install(app: FastAPI, context: WebContext) -> None:
         """Store one event. A GET, by the platform or a person who tests the URL, is answered with 200."""
         account = _account(known.of(context.runtime.settings), request.path_params["secret"])
         if request.method == "POST":
-            payload = read_payload(await request.body(), request.headers.get("content-type", ""))
+            secrets = _account_secrets(context.runtime.settings.accounts[account])
+            payload = read_payload(await request.body(), request.headers.get("content-type", ""), secrets)
             await context.intake.put(Incoming("relay", account, orjson.dumps(payload).decode(), utcnow()))
         return Response(status_code=200)
 
     # A plain route: FastAPI's handling of documented routes would double the cost of a request.
     app.add_route("/relay/{secret}", relay, methods=["POST", "GET"], include_in_schema=False)
+
+
+def _account_secrets(account: Account) -> list[str]:
+    """Return the values that are never stored, whatever field of an event they are in."""
+    return [secret.get_secret_value() for secret in (account.token, account.relay_secret) if secret is not None]
 
 
 class _Secrets:

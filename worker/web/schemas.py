@@ -132,7 +132,7 @@ class MessageList(BaseModel):
 
 
 class OptOutOut(BaseModel):
-    """A number and its opt-out, if there is one."""
+    """A number and its opt-out, if there is one. How it was made is shown only to keys of its account."""
 
     phone: str = Field(examples=["+14155552671"])
     opted_out: bool

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy import Connection
 
 from worker.core.states import MessageState
+from worker.messages.acquaintance import accounts_that_know
 from worker.messages.decisions import cancel, opt_out_number
 from worker.messages.explain import contact_histories
 from worker.messages.opt_outs import opted_out, remove_opt_out
@@ -28,7 +30,7 @@ from worker.messages.requests import RecordRequest, SendRequest
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.web.auth import Guard, account_of
+from worker.web.auth import Guard, account_of, require_own_number, require_scope
 from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
@@ -104,6 +106,9 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
         202: the text is stored, and is sent as soon as the policy allows. `state` and `reason` describe its progress.
         """
         runtime = context.runtime
+        if body.urgent:
+            require_scope(key, "messages:urgent")
+        require_own_number(key, body.from_number, runtime)
         request = SendRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
         taken = enqueue_send(runtime, request, source="http", actor=f"key {key.name}")
         context.notify("vtsync.deliver_messages", request.account)
@@ -174,6 +179,7 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
         Give `carrier` and `carrier_message_id`, or an `Idempotency-Key`, so that it is recorded once.
         """
         runtime = context.runtime
+        require_own_number(key, body.from_number, runtime)
         request = RecordRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
         taken = enqueue_record(runtime, request, source="http", actor=f"key {key.name}")
         context.notify("vtsync.record_messages", request.account)
@@ -182,42 +188,60 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
 def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("opt-outs:write")), Depends(guard.needs("contacts:read"))
+    lifter = Depends(guard.needs("opt-outs:lift"))
 
     @router.post("/opt-outs", tags=["opt-outs"], responses=problem_answers_to_a_body(), dependencies=_JSON)
     def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
         """Stop texting a number, from every account. Waiting texts to it are not sent."""
         runtime = context.runtime
-        opt_out_number(runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}")
-        return _opt_out_of(runtime, body.phone)
+        opt_out_number(
+            runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}", accounts=key.accounts
+        )
+        with reading(runtime.engine) as connection:
+            return _opt_out_of(connection, key, body.phone)
 
-    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(), dependencies=[reader])
-    def get_opt_out(phone: PhonePath) -> OptOutOut:
-        """Return a number's opt-out."""
-        return _opt_out_of(context.runtime, phone)
+    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(404))
+    def get_opt_out(phone: PhonePath, key: Key = reader) -> OptOutOut:
+        """Return a number's opt-out. A key for some accounts sees only numbers that these accounts know."""
+        with reading(context.runtime.engine) as connection:
+            _require_known(connection, key, phone)
+            return _opt_out_of(connection, key, phone)
 
-    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers())
+    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(404))
     def opt_in(
         phone: PhonePath,
         reason: Annotated[
             str, Query(pattern=NOT_BLANK_PATTERN, max_length=500, description="How the person agreed; the proof.")
         ],
-        key: Key = writer,
+        key: Key = lifter,
     ) -> OptOutOut:
-        """Text a number again because its owner agreed. Texts that were not sent meanwhile stay unsent."""
-        runtime = context.runtime
-        with writing(runtime.engine) as connection:
-            remove_opt_out(connection, phone, source="http", detail=reason, now=utcnow(), actor=f"key {key.name}")
-        return _opt_out_of(runtime, phone)
+        """Text a number again because its owner agreed. Texts that were not sent meanwhile stay unsent.
+
+        A key for some accounts lifts only an opt-out that became known through these accounts.
+        """
+        with writing(context.runtime.engine) as connection:
+            _require_known(connection, key, phone)
+            actor, now = f"key {key.name}", utcnow()
+            remove_opt_out(connection, phone, source="http", detail=reason, now=now, actor=actor, only_of=key.accounts)
+            left = _opt_out_of(connection, key, phone)
+        if left.opted_out:
+            detail = "this opt-out was not made through an account of this key alone; `vtsync opt-in` lifts it"
+            raise Problem(403, "forbidden", detail)
+        return left
 
 
 def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
     reader = Depends(guard.needs("contacts:read"))
 
-    @router.get("/contacts/{phone}", tags=["contacts"], responses=problem_answers())
+    @router.get("/contacts/{phone}", tags=["contacts"], responses=problem_answers(404))
     def get_contact(phone: PhonePath, key: Key = reader) -> PersonOut:
-        """Return what is known about a number: contacts, CRM records, its newest texts and replies."""
+        """Return what is known about a number: contacts, CRM records, its newest texts and replies.
+
+        A key for some accounts sees only numbers that these accounts know, and only what belongs to these accounts.
+        """
         runtime = context.runtime
         with reading(runtime.engine) as connection:
+            _require_known(connection, key, phone)
             has_opted_out = phone in opted_out(connection, [phone])
             contacts = [one for one in contact_histories(connection, phone) if key.may_use(one.account)]
         newest = find_messages(runtime, number=phone, accounts=key.accounts, limit=NEWEST)
@@ -267,9 +291,21 @@ def _no_message() -> Problem:
     return Problem(404, "not_found", "there is no message with this id that this key may see")
 
 
-def _opt_out_of(runtime: Runtime, phone: str) -> OptOutOut:
-    with reading(runtime.engine) as connection:
-        found = opted_out(connection, [phone]).get(phone)
+def _require_known(connection: Connection, key: Key, phone: str) -> None:
+    """Raise the problem 404 where the number is not one of the people of the key's accounts."""
+    if key.accounts and not accounts_that_know(connection, phone, key.accounts):
+        detail = (
+            "the accounts of this key have no contact, text or opt-out with this number; this does not say whether its"
+            " owner has opted out, which is checked for every text"
+        )
+        raise Problem(404, "not_found", detail)
+
+
+def _opt_out_of(connection: Connection, key: Key, phone: str) -> OptOutOut:
+    """Return the opt-out, which counts for all accounts; how it was made is shown only to keys of its account."""
+    found = opted_out(connection, [phone]).get(phone)
     if found is None:
         return OptOutOut(phone=phone, opted_out=False)
+    if not key.may_use(found.account):
+        return OptOutOut(phone=phone, opted_out=True)
     return OptOutOut(phone=phone, opted_out=True, since=found.since, source=found.source, detail=found.detail)

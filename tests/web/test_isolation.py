@@ -1,0 +1,242 @@
+"""What a key may do is what its scopes name, for its accounts. No answer shows another account's people."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert
+
+from tests.messages.conftest import PAST, number
+from tests.web.conftest import Site
+from worker.messages.opt_outs import add_opt_out, opted_out
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import api_key, contact, contact_mapping, inbound_message
+from worker.web.keys import FLEET_SCOPES, SCOPES, create_key
+
+OURS, THEIRS, SHARED, STRANGER, BY_HAND, OUT = (number(i) for i in range(6))
+"""Known to the account "main", to "other", to both, to nobody; opted out by a person; opted out by our own key."""
+CANARY = "canary-of-the-other-account"
+
+MESSAGE = "0" * 32
+ROUTES: dict[str, tuple[str, str, Any]] = {
+    "send": ("POST", "/v1/messages", {"account": "main", "to": OURS, "message": "x"}),
+    "send urgently": ("POST", "/v1/messages", {"account": "main", "to": OURS, "message": "x", "urgent": True}),
+    "send for other": ("POST", "/v1/messages", {"account": "other", "to": OURS, "message": "x"}),
+    "send from other's number": ("POST", "/v1/messages", {"account": "main", "to": OURS, "message": "x"}
+                                 | {"from_number": "+14155550199"}),
+    "list": ("GET", "/v1/messages", None),
+    "read": ("GET", f"/v1/messages/{MESSAGE}", None),
+    "cancel": ("POST", f"/v1/messages/{MESSAGE}/cancel", None),
+    "record": ("POST", "/v1/records", {"account": "main", "to": OURS, "message": "x", "carrier": "c"}
+               | {"carrier_message_id": "1"}),
+    "record for other": ("POST", "/v1/records", {"account": "other", "to": OURS, "message": "x", "carrier": "c"}
+                         | {"carrier_message_id": "2"}),
+    "opt out": ("POST", "/v1/opt-outs", {"phone": STRANGER, "reason": "asked"}),
+    "opt-out of ours": ("GET", f"/v1/opt-outs/{OURS}", None),
+    "opt-out of theirs": ("GET", f"/v1/opt-outs/{THEIRS}", None),
+    "lift ours": ("DELETE", f"/v1/opt-outs/{OURS}?reason=x", None),
+    "lift theirs": ("DELETE", f"/v1/opt-outs/{THEIRS}?reason=x", None),
+    "lift theirs, of a person of both": ("DELETE", f"/v1/opt-outs/{SHARED}?reason=x", None),
+    "lift one made by hand": ("DELETE", f"/v1/opt-outs/{BY_HAND}?reason=x", None),
+    "contact of ours": ("GET", f"/v1/contacts/{OURS}", None),
+    "contact of theirs": ("GET", f"/v1/contacts/{THEIRS}", None),
+    "metrics": ("GET", "/metrics", None),
+    "fleet": ("GET", "/health/fleet", None),
+}  # fmt: skip
+NEEDS = {
+    "send": "messages:write",
+    "send urgently": "messages:write messages:urgent",
+    "send for other": "messages:write",
+    "send from other's number": "messages:write",
+    "list": "messages:read",
+    "read": "messages:read",
+    "cancel": "messages:write",
+    "record": "records:write",
+    "record for other": "records:write",
+    "opt out": "opt-outs:write",
+    "opt-out of ours": "contacts:read",
+    "opt-out of theirs": "contacts:read",
+    "lift ours": "opt-outs:lift",
+    "lift theirs": "opt-outs:lift",
+    "lift theirs, of a person of both": "opt-outs:lift",
+    "lift one made by hand": "opt-outs:lift",
+    "contact of ours": "contacts:read",
+    "contact of theirs": "contacts:read",
+    "metrics": "metrics:read",
+    "fleet": "metrics:read",
+}
+BEYOND_MAIN = {  # what a key of the account "main" gets in place of an answer, even with every scope
+    "send for other": 403,
+    "send from other's number": 403,
+    "record for other": 403,
+    "opt-out of theirs": 404,
+    "lift theirs": 404,
+    "lift theirs, of a person of both": 403,
+    "lift one made by hand": 403,
+    "contact of theirs": 404,
+    "metrics": 403,
+    "fleet": 403,
+}
+KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # scopes, accounts
+    "all": (SCOPES, ()),
+    "main, all scopes": (SCOPES, ("main",)),
+    **{f"all, {scope}": ((scope,), ()) for scope in SCOPES},
+    **{f"main, {scope}": ((scope,), ("main",)) for scope in SCOPES},
+    "main, urgent": (("messages:write", "messages:urgent"), ("main",)),
+}
+
+
+def stored_key(site: Site, scopes: tuple[str, ...], accounts: tuple[str, ...]) -> dict[str, str]:
+    """A key as earlier versions made them, too: with any scopes for any accounts."""
+    with writing(site.engine) as db:
+        made = create_key(db, "test", scopes, (), created_by="test", now=utcnow())
+        mine = api_key.c.id == made.split("_")[1]
+        db.execute(api_key.update().where(mine).values(accounts=json.dumps(accounts)))
+    return {"Authorization": f"Bearer {made}"}
+
+
+def put_contact(db: Any, account: str, phone: str, canary: str) -> None:
+    person = {"full_name": canary, "email": f"{canary}@example.com"}
+    row = {"account": account, "phone": phone, "wanted_hash": b"1", "virtualtext_id": f"{canary}{phone}"}
+    row |= {"last_error": canary, "created_at": PAST}
+    made = db.execute(insert(contact).values(row | person).returning(contact.c.id)).scalar_one()
+    mapping = {"connection": f"{account}-crm", "external_id": f"{canary}{phone}", "contact_id": made}
+    mapping |= {"record_hash": b"1", "first_seen_at": PAST, "changed_at": PAST}
+    db.execute(insert(contact_mapping).values(mapping | person))
+
+
+def put_reply(db: Any, account: str, phone: str, text: str) -> None:
+    row = {"id": uuid.uuid4().hex, "account": account, "from_number": phone, "to_number": "+14155550100"}
+    db.execute(insert(inbound_message), row | {"text": text, "received_at": PAST})
+
+
+@pytest.fixture
+def people(site: Site) -> Site:
+    """People of two accounts. Everything of the second account has the canary."""
+    later = utcnow() - timedelta(minutes=1)
+    with writing(site.engine) as db:
+        for account, phones, canary in (("main", (OURS, SHARED, BY_HAND), "ours"), ("other", (THEIRS, SHARED), CANARY)):
+            for phone in phones:
+                put_contact(db, account, phone, canary)
+                put_reply(db, account, phone, canary)
+        for phone, account in ((OURS, "main"), (THEIRS, "other"), (SHARED, "other"), (BY_HAND, "")):
+            detail = f"{CANARY} wrote STOP" if account != "main" else "wrote STOP"
+            source = "relay" if account else "cli"
+            add_opt_out(db, phone, source=source, detail=detail, now=later, account=account)
+    texts = [("main", OURS, "ours"), ("other", THEIRS, CANARY), ("other", SHARED, CANARY), ("main", SHARED, "ours")]
+    for account, phone, text in texts:
+        site.http.post("/v1/messages", json={"account": account, "to": phone, "message": text})
+    return site
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_does_what_it_names_and_nothing_else(people: Site, kind: str) -> None:
+    scopes, accounts = KINDS[kind]
+    headers = stored_key(people, scopes, accounts)
+    wrong: dict[str, Any] = {}
+    for route, (method, path, body) in ROUTES.items():
+        answer = people.http.request(method, path, headers=headers, **({} if body is None else {"json": body}))
+        if not set(NEEDS[route].split()) <= set(scopes):
+            right = answer.status_code == 403
+        elif accounts and route in BEYOND_MAIN:
+            right = answer.status_code == BEYOND_MAIN[route]
+        else:
+            right = answer.status_code not in (401, 403)
+        if not right or (accounts and CANARY in answer.text):
+            wrong[route] = (answer.status_code, answer.text)
+    assert wrong == {}
+
+
+def test_the_table_has_every_route_and_scope(site: Site) -> None:
+    described = site.http.get("/openapi.json").json()["paths"]
+    known = {
+        (method.upper(), path) for path, routes in described.items() for method in routes if "/health/" not in path
+    }
+    for phone in (OURS, THEIRS, SHARED, BY_HAND):
+        rows = {(m, p.partition("?")[0].replace(phone, "{phone}")) for m, p, _ in ROUTES.values()}
+        known -= {(m, p.replace(MESSAGE, "{message_id}")) for m, p in rows}
+    assert known == set()
+    assert {scope for needs in NEEDS.values() for scope in needs.split()} == set(SCOPES)
+    assert NEEDS.keys() == ROUTES.keys()
+
+
+def test_no_answer_to_a_key_of_one_account_has_data_of_another(people: Site) -> None:
+    headers = people.headers(accounts=("main",))
+    ids = [one["id"] for one in people.http.get("/v1/messages").json()["messages"]]
+    asked: list[tuple[str, str, Any]] = [
+        (method, path, body) for method, path, body in ROUTES.values() if "DELETE" not in method
+    ]
+    for phone in (OURS, THEIRS, SHARED, STRANGER, BY_HAND):
+        asked += [("GET", f"/v1/{part}/{phone}", None) for part in ("contacts", "opt-outs")]
+        asked += [("GET", f"/v1/messages?to=%2B{phone[1:]}", None)]
+        asked += [("POST", "/v1/messages", {"to": phone, "message": "x", "account": "main"})]
+        asked += [("POST", "/v1/opt-outs", {"phone": phone, "reason": "x"})]
+        asked += [("DELETE", f"/v1/opt-outs/{phone}?reason=x", None)]
+    for one in ids:
+        asked += [("GET", f"/v1/messages/{one}", None), ("POST", f"/v1/messages/{one}/cancel", None)]
+        asked += [("GET", f"/v1/messages?before={one}", None)]
+    seen = ""
+    for method, path, body in asked:
+        answer = people.http.request(method, path, headers=headers, **({} if body is None else {"json": body}))
+        assert answer.status_code < 500
+        seen += answer.text
+        assert CANARY not in answer.text, (method, path, answer.text)
+        assert "other-crm" not in answer.text, (method, path, answer.text)
+    assert "ours" in seen
+    everything = "".join(people.http.get(f"/v1/contacts/{phone}").text for phone in (THEIRS, SHARED))
+    assert CANARY in everything  # a key for all accounts does see it
+
+
+def test_a_stop_counts_for_all_accounts_and_its_proof_is_shown_to_its_own(people: Site) -> None:
+    mine = people.headers(accounts=("main",))
+    sent = people.http.post("/v1/messages", json={"to": THEIRS, "message": "x"}, headers=mine).json()
+    assert sent["state"] == "suppressed"
+    shared = people.http.get(f"/v1/opt-outs/{SHARED}", headers=mine).json()
+    assert shared == {"phone": SHARED, "opted_out": True, "since": None, "source": None, "detail": None}
+    assert people.http.get(f"/v1/opt-outs/{OURS}", headers=mine).json()["detail"] == "wrote STOP"
+
+
+def test_a_key_lifts_what_it_has_stopped_itself(people: Site) -> None:
+    mine = people.headers(accounts=("main",))
+    people.http.post("/v1/opt-outs", json={"phone": OUT, "reason": "asked"}, headers=mine)
+    assert people.http.get(f"/v1/opt-outs/{OUT}", headers=mine).json()["detail"] == "asked"
+    assert people.http.delete(f"/v1/opt-outs/{OUT}?reason=x", headers=mine).json()["opted_out"] is False
+
+
+def test_who_told_two_accounts_to_stop_is_not_texted_because_one_of_them_lifts_it(people: Site) -> None:
+    mine = people.headers(accounts=("main",))
+    theirs = people.headers(accounts=("other",))
+    people.http.post("/v1/opt-outs", json={"phone": SHARED, "reason": "told us too"}, headers=mine)
+    for key in (mine, theirs):
+        assert people.http.delete(f"/v1/opt-outs/{SHARED}?reason=x", headers=key).status_code == 403
+    with reading(people.engine) as db:
+        assert SHARED in opted_out(db, [SHARED])
+    assert people.http.delete(f"/v1/opt-outs/{SHARED}?reason=x").json()["opted_out"] is False
+
+
+@given(scopes=st.lists(st.sampled_from(SCOPES), unique=True), limited=st.booleans())
+def test_a_new_key_has_exactly_the_scopes_that_were_named(scopes: list[Any], limited: bool) -> None:
+    from sqlalchemy import create_engine
+
+    from worker.web.keys import all_keys
+
+    engine = create_engine("sqlite://")
+    api_key.create(engine)
+    accounts = ["main"] if limited else []
+    with engine.begin() as db:
+        if not scopes or (limited and set(scopes) & set(FLEET_SCOPES)):
+            with pytest.raises(ValueError, match=r"scope|all accounts"):
+                create_key(db, "x", scopes, accounts, created_by="x", now=utcnow())
+            assert all_keys(db) == []
+        else:
+            create_key(db, "x", scopes, accounts, created_by="x", now=utcnow())
+            (made,) = all_keys(db)
+            assert [scope for scope in SCOPES if made.has(scope)] == [scope for scope in SCOPES if scope in scopes]
+            assert made.may_use("other") is not limited
