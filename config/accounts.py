@@ -77,6 +77,20 @@ class Account(Model):
             " list. The list lags behind."
         ),
     )
+    recreate_after: Duration = Field(
+        timedelta(hours=1),
+        description=(
+            "Where the contact list cannot be read: create a contact again when five checks in a row, spread over at"
+            " least this time, found that VirtualText does not know its id any more."
+        ),
+    )
+    echo_wait: Duration = Field(
+        timedelta(minutes=2),
+        description=(
+            "When the response to a record was lost and the Relay reports the account's records, wait this long after"
+            " the request for the report before recording the text again. Later records of that conversation wait too."
+        ),
+    )
     time_zone: TimeZone | None = Field(
         None,
         description="Time zone (IANA name) of people whose zone is known neither from the CRM nor from their number.",

@@ -9,6 +9,7 @@ from typing import Any
 from config.errors import ConfigProblem
 from config.problems import did_you_mean, dotted, unknown_name
 from config.redact import redact_value
+from config.types import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,14 @@ def carrier_problems(name: str, table: Mapping[str, Any], known_carriers: KnownC
                 f"is missing: without it nobody can verify that an event comes from {carrier}",
                 "copy it from the carrier's console; secrets as { env = NAME }",
             )
+    url = table.get("api_url")
+    if isinstance(url, str) and url.lower().startswith("http://") and not is_loopback(url):
+        yield ConfigProblem(
+            dotted(["carriers", name, "api_url"]),
+            redact_value(url),
+            "would send the credentials of the carrier unencrypted",
+            "begin it with https://",
+        )
     if "poll_every" in table:
         yield from _list_problems(name, table, needs, known)
 

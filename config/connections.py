@@ -53,7 +53,11 @@ class Connection(Model):
         examples=["US"],
     )
     clear_empty: StrictBool = Field(
-        False, description="When a CRM field is emptied, also empty the field in VirtualText."
+        False,
+        description=(
+            "When a CRM field is emptied, also empty the field in VirtualText. A field that is not there any more"
+            " empties nothing, and what the CRM never held is kept."
+        ),
     )
     priority: StrictInt = Field(
         100,

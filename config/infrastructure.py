@@ -58,6 +58,21 @@ class Broker(Model):
             " otherwise each process counts its own requests."
         ),
     )
+    celery_queue: StrictBool = Field(
+        True,
+        description=(
+            "Take jobs from Celery's default queue, `celery`, as well as from `vtsync.intake`. Set it to false if"
+            " another Celery application must share the RabbitMQ vhost or the Redis database; services then send to"
+            " `vtsync.intake`."
+        ),
+    )
+    take_back_after: Duration = Field(
+        timedelta(seconds=30),
+        description=(
+            "With a Redis broker: give the jobs of a worker that was killed to others when it has shown no sign of life"
+            " for this long. RabbitMQ does so at once, and files within seconds."
+        ),
+    )
 
 
 QueueName: TypeAlias = Literal["intake", "sync", "push", "messages", "records", "inbox", "forward"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from config.adapter_options import AdapterChecks, adapter_problems
 from config.checks import rule_problems
 from config.errors import ConfigError, ConfigProblem
+from config.last_good import LastGood, keep_last_good, recall_last_good
 from config.models import Settings
 from config.problems import problems_of
 from config.redact import HIDDEN, is_secret_name, known_secrets, redact_secrets
@@ -25,23 +27,59 @@ DEFAULT_NAME = "vtsync.toml"
 PATH_VARIABLE = "VTSYNC_CONFIG"
 
 _LINE_AND_COLUMN = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
+_DATA_DIR = re.compile(r"""^\s*data_dir\s*=\s*(["'])([^"'\n]+)\1""", re.MULTILINE)
+"""How the data folder is found in a file that is no valid TOML."""
 _KEYS_ON_LINE = re.compile(r"[\w.\"'-]+(?=\s*=)")
 
 
 def load(path: Path | str | None = None, checks: AdapterChecks | None = None) -> Settings:
     """Read the settings from ``path`` (default: ``$VTSYNC_CONFIG``, else ``./vtsync.toml``).
 
-    First read the files ``.env`` in the working directory and next to the configuration into the environment; a
-    variable that is already set keeps its value. Raises ConfigError with every problem. Without ``checks``, adapter
-    options and templates are not checked.
+    First read the file ``.env`` next to the configuration into the environment; a variable that is already set keeps
+    its value. ``.env`` of the working directory is read only if nothing names the file. Raises ConfigError with every
+    problem. Without ``checks``, adapter options and templates are not checked.
     """
-    _load_environment(Path.cwd())
+    return _load(path, lambda data: data, checks)
+
+
+def load_store(path: Path | str | None = None) -> Settings:
+    """Read only ``data_dir`` and ``store.url``, like ``load``, and leave the rest of the settings at their defaults.
+
+    A migration needs nothing else, so it runs without other secrets, and whatever is wrong elsewhere in the file.
+    """
+    return _load(path, _store_only, None)
+
+
+def _load(
+    path: Path | str | None, select: Callable[[dict[str, Any]], dict[str, Any]], checks: AdapterChecks | None
+) -> Settings:
+    if path is None and not os.environ.get(PATH_VARIABLE, "").strip():
+        _load_environment(Path.cwd())  # it may name the file
     found = find_file(path)
     _load_environment(found.parent)
     try:
-        return settings_from(_parsed(_text_of(found)), found.parent, checks)
+        data = select(_parsed(_text_of(found)))
+        settings = settings_from(data, found.parent, checks)
     except ConfigError as error:
         raise ConfigError(error.problems, str(found)) from None
+    if checks is not None:
+        keep_last_good(found, data, settings.data_dir)
+    return settings
+
+
+def last_good(path: Path | str | None = None) -> LastGood | None:
+    """Return the settings that were last in use, for a file that has a mistake now; None if none are kept."""
+    found = find_file(path)
+    with suppress(ConfigError):
+        _load_environment(found.parent)
+    return recall_last_good(found, data_dir_of(path))
+
+
+def _store_only(data: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {key: data[key] for key in ("data_dir", "store") if key in data}
+    if isinstance(store := kept.get("store"), dict):
+        kept["store"] = {key: value for key, value in store.items() if key != "grant_key"}
+    return kept
 
 
 def settings_from(data: Mapping[str, Any], folder: Path, checks: AdapterChecks | None = None) -> Settings:
@@ -78,11 +116,13 @@ def find_file(path: Path | str | None = None) -> Path:
 
 def data_dir_of(path: Path | str | None = None) -> Path:
     """Return the data folder that the configuration file names, absolute, even if the rest of the file is wrong."""
-    found = find_file(path)
+    found, text = find_file(path), ""
     try:
-        named = tomllib.loads(found.read_text(encoding="utf-8-sig")).get("data_dir")
+        text = found.read_text(encoding="utf-8-sig")
+        named = tomllib.loads(text).get("data_dir")
     except (OSError, ValueError, RecursionError):
-        named = None
+        line = _DATA_DIR.search(text)
+        named = line[2] if line else None
     default: Path = Settings.model_fields["data_dir"].default
     return in_folder(named if isinstance(named, str) else default, FromFile(found.parent)).absolute()
 

@@ -51,7 +51,7 @@ def redact_options(value: Any) -> Any:
     """Return a copy of nested options, with ``(hidden)`` in place of everything that may be a secret."""
     if isinstance(value, dict):
         return {
-            key: item if _is_reference(item) else HIDDEN if is_secret_name(str(key)) else redact_options(item)
+            key: item if is_reference(item) else HIDDEN if is_secret_name(str(key)) else redact_options(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -65,7 +65,7 @@ def known_secrets(data: object) -> set[str]:
     left: list[tuple[object, bool]] = [(table, False) for table in _tables(data)]
     while left:
         value, secret = left.pop()
-        if _is_reference(value):
+        if is_reference(value):
             found.update(os.environ.get(name, "").strip() for key, name in value.items() if key == "env")
         elif isinstance(value, dict):
             left.extend((item, secret or is_secret_name(str(key))) for key, item in value.items())
@@ -82,7 +82,7 @@ def _tables(data: object) -> Iterator[object]:
         if not isinstance(section, dict):
             continue
         for key, value in section.items():
-            yield value if isinstance(value, dict) and not _is_reference(value) else {key: value}
+            yield value if isinstance(value, dict) and not is_reference(value) else {key: value}
 
 
 def redact_secrets(text: str, secrets: Collection[str]) -> str:
@@ -93,7 +93,8 @@ def redact_secrets(text: str, secrets: Collection[str]) -> str:
     return text
 
 
-def _is_reference(value: object) -> TypeGuard[dict[str, str]]:
+def is_reference(value: object) -> TypeGuard[dict[str, str]]:
+    """Return True if a value points to a secret: ``{ env = "NAME" }`` or ``{ file = "path" }``."""
     if not isinstance(value, dict) or set(value) not in ({"env"}, {"file"}):
         return False
     return all(isinstance(item, str) for item in value.values())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, StrictFloat, StrictInt
 
 from config.base import Model
-from config.types import HttpUrl
+from config.types import HttpUrl, IpNetwork, one_or_many
 
 
 class Web(Model):
@@ -20,6 +22,14 @@ class Web(Model):
         None,
         description="The URL under which others reach the server, such as that of a proxy. Carriers sign this URL.",
         examples=["https://texts.example.com"],
+    )
+    trusted_proxies: Annotated[tuple[IpNetwork, ...], one_or_many()] = Field(
+        (),
+        description=(
+            "The addresses of proxies in front of the server. If a request comes from one of them, the log shows the"
+            " caller that `X-Forwarded-For` names. If not set: the address of the connection."
+        ),
+        examples=[["10.0.0.0/8", "127.0.0.1"]],
     )
     max_body: StrictInt = Field(262_144, ge=1024, le=10_000_000, description="Longest request body, in bytes.")
     body_timeout: StrictFloat = Field(10.0, gt=0, le=120, description="Seconds a client may take to send its request.")

@@ -1,7 +1,7 @@
 """Value types of the configuration. Each parses a TOML value, or raises an error that says what is allowed."""
 
 from config.types.base import FromFile, in_folder, invalid_value, one_or_many
-from config.types.names import E164, ConfigPath, Region, TimeZone
+from config.types.names import E164, ConfigPath, IpNetwork, Region, TimeZone
 from config.types.secrets import (
     EncryptionKey,
     Secret,
@@ -32,6 +32,7 @@ __all__ = [
     "FromFile",
     "Hour",
     "HttpUrl",
+    "IpNetwork",
     "Keep",
     "Offset",
     "RedisUrl",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeAlias
 from zoneinfo import available_timezones
@@ -52,8 +53,23 @@ def _path(value: object, info: ValidationInfo) -> object:
     raise invalid_value("is not a path", 'write the path of a file or folder in quotes, such as "contacts.csv"')
 
 
+def _network(value: object) -> object:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        if isinstance(value, str):
+            return ip_network(value.strip())
+    except ValueError:
+        pass
+    raise invalid_value(
+        "is not an IP address or network", 'write "10.0.0.5", or "10.0.0.0/8" for a network whose other bits are 0'
+    )
+
+
 E164: TypeAlias = Annotated[str, BeforeValidator(_e164), text_schema(rf"^{_E164.pattern}$")]
 TimeZone: TypeAlias = Annotated[str, BeforeValidator(_time_zone), text_schema()]
 Region: TypeAlias = Annotated[str, BeforeValidator(_region), text_schema("^[A-Z]{2}$")]
+IpNetwork: TypeAlias = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network), text_schema()]
+"""An IP address, or all addresses of a network."""
 ConfigPath: TypeAlias = Annotated[Path, BeforeValidator(_path), text_schema()]
 """A path (or a glob pattern). A relative one starts at the configuration file's folder; ``~`` is expanded."""

@@ -80,7 +80,17 @@ def _with_scheme(value: SecretStr, otherwise: str, *schemes: str) -> SecretStr:
         raise invalid_value(
             "has an unknown value for ssl_cert_reqs", "write ssl_cert_reqs=required, or optional, or none"
         )
+    _check_redis_database(parts, parameters)
     return value
+
+
+def _check_redis_database(parts: list[str], parameters: dict[str, str]) -> None:
+    """Check that the path and the parameter ``db`` do not name different databases, of which each library reads one."""
+    if "db" not in parameters:
+        return
+    numbers = {path for part in parts if (path := urlsplit(part).path.strip("/"))} | {parameters["db"]}
+    if len(numbers) > 1 or not parameters["db"].isdecimal():
+        raise invalid_value("does not name one database", "write its number once, as in redis://host:6379/3")
 
 
 def _http_url(value: object) -> object:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from tests.cli.conftest import Shell
 from tests.faults.servers import OwnRedis
@@ -26,6 +26,7 @@ from worker.runtime import open_runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import account_state, heartbeat
+from worker.web.fleet import fleet_health
 
 RELAY = 'relay_secret = { env = "CLI_RELAY" }'
 
@@ -151,8 +152,10 @@ def test_a_broker_and_a_store_that_are_away(shell: Shell) -> None:
     )
     found = bad(shell.json("doctor", code=1))
     assert level_of("store: postgresql", found) == "problem"
-    assert level_of("broker: redis://127.0.0.1:1/0 cannot be reached", found) == "problem"
-    left_out = "store's server, broker's server, account main, store's history, fleet, queues, web"
+    assert level_of("broker: redis://127.0.0.1:1/0 cannot be used", found) == "problem"
+    left_out = (
+        "store's server, broker's server, countries, account main, store's history, fleet, queues, shared queues, web"
+    )
     assert level_of(f"not checked: {left_out}", found) == "warning"
 
 
@@ -210,12 +213,30 @@ def test_a_platform_whose_clock_differs(shell: Shell, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         VirtualTextClient, "clock", lambda _: format_datetime(utcnow() + timedelta(hours=1), usegmt=True)
     )
-    assert level_of("behind VirtualText (main)", bad(shell.json("doctor", code=1))) == "problem"
+    assert level_of("behind that of VirtualText (main)", bad(shell.json("doctor", code=1))) == "problem"
 
 
 def test_the_platform_s_clock_is_read(shell: Shell) -> None:
     said = [one["found"] for one in shell.json("doctor") if one["what"] == "clock"]
-    assert said == ["the same as VirtualText (main)"]
+    assert said == [
+        "this machine's is the same as the store's",
+        "the store's is the same as that of VirtualText (main)",
+    ]
+
+
+def test_a_machine_whose_clock_is_wrong(shell: Shell) -> None:
+    shell("status")
+    alive(shell)
+    with writing(open_runtime().engine) as connection:
+        connection.execute(update(heartbeat).where(heartbeat.c.role != "tick").values(clock_ahead=0.2))
+        connection.execute(update(heartbeat).where(heartbeat.c.role == "beat").values(clock_ahead=-31.0))
+    words = "the clock of here (beat 1) is 31 s behind the store's"
+    assert level_of(words, bad(shell.json("doctor"))) == "warning"
+    (waiting,) = shell.json("status")["attention"]
+    assert words in waiting["what"]
+    assert waiting["command"] == "vtsync doctor"
+    health = fleet_health(open_runtime())
+    assert any(words in problem for problem in health.problems)
 
 
 def test_an_open_door(shell: Shell) -> None:
@@ -229,7 +250,7 @@ def test_the_fields_that_scripts_read(shell: Shell) -> None:
     with writing(open_runtime().engine) as connection:
         connection.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
     status = shell.json("status")
-    assert list(status) == ["connections", "accounts", "attention", "configuration"]
+    assert list(status) == ["connections", "accounts", "attention", "configuration", "jobs"]
     stopped = {"what": "account main is stopped: 401", "count": 1, "command": "vtsync check"}
     assert status["attention"] == [stopped]
     assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "level", "detail")}

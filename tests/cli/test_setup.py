@@ -46,7 +46,7 @@ def test_check_without_a_store_names_what_it_did_not_check(shell: Shell) -> None
     findings = {finding["what"]: finding for finding in shell.json("check", code=1)}
     assert {what for what, finding in findings.items() if not finding["ok"]} == {"store", "not checked"}
     assert findings["store"]["detail"].endswith("; start it, or correct store.url")
-    assert findings["not checked"]["detail"].startswith("account main")
+    assert findings["not checked"]["detail"].startswith("countries, account main")
 
 
 def test_all_mistakes_are_named_at_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +74,27 @@ def test_the_configuration_can_be_named_before_the_command(shell: Shell, monkeyp
 def test_migrate_says_where_it_is(shell: Shell) -> None:
     assert "now at revision" in shell("migrate").stdout
     assert "already at revision" in shell("migrate").stdout
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        '[carriers.t]\nkind = "twilio"\nauth_token = { env = "CLI_NOT_SET" }\n',
+        '[connections.crm]\nadapter = "no-such-adapter"\n',
+        '[store]\ngrant_key = { env = "CLI_NOT_SET" }\n',
+    ],
+)
+def test_migrate_needs_no_secret_but_the_store_s(shell: Shell, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
+    monkeypatch.delenv("CLI_TOKEN")
+    shell.configure(more)
+    assert shell("status", code=2).stderr, "every other command names the missing secret"
+    assert "now at revision" in shell("migrate").stdout
+
+
+def test_migrate_names_a_mistake_in_the_store_s_table(shell: Shell) -> None:
+    shell.configure('[store]\nurl = "redis://localhost/0"\n')
+    assert "store.url" in shell("migrate", code=2).stderr
 
 
 def test_adapters_are_listed_with_their_options(shell: Shell) -> None:

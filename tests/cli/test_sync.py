@@ -112,3 +112,22 @@ def test_a_lost_create_is_settled_by_the_list(crm: Shell) -> None:
     assert crm.json("sync")["pushes"][0]["unknown"] == 1
     assert len(crm.json("status", "--contacts", "unknown")) == 1
     assert len(crm.sandbox.contacts()) == 2
+
+
+def test_an_id_that_seems_to_be_missing_is_named_with_the_next_check_and_may_be_decided(crm: Shell) -> None:
+    crm("sync")
+    crm.sandbox.behaviour.list_timeout = True
+    anna, boris = crm.sandbox.contacts()
+    crm.sandbox.delete_contact(anna["id"])
+    export = crm.folder / "export.csv"
+    export.write_text(export.read_text("utf-8").replace("Anna", "Ann").replace("Boris", "Bob"), encoding="utf-8")
+    assert crm.json("sync")["pushes"][0]["retrying"] == 1
+    (waiting,) = crm.json("status", "--contacts", "due")
+    assert (waiting["phone"], "check 1 of 5" in waiting["error"]) == (anna["phoneNumber"], True)
+    assert waiting["next_attempt_at"] > waiting["attempted_at"]
+    assert "1 contact whose updates keep failing" in crm("status").stdout
+    assert "next attempt" in crm("explain", anna["phoneNumber"]).stdout
+    crm("resolve", anna["phoneNumber"], "--create", "--yes")
+    crm("sync")
+    assert {one["phoneNumber"] for one in crm.sandbox.contacts()} == {anna["phoneNumber"], boris["phoneNumber"]}
+    assert crm.json("status", "--contacts", "due") == []

@@ -152,3 +152,17 @@ def test_messages_are_shown_as_a_table_with_whole_ids(shell: Shell) -> None:
     shown = shell("messages").stdout
     assert sent["message_id"] in shown
     assert "[bold]not markup[/bold]" in shown
+
+
+def test_a_text_to_another_country_is_not_sent_and_every_command_says_why(shell: Shell) -> None:
+    shell.configure()
+    abroad, words = "+525512345678", "the number is in MX (+52), and texts may go only to +1"
+    assert words in shell("explain", abroad, code=1).stdout.replace("\n", " ").replace("    ", "")
+    answer = shell.json("send", "--to", abroad, "-m", "hola", "--urgent", code=1)
+    assert answer["state"] == "suppressed"
+    assert words in answer["reason"]
+
+
+def test_a_text_to_a_country_that_is_allowed_is_sent(shell: Shell) -> None:
+    shell.configure('[policy]\nquiet_hours = "none"\ncountries = ["US", "MX"]\n')
+    assert shell.json("send", "--to", "+525512345678", "-m", "hola")["state"] == "accepted"

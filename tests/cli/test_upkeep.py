@@ -44,8 +44,13 @@ def test_a_restored_store_is_made_safe_before_anything_starts(shell: Shell) -> N
     assert "stop every worker" in shell("restored", code=1).stderr
     with writing(open_runtime().engine) as connection:
         connection.execute(update(heartbeat).values(seen_at=now - timedelta(hours=5)))
-    assert "held for you (`vtsync status`): 1" in shell("restored").stdout
-    assert shell.json("restored")["texts_held"] == 0
+    refused = shell("restored", code=2).stderr
+    assert "held for you (`vtsync status`): 1" in refused
+    assert "account main: 1 text, 0 contacts" in refused
+    assert "add --yes. Nothing was done." in refused
+    assert shell.json("messages")[0]["state"] == "queued"
+    assert "held for you (`vtsync status`): 1" in shell("restored", "--yes").stdout
+    assert shell.json("restored", "--yes")["texts_held"] == 0
     (waiting,) = shell.json("status")["attention"]
     assert waiting["command"].startswith("vtsync approve restored-")
     assert shell.sandbox.messages() == []

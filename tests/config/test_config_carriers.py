@@ -76,6 +76,25 @@ def test_a_list_is_read_only_where_there_is_one(check: Check, carrier: str) -> N
         assert "poll_every needs it" in without[f"carriers.shop.{key}"]
 
 
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("https://api.example.com", ""),
+        ("http://127.0.0.1:9000", ""),
+        ("http://localhost:9000", ""),
+        ("http://[::1]:9000", ""),
+        ("http://api.example.com", "unencrypted"),
+        ("http://10.0.0.5:9000", "unencrypted"),
+        ("http://127.0.0.1.example.com", "unencrypted"),
+        ("HTTP://api.example.com", "unencrypted"),
+    ],
+)
+def test_credentials_never_go_unencrypted_to_another_machine(check: Check, url: str, problem: str) -> None:
+    problems = check(lines("twilio", CARRIERS["twilio"].needs) + f'\napi_url = "{url}"')
+    assert (problem in problems.get("carriers.shop.api_url", "")) is True
+    assert set(problems) == ({"carriers.shop.api_url"} if problem else set())
+
+
 def test_an_unknown_carrier_is_named_and_the_nearest_proposed(check: Check) -> None:
     assert 'did you mean "twilio"' in check('carrier = "twillio"')["carriers.shop.carrier"]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.errors import ConfigError
 from config.fingerprint import fingerprint
-from config.load import load
+from config.load import PATH_VARIABLE, load
 from config.models import Account, Connection, Settings
 from config.types import ConfigPath, DatabaseUrl
 
@@ -82,8 +82,29 @@ def test_env_files_fill_in_what_the_environment_lacks(tmp_path: Path, monkeypatc
     written(tmp_path / ".env", "VTSYNC_UID=from-here\n")
     monkeypatch.setenv("VTSYNC_TOKEN", "from-environment")
     account = load(config).accounts["main"]
-    assert account.uid.get_secret_value() == "from-here"
+    assert account.uid.get_secret_value() == "from-etc"
     assert account.token.get_secret_value() == "from-environment"
+
+
+# how the file is named: as an argument, by the variable, by .env of the working directory, not at all
+@pytest.mark.parametrize(
+    ("how", "uid"), [("argument", "from-etc"), ("variable", "from-etc"), (".env", "from-here"), ("", "from-here")]
+)
+@pytest.mark.usefixtures("unset")
+def test_env_of_the_working_directory_counts_only_if_nothing_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, uid: str
+) -> None:
+    monkeypatch.setenv(PATH_VARIABLE, "")
+    monkeypatch.delenv(PATH_VARIABLE)
+    config = written(tmp_path / "etc" / "vtsync.toml", ACCOUNT)
+    written(tmp_path / "vtsync.toml", ACCOUNT)
+    written(tmp_path / "etc" / ".env", "VTSYNC_UID=from-etc\nVTSYNC_TOKEN=t\n")
+    named = f"{PATH_VARIABLE}={config}\n" if how == ".env" else ""
+    written(tmp_path / ".env", f"VTSYNC_UID=from-here\nVTSYNC_TOKEN=t\n{named}")
+    if how == "variable":
+        monkeypatch.setenv(PATH_VARIABLE, str(config))
+    load(config if how == "argument" else None)
+    assert os.environ["VTSYNC_UID"] == uid
 
 
 @pytest.mark.usefixtures("unset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,27 @@ import pytest
 
 from config.integrations import Carrier
 from config.models import Account, Broker, Policy, Settings, Store
+from worker.broker.jobs import IntakeUse, foreign_tasks
+from worker.broker.unacked import TakenJobs
+from worker.contacts.remote_list import ListState
 from worker.core.findings import Finding
-from worker.doctor.accounts import judge_account_state
+from worker.doctor.accounts import judge_account_state, judge_contact_list
 from worker.doctor.broker import RedisFacts, foreign_keys, judge_rabbitmq, judge_redis
 from worker.doctor.checks import checks_for, machine_checks, runtime_checks
-from worker.doctor.clocks import judge_clock
+from worker.doctor.clocks import judge_clock, judge_fleet_clocks, judge_own_clock
 from worker.doctor.configuration import check_settings
+from worker.doctor.exposure import check_relay_secrets
 from worker.doctor.fleet import FleetProcess, judge_hosts, judge_processes
-from worker.doctor.host import format_size, judge_free_space, judge_open_files, judge_packages, judge_secret_file
-from worker.doctor.queues import judge_queues
+from worker.doctor.host import (
+    format_size,
+    judge_data_files,
+    judge_free_space,
+    judge_open_files,
+    judge_packages,
+    judge_secret_file,
+)
+from worker.doctor.queues import judge_queues, judge_taken_jobs
+from worker.doctor.sharing import IntakeFacts, judge_sharing
 from worker.doctor.status import judge_unused_configuration
 from worker.doctor.store import PostgresFacts, file_system, judge_postgres, judge_speed, judge_sqlite
 from worker.doctor.work import OverdueWork, judge_work
@@ -61,9 +74,9 @@ def only(findings: Any, level: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "level", "words"),
     [
-        (0, "ok", "the same as"),
-        (4, "ok", "the same as"),
-        (-5, "ok", "the same as"),  # a second may be the Date header's own
+        (0, "ok", "the same as that of VirtualText"),
+        (4, "ok", "the same as that of VirtualText"),
+        (-5, "ok", "the same as that of VirtualText"),  # a second may be the Date header's own
         (8, "warning", "8 s behind"),
         (-8, "warning", "7 s ahead of"),
         (31, "problem", "31 s behind"),
@@ -71,7 +84,7 @@ def only(findings: Any, level: str, words: str) -> None:
     ],
 )
 def test_clocks(seconds: float, level: str, words: str) -> None:
-    found = judge_clock("the store", NOW + timedelta(seconds=seconds), NOW, NOW + timedelta(milliseconds=200))
+    found = judge_clock("VirtualText", NOW + timedelta(seconds=seconds), NOW, NOW + timedelta(milliseconds=200))
     assert found.level == level
     assert words in found.found
 
@@ -80,12 +93,64 @@ def test_a_slow_answer_is_no_wrong_clock() -> None:
     assert judge_clock("x", NOW + timedelta(seconds=20), NOW, NOW + timedelta(seconds=40)).level == "ok"
 
 
+@pytest.mark.parametrize(
+    ("ahead", "level", "words"),
+    [
+        ({}, "", ""),
+        ({"a": [("worker 1", 0.1)], "b": [("worker 2", -4.9)]}, "", ""),
+        ({"a": [("worker 1", 300.0), ("beat 2", 0.0)]}, "warning", "the clock of a (worker 1) is 300 s ahead of"),
+        (
+            {"a": [("worker 1", -30.0), ("web 2", -30.0)], "b": [("beat 3", 0.0)]},
+            "warning",
+            "a (worker 1, web 2) is 30",
+        ),
+        ({"a": [("worker 1", 300.0)], "b": [("beat 3", 300.5)]}, "problem", "the store's clock is 300 s behind those"),
+        ({"a": [("worker 1", 300.0)], "b": [("beat 3", -300.0)]}, "warning", "the clock of"),
+    ],
+)
+def test_clocks_of_a_fleet(ahead: Any, level: str, words: str) -> None:
+    found = list(judge_fleet_clocks(ahead))
+    assert {one.level for one in found} == ({level} if level else set())
+    assert all(words in one.found and "NTP" in one.do and one.command for one in found)
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (-4.9, "ok"), (5.0, "warning"), (-3600.0, "warning")])
+def test_the_clock_of_this_machine(ahead: float, level: str) -> None:
+    assert judge_own_clock(ahead).level == level
+
+
 # --- this machine
 
 
-@pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o640, "ok"), (0o644, "problem"), (0o602, "problem")])
-def test_secrets_that_others_can_read(mode: int, level: str) -> None:
-    assert judge_secret_file(Path("/x/.env"), mode).level == level
+@pytest.mark.parametrize(
+    ("path", "mode", "level"),
+    [
+        ("/x/.env", 0o600, "ok"),
+        ("/x/.env", 0o640, "ok"),
+        ("/x/.env", 0o644, "problem"),
+        ("/x/.env", 0o602, "problem"),
+        ("/run/secrets/token", 0o444, "ok"),  # as Docker mounts it: nobody outside of the container sees it
+        ("/run/other/token", 0o444, "problem"),
+    ],
+)
+def test_secrets_that_others_can_read(path: str, mode: int, level: str) -> None:
+    assert judge_secret_file(Path(path), mode).level == level
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "words"),
+    [
+        (["/x"], "problem", "chmod -R go= /x"),
+        (["/x", "/x/vtsync.sqlite3"], "problem", "/x and 1 more"),
+        (["/x/broker/queue"], "warning", "/x/broker/queue"),
+    ],
+)
+def test_data_that_others_can_use(found: list[str], level: str, words: str) -> None:
+    only([judge_data_files(Path("/x"), [Path(one) for one in found])], level, words)
+
+
+def test_data_that_is_private() -> None:
+    assert bad([judge_data_files(Path("/x"), [])]) == []
 
 
 @pytest.mark.parametrize(("free", "level"), [(1e8, "problem"), (1e9, "warning"), (1e10, "ok")])
@@ -151,7 +216,7 @@ def test_what_is_as_it_should_be(values: dict[str, Any]) -> None:
 # --- the store
 
 
-def postgres(**values: int) -> PostgresFacts:
+def postgres(**values: Any) -> PostgresFacts:
     facts = {"version": 160004, "max_connections": 100, "reserved": 3, "in_use": 20, "processes": 3, "concurrency": 8}
     return PostgresFacts(**facts | values)
 
@@ -168,6 +233,7 @@ def test_a_good_postgresql() -> None:
         ({"processes": 8}, "problem", "may take 112"),
         ({"concurrency": 50}, "problem", "max_connections"),
         ({"in_use": 95}, "problem", "95 of 97"),
+        ({"has_limits": False}, "warning", "ALTER ROLE"),
     ],
 )
 def test_a_postgresql_that_is_old_or_small(values: dict[str, int], level: str, words: str) -> None:
@@ -346,6 +412,45 @@ def test_queues(before: int, after: int, workers: int, level: str, words: str) -
     assert (found.level, words in f"{found.found} {found.why}") == (level, True)
 
 
+@pytest.mark.parametrize(
+    ("in_progress", "left_behind", "workers", "level", "words"),
+    [
+        (0, 0, 0, "ok", "0 jobs in progress"),
+        (1, 0, 1, "ok", "1 job in progress"),
+        (5, 2, 1, "ok", "take them back within a minute"),
+        (5, 2, 0, "problem", "2 of them taken by workers that are gone"),
+    ],
+)
+def test_jobs_that_workers_have_taken(in_progress: int, left_behind: int, workers: int, level: str, words: str) -> None:
+    found = judge_taken_jobs(TakenJobs(in_progress, left_behind), workers)
+    assert (found.level, words in found.found) == (level, True)
+
+
+@pytest.mark.parametrize(
+    ("intake", "refused", "level", "words"),
+    [
+        (IntakeUse(2), (), "ok", "no other application"),
+        (IntakeUse(None), (), "ok", "no other application"),
+        (IntakeUse(3), (), "problem", "1 program takes our jobs"),
+        (IntakeUse(4), (), "problem", "2 programs take our jobs"),
+        (IntakeUse(1, ("shop.charge",)), (), "problem", "shop.charge"),
+        (IntakeUse(None), ("shop.charge", "shop.ship"), "problem", "shop.charge, shop.ship"),
+    ],
+)
+def test_queues_that_another_application_uses(
+    intake: IntakeUse, refused: tuple[str, ...], level: str, words: str
+) -> None:
+    found = judge_sharing(IntakeFacts(intake, refused, workers=2))
+    assert (found.level, words in found.found) == (level, True)
+    assert ("broker.celery_queue" in found.do) == (level == "problem")
+
+
+def test_tasks_of_another_application_are_seen_in_the_queue() -> None:
+    names = ["vtsync.send_message", "shop.charge", "celery.backend_cleanup", "shop.charge"]
+    items = [json.dumps({"body": "", "headers": {"task": name}, "properties": {}}).encode() for name in names]
+    assert foreign_tasks([*items, b"no JSON", b'{"headers": {"task": 1}}']) == ("shop.charge",)
+
+
 @pytest.mark.parametrize(("amount", "words"), [(0, "0 bytes"), (1500, "1.5 KB"), (79e9, "79 GB"), (2e12, "2.0 TB")])
 def test_sizes(amount: float, words: str) -> None:
     assert format_size(amount) == words
@@ -358,7 +463,8 @@ def test_sizes(amount: float, words: str) -> None:
     ("account", "level", "words"),
     [
         (AccountNow(False, False, False, None, ""), "ok", "is active"),
-        (AccountNow(False, True, False, None, "429"), "ok", "is paused"),
+        (AccountNow(False, True, False, None, "429"), "ok", "is paused: 429; `vtsync check` tries now"),
+        (AccountNow(False, True, True, None, "429", NOW), "warning", f"is paused until {NOW:%Y-%m-%d %H:%M} UTC: 429"),
         (AccountNow(False, True, True, None, "VirtualText fails"), "warning", "VirtualText fails"),
         (AccountNow(True, False, False, None, "401"), "problem", "is stopped: 401"),
     ],
@@ -368,6 +474,28 @@ def test_accounts_by_their_stored_state(account: AccountNow, level: str, words: 
     assert (found.what, found.level, found.found) == ("account main", level, words)
     assert bool(found.command) == (level == "problem")
     bad([found])
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (ListState(), ""),
+        (ListState(listed_at=NOW), ""),
+        (ListState(error="no connection could be made"), ""),  # an outage says so itself
+        (ListState(failures=1, error="HTTP 500"), "could not be read (HTTP 500; try 1 of 3)"),
+        (ListState(NOW, failures=2, error="HTTP 500"), "could not be read (HTTP 500; try 2 of 3)"),
+        (ListState(unavailable_at=NOW, error="HTTP 408"), "cannot be read (HTTP 408), so vtsync works without it"),
+        (
+            ListState(unavailable_at=NOW - timedelta(days=2), failures=4, error="HTTP 500"),
+            "could not be read (HTTP 500; 4 tries)",
+        ),
+    ],
+)
+def test_contact_lists_by_their_stored_state(state: ListState, words: str) -> None:
+    found = judge_contact_list("main", state, NOW)
+    assert [one.level for one in found] == (["warning"] if words else [])
+    assert all(words in one.found for one in found)
+    bad(found)
 
 
 def test_a_changed_file_that_cannot_be_used() -> None:
@@ -389,7 +517,31 @@ def test_each_check_is_listed_once_after_what_it_needs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("surface", "names"),
-    [("check", ["configuration", "store", "broker", "account main"]), ("health", ["store", "broker", "fleet"])],
+    [
+        ("check", ["configuration", "relay secrets", "store", "broker", "countries", "account main"]),
+        ("health", ["store", "broker", "fleet"]),
+    ],
 )
 def test_surfaces_run_a_part_of_the_list(surface: Any, names: list[str], tmp_path: Path) -> None:
     assert [check.what for check in checks_for(Runtime(settings(data_dir=tmp_path)), surface)] == names
+
+
+SHORT = "s" * 23
+
+
+@pytest.mark.parametrize(
+    ("secret", "web", "level"),
+    [
+        (None, {"host": "0.0.0.0"}, ""),
+        ("s" * 24, {"host": "0.0.0.0"}, ""),
+        (SHORT, {"host": "0.0.0.0"}, "problem"),
+        (SHORT, {"host": "127.0.0.1", "public_url": "https://texts.example.com"}, "problem"),
+        (SHORT, {"host": "127.0.0.1"}, "warning"),
+        (SHORT, {"host": "localhost", "public_url": "http://127.0.0.1:8080"}, "warning"),
+    ],
+)
+def test_a_relay_secret_that_can_be_guessed(secret: str | None, web: dict[str, str], level: str) -> None:
+    found = list(check_relay_secrets(settings(accounts={"main": account(relay_secret=secret)}, web=web)))
+    assert levels(found) == ([level] if level else [])
+    assert all(SHORT not in f"{one.found} {one.do}" for one in found)
+    assert all("fewer than 24 characters" in one.found for one in bad(found))

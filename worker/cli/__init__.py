@@ -5,8 +5,6 @@ Modules here import nothing heavy at the top, so that ``vtsync --help`` is fast.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,13 +14,18 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run ``vtsync``."""
-    if os.getpid() == 1:
-        # The first process of a container ignores signals that it has no handler for. Without this handler, a process
-        # that is asked to stop while it starts would run until it is killed. Long-running commands install their own.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    from worker.cli.common import run
+    from worker.cli.interruption import Interrupted, unwind_on_signals
+    from worker.cli.output import prepare_output
 
-    run(load_commands())
+    try:
+        # At once, and not only where a command begins: the first process of a container ignores signals that it has no
+        # handler for, and would not stop while it starts. Long-running commands install their own handlers.
+        unwind_on_signals()
+        prepare_output()
+        load_commands()()
+    except Interrupted as interrupted:
+        sys.stderr.write("interrupted; nothing is lost, run the same command again to continue\n")
+        sys.exit(interrupted.code)
 
 
 def load_commands() -> Typer:
@@ -35,6 +38,7 @@ def load_commands() -> Typer:
         fleet,
         forwards,
         health,
+        link,
         opt_outs,
         relay,
         texts,

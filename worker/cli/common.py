@@ -1,6 +1,6 @@
 """Shared by all commands: the application, common options, output of results and errors, exit codes.
 
-Exit codes: 0 done, 1 something failed, 2 wrong usage or configuration.
+Exit codes: 0 done, 1 something failed, 2 wrong usage or configuration, 128 plus its number if a signal ended it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from worker.cli.group import Commands
+from worker.cli.output import shows_unicode
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from rich.console import Console
 
+    from config.errors import ConfigError
     from worker.core.findings import Finding
     from worker.monitoring.liveness import Role
     from worker.runtime import Runtime
 
 app = typer.Typer(
     name="vtsync",
+    cls=Commands,
     help="Keep CRMs and VirtualText in sync: contacts, texts, records. Start with `vtsync demo` or `vtsync init`.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,6 +42,8 @@ app = typer.Typer(
 )
 
 FAILED, USAGE = 1, 2
+MOST_LISTED = 1_000_000
+"""More rows than anybody reads, and a number that every database takes."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
 
@@ -54,28 +61,52 @@ def options(
         os.environ["VTSYNC_CONFIG"] = str(config.absolute())
 
 
-def run(application: typer.Typer) -> None:
-    """Run the command line. Ctrl-C ends it with a message and an exit code, not with a traceback."""
-    try:
-        application()
-    except KeyboardInterrupt:
-        fail("interrupted; nothing is lost, run the same command again to continue", FAILED)
+def open_store_runtime(*, ensure_store: bool = True, log: str = "warning", shows: bool = False) -> Runtime:
+    """Return the configured runtime with an up-to-date store, or end the command with the reasons.
 
-
-def open_store_runtime(*, ensure_store: bool = True, log: str = "warning") -> Runtime:
-    """Return the configured runtime with an up-to-date store, or end the command with the reasons."""
+    ``shows``: the command only shows the state of the fleet. If the file has a mistake, it uses the configuration that
+    was last in use, and says so first: the fleet still runs with that one.
+    """
     from config.errors import ConfigError
     from worker.core.logs import set_up_logging
+    from worker.core.private_files import close_to_others, make_files_private
     from worker.runtime import open_runtime
 
     set_up_logging(log)
+    make_files_private()
     try:
         runtime = open_runtime()
     except ConfigError as error:
-        fail(str(error), USAGE)
+        if not shows:
+            fail(str(error), USAGE)
+        runtime = _last_good_runtime(error)
+    close_to_others(runtime.settings.data_dir)
     if ensure_store:
         require_store(runtime)
     return runtime
+
+
+def _last_good_runtime(error: ConfigError) -> Runtime:
+    from config.load import last_good
+    from worker.runtime import Runtime
+
+    found = last_good()
+    if found is None:
+        complain(str(error))
+        usage(
+            "\nThe data folder of this machine keeps no configuration that was in use before, so nothing can be shown."
+            " Correct the file; `vtsync check` lists every mistake."
+        )
+    complain(using_last_good(error, found.since))
+    return Runtime(found.settings)
+
+
+def using_last_good(error: ConfigError, since: datetime) -> str:
+    """Say that a command uses the configuration that was last in use, for a person."""
+    return (
+        f"{error.path or 'the configuration'} cannot be used; this is the state with the configuration of"
+        f" {local_time(since)}, which was last in use (`vtsync check` lists every mistake)"
+    )
 
 
 def enable_telemetry(runtime: Runtime, role: Role) -> TracerProvider | None:
@@ -132,9 +163,22 @@ def usage(message: str) -> NoReturn:
     fail(message, USAGE)
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on if the person at the terminal agrees, or if ``yes`` was given; otherwise end the command.
+
+    Without a terminal nobody can be asked, so the command needs --yes.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        usage("this needs your agreement, and there is no terminal to ask on; add --yes. Nothing was done.")
+    if not typer.confirm(question, err=True):
+        fail("nothing was done", FAILED)
+
+
 def show_json(value: Any) -> None:
     """Print a result for scripts."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=not shows_unicode(), indent=2) + "\n")
 
 
 def plain(value: Any) -> Any:
@@ -209,7 +253,9 @@ def ago(moment: datetime | None) -> str:
     """Return a time relative to now, such as "5 min ago"."""
     if moment is None:
         return "never"
-    seconds = (datetime.now(UTC) - moment).total_seconds()
+    from worker.core.clock import utcnow
+
+    seconds = (utcnow() - moment).total_seconds()
     prefix, suffix = ("in ", "") if seconds < 0 else ("", " ago")
     size = abs(seconds)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -239,6 +285,19 @@ def phone_number(text: str) -> str:
     if isinstance(parsed, PhoneProblem):
         usage(f'"{text}" {parsed.reason}; write it with the country code, such as +14155552671')
     return parsed.e164
+
+
+def web_address(text: str, option: str, example: str) -> str:
+    """Return an http or https URL that an option got, or end the command if it is none."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from config.types import HttpUrl
+
+    try:
+        TypeAdapter(HttpUrl).validate_python(text)
+    except ValidationError:
+        usage(f'{option}: "{text[:100]}" is not a web address; write one such as {example}')
+    return text
 
 
 def chosen_connections(runtime: Runtime, names: Sequence[str] | None) -> list[str]:

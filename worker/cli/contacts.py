@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.common import (
     FAILED,
+    MOST_LISTED,
     Json,
     app,
     chosen_connections,
@@ -20,6 +22,7 @@ from worker.cli.common import (
     show_json,
     table,
 )
+from worker.cli.interruption import stopping_safely
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="CONNECTION", help="D
 @app.command()
 def plan(
     connections: Names = None,
-    limit: Annotated[int, typer.Option(help="Show at most this many contacts and texts of each kind.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, max=MOST_LISTED, help="Show at most this many contacts and texts of each kind.")
+    ] = 20,
     json: Json = False,
 ) -> None:
     """Show what a sync would create, update and text. Changes nothing."""
@@ -75,16 +80,23 @@ def sync(
     if queue:
         _queue(names, accept_removals, full)
         return
-    reports = [_pull(runtime, name, accept_removals, full) for name in names]
     accounts = list(dict.fromkeys(runtime.settings.connections[name].account for name in names))
-    pushes = [_push(runtime, account) for account in accounts] if push else []
-    deliveries = {account: _deliver(runtime, account) for account in accounts} if texts else {}
-    if json:
-        show_json({"syncs": reports, "pushes": pushes, "texts": deliveries})
-    else:
-        _show_sync(reports, pushes, deliveries)
-    if any(not report.ok for report in reports) or any(one.deferred for one in pushes):
-        raise typer.Exit(FAILED)
+    with stopping_safely(runtime):
+        reports = [_pull(runtime, name, accept_removals, full) for name in _until_stopped(runtime, names)]
+        pushes = [_push(runtime, account) for account in _until_stopped(runtime, accounts) if push]
+        deliveries = {account: _deliver(runtime, account) for account in _until_stopped(runtime, accounts) if texts}
+        if json:
+            show_json({"syncs": reports, "pushes": pushes, "texts": deliveries})
+        else:
+            _show_sync(reports, pushes, deliveries)
+            if runtime.stop.requested:
+                say("Stopped before everything was done. Nothing is lost: run the command again to continue.", "yellow")
+        if any(not report.ok for report in reports) or any(one.deferred for one in pushes):
+            raise typer.Exit(FAILED)
+
+
+def _until_stopped(runtime: Runtime, names: Iterable[str]) -> Iterator[str]:
+    return takewhile(lambda _: not runtime.stop.requested, names)
 
 
 def _queue(names: list[str], accept_removals: bool, full: bool) -> None:
@@ -154,6 +166,8 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
                 f" `vtsync approve {report.batch_id}`",
                 "yellow",
             )
+        for why in report.waits:
+            say(f"{report.connection}: {why}", "yellow")
         if report.rejected:
             say(
                 f"{report.connection}: {counted(report.rejected, 'record was', 'records were')} rejected:"

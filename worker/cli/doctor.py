@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from worker.cli.common import FAILED, Json, app, say, show_json
+from worker.cli.common import FAILED, Json, app, local_time, say, show_json
 from worker.core.text import counted
 
 if TYPE_CHECKING:
     from worker.core.findings import Finding
+    from worker.runtime import Runtime
 
 _COLOURS = {"ok": None, "warning": "yellow", "problem": "red"}
 
@@ -28,7 +29,7 @@ def doctor(json: Json = False) -> None:
 
     set_up_logging("error")
     findings = []
-    for finding in examine(find_file(), open_runtime):
+    for finding in examine(find_file(), open_runtime, _recall):
         findings.append(finding)
         if not json:
             _show(finding)
@@ -47,6 +48,17 @@ def doctor(json: Json = False) -> None:
         )
     if problems:
         raise typer.Exit(FAILED)
+
+
+def _recall() -> tuple[Runtime, str] | None:
+    """Return a runtime with the configuration that was last in use, and a sentence about it."""
+    from config.load import last_good
+    from worker.runtime import Runtime
+
+    found = last_good()
+    if found is None:
+        return None
+    return Runtime(found.settings), f"the one of {local_time(found.since)}, which was last in use, is used here"
 
 
 def _show(finding: Finding) -> None:

@@ -75,7 +75,8 @@ def _show_contact(contact: ContactHistory, link_of: LinkOf) -> None:
     say(f"  account {contact.account}: {contact.full_name or 'no name'} {contact.email}".rstrip())
     pushed = f", last written {local_time(contact.pushed_at)}" if contact.pushed_at else ""
     where = f"in VirtualText as {contact.virtualtext_id}" if contact.virtualtext_id else "not yet in VirtualText"
-    say(f"    {where} ({contact.push_state}{pushed})")
+    again = f", next attempt {local_time(contact.next_attempt_at)}" if contact.next_attempt_at else ""
+    say(f"    {where} ({contact.push_state}{pushed}{again})")
     if contact.last_error:
         say(f"    {contact.last_error}", WARNING)
     for record in contact.records:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worker.cli.common import (
     FAILED,
+    MOST_LISTED,
     Json,
     ago,
     app,
     enable_telemetry,
     fail,
+    local_time,
     open_store_runtime,
     say,
     show_json,
@@ -23,6 +24,7 @@ from worker.cli.common import (
 
 if TYPE_CHECKING:
     from worker.doctor.status import Overview
+    from worker.runtime import Runtime
 
 
 MetricsPort = Annotated[
@@ -58,6 +60,8 @@ def worker(
     for name in chosen:
         if name not in BY_NAME:
             usage(f'there is no queue "{name}"; there are: {", ".join(BY_NAME)}')
+    if queues and not chosen:
+        usage(f"--queues names no queue; there are: {', '.join(BY_NAME)}")
     runtime = open_store_runtime(log="info")
     enable_telemetry(runtime, "worker")
     run_worker(chosen, metrics_port or runtime.settings.metrics.port)
@@ -79,7 +83,7 @@ def status(
     contacts: Annotated[
         str | None, typer.Option(help="List contacts in this state: due, unknown, rejected, ...")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="List at most this many.")] = 50,
     json: Json = False,
 ) -> None:
     """Show the state of everything, and what waits for you."""
@@ -91,7 +95,7 @@ def status(
 
     if contacts is not None and contacts not in set(PushState):
         usage(f'there is no state "{contacts}"; there are: {", ".join(PushState)}')
-    runtime = open_store_runtime()
+    runtime = open_store_runtime(shows=True)
     if rejected:
         records = rejected_records(runtime, list(runtime.settings.connections), limit)
         with RecordLinks(runtime) as links:
@@ -110,22 +114,31 @@ def status(
             show_json(stuck)
         else:
             table(
-                ["Account", "Phone", "Name", "State", "#Attempts", "Last", "Why"],
-                ((s.account, s.phone, s.full_name, s.state, s.attempts, ago(s.attempted_at), s.error) for s in stuck),
+                ["Account", "Phone", "Name", "State", "#Attempts", "Last", "Next", "Why"],
+                (
+                    (
+                        *(s.account, s.phone, s.full_name, s.state, s.attempts, ago(s.attempted_at)),
+                        ago(s.next_attempt_at) if s.next_attempt_at else "",
+                        s.error,
+                    )
+                    for s in stuck
+                ),
             )
             say("" if stuck else f"No contact is {contacts}.")
     else:
         found = overview(runtime)
+        jobs = _jobs(runtime)
         if json:
-            show_json(found.as_json())
+            show_json(found.as_json() | {"jobs": jobs})
         else:
             _show(found)
+            say(_jobs_text(jobs))
 
 
 @app.command("dead-letters")
 def show_dead_letters(
     clear: Annotated[bool, typer.Option("--clear", help="Delete the list, once the senders are corrected.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="List at most this many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="List at most this many.")] = 50,
     json: Json = False,
 ) -> None:
     """List messages of the broker that were refused, with reasons. Their content is not kept."""
@@ -176,11 +189,16 @@ def _show(found: Overview) -> None:
         ["Account", "Contacts", "Messages"],
         ((a.name, _states(a.contacts) or "none", _states(a.messages) or "none") for a in found.accounts),
     )
+    from worker.core.clock import utcnow
+
+    now = utcnow()
     for account in found.accounts:
-        if not account.stopped and account.paused_until and account.paused_until > datetime.now(UTC):
-            days = (account.paused_until - datetime.now(UTC)).days
-            until = "" if days > 365 else f" until {ago(account.paused_until)}"
+        if not account.stopped and account.paused_until and account.paused_until > now:
+            days = (account.paused_until - now).days
+            until = "" if days > 365 else f" until {local_time(account.paused_until)} ({ago(account.paused_until)})"
             say(f"{account.name} is paused{until}: {account.pause_reason}", "yellow")
+        if account.contact_list:
+            say(f"{account.name}: {account.contact_list}", "yellow")
     for connection in found.connections:
         if connection.error and connection.error not in connection.note:
             say(f"{connection.name}: {connection.error}", "yellow")
@@ -199,6 +217,30 @@ def _show(found: Overview) -> None:
             say(f"  {attention_text(one)}: `{one.command}`", "yellow")
     elif not found.configuration:
         say("Nothing waits for you.")
+
+
+def _jobs(runtime: Runtime) -> dict[str, Any]:
+    """Return how many jobs are in the broker. None: it does not tell, or it cannot be used."""
+    from worker.broker.jobs import count_jobs
+
+    try:
+        jobs = count_jobs(runtime.settings)
+    except Exception as error:  # noqa: BLE001 - clients of brokers raise errors of many kinds; the rest is shown
+        found: dict[str, Any] = dict.fromkeys(("waiting", "in_progress", "left_behind"))
+        return found | {"error": type(error).__name__}
+    taken = jobs.taken._asdict() if jobs.taken else {"in_progress": None, "left_behind": None}
+    return {"waiting": jobs.waiting, **taken, "error": ""}
+
+
+def _jobs_text(jobs: dict[str, Any]) -> str:
+    if jobs["error"]:
+        return f"The broker cannot be used now ({jobs['error']}); `vtsync doctor` says more."
+    parts = [f"{jobs['waiting']:,} waiting"]
+    if jobs["in_progress"] is not None:
+        parts.append(f"{jobs['in_progress']:,} in progress")
+    if jobs["left_behind"]:
+        parts.append(f"{jobs['left_behind']:,} of these left by workers that are gone")
+    return f"Jobs in the broker: {', '.join(parts)}."
 
 
 def _states(counts: dict[str, int]) -> str:

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.common import FAILED, Json, ago, app, fail, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import (
+    FAILED,
+    MOST_LISTED,
+    Json,
+    ago,
+    app,
+    fail,
+    open_store_runtime,
+    say,
+    show_json,
+    table,
+    usage,
+)
 
 forwards = typer.Typer(
     no_args_is_help=True, help="List and retry deliveries to CRMs and services.", rich_markup_mode=None
@@ -22,7 +34,7 @@ Target = Annotated[
 def list_forwards(
     failed: Annotated[bool, typer.Option("--failed", help="Only failed deliveries (given up).")] = False,
     target: Target = None,
-    limit: Annotated[int, typer.Option(min=1, help="List at most this many, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="List at most this many, newest first.")] = 50,
     json: Json = False,
 ) -> None:
     """List deliveries, newest first."""
@@ -50,7 +62,9 @@ def list_forwards(
 
 @forwards.command("retry")
 def forwards_retry(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", help="Ids from `vtsync forwards list`.")] = None,
+    ids: Annotated[
+        list[int] | None, typer.Argument(min=1, max=2**63 - 1, metavar="ID", help="Ids from `vtsync forwards list`.")
+    ] = None,
     target: Target = None,
     all_failed: Annotated[bool, typer.Option("--all-failed", help="All failed deliveries.")] = False,
     json: Json = False,

@@ -8,6 +8,7 @@ import typer
 
 from worker.cli.common import (
     FAILED,
+    MOST_LISTED,
     Json,
     actor,
     ago,
@@ -27,7 +28,8 @@ Why = Annotated[str, typer.Option("--why", help="What happened; stored as proof.
 
 @app.command("opt-outs")
 def opt_outs(
-    limit: Annotated[int, typer.Option(min=1, help="List at most this many, newest first.")] = 50, json: Json = False
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="List at most this many, newest first.")] = 50,
+    json: Json = False,
 ) -> None:
     """List the numbers that vtsync must not text."""
     from worker.messages.opt_outs import newest_opt_outs

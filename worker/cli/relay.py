@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import FAILED, USAGE, Json, ago, app, fail, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import (
+    FAILED,
+    MOST_LISTED,
+    USAGE,
+    Json,
+    ago,
+    app,
+    fail,
+    open_store_runtime,
+    say,
+    show_json,
+    table,
+    usage,
+)
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
@@ -54,7 +67,8 @@ def url(
 
 @relay.command("show")
 def show(
-    limit: Annotated[int, typer.Option(min=1, help="List at most this many failed events.")] = 20, json: Json = False
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="List at most this many failed events.")] = 20,
+    json: Json = False,
 ) -> None:
     """Count incoming events by state, and list the failed ones."""
     from worker.inbox.listing import failed_events, inbox_counts

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from worker.cli.common import FAILED, fail, say, table, usage
+from worker.cli.common import FAILED, fail, say, table, usage, web_address
 
 if TYPE_CHECKING:
     from crm_adapters.http import Auth
@@ -61,15 +61,7 @@ def _refuse_secrets(names: Sequence[str]) -> None:
 
 
 def _parts(url: str) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
-    from config.types import HttpUrl
-
-    try:
-        TypeAdapter(HttpUrl).validate_python(url)
-    except ValidationError:
-        usage(f'"{url}" is not a web address; write one such as https://api.acme.example/v2/contacts?limit=10')
-    return urlsplit(url)
+    return urlsplit(web_address(url, "--try", "https://api.acme.example/v2/contacts?limit=10"))
 
 
 def _header(text: str) -> tuple[str, str]:

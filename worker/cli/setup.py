@@ -20,6 +20,7 @@ from worker.cli.common import (
     show_json,
     table,
     usage,
+    web_address,
 )
 
 
@@ -43,6 +44,7 @@ def init(
     say("  3. vtsync check     finds every mistake and tries every credential")
     say("  4. vtsync plan      shows what a sync would do, without doing it")
     say("  5. vtsync up        runs everything")
+    say("If VirtualText cannot list an account's contacts, `vtsync status` asks before any is created: `vtsync link`.")
     say("To try it without a VirtualText account: `vtsync sandbox` in another terminal.")
 
 
@@ -106,15 +108,28 @@ def fields(
 
 @app.command()
 def migrate() -> None:
-    """Create or upgrade the store's tables."""
+    """Create or upgrade the store's tables. Reads only data_dir and [store] of the configuration."""
     from sqlalchemy.exc import DBAPIError
 
-    from worker.doctor.reach import store_unreachable, store_url
+    from config.errors import ConfigError
+    from config.load import load_store
+    from worker.core.logs import set_up_logging
+    from worker.doctor.reach import store_problem, store_unreachable, store_url
+    from worker.runtime import Runtime
+    from worker.store.migrate import StoreTooNew, UnsuitableStore
     from worker.store.migrate import migrate as apply
 
-    runtime = open_store_runtime(ensure_store=False)
+    set_up_logging("warning")
+    try:
+        runtime = Runtime(load_store())
+    except ConfigError as error:
+        fail(str(error), USAGE)
     try:
         before, now = apply(runtime.engine)
+    except UnsuitableStore as error:
+        fail(f"{error}; {store_url(runtime)} was not changed", FAILED)
+    except (StoreTooNew, OSError) as error:
+        fail(f"the store {store_problem(runtime, error).detail}", FAILED)
     except DBAPIError as error:
         fail(f"the store {store_unreachable(runtime, error, 'migrated').detail}", FAILED)
     say(f"{store_url(runtime)}: {'already at' if before == now else 'now at'} revision {now}")
@@ -206,8 +221,10 @@ def schema() -> None:
 @app.command()
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    api_port: Annotated[int, typer.Option(help="Port of the API and of the page that shows the phones.")] = 8700,
-    create_port: Annotated[int, typer.Option(help="Port of the host that creates contacts.")] = 8701,
+    api_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the API and of the page that shows the phones.")
+    ] = 8700,
+    create_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the host that creates contacts.")] = 8701,
     any_credentials: Annotated[
         bool, typer.Option("--any-credentials", help="Accept any uid and token, and any number to send from.")
     ] = False,
@@ -216,12 +233,16 @@ def sandbox(
     """Run a local stand-in for VirtualText, to try things out. It texts nobody."""
     from worker.sandbox import serve
 
+    if relay_url:
+        web_address(relay_url, "--relay-url", "http://127.0.0.1:8710/relay")
     try:
         serve(host, api_port, create_port, any_credentials=any_credentials, relay_url=relay_url)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         where = f"{host}:{api_port} and {host}:{create_port}"
+        why = error.strerror if isinstance(error, OSError) else "this is no host name"
         fail(
-            f"cannot listen on {where} ({error.strerror}); choose other ports with --api-port and --create-port", FAILED
+            f"cannot listen on {where} ({why}); choose others with --host, --api-port and --create-port",
+            FAILED,
         )
 
 

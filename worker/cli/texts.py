@@ -10,11 +10,13 @@ import typer
 
 from worker.cli.common import (
     FAILED,
+    MOST_LISTED,
     Json,
     actor,
     app,
     chosen_account,
     complain,
+    confirm,
     fail,
     open_store_runtime,
     phone_number,
@@ -23,6 +25,7 @@ from worker.cli.common import (
     usage,
 )
 from worker.cli.explanation import show_explanation
+from worker.cli.interruption import stopping_safely
 from worker.cli.message_view import is_pruned, show_messages
 
 if TYPE_CHECKING:
@@ -75,9 +78,10 @@ def send(
     with _refusals():
         request = SendRequest.parse(values)
         enqueued = enqueue_send(runtime, request, source="cli", actor=actor())
-    if not queue:
-        deliver_due(runtime, account=request.account, message_ids=[enqueued.message_id])
-    _show_outcome(runtime, enqueued, json)
+    with stopping_safely(runtime):
+        if not queue:
+            deliver_due(runtime, account=request.account, message_ids=[enqueued.message_id])
+        _show_outcome(runtime, enqueued, json)
 
 
 @app.command()
@@ -116,9 +120,10 @@ def record(
     with _refusals():
         request = RecordRequest.parse(values)
         enqueued = enqueue_record(runtime, request, source="cli", actor=actor())
-    if not queue:
-        record_due(runtime, account=request.account, message_ids=[enqueued.message_id])
-    _show_outcome(runtime, enqueued, json)
+    with stopping_safely(runtime):
+        if not queue:
+            record_due(runtime, account=request.account, message_ids=[enqueued.message_id])
+        _show_outcome(runtime, enqueued, json)
 
 
 @app.command()
@@ -129,7 +134,7 @@ def messages(
     trigger: Annotated[str | None, typer.Option(help="Only messages of this trigger.")] = None,
     number: Annotated[str | None, typer.Option(help="Only messages to this number.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only messages of this batch.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many messages to show, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="How many messages to show, newest first.")] = 50,
     json: Json = False,
 ) -> None:
     """List texts and records, newest first. Shows why each is in its state."""
@@ -161,7 +166,7 @@ def explain(
     from worker.messages.explain import explain as find
 
     phone = phone_number(number)
-    runtime = open_store_runtime()
+    runtime = open_store_runtime(shows=True)
     found = find(runtime, phone)
     if json:
         show_json(found)
@@ -230,7 +235,12 @@ def resolve(
     resend: Annotated[bool, typer.Option("--resend", help="The text is not there: send it again.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="The text is not there and is no longer wanted.")] = False,
     found_as: Annotated[str | None, typer.Option("--id", help="The contact is in VirtualText, under this id.")] = None,
-    create: Annotated[bool, typer.Option("--create", help="The contact is not in VirtualText: create it.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create the contact, unless VirtualText's contact list has it.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --create: create it even if the list cannot be read.")
+    ] = False,
     account: AccountOption = None,
     json: Json = False,
 ) -> None:
@@ -240,12 +250,23 @@ def resolve(
     """
     if [sent, resend, drop, found_as is not None, create].count(True) != 1:
         usage("give exactly one of --sent, --resend, --drop (for a text) or --id ID, --create (for a contact)")
+    if yes and not create:
+        usage("only --create takes --yes")
     runtime = open_store_runtime()
+    result: dict[str, str | None] = {"resolved": what}
+    done = f"{what} is resolved"
     try:
         if sent or resend or drop:
             from worker.messages.decisions import resolve as resolve_message
 
             resolve_message(runtime, what, "sent" if sent else "resend" if resend else "drop", actor=actor())
+        elif create:
+            result["adopted_as"] = _create_again(runtime, chosen_account(runtime, account), what, yes)
+            done = (
+                f"VirtualText has {what} already, as {result['adopted_as']}; it is adopted, not created"
+                if result["adopted_as"]
+                else f"{what} is created"
+            )
         else:
             from worker.contacts.resolve import resolve_contact
 
@@ -254,9 +275,22 @@ def resolve(
     except (LookupError, ValueError) as error:
         fail(str(error), FAILED)
     if json:
-        show_json({"resolved": what})
+        show_json(result)
     else:
-        say(f"{what} is resolved")
+        say(done)
+
+
+def _create_again(runtime: Runtime, account: str, phone: str, yes: bool) -> str | None:
+    """Look a lost create up, and let it be created again if it is not there. Return its id if it is."""
+    from worker.contacts.resolve import ListNotRead, resolve_by_list, resolve_contact
+
+    try:
+        return resolve_by_list(runtime, account, phone, actor=actor())
+    except ListNotRead as error:
+        complain(f"{error}. If VirtualText has {phone} already, it will be there twice.")
+    confirm(f"Create {phone} without the list?", yes=yes)
+    resolve_contact(runtime, account, phone, virtualtext_id=None, actor=actor())
+    return None
 
 
 @contextmanager

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import FAILED, Json, actor, ago, app, fail, open_store_runtime, say, show_json, table
+from worker.cli.common import (
+    FAILED,
+    Json,
+    actor,
+    ago,
+    app,
+    complain,
+    confirm,
+    fail,
+    open_store_runtime,
+    say,
+    show_json,
+    table,
+)
+from worker.cli.interruption import stopping_safely
+from worker.core.text import counted
+
+if TYPE_CHECKING:
+    from worker.upkeep.restore import Restored
 
 
 @app.command()
@@ -20,47 +39,70 @@ def prune(
     from worker.upkeep.retention import prune as apply
 
     runtime = open_store_runtime()
-    try:
-        pruned = what_would_go(runtime, utcnow()) if dry_run else apply(runtime, utcnow())
-    except AlreadyPruning as error:
-        fail(str(error), FAILED)
-    if json:
-        show_json(pruned)
-        return
-    found = [one for one in pruned if one.count]
-    table(["What", "#Would be deleted" if dry_run else "#Deleted"], ((one.what, f"{one.count:,}") for one in found))
-    if not found:
-        say("Nothing is old enough to be deleted; [retention] configures how long rows are kept.")
+    with stopping_safely(runtime):
+        try:
+            pruned = what_would_go(runtime, utcnow()) if dry_run else apply(runtime, utcnow())
+        except AlreadyPruning as error:
+            fail(str(error), FAILED)
+        if json:
+            show_json(pruned)
+            return
+        found = [one for one in pruned if one.count]
+        table(["What", "#Would be deleted" if dry_run else "#Deleted"], ((one.what, f"{one.count:,}") for one in found))
+        if not found:
+            say("Nothing is old enough to be deleted; [retention] configures how long rows are kept.")
 
 
 @app.command()
-def restored(json: Json = False) -> None:
+def restored(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without a question.")] = False,
+    json: Json = False,
+) -> None:
     """Make a store that was restored from a backup safe to use.
 
-    Run it before you start any process.
+    Run it before you start any process. It shows what it will do, and asks.
     """
     from worker.store.models import utcnow
-    from worker.upkeep.restore import FleetRuns, after_restore
+    from worker.upkeep.restore import FleetRuns, after_restore, rehearse_restore
 
     runtime = open_store_runtime()
     try:
+        if not yes:
+            _show_restore(rehearse_restore(runtime, actor(), utcnow()), complain)
+            confirm("Is this store a restored backup, and shall this be done?", yes=yes)
         done = after_restore(runtime, actor(), utcnow())
     except FleetRuns as error:
         fail(str(error), FAILED)
     if json:
         show_json(done)
         return
-    say(f"Last event in the store: {ago(done.known_until)}.", "bold")
-    say(f"  texts that may have been sent since, held for you (`vtsync status`): {done.texts_held}")
-    say(f"  triggers that take the next sync as their baseline, which texts nobody: {done.triggers}")
-    say(f"  past dates that no longer fire: {done.dates}")
-    say(f"  contacts that are looked up in VirtualText before they are created: {done.contacts_looked_up}")
-    say("Before you start the fleet:")
+    if yes:
+        _show_restore(done, say)
+    say("Done. Before you start the fleet:")
     for step in (
         "STOPs that arrived since the backup are lost. VirtualText refuses texts to the numbers that it knows of; enter"
         " the others with `vtsync opt-out NUMBER`",
         "Jobs that services sent since the backup are lost, with their idempotency keys: no service may repeat them",
         "API keys that you revoked since the backup are valid again: `vtsync keys revoke`",
+        "If VirtualText cannot list an account's contacts (`vtsync status` shows it), contacts created since the backup"
+        " would be created again: give a new export of them with `vtsync link ACCOUNT --from FILE`",
         "If you restored the queue too, empty it: see docs/operations.md",
     ):
         say(f"  - {step}", hang=4)
+
+
+def _show_restore(done: Restored, show: Callable[[str], None]) -> None:
+    """Show what is done, in the same words before and after."""
+    show(f"Last event in the store: {ago(done.known_until)}.")
+    show(f"  texts that may have been sent since, held for you (`vtsync status`): {done.texts_held}")
+    if done.texts_held_before:
+        show(f"  texts held by an earlier run, which stay held: {done.texts_held_before}")
+    show(f"  triggers that take the next sync as their baseline, which texts nobody: {done.triggers}")
+    if done.connections:
+        show(f"  connections with such a sync: {', '.join(done.connections)}")
+    show(f"  past dates that no longer fire: {done.dates}")
+    show(f"  contacts that are looked up in VirtualText before they are created: {done.contacts_looked_up}")
+    for one in done.accounts:
+        texts, contacts = counted(one.texts_held, "text"), counted(one.contacts_looked_up, "contact")
+        show(f"  account {one.name}: {texts}, {contacts}")
+    show("  held texts stay held until you run `vtsync approve` or `vtsync cancel`")

@@ -29,7 +29,7 @@ app.add_typer(keys, name="keys")
 @app.command()
 def web(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default: web.host).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (default: web.port).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (default: web.port).")] = None,
 ) -> None:
     """Run the HTTP API.
 
@@ -45,34 +45,71 @@ def web(
         serve_api(runtime, host, port, enable_telemetry(runtime, "web"))
     except Unprotected as error:
         fail(str(error), USAGE)
-    except OSError as error:
-        fail(f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --port or web.port", FAILED)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "this is no host name"
+        fail(
+            f"cannot listen on {host}:{port}: {why}; choose another address with --host and --port, or correct web.host"
+            " and web.port",
+            FAILED,
+        )
 
 
 @keys.command("create")
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use the key, such as shop.")],
-    scope: Annotated[list[str] | None, typer.Option(help="A permission of the key, repeatable (default: all).")] = None,
-    account: Annotated[
-        list[str] | None, typer.Option(help="An account that the key may use, repeatable (default: all).")
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What the key may do, repeatable; see `vtsync keys scopes`.")
     ] = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(help="An account that the key may use, repeatable (default: the only one, if there is one)."),
+    ] = None,
+    all_accounts: Annotated[
+        bool, typer.Option("--all-accounts", help="Let the key use every account, also later ones.")
+    ] = False,
 ) -> None:
-    """Create a key. It is shown only once."""
+    """Create a key. It may do only what its options name. It is shown only once."""
     from worker.store.db import writing
     from worker.store.models import utcnow
-    from worker.web.keys import SCOPES, create_key
+    from worker.web.keys import create_key
 
     runtime = open_store_runtime()
-    for one in account or ():
-        if one not in runtime.settings.accounts:
-            usage(f'there is no account "{one}"; the configuration has: {", ".join(runtime.settings.accounts)}')
+    scopes = list(dict.fromkeys(scope or ()))
+    if not scopes:
+        usage("say what the key may do, such as --scope messages:write; `vtsync keys scopes` lists all scopes")
+    accounts = _accounts_of_new_key(list(runtime.settings.accounts), scopes, account or [], all_accounts)
     try:
         with writing(runtime.engine) as connection:
-            made = create_key(connection, name, scope or SCOPES, account or [], created_by=actor(), now=utcnow())
+            made = create_key(connection, name, scopes, accounts, created_by=actor(), now=utcnow())
     except ValueError as error:
-        usage(str(error))
+        usage(f"{error}; add --all-accounts, or create two keys" if accounts else str(error))
     typer.echo(made)
-    typer.echo(f"Save the key now: it cannot be shown again. Its permissions: {', '.join(scope or SCOPES)}.", err=True)
+    whose = ", ".join(accounts) or "all"
+    typer.echo(f"Save the key now: it cannot be shown again. It may: {', '.join(scopes)}. Accounts: {whose}.", err=True)
+
+
+def _accounts_of_new_key(configured: list[str], scopes: list[str], named: list[str], every: bool) -> list[str]:
+    """Return the accounts that a key is limited to; none: all. End the command if that is not clear."""
+    from worker.web.keys import FLEET_SCOPES
+
+    if named and every:
+        usage("give either --account or --all-accounts")
+    for one in named:
+        if one not in configured:
+            usage(f'there is no account "{one}"; the configuration has: {", ".join(configured)}')
+    if named or every or set(scopes) <= set(FLEET_SCOPES):
+        return list(dict.fromkeys(named))
+    if len(configured) != 1:
+        usage(f"name the accounts that the key may use: --account NAME ({', '.join(configured)}), or --all-accounts")
+    return configured
+
+
+@keys.command("scopes")
+def list_scopes() -> None:
+    """List what a key may be allowed to do."""
+    from worker.web.keys import SCOPE_HELP
+
+    table(("Scope", "What a key with it may do"), SCOPE_HELP.items())
 
 
 @keys.command("list")
@@ -88,7 +125,7 @@ def list_keys(json: Json = False) -> None:
         show_json(found)
         return
     if not found:
-        say("There are no keys. Create one with `vtsync keys create NAME`.")
+        say("There are no keys. Create one with `vtsync keys create NAME --scope SCOPE`.")
     rows = (
         (
             key.id,

@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from worker.core.findings import Finding
-from worker.doctor import broker, configuration, connections, credentials, exposure, fleet, host, queues, store
+from worker.doctor import (
+    broker,
+    configuration,
+    connections,
+    countries,
+    credentials,
+    exposure,
+    fleet,
+    host,
+    queues,
+    sharing,
+    store,
+)
 from worker.doctor.reach import reach_broker, reach_store
 from worker.runtime import Runtime
 
@@ -40,6 +52,7 @@ def machine_checks(config_file: Path) -> list[Check]:
     return [
         Check("packages", host.check_packages),
         Check("files", partial(host.check_files, config_file)),
+        Check("data files", partial(host.check_data_files, config_file)),
         Check("disk", partial(host.check_data_dir, config_file)),
         Check("limits", host.check_limits),
     ]
@@ -47,25 +60,26 @@ def machine_checks(config_file: Path) -> list[Check]:
 
 def checks_for(runtime: Runtime, surface: Surface) -> list[Check]:
     """Return the checks of one surface."""
-    return [check for check in runtime_checks(runtime) if surface in check.also]
+    return [check for check in runtime_checks(runtime, resume=surface == "check") if surface in check.also]
 
 
-def runtime_checks(runtime: Runtime) -> list[Check]:
-    """Return the checks of the configuration and of everything that it names, in order."""
+def runtime_checks(runtime: Runtime, *, resume: bool = False) -> list[Check]:
+    """Return the checks of the configuration and of everything that it names, in order.
+
+    ``resume``: an account whose credential works is called again, although it was stopped or paused.
+    """
     settings = runtime.settings
     longest = {name: runtime.request_seconds(name) + SLACK_SECONDS for name in settings.accounts}
     return [
         Check("configuration", lambda: configuration.summarize(settings), also=("check",)),
         Check("settings", lambda: configuration.check_settings(settings)),
-        Check("store", lambda: [reach_store(runtime)], also=("check", "health")),
-        Check("store's server", lambda: store.check_store_server(runtime), ("store",)),
-        Check("broker", lambda: [reach_broker(runtime)], also=("check", "health")),
-        Check("broker's server", lambda: broker.check_broker_server(runtime), ("broker",)),
-        Check("other Redis servers", lambda: broker.check_other_redis(runtime)),
+        Check("relay secrets", lambda: exposure.check_relay_secrets(settings), also=("check",)),
+        *_server_checks(runtime),
+        Check("countries", lambda: countries.check_countries(runtime), ("store",), also=("check",)),
         *(
             Check(
                 f"account {name}",
-                partial(credentials.check_account, runtime, name),
+                partial(credentials.check_account, runtime, name, resume=resume),
                 ("store",),
                 also=("check",),
                 seconds=2 * seconds,
@@ -97,8 +111,30 @@ def runtime_checks(runtime: Runtime) -> list[Check]:
             for name, connection in settings.connections.items()
             if connection.webhook_secret is not None
         ),
+        *_process_checks(runtime),
+    ]
+
+
+def fleet_checks(runtime: Runtime) -> list[Check]:
+    """Return the checks that call nobody with a credential of an account or a connection."""
+    return [*_server_checks(runtime), *_process_checks(runtime)]
+
+
+def _server_checks(runtime: Runtime) -> list[Check]:
+    return [
+        Check("store", lambda: [reach_store(runtime, writable=True)], also=("check", "health")),
+        Check("store's server", lambda: store.check_store_server(runtime), ("store",)),
+        Check("broker", lambda: [reach_broker(runtime)], also=("check", "health")),
+        Check("broker's server", lambda: broker.check_broker_server(runtime), ("broker",)),
+        Check("other Redis servers", lambda: broker.check_other_redis(runtime)),
+    ]
+
+
+def _process_checks(runtime: Runtime) -> list[Check]:
+    return [
         Check("store's history", lambda: fleet.check_history(runtime), ("store", "broker")),
         Check("fleet", lambda: fleet.check_fleet(runtime), ("store",), also=("health",)),
         Check("queues", lambda: queues.check_queues(runtime), ("store", "broker")),
+        Check("shared queues", lambda: sharing.check_sharing(runtime), ("store", "broker")),
         Check("web", lambda: exposure.check_web(runtime), ("store",)),
     ]

@@ -75,7 +75,7 @@ def _policy(settings: Settings) -> Iterator[Finding]:
     if policy.blast_limit > MANY_PEOPLE:
         yield warning(
             "policy",
-            f"one sync may text {policy.blast_limit:,} people without approval",
+            f"one sync, and each trigger in 24 hours, may text {policy.blast_limit:,} people without approval",
             "an import or a mistake in the CRM would send a text to all of them",
             "lower policy.blast_limit; larger batches then wait for `vtsync approve`",
         )

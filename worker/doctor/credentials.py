@@ -4,44 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from email.utils import parsedate_to_datetime
 
 from crm_adapters.base import AdapterError, ApiVersion, CredentialsRejected, SourceUnavailable
 from worker.contacts.connection_gate import note_check_succeeded
 from worker.contacts.consent import needs_consent
 from worker.contacts.services import open_adapter
+from worker.core.clock import utcnow
 from worker.core.findings import Finding, ok, problem, warning
 from worker.doctor import clocks
 from worker.doctor.fields import judge_fields, may_name_deleted
 from worker.limits.account_gate import clear_stop
+from worker.limits.account_proof import AccountProof, prove_account
 from worker.runtime import Runtime
 from worker.store.db import writing
-from worker.virtualtext.outcomes import Cause, Outcome, RemoteContact
+from worker.virtualtext.outcomes import Cause
 
-# No contact has this id: with a good credential the gateway answers for an unknown id, with a bad one 401 (observed).
-UNKNOWN_CONTACT_ID = "vtsync-check"
 API_NOTICE = timedelta(days=90)
 
 
-def check_account(runtime: Runtime, name: str) -> Iterator[Finding]:
-    """Ask VirtualText for an unknown contact and for its health. Resumes a stopped account whose credential works."""
-    client = runtime.client(name)
-    outcome = client.get_contact(UNKNOWN_CONTACT_ID)
-    health = client.health() if outcome.cause is Cause.GATEWAY else None
-    trouble = judge_credential(name, outcome, None if health is None else health.done)
+def check_account(runtime: Runtime, name: str, *, resume: bool) -> Iterator[Finding]:
+    """Make a call by id. If it is served and ``resume`` is set, an account that was stopped or paused resumes."""
+    proof = prove_account(runtime.client(name))
+    trouble = judge_credential(name, proof)
     if trouble is not None:
         yield trouble
         return
-    with writing(runtime.engine) as db:
-        resumed = "; the account was stopped and now resumes" if clear_stop(db, name) else ""
+    resumed = ""
+    if resume:
+        with writing(runtime.engine) as db:
+            resumed = "; the account was stopped or paused, and now resumes" if clear_stop(db, name) else ""
     yield ok(f"account {name}", f"VirtualText accepts the credential{resumed}")
 
 
-def judge_credential(name: str, outcome: Outcome[RemoteContact], healthy: bool | None) -> Finding | None:
-    """Judge the answer to an unknown id; None if it shows a working credential. Pure."""
-    if outcome.done or outcome.http_status == 404 or (outcome.cause is Cause.GATEWAY and healthy):
+def judge_credential(name: str, proof: AccountProof) -> Finding | None:
+    """Judge the answer to a call by id; None if it shows a working credential. Pure."""
+    if proof.works:
         return None
+    outcome = proof.outcome
     match outcome.cause:
         case Cause.CREDENTIALS:
             found, do = "VirtualText refuses the credential", f"correct uid and token of [accounts.{name}]"
@@ -49,6 +50,8 @@ def judge_credential(name: str, outcome: Outcome[RemoteContact], healthy: bool |
             found, do = "the address answers with a redirect", f"correct api_url of [accounts.{name}]"
         case Cause.UNREACHABLE:
             found, do = "VirtualText cannot be reached", f"check api_url of [accounts.{name}] and the network"
+        case Cause.RATE_LIMITED:
+            found, do = "VirtualText still asks to wait", "try again later; vtsync tries by itself, too"
         case _:
             found, do = "VirtualText does not answer as expected at the moment", "try again later"
     why = "vtsync sends no texts and writes no contacts for this account until it works"
@@ -57,9 +60,9 @@ def judge_credential(name: str, outcome: Outcome[RemoteContact], healthy: bool |
 
 def check_account_clock(runtime: Runtime, name: str) -> Iterator[Finding]:
     """Compare this machine's clock with VirtualText's, if VirtualText tells the time."""
-    asked = datetime.now(UTC)
+    asked = utcnow()
     said = runtime.client(name).clock()
-    answered = datetime.now(UTC)
+    answered = utcnow()
     try:
         theirs = None if said is None else parsedate_to_datetime(said)
     except ValueError:
@@ -81,7 +84,7 @@ def check_connection(runtime: Runtime, name: str) -> Iterator[Finding]:
                 resumed = "; it was stopped or waited, and now resumes" if note_check_succeeded(db, name) else ""
             yield ok(what, f"{report.summary}{resumed}")
             if adapter.api_version is not None:
-                yield judge_api_version(what, adapter.api_version, datetime.now(UTC).date())
+                yield judge_api_version(what, adapter.api_version, utcnow().date())
             deleted = may_name_deleted(adapter.options)
             yield from judge_fields(runtime.settings, name, adapter.describe(), deleted=deleted)
     except AdapterError as error:

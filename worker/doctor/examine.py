@@ -6,30 +6,51 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from config.errors import ConfigError
+from config.errors import ConfigError, ConfigProblem
 from worker.core.findings import Finding, Level, problem, warning
-from worker.doctor.checks import Check, machine_checks, runtime_checks
+from worker.doctor.checks import Check, fleet_checks, machine_checks, runtime_checks
 from worker.runtime import Runtime
 
 
-def examine(config_file: Path, load: Callable[[], Runtime]) -> Iterator[Finding]:
+def examine(
+    config_file: Path, load: Callable[[], Runtime], recall: Callable[[], tuple[Runtime, str] | None]
+) -> Iterator[Finding]:
     """Check this machine, the configuration, everything that it names, and the fleet.
 
-    ``load`` may raise ConfigError: each mistake becomes a finding, and the other checks are skipped.
+    ``load`` may raise ConfigError: each mistake becomes a finding. Then the fleet is checked with the configuration
+    that was last in use: ``recall`` returns its runtime and a sentence about it, or None if there is none.
     """
-    yield from run_checks(machine_checks(config_file))
     try:
-        runtime = load()
+        checks = runtime_checks(load())
     except ConfigError as error:
-        for one in error.problems:
-            yield problem(
-                "configuration",
-                f"{one.key or config_file}: {one.message}",
-                "no process starts while the configuration has a mistake",
-                one.remedy,
-            )
+        recalled = recall()
+        if recalled is not None:
+            yield _fallen_back(recalled[1])
+        yield from run_checks(machine_checks(config_file))
+        yield from (_mistake(one, config_file) for one in error.problems)
+        if recalled is not None:
+            yield from run_checks(fleet_checks(recalled[0]))
         return
-    yield from run_checks(runtime_checks(runtime))
+    yield from run_checks([*machine_checks(config_file), *checks])
+
+
+def _mistake(one: ConfigProblem, config_file: Path) -> Finding:
+    return problem(
+        "configuration",
+        f"{one.key or config_file}: {one.message}",
+        "no process starts while the configuration has a mistake",
+        one.remedy,
+    )
+
+
+def _fallen_back(found: str) -> Finding:
+    return warning(
+        "configuration",
+        found,
+        "running processes keep it, so the store, the broker and the fleet are checked with it; accounts and"
+        " connections are not checked",
+        "correct the mistakes below",
+    )
 
 
 def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:

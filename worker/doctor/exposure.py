@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
+from config.models import Settings
 from config.url_secrets import MIN_SECRET_LENGTH, is_short
 from worker.core.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.tables import api_key
+
+_WHAT_TO_DO = "create a longer one with `openssl rand -hex 24`, then register it again with `vtsync relay register`"
 
 
 class Unprotected(Exception):
@@ -27,7 +30,7 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
     """Check the address that `vtsync web` is configured to listen on."""
     web = runtime.settings.web
     try:
-        check_exposure(runtime, web.host)
+        _require_credential(runtime, web.host)
     except Unprotected as error:
         yield problem("web", error.found, "anyone who reaches it could send texts in your name", error.do)
         return
@@ -42,25 +45,55 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
         yield ok("web", f"`vtsync web` listens on {web.host}:{web.port}")
 
 
+def check_relay_secrets(settings: Settings) -> Iterator[Finding]:
+    """Check that nobody can guess a Relay secret. Where only this machine can reach the API, a short one is allowed."""
+    guessable = "whoever guesses it can report replies and opt-outs that nobody sent"
+    if not _is_public(settings, settings.web.host):
+        for name in _short_secrets(settings):
+            yield warning(
+                f"account {name}",
+                f"relay_secret has fewer than {MIN_SECRET_LENGTH} characters; only this machine can use it so far",
+                f"once others can reach `vtsync web`, it refuses to start: {guessable}",
+                _WHAT_TO_DO,
+            )
+        return
+    for name in _short_secrets(settings):
+        yield problem(
+            f"account {name}",
+            f"relay_secret has fewer than {MIN_SECRET_LENGTH} characters",
+            f"`vtsync web` does not start with it: {guessable}",
+            _WHAT_TO_DO,
+        )
+
+
 def check_exposure(runtime: Runtime, host: str) -> None:
     """Raise Unprotected unless ``host`` is this machine only, or callers need a credential.
 
     Behind a proxy the whole internet can guess at the Relay's secret, even if ``host`` is this machine.
     """
     settings = runtime.settings
-    public = urlsplit(settings.web.public_url or "").hostname
-    if _is_loopback(host) and (public is None or _is_loopback(public)):
-        return
-    weak = [
-        name
-        for name, account in settings.accounts.items()
-        if account.relay_secret is not None and is_short(account.relay_secret.get_secret_value())
-    ]
-    if weak:
+    short = _short_secrets(settings) if _is_public(settings, host) else []
+    if short:
         raise Unprotected(
-            f"accounts.{weak[0]}.relay_secret has fewer than {MIN_SECRET_LENGTH} characters",
-            "create a longer one with `openssl rand -hex 24`, then register it again with `vtsync relay register`",
+            f"accounts.{short[0]}.relay_secret has fewer than {MIN_SECRET_LENGTH} characters", _WHAT_TO_DO
         )
+    _require_credential(runtime, host)
+
+
+def _short_secrets(settings: Settings) -> list[str]:
+    """Return the accounts whose Relay secret somebody could guess."""
+    secrets = {name: account.relay_secret for name, account in settings.accounts.items()}
+    return [name for name, secret in secrets.items() if secret is not None and is_short(secret.get_secret_value())]
+
+
+def _is_public(settings: Settings, host: str) -> bool:
+    """Return True if others than this machine can reach the API, directly or through a proxy."""
+    public = urlsplit(settings.web.public_url or "").hostname
+    return not _is_loopback(host) or (public is not None and not _is_loopback(public))
+
+
+def _require_credential(runtime: Runtime, host: str) -> None:
+    settings = runtime.settings
     if _is_loopback(host):
         return
     relays = any(account.relay_secret is not None for account in settings.accounts.values())
@@ -68,7 +101,7 @@ def check_exposure(runtime: Runtime, host: str) -> None:
     if not (relays or webhooks or settings.carriers or _has_key(runtime)):
         raise Unprotected(
             f"it would listen on {host}, beyond this machine, and no caller needs a credential",
-            "create a key with `vtsync keys create NAME`, set a relay_secret, or listen on 127.0.0.1",
+            "create a key with `vtsync keys create NAME --scope SCOPE`, set a relay_secret, or listen on 127.0.0.1",
         )
 
 

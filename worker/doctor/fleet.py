@@ -13,9 +13,9 @@ from sqlalchemy import select
 from config.models import Settings
 from config.types import is_loopback
 from worker.core.findings import Finding, ok, problem, warning
-from worker.core.text import counted
+from worker.core.text import counted, duration
 from worker.doctor.status import overview
-from worker.doctor.work import duration, judge_work, read_work, stuck_carriers
+from worker.doctor.work import judge_work, read_work, stuck_carriers
 from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
 from worker.runtime import Runtime
 from worker.store.db import reading

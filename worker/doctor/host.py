@@ -7,7 +7,7 @@ import resource
 import shutil
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from typing import Any
 from config.load import data_dir_of
 from config.types import FromFile, in_folder
 from worker.core.findings import Finding, ok, problem, warning
+from worker.core.private_files import open_to_others
 
 FREE_MINIMUM, FREE_LOW = 500e6, 2e9
 OPEN_FILES_MINIMUM = 1024
+CONTAINER_SECRETS = Path("/run/secrets")
+"""Docker, Podman and Compose put the secrets of one container here, readable by each of its users."""
 
 BAD_RELEASES = {
     "celery": (
@@ -48,6 +51,8 @@ def check_files(config_file: Path) -> Iterator[Finding]:
 
 def judge_secret_file(path: Path, mode: int) -> Finding:
     """Judge whether other users can read a secret. Pure."""
+    if path.is_relative_to(CONTAINER_SECRETS):
+        return ok("files", f"only this container can read {path}")
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         return problem(
             "files",
@@ -56,6 +61,27 @@ def judge_secret_file(path: Path, mode: int) -> Finding:
             f"chmod 640 {path}, and set its group to the one that runs vtsync",
         )
     return ok("files", f"other users cannot read {path}")
+
+
+def check_data_files(config_file: Path) -> Iterator[Finding]:
+    """Check that only this user can use what is in ``data_dir``."""
+    folder = data_dir_of(config_file)
+    if folder.is_dir():
+        yield judge_data_files(folder, open_to_others(folder))
+
+
+def judge_data_files(folder: Path, found: Sequence[Path]) -> Finding:
+    """Judge what other users of this machine may read or change, of ``folder`` and what is in it. Pure."""
+    if not found:
+        return ok("data files", f"only the owner of {folder} can use what is in it")
+    level = problem if folder in found else warning  # a closed folder protects what is in it
+    others = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+    return level(
+        "data files",
+        f"other users of this machine can use {found[0]}{others}",
+        "these files hold phone numbers, texts and jobs; whoever can write there can text your customers",
+        f"chmod -R go= {folder}",
+    )
 
 
 def _secret_files(config_file: Path) -> Iterator[Path]:

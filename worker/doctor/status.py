@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, type_coerce
 from sqlalchemy.sql import Select
 
 from config.models import Settings
 from config.triggers import DateTrigger
+from worker.contacts.linking import LINK_COMMAND, waiting_for_link
 from worker.core.findings import Finding, Level, warning
 from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
-from worker.doctor.accounts import judge_account_state
+from worker.doctor.accounts import judge_account_state, judge_contact_list, list_note
+from worker.doctor.clocks import check_clocks
 from worker.doctor.connections import ConnectionNow, check_connections, read_connections
+from worker.messages.blast_guard import people_today
 from worker.messages.date_plans import UNREAD
 from worker.messages.permission import missing_policy_fields, read_shape
 from worker.messages.transitions import has_reason
@@ -38,6 +42,7 @@ from worker.store.tables import (
     sync_run,
 )
 
+MANY_ATTEMPTS = 5
 WAITING = "waiting for you"
 
 
@@ -70,6 +75,8 @@ class AccountStatus:
     stopped: str
     paused_until: datetime | None
     pause_reason: str = ""
+    contact_list: str = ""
+    """Why VirtualText's contact list cannot be read, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +128,24 @@ def overview(runtime: Runtime) -> Overview:
     with reading(runtime.engine) as db:
         connections = [_connection(db, runtime, state) for state in read_connections(db, runtime.settings, now)]
         states = {name: read_account(db, name, now) for name in runtime.settings.accounts}
-        accounts = [_account(db, name, state) for name, state in states.items()]
+        accounts = [_account(db, name, state, now) for name, state in states.items()]
         unused = unused_files(db, now)
         missing = _missing_fields(db, runtime.settings)
         unread = _unread_dates(db, runtime.settings)
-        waiting = [*check_connections(db, runtime.settings, now), *_waiting(db, accounts)]
+        clocks = list(check_clocks(db, now))
+        unlinked = [one for name in states for one in _unlinked(db, name)]
+        waiting = [
+            *check_connections(db, runtime.settings, now),
+            *unlinked,
+            *_waiting(db, accounts, runtime.settings, now),
+        ]
     findings = [
         *(judge_account_state(name, state) for name, state in states.items()),
+        *(one for name, state in states.items() for one in judge_contact_list(name, state.contact_list, now)),
         *map(judge_unused_configuration, unused),
         *missing,
         *unread,
+        *clocks,
         *waiting,
     ]
     return Overview(connections, accounts, unused, findings)
@@ -227,7 +242,26 @@ def _connection(db: Connection, runtime: Runtime, state: ConnectionNow) -> Conne
     )
 
 
-def _account(db: Connection, name: str, state: AccountNow) -> AccountStatus:
+def _unlinked(db: Connection, account: str) -> list[Finding]:
+    """Find contacts that wait until a person says how the account is linked."""
+    waiting = waiting_for_link(db, account)
+    if not waiting:
+        return []
+    return [
+        warning(
+            WAITING,
+            f"{counted(waiting, 'contact')} of the account {account} waiting for the first link-up, because"
+            " VirtualText's contact list cannot be read; create all of them with"
+            f" `{LINK_COMMAND} {account} --without-list`, or match them first with an export of VirtualText's contacts",
+            "contacts that VirtualText has already would be created twice",
+            f"run `{LINK_COMMAND} {account} --from FILE` or `{LINK_COMMAND} {account} --without-list`",
+            command=f"{LINK_COMMAND} {account} --from FILE",
+            count=waiting,
+        )
+    ]
+
+
+def _account(db: Connection, name: str, state: AccountNow, now: datetime) -> AccountStatus:
     contacts = _grouped(
         db, select(contact.c.push_state, func.count()).where(contact.c.account == name).group_by(contact.c.push_state)
     )
@@ -235,19 +269,17 @@ def _account(db: Connection, name: str, state: AccountNow) -> AccountStatus:
         db, select(message.c.state, func.count()).where(message.c.account == name).group_by(message.c.state)
     )
     stopped = state.reason if state.stopped else ""
-    return AccountStatus(name, contacts, messages, stopped, state.paused_until, state.pause_reason)
+    note = list_note(state.contact_list, now)
+    return AccountStatus(name, contacts, messages, stopped, state.paused_until, state.pause_reason, note)
 
 
 def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in db.execute(statement)}
 
 
-def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]:
+def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime) -> list[Finding]:
     """Count what waits until a person decides or repairs something."""
     held = message.c.state == MessageState.HELD
-    approvals = db.execute(
-        select(message.c.batch_id, func.count()).where(held, has_reason("approval")).group_by(message.c.batch_id)
-    )
     breakers = db.execute(
         select(message.c.trigger, func.count()).where(held, has_reason("breaker")).group_by(message.c.trigger)
     )
@@ -258,6 +290,9 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
     unknown = sum(account.messages.get(MessageState.UNKNOWN, 0) for account in accounts)
     lost = sum(account.contacts.get(PushState.UNKNOWN, 0) for account in accounts)
     refused = sum(account.contacts.get(PushState.REJECTED, 0) for account in accounts)
+    c = contact.c
+    again_and_again = or_(c.missing_checks > 0, c.attempts >= MANY_ATTEMPTS)
+    failing = rows(c.push_state == PushState.DUE, c.virtualtext_id.is_not(None), again_and_again)
     rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
     no_time_zone = rows(held, has_reason("time_zone"))
@@ -266,10 +301,7 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
     refused_messages = db.scalar(select(func.count()).select_from(dead_letter)) or 0
     failed_deliveries = rows(delivery.c.state == DeliveryState.FAILED)
     found = [
-        *(
-            _wait(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}")
-            for batch, count in approvals
-        ),
+        *_approvals(db, settings.policy.blast_limit, now),
         *(
             _wait(
                 *(count, "text", f"held because the trigger {name} fires unusually often"),
@@ -281,6 +313,10 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
         _wait(
             *(lost, "create", "without a response", "vtsync status --contacts unknown"),
             why="vtsync looks them up in VirtualText by itself; they need you only if they remain",
+        ),
+        _wait(
+            *(failing, "contact", "whose updates keep failing", "vtsync status --contacts due"),
+            why="vtsync repeats them; a contact whose id VirtualText does not know any more is created again",
         ),
         _wait(refused, "contact", "refused by VirtualText", "vtsync status --contacts rejected"),
         _wait(rejected, "CRM record", "rejected", "vtsync status --rejected"),
@@ -301,6 +337,37 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus]) -> list[Finding]
         ),
     ]
     return [one for one in found if one.count]
+
+
+def _approvals(db: Connection, limit: int, now: datetime) -> list[Finding]:
+    """Count the texts of large syncs. An import that arrives in slices is one line, not one for each sync."""
+    m = message.c
+    waiting = (m.state == MessageState.HELD, has_reason("approval"))
+    groups = db.execute(select(m.batch_id, m.trigger, func.count()).where(*waiting).group_by(m.batch_id, m.trigger))
+    of_trigger: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    of_batch: Counter[str] = Counter()
+    for batch, trigger, count in groups:
+        of_trigger[trigger][batch] += count
+    sliced = sorted(trigger for trigger, batches in of_trigger.items() if trigger and len(batches) > 1)
+    for trigger in of_trigger.keys() - set(sliced):
+        of_batch += of_trigger[trigger]
+    return [
+        *(
+            _wait(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}")
+            for batch, count in sorted(of_batch.items())
+        ),
+        *(
+            _wait(
+                of_trigger[trigger].total(),
+                "text",
+                f"of the trigger {trigger} from {len(of_trigger[trigger])} syncs waiting for approval"
+                f" ({counted(people_today(db, trigger, now), 'person', 'people')} in 24 hours,"
+                f" policy.blast_limit is {limit})",
+                f"vtsync approve --trigger {trigger}",
+            )
+            for trigger in sliced
+        ),
+    ]
 
 
 def _wait(
@@ -327,14 +394,18 @@ class StuckContact:
     error: str
     attempts: int
     attempted_at: datetime | None
+    next_attempt_at: datetime | None
+    """When it is tried again. None: a change, a look-up or a person must come first."""
 
 
 def contacts_in(runtime: Runtime, state: str, limit: int) -> list[StuckContact]:
     """Return the contacts in one push state."""
     c = contact.c
+    next_attempt_at = case((c.push_state == PushState.DUE, c.next_attempt_at), else_=None)
+    columns = (c.account, c.phone, c.full_name, c.push_state, c.last_error, c.attempts, c.attempted_at)
     with reading(runtime.engine) as db:
         rows = db.execute(
-            select(c.account, c.phone, c.full_name, c.push_state, c.last_error, c.attempts, c.attempted_at)
+            select(*columns, type_coerce(next_attempt_at, c.next_attempt_at.type))
             .where(c.push_state == state)
             .order_by(c.id)
             .limit(limit)

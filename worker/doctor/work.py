@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from config.models import Settings
 from worker.core.findings import Finding, ok, problem, warning
 from worker.core.states import DeliveryState, InboxState, MessageState, PushState
-from worker.core.text import counted
+from worker.core.text import counted, duration
 from worker.store.tables import (
     account_state,
     carrier_state,
@@ -110,12 +110,3 @@ def stuck_carriers(db: Connection) -> list[Finding]:
         )
         for row in rows
     ]
-
-
-def duration(length: timedelta) -> str:
-    """Format a length of time in its largest useful unit: ``6 minutes``."""
-    seconds = length.total_seconds()
-    for unit, long in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * long:
-            return f"{seconds / long:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
