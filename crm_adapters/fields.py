@@ -158,6 +158,7 @@ _PLACEHOLDERS = (
 ``\\N`` is the NULL of MySQL's exports; ``#REF!`` and the like are spreadsheet errors, in four languages.
 """
 _SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
+_ENDINGS = frozenset(word[-2:] for word in _PLACEHOLDERS)
 HEADERS_KEPT = 1000
 _LONGEST_PLACEHOLDER = 64  # characters; longer text, such as a note, is not split into words
 # Spreadsheets are made to keep a cell as text by writing it as a formula: ="+14155552671"
@@ -222,16 +223,21 @@ class ColumnFinder:
     def __init__(self, mapping: FieldMapping) -> None:
         self._mapping = mapping
         self._known: dict[tuple[str, ...], Columns] = {}
+        self._last: tuple[tuple[str, ...], Columns] = ((), find_columns((), mapping))
 
     def of(self, properties: Properties) -> Columns:
         """Return the columns of a record; see ``find_columns``."""
         header = tuple(properties)
-        columns = self._known.get(header)
-        if columns is None:
-            columns = find_columns(header, self._mapping)
+        last, columns = self._last
+        if header == last:  # nearly always; a comparison costs less than a hash
+            return columns
+        known = self._known.get(header)
+        if known is None:
+            known = find_columns(header, self._mapping)
             if len(self._known) < HEADERS_KEPT:
-                self._known[header] = columns
-        return columns
+                self._known[header] = known
+        self._last = (header, known)
+        return known
 
 
 def find_id(header: tuple[str, ...]) -> str | None:
@@ -263,11 +269,9 @@ def read(columns: Columns, properties: Properties) -> ContactFields:
     """Return the contact fields of a record. Placeholders, and values that are not text or numbers, count as empty."""
     name = first_filled_column(columns.full_name, properties, name_text)
     name = name or " ".join([part for column in columns.name_parts if (part := name_text(properties.get(column)))])
-    return ContactFields(
-        phones=tuple(_phone_values(columns, properties)),
-        full_name=name or first_filled_column(columns.bare_name, properties, _bare_name),
-        email=first_filled_column(columns.emails, properties, clean_text),
-    )
+    name = name or first_filled_column(columns.bare_name, properties, _bare_name)
+    email = first_filled_column(columns.emails, properties, clean_text)
+    return ContactFields(tuple(_phone_values(columns, properties)), name, email)
 
 
 def fold(name: str) -> str:
@@ -396,6 +400,9 @@ def is_placeholder(text: str) -> bool:
     """
     if text[:1].isdigit() or "@" in text:  # a number or an address: most of what is asked about
         return False
+    ending = text[-2:]
+    if ending.isalnum() and len(ending) == 2 and ending.casefold()[-2:] not in _ENDINGS:  # most names
+        return False
     bare = text.strip(_SURROUNDING)
     lower = bare.casefold()
     if lower in _PLACEHOLDERS:
@@ -410,6 +417,8 @@ def clean_text(value: Any) -> str:
     person's name, so ``Null`` is a placeholder here too.
     """
     text = plain_text(value)
+    if "@" in text:  # as ``is_placeholder`` does, without the cost of folding
+        return text
     return "" if is_placeholder(text.casefold()) else text
 
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from config.types import Token
 from crm_adapters.base import AdapterError, CredentialsRejected, Services, SourceInvalid, SourceUnavailable
+from crm_adapters.clock import current_time
 from crm_adapters.http.api import HttpApi, TimeLimits
 from crm_adapters.http.auth import Signature, bearer, plain
 from crm_adapters.http.changes import moment_of
@@ -115,7 +116,7 @@ class OAuthApp:
         auth = _ClientAuth(self, hidden)
         if self.client_auth == "form":
             form = form | {"client_id": self.client_id} | ({"client_secret": secret} if secret else {})
-        asked = datetime.now(UTC)
+        asked = current_time()
         times = TimeLimits(connect=10, read=20, call=30)
         api = HttpApi(
             self.vendor, self.token_url, auth, LocalServices(), judge=self._judge(refused, hidden, remedy), times=times
@@ -223,7 +224,7 @@ class GrantAuth:
                 f"{self._app.vendor} needs a person's consent; run `vtsync connect CONNECTION` for this connection"
             )
         expires = moment_of(values.get("expires_at"))
-        left = None if expires is None else expires - datetime.now(UTC)
+        left = None if expires is None else expires - current_time()
         if left is None or left > EARLY or not values.get("refresh_token"):
             return values
         is_valid = left > timedelta(0)
@@ -282,7 +283,7 @@ class ClientCredentialsAuth:
     def signature(self) -> Signature:
         """See ``Auth.signature``."""
         expires = moment_of(self._values.get("expires_at"))
-        if not self._values or (expires is not None and expires - datetime.now(UTC) < EARLY / 5):
+        if not self._values or (expires is not None and expires - current_time() < EARLY / 5):
             self._values = self._app.client_token()
         signed = bearer(str(self._values["access_token"]))
         return Signature(signed.headers, secrets=(*signed.secrets, plain(self._app.client_secret)))

@@ -56,7 +56,7 @@ class ExportReader:
         """Open a file: how it is written, and its rows after the header. ``picker``: see ``read_rows``."""
         stamp = tuple(export.stamp)
         earlier = self._earlier(export)
-        with open_export(export.path, export.name) as file:
+        with open_export(export) as file:
             known = self._encodings.get(stamp)
             layout, rows = read_layout(file, export, self.options, self.fields, earlier, known, picker)
             if stamp not in self._encodings:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import gzip
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +25,8 @@ _TEXTS = frozenset({".csv", ".tsv", ".tab", ".txt"})
 class ExportFile:
     """A file of an export. ``name`` is its name in messages; ``entry`` the number of its path in the options.
 
-    ``key`` is what the versions of a file have in common; the adapter's memory is kept under it.
+    ``key`` is what the versions of a file have in common; the adapter's memory is kept under it. ``real`` is the same
+    file without symbolic links.
     """
 
     path: Path
@@ -33,6 +36,7 @@ class ExportFile:
     named: NamedFile
     size: int
     changed_ns: int
+    real: Path
 
     @property
     def stamp(self) -> list[str | int]:
@@ -46,7 +50,7 @@ class ExportFile:
 
 
 def find_files(paths: Sequence[Path]) -> list[ExportFile]:
-    """Return every file once. Raises SourceInvalid if a path leads to no file."""
+    """Return every file once. Raises SourceInvalid if a path leads to no file, or a link leads out of its folder."""
     found: dict[Path, int] = {}
     for entry, path in enumerate(paths):
         matches = _matches(path)
@@ -70,9 +74,23 @@ def find_files(paths: Sequence[Path]) -> list[ExportFile]:
             named[path],
             stats[path].st_size,
             stats[path].st_mtime_ns,
+            _real(path, paths[entry]),
         )
         for path, entry in found.items()
     ]
+
+
+def _real(path: Path, given: Path) -> Path:
+    """Return the file without symbolic links. Raises SourceInvalid if a link leads out of the folder of the exports.
+
+    Whoever may write into that folder must not have other files of this machine read.
+    """
+    real = path.resolve()
+    if path != given and not real.is_relative_to(_root(given).resolve()):
+        raise SourceInvalid(
+            f'{path} is a link to a file outside of {_root(given)}; put the file itself there, or name it in "path"'
+        )
+    return real
 
 
 def _stem(path: Path, given: Path) -> str:
@@ -133,11 +151,27 @@ def readable() -> Iterator[None]:
         ) from error
 
 
-def open_export(path: Path, name: str) -> BinaryIO:
+@contextmanager
+def open_export(export: ExportFile) -> Iterator[BinaryIO]:
     """Open a file of an export, compressed or not. Raises SourceInvalid."""
+    name = export.name
     try:
-        return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else path.open("rb")
+        file = open(export.real, "rb", opener=_without_links)  # noqa: SIM115 - Path.open takes no opener
     except FileNotFoundError:
         raise SourceInvalid(f"{name} does not exist any more; put the export back") from None
     except PermissionError:
         raise SourceInvalid(f"{name} is not readable for this user; correct its permissions") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise SourceInvalid(f"{name} has just become a link to another file; put the file itself there") from None
+    with file:
+        if not is_gzip(export.path):
+            yield file
+            return
+        with gzip.open(file) as unpacked:
+            yield cast(BinaryIO, unpacked)
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))

@@ -70,6 +70,11 @@ def given_id(layout: Layout, cells: Sequence[str]) -> str:
     return "|".join(part.replace("\\", r"\\").replace("|", r"\|") for part in parts)
 
 
+def is_sure_with_zero(text: str) -> bool:
+    """Return True for an id that ends with a zero, and is neither zero nor a placeholder, such as ``C-120``."""
+    return text[-1:] == "0" and text[-2:-1].isalnum() and text.strip("0{}.,-") != ""
+
+
 def contact_id(layout: Layout, cells: Sequence[str]) -> str:
     """Return the id of a row by its email address and name, or else by its phone number; "" if it has neither."""
     email, phone = _first(layout.emails, cells).casefold(), _digits(_first(layout.phones, cells))

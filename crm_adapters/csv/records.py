@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from crm_adapters.base import CONTACT, ContactChange, SourceIncomplete, UnreadableRecord
-from crm_adapters.csv.identity import ID_LIMIT, SURE_ENDINGS, Identities, given_id
+from crm_adapters.csv.identity import ID_LIMIT, SURE_ENDINGS, Identities, given_id, is_sure_with_zero
 from crm_adapters.csv.layout import Layout
 from crm_adapters.csv.removed import DeletedValues
 from crm_adapters.csv.rows import Damage, Row, holds_other_rows
@@ -29,12 +29,12 @@ def read_records(layout: Layout, rows: Iterable[Row], identities: Identities) ->
     for first, last, cells in rows:
         if plain_id is not None and first == last and type(cells) is list and len(cells) == width:
             external_id = cells[plain_id].strip()
-            if (
-                ("@" in external_id and external_id[0] != "=" if by_mailbox else external_id[-1:] in sure)
-                and external_id not in unsure
-                and len(external_id) <= ID_LIMIT
-            ):
-                properties = dict(zip(names, cells, strict=False))
+            if by_mailbox:
+                is_sure = "@" in external_id and external_id[0] != "="
+            else:
+                is_sure = external_id[-1:] in sure or is_sure_with_zero(external_id)
+            if is_sure and external_id not in unsure and len(external_id) <= ID_LIMIT:
+                properties = dict(zip(names, cells))  # noqa: B905 - as long as each other; the argument costs time
                 gone = deleted is not None and is_deleted[cells[deleted]]
                 yield new(ContactChange, (external_id, properties, None, gone, None, f"{line}{first}", CONTACT, None))
                 continue

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO
-from xml.etree.ElementTree import ParseError
 
 from crm_adapters.base import SourceIncomplete, SourceInvalid
 from crm_adapters.csv.formats import is_zip, refuse_other_formats
 from crm_adapters.csv.rows import Row
 
-_DAMAGED = (zipfile.BadZipFile, KeyError, ValueError, TypeError, IndexError, AttributeError, EOFError, ParseError)
+# SyntaxError: what the XML parser raises is one.
+_DAMAGED = (zipfile.BadZipFile, KeyError, ValueError, TypeError, IndexError, AttributeError, EOFError, SyntaxError)
 _LEADING_ZEROS = re.compile(r"0{2,}")
 
 

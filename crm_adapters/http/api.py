@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import requests
 
 from crm_adapters.base import AdapterError, CredentialsRejected, Services, SourceInvalid, SourceUnavailable
+from crm_adapters.clock import current_time
 from crm_adapters.http.auth import Auth
 from crm_adapters.http.exchange import Exchanges, LostReply, RawReply
 from crm_adapters.http.reply import ApiReply
@@ -270,7 +270,7 @@ class HttpApi:
             call.record,
             self._auth.remedy,
             signature.secrets,
-            datetime.now(UTC),
+            current_time(),
         )
         url = call.url
         for _ in range(_MOST_REDIRECTS + 1):

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from crm_adapters.base import Cursor, CursorExpired
+from crm_adapters.clock import current_time
 from crm_adapters.http.reply import ApiReply
 from crm_adapters.sql.datetimes import parse_time
 
@@ -73,7 +74,7 @@ class ChangeWindow:
 
         Raises CursorExpired for a cursor that another version of the adapter wrote.
         """
-        now = datetime.now(UTC) if now is None else now
+        now = current_time() if now is None else now
         if cursor is None:
             return cls(None, now, overlap)
         try:

@@ -20,6 +20,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
+from crm_adapters.unreachable import explain_unreachable
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -170,6 +172,8 @@ def _lost(error: Exception) -> LostReply:
         return LostReply("its response takes too long")
     if isinstance(getattr(error.args[0], "reason", None) if error.args else None, NewConnectionError):
         return LostReply("it cannot be reached", is_sent=False)
+    if explained := explain_unreachable(error):
+        return LostReply(explained, isinstance(error, requests.exceptions.ProxyError), is_sent=False)
     for kinds, reason, is_passing, is_sent in _REASONS:
         if isinstance(error, kinds):
             return LostReply(reason, is_passing, is_sent)
@@ -182,14 +186,12 @@ _REASONS: tuple[tuple[tuple[type[Exception], ...], str, bool, bool], ...] = (
             requests.exceptions.InvalidURL,
             requests.exceptions.MissingSchema,
             requests.exceptions.InvalidSchema,
-            requests.exceptions.InvalidProxyURL,
         ),
-        "its address, or the one of the proxy, cannot be used",
+        "its address cannot be used",
         False,
         False,
     ),
-    ((requests.exceptions.SSLError,), "its certificate cannot be verified, or TLS failed", False, False),
-    ((requests.exceptions.ProxyError,), "the proxy of this machine does not pass the request on", True, False),
+    ((requests.exceptions.SSLError,), "TLS with it failed", False, False),
     ((requests.exceptions.ConnectTimeout,), "it does not accept the connection in time", True, False),
     ((requests.exceptions.Timeout, TimeoutError), "it does not respond in time", True, True),
     (

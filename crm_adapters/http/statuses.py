@@ -13,6 +13,7 @@ from crm_adapters.base import AdapterError, CredentialsRejected, RecordGone, Sou
 from crm_adapters.http.exchange import RawReply
 from crm_adapters.http.scrub import spoken
 from crm_adapters.http.waits import BUDGET_SECONDS, UNSAID_SECONDS, AskedWait, asked_wait
+from crm_adapters.unreachable import PROXY_LOGIN
 
 _RATE = re.compile(
     r"rate.?limit|too.?many.?requests|request.?limit|throttl|quota|limit.?exceeded|calls? per (?:second|minute|day)",
@@ -149,9 +150,7 @@ def _again(seconds: float, wait: AskedWait | None) -> str:
 
 def _refused(reply: RawReply, asked: Asked, what: str, wait: AskedWait | None) -> Failed:
     if reply.status == 407:
-        return Failed(
-            SourceUnavailable(f"the proxy of this machine wants a credential to reach {asked.vendor} ({what})")
-        )
+        return Failed(SourceUnavailable(f"{asked.vendor} cannot be reached: {PROXY_LOGIN}"))
     if reply.status == 403 and looks_like_a_page(reply.body):
         return Failed(
             SourceUnavailable(

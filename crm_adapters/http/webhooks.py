@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode, b64encode
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import SecretStr
 
+from crm_adapters.clock import current_time
 from crm_adapters.http.auth import plain
 from crm_adapters.http.changes import moment_of
 
@@ -43,7 +44,7 @@ def is_signed(
 def is_recent(moment: str, *, window: timedelta = WINDOW, now: datetime | None = None) -> bool:
     """Return True if a request's time (ISO 8601, or seconds or milliseconds since 1970) is at most ``window`` away."""
     at = moment_of(moment)
-    return at is not None and abs((datetime.now(UTC) if now is None else now) - at) <= window
+    return at is not None and abs((current_time() if now is None else now) - at) <= window
 
 
 def has_basic_credential(authorization: str, user: str, password: SecretStr | str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
 
@@ -34,6 +34,7 @@ from crm_adapters.base import (
     WakesOnEvents,
     WritesMessages,
 )
+from crm_adapters.clock import current_time
 from crm_adapters.http import (
     DEAL,
     ApiField,
@@ -220,7 +221,7 @@ class HubSpotAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, WritesMe
         """Report the records that were deleted since the last run."""
         objects, later = stage.removeprefix(ARCHIVED), f"next {stage}"
         not_before = moment_of(state.get(later))
-        if not_before is not None and datetime.now(UTC) < not_before:
+        if not_before is not None and current_time() < not_before:
             return
         for number, batch in enumerate(self._source.archived(objects, window.after), 1):
             times = [moment_of(value_at(item, "archivedAt")) for item in batch.items]
@@ -231,7 +232,7 @@ class HubSpotAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, WritesMe
             ]
             window = window.read(batch.reply, times, batch.next)
             if window.is_complete and number > FEW_PAGES:
-                state[later] = (datetime.now(UTC) + number * PAUSE_OF_A_PAGE).isoformat()
+                state[later] = (current_time() + number * PAUSE_OF_A_PAGE).isoformat()
             yield gone, window
 
     def _fields(self, objects: str, api: HttpApi | None = None) -> list[ApiField]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import Any, assert_never
 from zoneinfo import ZoneInfo
 
 from crm_adapters.base import Cursor, CursorExpired, Page, SourceInvalid
+from crm_adapters.clock import current_time
 from crm_adapters.http import (
     ApiReply,
     Batch,
@@ -175,7 +176,7 @@ class RestList:
 
     def first(self, size: int, since: datetime | None = None) -> Batch:
         """Return one page, to see what the records are like."""
-        period = {} if since is None else self._period(since, datetime.now(UTC))
+        period = {} if since is None else self._period(since, current_time())
         return next(self._list.batches(period, None, min(size, self.options.page_size), is_whole=since is None))
 
     def known_names(self, batch: Batch) -> list[str]:

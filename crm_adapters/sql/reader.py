@@ -25,6 +25,7 @@ from crm_adapters.base import (
     SourceInvalid,
     UnreadableRecord,
 )
+from crm_adapters.clock import current_time
 from crm_adapters.sql.columns import as_compared, as_stored
 from crm_adapters.sql.datetimes import before_all_times, earlier, format_time, parse_time
 from crm_adapters.sql.drivers import BeyondTime
@@ -100,7 +101,7 @@ class SqlReader:
         """Return the database's time, by which it sets times of change."""
         mysql = connection.dialect.name in ("mysql", "mariadb")  # its CURRENT_TIMESTAMP is a local time
         now = func.utc_timestamp() if mysql else func.current_timestamp()
-        return parse_time(connection.execute(select(now)).scalar(), ZoneInfo("UTC")) or datetime.now(UTC)
+        return parse_time(connection.execute(select(now)).scalar(), ZoneInfo("UTC")) or current_time()
 
     def pages(
         self, connection: Connection, since: Any, last: list[Any] | None, run: Mapping[str, Any]

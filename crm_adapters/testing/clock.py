@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+from crm_adapters import clock as adapters_clock
+
 SHORT = 0.25
 """Seconds after which a time-out ends in a test."""
 
@@ -83,7 +85,7 @@ def own_clock(adapter: type) -> Iterator[Clock]:
     try:
         for module in changed:
             module.datetime = ShownDatetime  # type: ignore[attr-defined]
-        with patch.object(time, "time", shifted):
+        with patch.object(time, "time", shifted), patch.object(adapters_clock, "_source", None):
             yield clock
     finally:
         for module in changed:

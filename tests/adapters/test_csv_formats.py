@@ -17,6 +17,7 @@ import pytest
 from config.fields import FieldMapping
 from crm_adapters.base import ContactChange, SourceIncomplete, SourceInvalid, UnreadableRecord
 from crm_adapters.csv.adapter import CsvAdapter
+from crm_adapters.csv.files import find_files, open_export
 from crm_adapters.csv.options import CsvOptions
 from crm_adapters.services import LocalServices
 
@@ -240,3 +241,59 @@ def test_a_deleted_column_that_vanishes_brings_nobody_back(tmp_path: Path) -> No
     assert [getattr(record, "deleted", None) for record in pull(path, services, deleted=False)] == [False]
     with pytest.raises(SourceInvalid, match='no column "gone", which deleted names'):
         pull(path, deleted="gone")
+
+
+# --- links
+
+SECRET_FILE = "id,phone\n1,+14155550199\n"
+
+
+def linked(folder: Path, *, target: str, link: str) -> None:
+    (folder / target).parent.mkdir(parents=True, exist_ok=True)
+    (folder / target).write_text(SECRET_FILE)
+    (folder / link).parent.mkdir(parents=True, exist_ok=True)
+    (folder / link).symlink_to(folder / target)
+
+
+# what, where the file is, where the link to it is, the path in the options, readable
+LINKS: list[tuple[str, str, str, str, bool]] = [
+    ("in the folder, to another file", "private/users.csv", "exports/users.csv", "exports", False),
+    ("in the folder, to a file of the folder", "exports/2026/users.csv", "exports/latest.csv", "exports/*.csv", True),
+    ("in a pattern, to another file", "private/users.csv", "exports/users.csv", "exports/*.csv", False),
+    ("in a folder below", "private/users.csv", "exports/2026/users.csv", "exports/**/*.csv", False),
+    ("a folder that is a link, in a pattern", "private/a/users.csv", "exports/x/users.csv", "exports/*/*.csv", False),
+    ("the file of the options is a link itself", "private/users.csv", "exports/users.csv", "exports/users.csv", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "link", "path", "readable"), [row[1:] for row in LINKS], ids=[row[0] for row in LINKS]
+)
+def test_a_link_never_shows_a_file_from_elsewhere(
+    tmp_path: Path, target: str, link: str, path: str, readable: bool
+) -> None:
+    linked(tmp_path, target=target, link=link)
+    if readable:
+        assert [record.properties["phone"] for record in pull(tmp_path / path)] == ["+14155550199"]
+        return
+    with pytest.raises(SourceInvalid, match="is a link to a file outside of") as caught:
+        pull(tmp_path / path)
+    assert "+14155550199" not in str(caught.value)
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.csv").write_text(SECRET_FILE)
+    (tmp_path / "exports").symlink_to(tmp_path / "real")
+    assert len(pull(tmp_path / "exports")) == 1
+
+
+def test_a_file_that_becomes_a_link_after_it_was_found_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "exports").mkdir()
+    (tmp_path / "exports" / "a.csv").write_text(SECRET_FILE)
+    (tmp_path / "private.csv").write_text(SECRET_FILE)
+    (export,) = find_files([tmp_path / "exports"])
+    (tmp_path / "exports" / "a.csv").unlink()
+    (tmp_path / "exports" / "a.csv").symlink_to(tmp_path / "private.csv")
+    with pytest.raises(SourceInvalid, match="become a link"), open_export(export):
+        pass

@@ -16,7 +16,9 @@ from config.fields import FieldMapping
 from crm_adapters.base import ContactChange, SourceInvalid, UnreadableRecord
 from crm_adapters.csv import text
 from crm_adapters.csv.adapter import CsvAdapter
+from crm_adapters.csv.identity import SURE_ENDINGS, is_sure_with_zero, plain_text
 from crm_adapters.csv.options import CsvOptions
+from crm_adapters.fields import clean_text
 from crm_adapters.services import LocalServices
 
 HEADER = "Customer ID,Name,Email,Phone\n"
@@ -269,3 +271,32 @@ def test_memory_is_flat_where_ids_are_looked_through(tmp_path: Path, monkeypatch
     finally:
         tracemalloc.stop()
     assert peak < path.stat().st_size / 2
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("C-120", True),
+        ("10", True),
+        ("0010", True),
+        ("0", False),
+        ("000", False),
+        ("0.00", False),
+        ("-0", False),
+        ("{00000000-0000-0000-0000-000000000000}", False),
+        ("#DIV/0", False),
+        ("none #DIV/0", False),
+    ],
+)
+def test_an_id_that_ends_with_a_zero_is_an_id_unless_it_is_zero_or_a_placeholder(text: str, sure: bool) -> None:
+    assert is_sure_with_zero(text) is sure
+
+
+@given(
+    st.one_of(st.text(), st.text(alphabet='0ac#/. -{}="', max_size=8)), st.sampled_from(["", *SURE_ENDINGS, "0", "a0"])
+)
+def test_what_is_taken_for_an_id_at_a_glance_is_one(start: str, end: str) -> None:
+    text = (start + end).strip()
+    if text[-1:] in SURE_ENDINGS or is_sure_with_zero(text):
+        assert plain_text(text) == text
+        assert clean_text(text) or text[:1] == "="

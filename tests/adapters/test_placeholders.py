@@ -147,3 +147,9 @@ def test_a_phone_or_an_email_is_never_a_name(text: str) -> None:
 @given(st.text())
 def test_any_text_can_be_asked_about(text: str) -> None:
     assert is_placeholder(text) == is_placeholder(f"  {text}\t")
+
+
+@given(st.text(), st.sampled_from([*PLACEHOLDERS, "(x", " x", "a x", "Na", "Straße"]))
+def test_a_glance_at_the_ending_never_changes_the_answer(start: str, end: str) -> None:
+    text = start + end
+    assert is_placeholder(text) == is_placeholder(text + " ")  # a text that ends with a space is looked at completely
