@@ -1,22 +1,24 @@
 # Two stages, so that the image does not contain the build tools. Every package is checked against its hash.
 #   docker build .                                                  the standard image
 #   docker build --build-arg LOCK=requirements-otel-sentry.lock .   with traces and error reports, too
-FROM python:3.12-slim AS build
+# `make pin-images` appends its digest (name:version@sha256:...).
+ARG IMAGE=python:3.12.9-slim-bookworm
+FROM $IMAGE AS build
 ARG LOCK=requirements.lock
 WORKDIR /src
 RUN python -m venv /opt/vtsync
 ENV PATH=/opt/vtsync/bin:$PATH
 COPY requirements.lock requirements-otel-sentry.lock ./
 RUN pip install --no-cache-dir --require-hashes -r "$LOCK"
-COPY pyproject.toml README.md vtsync.py ./
+COPY pyproject.toml README.md LICENSE vtsync.py ./
 COPY config config
 COPY crm_adapters crm_adapters
 COPY worker worker
 # Remove the installers: they are not needed at run time, and nothing should be installed into a running container.
 RUN pip install --no-cache-dir --no-deps --no-build-isolation . && pip uninstall --yes setuptools pip
 
-FROM python:3.12-slim
-RUN useradd --system --create-home --uid 10001 vtsync && install -d -o vtsync -g vtsync -m 0750 /var/lib/vtsync
+FROM $IMAGE
+RUN useradd --system --create-home --uid 10001 vtsync && install -d -o vtsync -g vtsync -m 0700 /var/lib/vtsync
 COPY --from=build /opt/vtsync /opt/vtsync
 # Nothing is written outside the data folder, so the root file system may be read-only.
 ENV PATH=/opt/vtsync/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 VTSYNC_LOG=json \

@@ -2,7 +2,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test adapters faults lint types imports check bench lock clean
+.PHONY: install demo test adapters faults lint types imports check lowest bench lock sbom audit pin-images clean
 
 install: $(STAMP)
 	@echo "Ready: $(VENV)/bin/vtsync --help"
@@ -11,7 +11,8 @@ demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo
 
 # Tests of whole fleets of processes: they take minutes.
-FLEETS := tests/faults tests/fleet/test_processes.py tests/broker/test_poison.py
+FLEETS := tests/faults tests/fleet/test_processes.py tests/fleet/test_canaries.py tests/broker/test_poison.py \
+	tests/broker/test_shared_broker.py tests/limits/test_fleet_limits.py
 
 test: $(STAMP)
 	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/adapters --ignore tests/bench $(FLEETS:%=--ignore %)
@@ -55,6 +56,33 @@ lock:
 	@$(LOCK) -o requirements.lock
 	@$(LOCK) --extra otel --extra sentry -o requirements-otel-sentry.lock
 	@$(LOCK) --extra dev --extra otel --extra sentry --extra xlsx --extra mysql -o requirements-dev.lock
+
+# The lowest versions that pyproject.toml admits, in an environment of their own, and the tests that wait for nobody.
+# Needs a package index with old releases, so CI does not run it: run it when a bound or a library's use changes.
+LOWEST := build/lowest
+lowest:
+	@rm -rf $(LOWEST) && python3 -m venv $(LOWEST)
+	@python3 .ci/lowest.py > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
+		--editable '.[build,dev,otel,sentry,xlsx,mysql]'
+	@$(LOWEST)/bin/python -m pytest -n 4 --dist worksteal tests/config tests/core tests/policy tests/triggers tests/carriers \
+		tests/web tests/virtualtext tests/cli tests/limits tests/monitoring tests/contacts
+
+# The software bill of materials of the standard image, and of the one with extras (CycloneDX).
+sbom:
+	@mkdir -p build
+	@python3 .ci/sbom.py requirements.lock > build/sbom.cdx.json
+	@python3 .ci/sbom.py requirements-otel-sentry.lock > build/sbom-otel-sentry.cdx.json
+	@ls build/sbom*.json
+
+# Compares the locked packages with the known vulnerabilities. Needs the network; see SECURITY.md for when to run it.
+AUDIT := build/audit
+audit:
+	@test -x $(AUDIT)/bin/pip-audit || { python3 -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet pip-audit; }
+	@$(AUDIT)/bin/pip-audit --require-hashes --disable-pip --requirement requirements-otel-sentry.lock
+
+pin-images:
+	@sh .ci/pin-images.sh
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -18,21 +18,6 @@ COMMANDS = {command.name or command.callback.__name__ for command in app.registe
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
-def test_every_process_of_the_procfile_is_a_command() -> None:
-    lines = (ROOT / "Procfile").read_text().splitlines()
-    assert {line.split(": vtsync ")[1].split()[0] for line in lines} <= COMMANDS
-
-
-def test_every_service_of_compose_runs_a_command_and_has_its_variables_explained() -> None:
-    compose = (ROOT / "docker-compose.yml").read_text()
-    started = re.findall(r"^    command: \[\"([\w-]+)\"", compose, re.MULTILINE)
-    assert set(started) - {"redis-server"} <= COMMANDS
-    assert set(started) >= {"migrate", "worker", "beat", "sandbox"}
-    example = (ROOT / ".env.example").read_text()
-    for variable in re.findall(r"\$\{(\w+)", compose):
-        assert variable in example
-
-
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_carry_versions_and_hashes_and_no_urls(lock: str) -> None:
     text = (ROOT / lock).read_text()
