@@ -3,8 +3,8 @@
     python bench/fake_server.py [--port 0] [--latency-ms 0]
 
 It prints its port on a line and then answers every request with 200. The body is a success for every call: a receipt
-and a contact in one. The contact list is empty. ``GET /bench/counts`` returns, without latency, how many contacts were
-created and how many were updated since the previous such request.
+and a contact in one, with the fields that were sent. The contact list is empty. ``GET /bench/counts`` returns, without
+latency, how many contacts were created and how many were updated since the previous such request.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-BODY = b'{"status":"true","id":"c1","fullName":"A","phoneNumber":"+14155552671","email":""}'
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 EMPTY_LIST = b'{"contacts":[]}'
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
-
-
-LIST_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-    len(EMPTY_LIST),
-    EMPTY_LIST,
-)
+SUCCESS = b'{"status":"true","id":"c1","fullName":"A","phoneNumber":"+14155552671","email":""}'
+NUMBER = b'"phoneNumber":"+'
 
 
 class Responder(asyncio.Protocol):
@@ -40,7 +35,8 @@ class Responder(asyncio.Protocol):
         self._received += data
         while (end := request_end(self._received)) is not None:
             request, self._received = self._received[:end], self._received[end:]
-            answer = LIST_ANSWER if request.startswith(b"GET /api/contacts ") else ANSWER
+            body = _body(request)
+            answer = ANSWER % (len(body), body)
             Responder.created += request.startswith(b"POST /api/contacts ")
             Responder.updated += request.startswith(b"POST /api/contacts/")
             if request.startswith(b"GET /bench/counts "):
@@ -51,10 +47,21 @@ class Responder(asyncio.Protocol):
                 self._transport.write(answer)
 
 
+def _body(request: bytes) -> bytes:
+    """Return the body of the answer. A contact has the fields that were sent, and an id of its own: its number."""
+    if request.startswith(b"GET /api/contacts "):
+        return EMPTY_LIST
+    if not request.startswith(b"POST /api/contacts") or (at := request.find(NUMBER)) < 0:
+        return SUCCESS
+    sent = request[request.find(b"\r\n\r\n") + 4 :]
+    number = request[at + len(NUMBER) : request.find(b'"', at + len(NUMBER))]
+    return b'{"id":"%s",%s' % (number, sent[1:])
+
+
 def _counts() -> bytes:
     body = b"[%d, %d]" % (Responder.created, Responder.updated)
     Responder.created = Responder.updated = 0
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    return ANSWER % (len(body), body)
 
 
 def request_end(received: bytes) -> int | None:

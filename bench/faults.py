@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -16,22 +17,31 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.faults import hostile, scenarios
+from tests.faults import clocks, contact_list, echoes, hostile, scenarios
 from tests.faults.chaos import chaos
 from tests.faults.crowd import Crowd, Figures
 from tests.faults.servers import Gate, OwnPostgres, OwnRedis, empty_redis, own_schema
 from tests.harness import Fleet, fleet
 
 CONTACTS, TEXTS, JOBS, KILLS = 20_000, 300, 300, 5
+RECORDS, TWINS = 2_000, 15
 
 RUNS: dict[str, Callable[[Fleet, argparse.Namespace], Figures]] = {
     "kill": lambda made, given: scenarios.kill(made, _crowd(given), KILLS, given.seed),
     "two": lambda made, given: scenarios.two(made, _crowd(given)),
     "dropped": lambda made, given: scenarios.dropped_answers(made, _crowd(given)),
     "stop": lambda made, given: scenarios.warm_stop(made, _crowd(given)),
+    "interrupt": lambda made, given: scenarios.interrupted_sync(made, _crowd(given), signal.SIGTERM, "texts"),
     "rolling": lambda made, given: scenarios.rolling(made, Crowd(given.contacts, given.texts, jobs=given.jobs)),
     "stuck": lambda made, given: scenarios.stuck(made, _crowd(given)),
+    "clocks": lambda made, given: clocks.apart(made, _crowd(given), (0.0, 300.0), -30.0),
+    "jumps": lambda made, given: clocks.jumps(made, _crowd(given), {0: -3600.0, 1: -3600.0, 2: 3600.0}),
+    "slices": lambda made, _: scenarios.sliced_import(made),
     "hostile": lambda made, _: hostile.hostile_rows(made),
+    "list": lambda made, given: contact_list.failing_list(made, contact_list.ANSWERS[given.answer], given.contacts),
+    "link": lambda made, given: contact_list.first_link_up(made, given.contacts, "file"),
+    "records": lambda made, given: echoes.lost_records(made, RECORDS // 2, 2, 0.05, KILLS, given.seed),
+    "twins": lambda made, _: echoes.twins(made, TWINS),
 }
 
 
@@ -40,6 +50,7 @@ def main() -> int:
     parser.add_argument("scenario", nargs="?", default="all", choices=["all", "chaos", *RUNS])
     parser.add_argument("--contacts", type=int, default=CONTACTS, help="contacts to push (%(default)s)")
     parser.add_argument("--texts", type=int, default=TEXTS, help="texts to send besides (%(default)s)")
+    parser.add_argument("--answer", default="403", choices=contact_list.ANSWERS, help="list: what it answers")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="seed for the times of kills")
     parser.add_argument("--postgres", metavar="URL", help="use this store instead of SQLite, in a temporary schema")
     parser.add_argument("--redis", metavar="URL", help="use this broker instead of files; ITS DATABASE IS EMPTIED")

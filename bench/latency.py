@@ -126,7 +126,11 @@ def texts(options: argparse.Namespace, folder: Path) -> tuple[list[float], list[
     vtsync = [sys.executable, "-m", "worker.cli"]
     subprocess.run([*vtsync, "migrate"], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     made = subprocess.run(
-        [*vtsync, "keys", "create", "bench"], cwd=folder, env=environment, check=True, capture_output=True
+        [*vtsync, "keys", "create", "bench", "--scope", "messages:write"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
     )
     port = free_port()
     other, session = service(options, folder), requests.Session()
