@@ -29,6 +29,7 @@ PATH_VARIABLE = "VTSYNC_CONFIG"
 _LINE_AND_COLUMN = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 _DATA_DIR = re.compile(r"""^\s*data_dir\s*=\s*(["'])([^"'\n]+)\1""", re.MULTILINE)
 """How the data folder is found in a file that is no valid TOML."""
+_PEOPLE = frozenset({"accounts", "connections", "triggers", "carriers", "subscribers"})
 _KEYS_ON_LINE = re.compile(r"[\w.\"'-]+(?=\s*=)")
 
 
@@ -48,6 +49,14 @@ def load_store(path: Path | str | None = None) -> Settings:
     A migration needs nothing else, so it runs without other secrets, and whatever is wrong elsewhere in the file.
     """
     return _load(path, _store_only, None)
+
+
+def load_scheduler(path: Path | str | None = None) -> Settings:
+    """Read what the scheduler needs, like ``load``: everything but the tables of people, texts and other systems.
+
+    It only publishes ticks, so it runs without the secrets of these tables, and whatever is wrong in them.
+    """
+    return _load(path, _without_people, None)
 
 
 def _load(
@@ -80,6 +89,10 @@ def _store_only(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(store := kept.get("store"), dict):
         kept["store"] = {key: value for key, value in store.items() if key != "grant_key"}
     return kept
+
+
+def _without_people(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key not in _PEOPLE} | _store_only(data)
 
 
 def settings_from(data: Mapping[str, Any], folder: Path, checks: AdapterChecks | None = None) -> Settings:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from config.errors import ConfigError
-from config.load import load_store, settings_from
+from config.load import load_scheduler, load_store, settings_from
 from tests.deploy.files import (
     COMPOSE,
     DEPLOY,
@@ -100,13 +100,14 @@ NEEDED_SECRETS = {
     "redis": {"redis_users"},
     "postgres": {"postgres_password"},
     "migrate": {"store_url"},
+    "beat": {"store_url", "broker_url"},
     "sandbox": set(),
     "rabbitmq": {"rabbitmq_users"},
     "flower": {"flower_broker_url", "flower_password"},
     "prometheus": set(),
     "alertmanager": {"alert_webhook_url"},
     "grafana": {"grafana_password"},
-} | {key: set(COMPOSE["x-secrets"]) for key in ("worker", "worker-sync", "beat", "web")}
+} | {key: set(COMPOSE["x-secrets"]) for key in ("worker", "worker-sync", "web")}
 
 
 def secrets_of(one: dict[str, Any]) -> set[str]:
@@ -193,6 +194,18 @@ def test_the_migration_needs_the_store_s_secret_alone(container: Path, secrets: 
     shutil.rmtree(secrets.folder)
     with pytest.raises(ConfigError, match=r"store\.url"):
         load_store(container / "vtsync.toml")
+
+
+def test_the_scheduler_needs_the_secrets_of_store_and_broker_alone(container: Path, secrets: ComposeSecrets) -> None:
+    given = secrets_of(OURS["beat"])
+    for path in secrets.folder.iterdir():
+        if path.name not in given:
+            path.unlink()
+    settings = load_scheduler(container / "vtsync.toml")
+    assert settings.database_url() == secrets.read("store_url")
+    assert settings.broker.url is not None
+    assert settings.broker.url.get_secret_value() == secrets.read("broker_url")
+    assert not settings.accounts
 
 
 # --- networks

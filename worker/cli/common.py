@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from worker.core.findings import Finding
     from worker.monitoring.liveness import Role
     from worker.runtime import Runtime
+    from worker.runtime.reload import LoadSettings
 
 app = typer.Typer(
     name="vtsync",
@@ -61,11 +62,13 @@ def options(
         os.environ["VTSYNC_CONFIG"] = str(config.absolute())
 
 
-def open_store_runtime(*, ensure_store: bool = True, log: str = "warning", shows: bool = False) -> Runtime:
+def open_store_runtime(
+    *, ensure_store: bool = True, log: str = "warning", shows: bool = False, load: LoadSettings | None = None
+) -> Runtime:
     """Return the configured runtime with an up-to-date store, or end the command with the reasons.
 
     ``shows``: the command only shows the state of the fleet. If the file has a mistake, it uses the configuration that
-    was last in use, and says so first: the fleet still runs with that one.
+    was last in use, and says so first: the fleet still runs with that one. ``load``: see ``open_runtime``.
     """
     from config.errors import ConfigError
     from worker.core.logs import set_up_logging
@@ -75,7 +78,7 @@ def open_store_runtime(*, ensure_store: bool = True, log: str = "warning", shows
     set_up_logging(log)
     make_files_private()
     try:
-        runtime = open_runtime()
+        runtime = open_runtime(load=load)
     except ConfigError as error:
         if not shows:
             fail(str(error), USAGE)

@@ -69,10 +69,11 @@ def worker(
 
 @app.command()
 def beat(metrics_port: MetricsPort = None) -> None:
-    """Run the scheduler. A second one does no harm."""
+    """Run the scheduler. A second one does no harm. It needs no secret but those of the store and the broker."""
+    from config.load import load_scheduler
     from worker.fleet.processes import run_beat
 
-    runtime = open_store_runtime(log="info")
+    runtime = open_store_runtime(log="info", load=load_scheduler)
     enable_telemetry(runtime, "beat")
     run_beat(metrics_port or runtime.settings.metrics.beat_port)
 

@@ -221,6 +221,8 @@ def _log_start(role: str, runtime: Runtime, queues: Sequence[str] = ()) -> None:
     settings = runtime.settings
     log.info(f"{role} ready", broker=describe(settings), **({"queues": " ".join(queues)} if queues else {}))
     log.info("store", url=runtime.engine.url.render_as_string(hide_password=True))
+    if role == "scheduler":
+        return  # it does not read the connections
     schedules = {
         name: (connection.schedule or "by hand") if connection.enabled else "disabled"
         for name, connection in settings.connections.items()

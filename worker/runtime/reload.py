@@ -9,8 +9,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +33,9 @@ SAY_AGAIN_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
+LoadSettings: TypeAlias = Callable[[str | None], Settings]
+
+
 class FileState(NamedTuple):
     """Identifies one version of the file; zeros: there is no file."""
 
@@ -41,12 +45,16 @@ class FileState(NamedTuple):
 
 
 class Current:
-    """The current runtime of one configuration file. Thread-safe. The constructor raises ConfigError."""
+    """The current runtime of one configuration file. Thread-safe. The constructor raises ConfigError.
 
-    def __init__(self, config_path: str | None = None) -> None:
+    ``load`` reads the file: all of it, or what this process needs.
+    """
+
+    def __init__(self, config_path: str | None = None, load: LoadSettings = load_settings) -> None:
+        self._load = load
         self._path = find_file(config_path)
         self._state = file_state(self._path)
-        self._runtime = Runtime(load_settings(str(self._path) if config_path else None))
+        self._runtime = Runtime(load(str(self._path) if config_path else None))
         self._looked_at = time.monotonic()
         self._lock = threading.Lock()
         self._problem = ""
@@ -72,7 +80,7 @@ class Current:
         try:
             self._state = file_state(self._path)  # before reading: a write in the meantime is another change
             try:
-                wanted = load_settings(str(self._path))
+                wanted = self._load(str(self._path))
             except ConfigError as error:
                 self._refuse(str(error))
             else:
