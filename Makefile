@@ -10,9 +10,10 @@ install: $(STAMP)
 demo: $(STAMP)
 	@$(VENV)/bin/vtsync demo
 
-# Tests of whole fleets of processes: they take minutes.
+# Tests of whole fleets of processes, and sweeps over all that may happen: they take minutes.
 FLEETS := tests/faults tests/fleet/test_processes.py tests/fleet/test_canaries.py tests/broker/test_poison.py \
-	tests/broker/test_shared_broker.py tests/limits/test_fleet_limits.py
+	tests/broker/test_shared_broker.py tests/limits/test_fleet_limits.py tests/store/test_poolers.py \
+	tests/contacts/test_wrong_answers.py tests/contacts/test_lost_ids.py tests/cli/test_output.py tests/cli/test_nonsense.py
 
 test: $(STAMP)
 	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/adapters --ignore tests/bench $(FLEETS:%=--ignore %)

@@ -30,6 +30,12 @@ from worker.sandbox import Sandbox
 PATIENCE_SECONDS = 30.0
 
 
+def heed_signals() -> None:
+    """For a child process: heed the signals that `nohup`, or a shell's `&`, has made the parent ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def until(what: str, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """Wait for a condition; its value, or an error that says what was waited for."""
     deadline = time.monotonic() + seconds
@@ -108,6 +114,7 @@ quiet_hours = "none"
                 env=self.environment(),
                 cwd=self.folder,
                 start_new_session=True,
+                preexec_fn=heed_signals,
             )
         self.processes.append(process)
         self.log_paths[process.pid] = path

@@ -1,4 +1,4 @@
-"""Whatever a broker delivers: good jobs between it are done once, it is reported once, and the worker stays up."""
+"""Whatever a broker delivers: good jobs between it are done once, it is reported once, and the workers stay up."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from tests.harness import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker.settings import INTAKE
 
-GOOD_EVERY = 15
-POISON = poison(first=1000)
+GOOD_BETWEEN = 4
+WORKERS = 4
+POISON = poison(first=5000)
 
 
 def good(number: int) -> Poison:
@@ -34,23 +35,26 @@ def good(number: int) -> Poison:
 def mixed() -> Iterator[Poison]:
     """The table, with good jobs between its rows and at the end."""
     numbers = itertools.count(100)
-    for index, row in enumerate(POISON):
-        if index % GOOD_EVERY == 0:
-            yield good(next(numbers))
+    for row in POISON:
+        yield from (good(next(numbers)) for _ in range(GOOD_BETWEEN))
         yield row
     yield good(next(numbers))
 
 
 def check(made: Fleet, put: Callable[[], int]) -> None:
-    """Start a worker, let ``put`` publish everything, and wait. ``put`` returns how many raw items it added."""
+    """Start workers, let ``put`` publish everything, and wait. ``put`` returns how many raw items it added."""
     made.configure(account="texts_per_second = 2000.0\nconcurrency = 16")
-    worker = made.start("worker")
-    until("the worker", lambda: b"worker ready" in made.log(worker))
+    workers = [made.start("worker") for _ in range(WORKERS)]
+    until("the workers", lambda: all(b"worker ready" in made.log(worker) for worker in workers))
     raw = put()
     everything = [*mixed()]
     wanted = sorted(f"{SECRET} {row.number}" for row in everything if row.done)
     refused = [row for row in everything if not row.done]
     assert len(refused) >= 200
+    assert len(wanted) >= 1000
+
+    def ended() -> bool:
+        return any(worker.poll() is not None for worker in workers)
 
     def dead() -> list[Any]:
         return made.query("SELECT message_id, times, reason FROM dead_letter")
@@ -59,15 +63,15 @@ def check(made: Fleet, put: Callable[[], int]) -> None:
         return sorted(message.text for message in made.sandbox.messages())
 
     everybody = len(wanted) + len(refused) + raw
-    until("everything", lambda: worker.poll() is not None or len(sent()) + len(dead()) >= everybody)
-    assert worker.poll() is None, "the worker ended"
+    until("everything", lambda: ended() or len(sent()) + len(dead()) >= everybody, 120)
+    assert not ended(), "a worker ended"
     assert sent() == wanted
     letters = dead()
     assert len(letters) == len(refused) + raw
     assert {letter.times for letter in letters} == {1}
     named = {f"poison-{row.number}" for row in refused if row.headers.get("id") == f"poison-{row.number}"}
     assert {letter.message_id for letter in letters if letter.message_id.startswith("poison-")} == named
-    log = made.log(worker).decode(errors="replace")
+    log = "".join(made.log(worker).decode(errors="replace") for worker in workers)
     assert log.count("a message was refused") == len(letters)
     for where in (log, " ".join(letter.reason for letter in letters)):
         assert SECRET not in where

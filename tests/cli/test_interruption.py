@@ -12,12 +12,12 @@ from contextlib import contextmanager
 import pytest
 
 from tests.cli.conftest import Shell
-from tests.harness import until
+from tests.harness import heed_signals, until
 from worker.core.isolated import isolated
 
 
 @contextmanager
-def command(shell: Shell, *arguments: str, begin: Callable[[], None] | None = None) -> Iterator[subprocess.Popen[str]]:
+def command(shell: Shell, *arguments: str, begin: Callable[[], None] = heed_signals) -> Iterator[subprocess.Popen[str]]:
     """A running ``vtsync``, killed at the end if it still runs."""
     process = subprocess.Popen(
         isolated("vtsync", *arguments),
