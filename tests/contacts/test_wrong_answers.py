@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, update
 
+from tests.conftest import emptied
 from tests.contacts.conftest import World
 from tests.contacts.test_lost_ids import later, linked, people, states
 from tests.fakes import FakeVirtualText, done, not_done, numbers, unknown
@@ -32,6 +33,12 @@ def make_due(world: World) -> None:
     later(world)
     with writing(world.engine) as db:
         db.execute(update(account_state).values(listed_at=utcnow() - timedelta(hours=2)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(sqlite: Engine) -> Iterator[Engine]:
+    """The property below has no store of its own."""
+    yield from emptied(sqlite)
 
 
 @pytest.mark.parametrize("known_list", [True, False])
