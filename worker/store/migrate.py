@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, column, false, inspect, select, table, text, update
 from sqlmodel import SQLModel
 
+from worker.core.clock import utcnow
 from worker.store.db import is_postgres, reading, writing
 from worker.store.tables import heartbeat
 
@@ -103,7 +103,7 @@ def ensure_writable(engine: Engine) -> None:
 
 def try_write(engine: Engine) -> None:
     """Write a row, which is gone when the transaction ends: a full disk shows only then. Raises like the above."""
-    now = datetime.now(UTC)
+    now = utcnow()
     row = {"id": f"doctor:{uuid.uuid4().hex}", "role": "doctor", "version": "", "started_at": now, "seen_at": now}
     with writing(engine) as connection:
         connection.execute(heartbeat.insert(), row)
