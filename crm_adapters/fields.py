@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from config.fields import FieldMapping
+from crm_adapters.entities import without_entities
+from crm_adapters.placeholders import is_placeholder
 
 Properties: TypeAlias = Mapping[str, Any]
 """A record as the CRM gave it; see ``crm_adapters.base``."""
@@ -102,65 +104,7 @@ _PREFIXES = ("person", "contact", "customer", "client", "lead")
 # A column that is called just "Client" holds the name, if no other column does and it has no tick or number in it.
 _TICKS = frozenset("yes no true false ja nein oui non si y n x on off".split())
 
-_PLACEHOLDERS_OR_NAMES = frozenset("null nil na nan x".split())
-"""Placeholders that are also names of people: written like a name (``Null``, ``Na``), they are one."""
-_PLACEHOLDERS = (
-    _PLACEHOLDERS_OR_NAMES
-    | frozenset(
-        r"""
-        n/a n.a n\a \n \\n none unknown undefined unspecified tbd tba tbc xxx anonymous
-        desconhecido desconhecida nenhum sconosciuto sconosciuta nessuno anonimo onbekend geen anoniem n/d n.d n.v.t
-        unbekannt k.a n.n keine anonym inconnu inconnue aucun aucune anonyme desconocido desconocida ninguno ninguna
-        #n/a #name #ref #value #div/0 #null #num #spill #calc #error #field #blocked #connect #busy #unknown
-        #getting_data #nv #bezug #wert #zahl #nom #valeur #nombre #nul #¡ref #¡valor #¿nombre #¡div/0 #¡num #¡nulo
-        """.split()
-    )
-    | {
-        "",
-        "not provided",
-        "not available",
-        "not applicable",
-        "not specified",
-        "not known",
-        "not set",
-        "no name",
-        "no phone",
-        "no email",
-        "no number",
-        "name unknown",
-        "to be determined",
-        "object object",
-        "n / a",
-        "keine angabe",
-        "kein name",
-        "ohne name",
-        "sans nom",
-        "sin nombre",
-        "sem nome",
-        "senza nome",
-        "geen naam",
-        "no disponible",
-        "non disponible",
-        "non renseigné",
-        "não informado",
-        "nao informado",
-        "não disponível",
-        "non disponibile",
-        "non fornito",
-        "niet beschikbaar",
-        "niet opgegeven",
-        "nicht angegeben",
-        "nicht bekannt",
-    }
-)
-"""What forms, exports and people write in place of a missing value, without the punctuation around it.
-
-``\\N`` is the NULL of MySQL's exports; ``#REF!`` and the like are spreadsheet errors, in four languages.
-"""
-_SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
-_ENDINGS = frozenset(word[-2:] for word in _PLACEHOLDERS)
 HEADERS_KEPT = 1000
-_LONGEST_PLACEHOLDER = 64  # characters; longer text, such as a note, is not split into words
 # Spreadsheets are made to keep a cell as text by writing it as a formula: ="+14155552671"
 _TEXT_FORMULA = re.compile(r'=\s*"((?:[^"]|"")*)"')
 _NUMBER_FORMULA = re.compile(r"=\s*(\+?[0-9][0-9 ().-]*)")
@@ -392,24 +336,6 @@ def _mentions(label: str, kinds: tuple[str, ...]) -> bool:
     return any(kind in label for kind in kinds)
 
 
-def is_placeholder(text: str) -> bool:
-    """Return True if ``text`` stands for a missing value: ``n/a``, ``(none)``, ``N/A N/A``, ``#REF!``, ``?``, nothing.
-
-    Case and the punctuation around each word do not matter. Every word must be a placeholder, or the whole text a known
-    phrase, so no real name is lost: ``Unknown Pleasures`` is a value, and so are the names ``Null`` and ``Na``.
-    """
-    if text[:1].isdigit() or "@" in text:  # a number or an address: most of what is asked about
-        return False
-    ending = text[-2:]
-    if ending.isalnum() and len(ending) == 2 and ending.casefold()[-2:] not in _ENDINGS:  # most names
-        return False
-    bare = text.strip(_SURROUNDING)
-    lower = bare.casefold()
-    if lower in _PLACEHOLDERS:
-        return not (lower in _PLACEHOLDERS_OR_NAMES and bare.istitle())
-    return " " in bare and len(bare) <= _LONGEST_PLACEHOLDER and all(map(is_placeholder, bare.split()))
-
-
 def clean_text(value: Any) -> str:
     """Return an email address, a country or a label as stripped text.
 
@@ -435,6 +361,8 @@ def phone_text(value: Any) -> str:
 def name_text(value: Any) -> str:
     """Return a name, or a part of one, as stripped text. Placeholders are empty."""
     text = plain_text(value)
+    if "&" in text:
+        text = without_entities(text).strip()
     return "" if is_placeholder(text) else text
 
 

@@ -81,19 +81,7 @@ def read_layout(
     of this file if it is known already. ``picker``: see ``read_rows``.
     """
     name = export.name
-    if os.fstat(file.fileno()).st_size == 0:
-        raise SourceIncomplete(f"{name} is empty and has no header; export it again")
-    delimiter = ""
-    if export.is_workbook:
-        encoding, rows = None, read_workbook(file, name, options.sheet)
-    else:
-        refuse_other_formats(file, name)
-        if encoding is None:
-            given = options.encoding
-            encoding = resolve_encoding(given, file) if given else detect_encoding(file, earlier)
-        delimiter = options.delimiter or detect_delimiter(sample_of(file, encoding.name))
-        chunks = text_chunks(file, encoding.name)
-        rows = read_rows(chunks, delimiter, name, short_last_row=options.short_last_row, picker=picker)
+    encoding, delimiter, rows = open_rows(file, export, options, earlier, encoding, picker)
     for _first, last, cells in rows:
         if isinstance(cells, Damage):
             raise SourceInvalid(
@@ -108,6 +96,32 @@ def read_layout(
             )
             return layout, chain(first_rows, rows)
     raise SourceIncomplete(f"{name} has no header and no rows; export it again")
+
+
+def open_rows(
+    file: BinaryIO,
+    export: ExportFile,
+    options: CsvOptions,
+    earlier: Mapping[str, Any],
+    encoding: Encoding | None = None,
+    picker: RowPicker | None = None,
+) -> tuple[Encoding | None, str, Iterator[Row]]:
+    """Return the encoding (None for a workbook), the delimiter and all rows of a file.
+
+    Parameters as in ``read_layout``.
+    """
+    name = export.name
+    if os.fstat(file.fileno()).st_size == 0:
+        raise SourceIncomplete(f"{name} is empty and has no header; export it again")
+    if export.is_workbook:
+        return None, "", read_workbook(file, name, options.sheet)
+    refuse_other_formats(file, name)
+    if encoding is None:
+        given = options.encoding
+        encoding = resolve_encoding(given, file) if given else detect_encoding(file, earlier)
+    delimiter = options.delimiter or detect_delimiter(sample_of(file, encoding.name))
+    chunks = text_chunks(file, encoding.name)
+    return encoding, delimiter, read_rows(chunks, delimiter, name, short_last_row=options.short_last_row, picker=picker)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 ``HttpApi`` sends requests and raises AdapterErrors. ``auth`` has the credentials, ``paging`` the ways to read a list,
 ``records`` the shapes of records, ``values`` their values by type, ``kinds`` the ids of persons and deals, ``lookups``
 the names of owners and stages, ``changes`` the bounds of an incremental run, ``stages`` several lists in one run,
-``webhooks`` the proofs that a webhook comes from the CRM.
+``webhooks`` the proofs that a webhook comes from the CRM, ``crm`` the adapter of a CRM that has it all.
 """
 
 from crm_adapters.http.api import HttpApi, Judge, TimeLimits, quoted
 from crm_adapters.http.auth import Auth, BasicAuth, BearerAuth, HeaderAuth, NoAuth, ParameterAuth, Signature
 from crm_adapters.http.changes import ChangeWindow, epoch_milliseconds, iso_time, moment_of
+from crm_adapters.http.crm import CrmAdapter
 from crm_adapters.http.kinds import DEAL, ids_of, is_number, kind_and_number, numbered_id, without_id
 from crm_adapters.http.lookups import Lookups
 from crm_adapters.http.paging import (
@@ -36,6 +37,7 @@ __all__ = [
     "BearerAuth",
     "ChangeWindow",
     "Changes",
+    "CrmAdapter",
     "HeaderAuth",
     "HttpApi",
     "Judge",

@@ -103,7 +103,7 @@ class HubSpotObjects:
             ids = [value_at(one, "toObjectId") for one in self._all_texts(objects, number)]
         return sorted({str(one) for one in ids if is_number(str(one))}, key=int)
 
-    def names(self, place: str, ids: Sequence[Any]) -> Mapping[str, str]:  # noqa: ARG002 - all are asked for at once
+    def names(self, place: str) -> Mapping[str, str]:
         """Return the names of owners, also of former ones, or the labels of pipelines or of their stages."""
         if place == "owners":
             items = [*self._owners(archived=True), *self._owners(archived=False)]

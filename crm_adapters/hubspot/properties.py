@@ -11,7 +11,6 @@ from crm_adapters.http import (
     ApiField,
     Names,
     is_number,
-    kind_and_number,
     moment_of,
     numbered_id,
     value_at,
@@ -127,12 +126,6 @@ def merged_ids(value: Any) -> list[str]:
     """Return the ids of ``hs_merged_object_ids``: ``"17;23"``."""
     parts = value.replace(",", ";").split(";") if isinstance(value, str) else ()
     return list(dict.fromkeys(part.strip() for part in parts if is_number(part.strip())))
-
-
-def internal(external_id: str) -> tuple[str, str]:
-    """Return the kind of objects and the number of a record; the number is "" if there cannot be such a record."""
-    kind, number = kind_and_number(external_id, [*KINDS.values()])
-    return next(objects for objects, one in KINDS.items() if one == kind), number
 
 
 def _written(flag: Flag) -> str:

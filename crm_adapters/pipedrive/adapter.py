@@ -16,23 +16,18 @@ from typing import Any
 from config.fields import FieldMapping
 from crm_adapters.base import (
     CONTACT,
-    Adapter,
     AdapterError,
     ApiVersion,
     CheckReport,
-    CrmField,
     CrmMessage,
     Cursor,
     CursorExpired,
     Limit,
-    ListsIds,
     Page,
     RecordGone,
     Removals,
-    Services,
     SourceUnavailable,
     WakesOnEvents,
-    WritesMessages,
 )
 from crm_adapters.http import (
     DEAL,
@@ -41,26 +36,21 @@ from crm_adapters.http import (
     Auth,
     Changes,
     ChangeWindow,
+    CrmAdapter,
     HeaderAuth,
     HttpApi,
-    Lookups,
     cursor_batches,
-    first_state,
     has_basic_credential,
-    ids_of,
     iso_time,
     items_of,
     kind_and_number,
     offset_batches,
-    read_stages,
-    used_fields,
     value_at,
 )
 from crm_adapters.http.scrub import spoken
 from crm_adapters.http.waits import BUDGET_SECONDS
 from crm_adapters.notes import is_note_of, note_of, note_title
 from crm_adapters.oauth import ConnectsByOAuth, GrantAuth, OAuthApp, granted_address
-from crm_adapters.opt_outs import opt_out_target
 from crm_adapters.pipedrive.options import DAILY_TOKENS, PipedriveOptions
 from crm_adapters.pipedrive.records import ASKED_FOR, OBJECTS, change_of, described_fields, is_id
 
@@ -80,10 +70,10 @@ REMEDY = (
 _DOMAIN = re.compile(r"[a-z0-9][a-z0-9-]*", re.IGNORECASE)
 
 
-class PipedriveAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, WritesMessages):
+class PipedriveAdapter(CrmAdapter, ConnectsByOAuth, WakesOnEvents):
     """Persons and deals of Pipedrive."""
 
-    name = "pipedrive"
+    name, vendor = "pipedrive", "Pipedrive"
     summary = "Persons and deals of Pipedrive. Writes texts and opt-outs."
     Options = PipedriveOptions
     removals = Removals.UNSEEN
@@ -93,26 +83,19 @@ class PipedriveAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, Writes
         full_name=("name",),
         email=("email",),
     )
-    kinds = (CONTACT, DEAL)
+    objects = OBJECTS
     limits = (Limit("", 20, timedelta(seconds=2), by_call=True), Limit("", DAILY_TOKENS, timedelta(days=1)))
+    daily = "daily_tokens"
+    most_ids = {"organizations": MOST_IDS, "persons": MOST_IDS}
     api_version = VERSION
 
-    def __init__(self, options: PipedriveOptions, fields: FieldMapping, *, services: Services | None = None) -> None:
-        super().__init__(options, fields, services=services)
-        app, address = self.oauth(), options.api_url
-        auth: Auth = HeaderAuth({"x-api-token": options.token or ""}, remedy=REMEDY)
-        if app is not None:  # an app calls the company's own address, which comes with the token
+    def open_api(self) -> HttpApi:
+        """See ``CrmAdapter.open_api``. An app calls the company's own address, which comes with the token."""
+        app, address = self.oauth(), self.options.api_url
+        auth: Auth = HeaderAuth({"x-api-token": self.options.token or ""}, remedy=REMEDY)
+        if app is not None:
             auth, address = GrantAuth(app, self.services), granted_address(self.services, "api_domain") or address
-        self._api = HttpApi("Pipedrive", address, auth, self.services, judge=_judge)
-        self._writing = self._api.for_texts()
-        self._kinds = (CONTACT, DEAL) if options.deals else (CONTACT,)
-        self._known: dict[str, list[ApiField]] = {}
-        self._lookups = Lookups(self._names, dict.fromkeys(("organizations", "persons"), MOST_IDS))
-
-    @classmethod
-    def limits_for(cls, options: PipedriveOptions) -> tuple[Limit, ...]:
-        """See ``Adapter.limits_for``."""
-        return (*cls.limits[:-1], replace(cls.limits[-1], amount=options.daily_tokens))
+        return HttpApi("Pipedrive", address, auth, self.services, judge=_judge)
 
     def oauth(self) -> OAuthApp | None:
         """See ``ConnectsByOAuth.oauth``. The scopes are those that the app has in Pipedrive's Developer Hub."""
@@ -122,27 +105,52 @@ class PipedriveAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, Writes
     def check(self) -> CheckReport:
         """See ``Adapter.check``."""
         company = " ".join(str(self._me().get("company_name") or "").split())
-        for kind in self._kinds:
-            self._api.get(f"{V2}/{OBJECTS[kind]}", {"limit": 1}, cost=LIST).items("data")
-        read = " and ".join(OBJECTS[kind] for kind in self._kinds)
+        for kind in self.read_kinds:
+            self.api.get(f"{V2}/{OBJECTS[kind]}", {"limit": 1}, cost=LIST).items("data")
+        read = " and ".join(OBJECTS[kind] for kind in self.read_kinds)
         return CheckReport(f"Pipedrive responds{f' ({company})' if company else ''}, and its {read} can be read")
 
-    def describe(self) -> Sequence[CrmField]:
-        """See ``Adapter.describe``."""
-        return [one for kind in self._kinds for field in self._fields(kind) for one in field.described()]
+    def read_fields(self, api: HttpApi, kind: str) -> list[ApiField]:
+        """See ``CrmAdapter.read_fields``."""
+        return described_fields(self._all(f"{V2}/{OBJECTS[kind].removesuffix('s')}Fields", api), kind)
 
     def pull(self, cursor: Cursor | None) -> Iterator[Page]:
-        """See ``Adapter.pull``. Persons come first, then deals."""
-        state = first_state(cursor, self.kinds)
+        """See ``Adapter.pull``."""
         if not self._domain():
             self._me()
-        yield from read_stages(state, {kind: partial(self._changes, kind) for kind in self._kinds}, self.page_size)
+        yield from super().pull(cursor)
 
-    def live_ids(self) -> Iterator[Sequence[str]]:
-        """See ``ListsIds.live_ids``. Pipedrive has no list of ids alone, so it costs as much as a listing."""
-        for kind in self._kinds:
-            for batch in cursor_batches(partial(self._list, kind, {}), "data", NEXT):
-                yield ids_of(change_of(kind, one, "the list of ids", (), {}) for one in batch.items)
+    def changes(self, kind: str, window: ChangeWindow) -> Iterator[tuple[Changes, ChangeWindow]]:
+        """See ``CrmAdapter.changes``."""
+        fields, references = self.used_fields(kind)
+        query, start = _query(kind, fields, window), window.after
+        for batch in cursor_batches(partial(self._list, kind, query), "data", NEXT, start=start):
+            records = [one for one in batch.items if isinstance(one, Mapping)]
+            names = self.lookups.names_for(references, records)
+            where = f"of the page at {start or 'the start'}"
+            changes = [
+                change_of(kind, one, f"entry {number} {where}", fields, names)
+                for number, one in enumerate(batch.items, 1)
+            ]
+            window = window.read(batch.reply, (one.get("update_time") for one in records), batch.next)
+            yield changes, window
+            start = batch.next
+
+    def live_records(self, kind: str) -> Iterator[Changes]:
+        """See ``CrmAdapter.live_records``. Pipedrive has no list of ids alone, so it costs as much as a listing."""
+        for batch in cursor_batches(partial(self._list, kind, {}), "data", NEXT):
+            yield [change_of(kind, one, "the list of ids", (), {}) for one in batch.items]
+
+    def names(self, place: str, ids: Sequence[int]) -> dict[int, str]:
+        """See ``CrmAdapter.names``."""
+        if place == "users":
+            items = self.api.get(f"{V1}/users", cost=2 * LIST).items("data")
+        elif ids:
+            query = {"ids": ",".join(map(str, ids)), "limit": MOST_IDS}
+            items = self._page(f"{V2}/{place}", query, None).items("data")
+        else:
+            items = [*self._all(f"{V2}/{place}")]
+        return {one["id"]: str(one["name"]) for one in items if is_id(value_at(one, "id")) and one.get("name")}
 
     def link(self, external_id: str) -> str:
         """See ``Adapter.link``."""
@@ -155,36 +163,36 @@ class PipedriveAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, Writes
         user, password = self.options.webhook_user, self.options.webhook_password
         return password is not None and has_basic_credential(headers.get("authorization", ""), user, password)
 
-    def log_message(self, external_id: str, message: CrmMessage) -> None:
-        """See ``WritesMessages.log_message``. It is a note or an activity with a mark, which is looked for first."""
-        kind, number = self._live(external_id)
-        about = {"person_id" if kind == CONTACT else "deal_id": number}
+    def found(self, external_id: str) -> tuple[str, str]:
+        """Return the kind and the number of a record. Raises RecordGone: Pipedrive answers for deleted ones, too."""
+        kind, number = super().found(external_id)
+        reply = self.api_for_texts.get(f"{V2}/{OBJECTS[kind]}/{number}", record=external_id, cost=ONE)
+        if reply.mapping("data").get("is_deleted") is True:
+            raise RecordGone(f"Pipedrive has no record {external_id} any more")
+        return kind, number
+
+    def log_text(self, kind: str, number: str, external_id: str, message: CrmMessage) -> None:
+        """See ``CrmAdapter.log_text``. It is a note or an activity with a mark, which is looked for first."""
+        about = {"person_id" if kind == CONTACT else "deal_id": int(number)}
         at = message.at.astimezone(UTC)
         if self.options.log_as == "note":
             if not any(is_note_of(one, message.id) for one in self._notes(about)):
                 body = {"content": note_of(message), "add_time": f"{at:%Y-%m-%d %H:%M:%S}", **about}
-                self._writing.write("POST", f"{V1}/notes", body, record=external_id, cost=2 * WRITE)
+                self.api_for_texts.write("POST", f"{V1}/notes", body, record=external_id, cost=2 * WRITE)
         elif not any(is_note_of(one, message.id) for one in self._activities(about)):
-            who = {"participants": [{"person_id": number, "primary": True}]} if kind == CONTACT else about
+            who = {"participants": [{**about, "primary": True}]} if kind == CONTACT else about
             body = {"subject": note_title(message), "type": self.options.activity_type, "done": True, **who}
             body |= {"due_date": f"{at:%Y-%m-%d}", "due_time": f"{at:%H:%M:%S}", "note": note_of(message)}
-            self._writing.write("POST", f"{V2}/activities", body, record=external_id, cost=WRITE)
+            self.api_for_texts.write("POST", f"{V2}/activities", body, record=external_id, cost=WRITE)
 
-    def set_do_not_text(self, external_id: str, field: str, value: bool) -> None:
-        """See ``WritesMessages.set_do_not_text``."""
-        kind, number = self._live(external_id)
-        known = ((one, found) for found in self._fields(kind, self._writing) for one in found.described())
-        target = opt_out_target("Pipedrive", OBJECTS[kind], field, known)
-        body = {"custom_fields": {target.key: target.opt_out(value)}}
-        self._writing.write("PATCH", f"{V2}/{OBJECTS[kind]}/{number}", body, record=external_id, cost=WRITE)
-
-    def close(self) -> None:
-        """See ``Adapter.close``."""
-        self._api.close()
+    def write_field(self, kind: str, number: str, external_id: str, key: str, value: Any) -> None:
+        """See ``CrmAdapter.write_field``."""
+        body = {"custom_fields": {key: value}}
+        self.api_for_texts.write("PATCH", f"{V2}/{OBJECTS[kind]}/{number}", body, record=external_id, cost=WRITE)
 
     def _me(self) -> Mapping[str, Any]:
         """Return the user of the credential, and remember the company's domain."""
-        me = self._api.get(f"{V1}/users/me", cost=2 * ONE).mapping("data")
+        me = self.api.get(f"{V1}/users/me", cost=2 * ONE).mapping("data")
         self.services.memory["company_domain"] = str(me.get("company_domain") or "")
         return me
 
@@ -192,75 +200,30 @@ class PipedriveAdapter(Adapter, ConnectsByOAuth, ListsIds, WakesOnEvents, Writes
         found = self.services.memory.get("company_domain")
         return found if isinstance(found, str) and _DOMAIN.fullmatch(found) else ""
 
-    def _fields(self, kind: str, api: HttpApi | None = None) -> list[ApiField]:
-        """Return the fields of persons or deals. They are read once, because each call costs tokens."""
-        if kind not in self._known:
-            self._known[kind] = described_fields(self._all(f"{V2}/{OBJECTS[kind].removesuffix('s')}Fields", api), kind)
-        return self._known[kind]
-
-    def _changes(self, kind: str, window: ChangeWindow) -> Iterator[tuple[Changes, ChangeWindow]]:
-        mapping = self.fields.or_else(self.usual)
-        fields, references = used_fields(self._fields(kind), self.services.wanted, mapping)
-        query, start = _query(kind, fields, window), window.after
-        for batch in cursor_batches(partial(self._list, kind, query), "data", NEXT, start=start):
-            records = [one for one in batch.items if isinstance(one, Mapping)]
-            names = self._lookups.names_for(references, records)
-            where = f"of the page at {start or 'the start'}"
-            changes = [
-                change_of(kind, one, f"entry {number} {where}", fields, names)
-                for number, one in enumerate(batch.items, 1)
-            ]
-            window = window.read(batch.reply, (one.get("update_time") for one in records), batch.next)
-            yield changes, window
-            start = batch.next
-
     def _list(self, kind: str, query: Mapping[str, Any], token: str | None) -> ApiReply:
         return self._page(f"{V2}/{OBJECTS[kind]}", {"limit": self.page_size, "sort_by": "id", **query}, token)
 
     def _page(self, path: str, query: Mapping[str, Any], token: str | None, api: HttpApi | None = None) -> ApiReply:
-        return (api or self._api).get(path, {"limit": 500, **query, "cursor": token}, cost=LIST)
+        return (api or self.api).get(path, {"limit": 500, **query, "cursor": token}, cost=LIST)
 
     def _all(self, path: str, api: HttpApi | None = None) -> Iterator[Any]:
         return items_of(cursor_batches(partial(self._page, path, {}, api=api), "data", NEXT))
 
-    def _names(self, place: str, ids: Sequence[int]) -> dict[int, str]:
-        if place == "users":
-            items = self._api.get(f"{V1}/users", cost=2 * LIST).items("data")
-        elif ids:
-            query = {"ids": ",".join(map(str, ids)), "limit": MOST_IDS}
-            items = self._page(f"{V2}/{place}", query, None).items("data")
-        else:
-            items = [*self._all(f"{V2}/{place}")]
-        return {one["id"]: str(one["name"]) for one in items if is_id(value_at(one, "id")) and one.get("name")}
-
-    def _live(self, external_id: str) -> tuple[str, int]:
-        """Return the kind and number of a record that exists. Raises RecordGone."""
-        kind, number = kind_and_number(external_id, self.kinds)
-        path = f"{V2}/{OBJECTS[kind]}/{number}"
-        if (
-            not number
-            or self._writing.get(path, record=external_id, cost=ONE).mapping("data").get("is_deleted") is True
-        ):
-            raise RecordGone(f"Pipedrive has no record {external_id} (any more)")
-        return kind, int(number)
+    def _activities(self, about: Mapping[str, int]) -> Iterator[Any]:
+        query = {**about, "sort_by": "id", "sort_direction": "desc"}
+        fetch = partial(self._page, f"{V2}/activities", query, api=self.api_for_texts)
+        return (value_at(one, "note") for one in items_of(cursor_batches(fetch, "data", NEXT)))
 
     def _notes(self, about: Mapping[str, int]) -> Iterator[Any]:
         def fetch(offset: int) -> ApiReply:
             query = {**about, "sort": "id DESC", "start": offset, "limit": 500}
-            reply = self._writing.get(f"{V1}/notes", query, cost=2 * LIST)
+            reply = self.api_for_texts.get(f"{V1}/notes", query, cost=2 * LIST)
             # Version 1 writes an empty list as null.
             none = reply.at("success") is True and reply.at("data") is None
             return replace(reply, data={**reply.data, "data": []}) if none else reply
 
         more = "additional_data.pagination.more_items_in_collection"
         return (value_at(one, "content") for one in items_of(offset_batches(fetch, "data", more=more)))
-
-    def _activities(self, about: Mapping[str, int]) -> Iterator[Any]:
-        def fetch(token: str | None) -> ApiReply:
-            query = {**about, "sort_by": "id", "sort_direction": "desc", "limit": 500, "cursor": token}
-            return self._writing.get(f"{V2}/activities", query, cost=LIST)
-
-        return (value_at(one, "note") for one in items_of(cursor_batches(fetch, "data", NEXT)))
 
 
 def _query(kind: str, fields: Sequence[ApiField], window: ChangeWindow) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from crm_adapters.sql.drivers import BeyondTime
 from crm_adapters.words import SAYS_NO, SAYS_NOTHING, plain_word
 
 BYTES_SHOWN = 32
+_EXACT_DIGITS = 15
+"""Decimal digits that every float keeps."""
 NO_TIME_UNTIL = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TIME_FROM_YEAR = 9999
 _NOT_DELETED = SAYS_NO | SAYS_NOTHING | {"active", "live", "open"}
@@ -33,7 +35,7 @@ def to_json(value: Any, dropped: list[Any] | None = None) -> Any:
     if isinstance(value, float):
         return value
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return float(value) if _looks_grouped(value) else format(value, "f")
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -43,6 +45,12 @@ def to_json(value: Any, dropped: list[Any] | None = None) -> Any:
     if isinstance(value, dict | list | tuple | set | frozenset):
         return _text(_flat(value))
     return _text(str(value))
+
+
+def _looks_grouped(value: Decimal) -> bool:
+    """Return True for three decimals: as text, 1.500 is a thousand and a half to people who write a decimal comma."""
+    _, digits, exponent = value.as_tuple()
+    return exponent == -3 and len(digits) <= _EXACT_DIGITS
 
 
 def _is_beyond(value: Any) -> bool:

@@ -30,7 +30,7 @@ from crm_adapters.hubspot import adapter as module
 from crm_adapters.hubspot.adapter import HubSpotAdapter
 from crm_adapters.hubspot.objects import VERSION
 from crm_adapters.hubspot.options import HubSpotOptions
-from crm_adapters.hubspot.properties import hubspot_property, internal, merged_ids
+from crm_adapters.hubspot.properties import hubspot_property, merged_ids
 from crm_adapters.hubspot.texts import communication
 from crm_adapters.notes import is_note_of as is_body_of
 from crm_adapters.notes import note_of as body_of
@@ -367,21 +367,6 @@ def test_ids_of_live_records(account: HubSpotAccount, opened: Opened) -> None:
 )
 def test_ids_of_merged_records(value: Any, ids: list[str]) -> None:
     assert merged_ids(value) == ids
-
-
-@pytest.mark.parametrize(
-    ("external_id", "found"),
-    [
-        ("17", ("contacts", "17")),
-        ("deal:17", ("deals", "17")),
-        ("deal:", ("deals", "")),
-        ("../deals/17", ("contacts", "")),
-        ("", ("contacts", "")),
-        ("9" * 21, ("contacts", "")),
-    ],
-)
-def test_external_ids(external_id: str, found: tuple[str, str]) -> None:
-    assert internal(external_id) == found
 
 
 # Deals

@@ -212,7 +212,7 @@ def test_counts_are_read_only_if_they_are_used(crm: Pipedrive) -> None:
 
 
 def test_labels_of_organizations_are_looked_up_by_id(crm: Pipedrive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_IDS", 2)
+    monkeypatch.setattr(PipedriveAdapter, "most_ids", {"organizations": 2})
     orgs = [crm.put("organizations", {"name": f"Org {number}"}) for number in range(5)]
     people = {crm.put("persons", {"name": "A", "phones": [], "emails": [], "org_id": org}): org for org in orgs}
     nobody = crm.put("persons", {"name": "B", "phones": [], "emails": []})

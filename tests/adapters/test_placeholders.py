@@ -1,4 +1,4 @@
-"""What counts as "no value". To add a placeholder, add a row here and its word in ``crm_adapters/fields.py``."""
+"""What counts as "no value". To add a placeholder, add a row here and its word in ``crm_adapters/placeholders.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.fields import FieldMapping
-from crm_adapters.fields import clean_text, find_columns, is_placeholder, read
+from crm_adapters.fields import clean_text, find_columns, read
+from crm_adapters.placeholders import is_placeholder, says_nothing
 
 PLACEHOLDERS = [
     "",
@@ -94,6 +95,17 @@ PLACEHOLDERS = [
     "desconocido",
     "sin nombre",
     "\ufeffn/a",
+    "FNU",
+    "LNU",
+    "okänd",
+    "nieznany",
+    "no especificado",
+    "sin especificar",
+    "não se aplica",
+    "Non communiqué",
+    "Nicht verfügbar",
+    "не указано",
+    "不明",
 ]
 VALUES = [
     "Ada",
@@ -139,9 +151,48 @@ def test_a_value_is_never_lost(text: str) -> None:
     assert read(find_columns(("name",), FieldMapping()), {"name": text}).full_name == text
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("O&#39;Brien", "O'Brien"), ("Tom &amp; Ann", "Tom & Ann"), ("&nbsp;", ""), ("Caf&eacute;", "Café"), ("&", "&")],
+)
+def test_entities_in_a_name_are_the_characters_that_they_stand_for(text: str, name: str) -> None:
+    assert read(find_columns(("name",), FieldMapping()), {"name": text}).full_name == name
+
+
 @pytest.mark.parametrize("text", ["Null", "Nil", "Na", "Nan", "X"])
 def test_a_phone_or_an_email_is_never_a_name(text: str) -> None:
     assert clean_text(text) == ""
+
+
+NOTHING_ANYWHERE = [
+    *("", " ", "-", "--", "?", "...", "n/a", "N/A", "n.a.", "(none)", "<null>", "\\N", "NaN", "#REF!", "#N/A"),
+    *("not provided", "(Not provided)", "not applicable", "[object Object]", "keine Angabe", "no disponible"),
+]
+SOMETHING_ELSEWHERE = [
+    "unknown",
+    "TBD",
+    "tba",
+    "x",
+    "NA",
+    "anonymous",
+    "keine",
+    "ninguno",
+    "no name",
+    "none left",
+    "0",
+    "-5",
+]
+
+
+@pytest.mark.parametrize("text", NOTHING_ANYWHERE)
+def test_what_says_nothing_in_any_field_says_no_name_either(text: str) -> None:
+    assert says_nothing(text)
+    assert is_placeholder(text)
+
+
+@pytest.mark.parametrize("text", SOMETHING_ELSEWHERE)
+def test_a_status_is_a_value_where_no_name_is_asked_for(text: str) -> None:
+    assert not says_nothing(text)
 
 
 @given(st.text())

@@ -304,6 +304,7 @@ def test_what_means_deleted(value: Any, deleted: bool) -> None:
         (b"\x01", "01"),
         (b"\xde\xad", "dead"),
         (Decimal("1.50"), "1.50"),
+        (Decimal("1.500"), "1.500"),
         (7, "7"),
         ("J\u00f6rg", "J\u00f6rg"),
         (datetime(2026, 3, 1), "2026-03-01T00:00:00"),  # noqa: DTZ001
@@ -311,6 +312,20 @@ def test_what_means_deleted(value: Any, deleted: bool) -> None:
 )
 def test_ids_stay_as_they_were(key: Any, identifier: str) -> None:
     assert external_id((key,)) == identifier
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Decimal("1250.00"), "1250.00"),
+        (Decimal("1.500"), 1.5),  # as text, it would be a thousand and a half in Germany
+        (Decimal("-0.125"), -0.125),
+        (Decimal("1.5000"), "1.5000"),
+        (Decimal("1234567890123.125"), "1234567890123.125"),  # more than a float keeps
+    ],
+)
+def test_a_decimal_is_text_unless_it_looks_like_thousands(value: Decimal, shown: object) -> None:
+    assert to_json(value) == shown
 
 
 def test_a_value_that_is_dropped_is_handed_back() -> None:

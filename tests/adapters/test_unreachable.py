@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from pydantic import SecretStr
+from requests.exceptions import InvalidSchema
 
 from config.integrations import Subscriber
 from crm_adapters.base import AdapterError, LocalServices
@@ -44,6 +45,14 @@ class Machine:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(CERTIFICATE)
         return self._stack.enter_context(RawServer(answers(response), tls=context)).port
+
+    def without_socks(self) -> None:
+        """As in an installation of vtsync, where PySocks is missing; the browser of other tests brings it along."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise InvalidSchema("Missing dependencies for SOCKS support.")
+
+        self._environment.setattr("requests.adapters.SOCKSProxyManager", refuse)
 
     def plain(self) -> int:
         """Start a server that takes the beginning of TLS for a bad request, as HTTP servers do; its port."""
@@ -111,6 +120,7 @@ def authority_is_unknown(machine: Machine) -> str:
 
 def proxy_speaks_socks(machine: Machine) -> str:
     machine.set("HTTPS_PROXY", "socks5://127.0.0.1:1080")
+    machine.without_socks()
     return "https://api.invalid"
 
 

@@ -1,0 +1,84 @@
+"""What forms, exports and people write in place of a missing value: the one list of placeholders.
+
+Names, and the phone and the email of a contact, know all of them (``is_placeholder``). Other fields know fewer
+(``says_nothing``): "unknown" and "tbd" are statuses that conditions ask for, and "x" is a ticked box.
+"""
+
+from __future__ import annotations
+
+
+def _phrases(*lists: str) -> frozenset[str]:
+    return frozenset(phrase.strip() for phrases in lists for phrase in phrases.split("|"))
+
+
+_NOTHING = frozenset(
+    r"""
+    n/a n.a n\a \n \\n none null nil nan undefined unspecified k.a n/d n.d n.v.t s/d
+    #n/a #name #ref #value #div/0 #null #num #spill #calc #error #field #blocked #connect #busy #unknown
+    #getting_data #nv #bezug #wert #zahl #nom #valeur #nombre #nul #¡ref #¡valor #¿nombre #¡div/0 #¡num #¡nulo
+    """.split()
+) | _phrases(
+    "n / a | object object | not provided | not available | not applicable | not specified | not set | not given",
+    "not entered | not disclosed | keine angabe | keine angaben | nicht angegeben | nicht verfügbar | ohne angabe",
+    "non disponible | non renseigné | non renseignée | non communiqué | non communiquée | non précisé | sans objet",
+    "no disponible | no especificado | no especificada | sin especificar | no proporcionado | no aplica | sin datos",
+    "no informado | no informada | não informado | não informada | nao informado | não disponível | não se aplica",
+    "não especificado | sem informação | non disponibile | non fornito | non specificato | non indicato",
+    "niet beschikbaar | niet opgegeven | niet ingevuld | niet van toepassing | ej angivet | ikke angivet",
+    "ikke oppgitt | brak danych | nie podano | neuvedeno | не указано | не указан | 未入力 | 未提供",
+)
+"""Placeholders for a value of any kind."""
+_NAMES_TOO = frozenset("null nil na nan x".split())
+"""Placeholders that are also names of people: written like a name (``Null``, ``Na``), they are one."""
+_PLACEHOLDERS = (
+    _NOTHING
+    | _NAMES_TOO
+    | frozenset(
+        """
+        unknown tbd tba tbc xxx anonymous fnu lnu desconhecido desconhecida nenhum sconosciuto sconosciuta nessuno
+        anonimo anónimo onbekend geen anoniem unbekannt n.n keine anonym inconnu inconnue aucun aucune anonyme
+        desconocido desconocida ninguno ninguna okänd ukendt ukjent nieznany nieznana brak neznámý neznámá bilinmiyor
+        неизвестно нет 不明 未知
+        """.split()
+    )
+    | _phrases(
+        "| not known | no name | no first name | no last name | no phone | no email | no number | name unknown",
+        "name not provided | unknown name | unknown caller | to be determined | to be advised | to be confirmed",
+        "kein name | ohne name | nicht bekannt | sans nom | sin nombre | por definir | sem nome | a definir",
+        "senza nome | da definire | à définir | à confirmer | por confirmar | a confirmar | geen naam | nog onbekend",
+    )
+)
+"""What stands in place of a value, in small letters and without the punctuation around it.
+
+``\\N`` is the NULL of MySQL's exports; ``#REF!`` and the like are spreadsheet errors, in four languages; FNU and LNU
+are "first name unknown" and "last name unknown" on US forms.
+"""
+_SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
+_ENDINGS = frozenset(word[-2:] for word in _PLACEHOLDERS)
+_LONGEST = 64  # characters; longer text, such as a note, is not split into words
+
+
+def is_placeholder(text: str) -> bool:
+    """Return True if ``text`` stands for a missing name: ``n/a``, ``(none)``, ``N/A N/A``, ``#REF!``, ``?``, nothing.
+
+    Case and the punctuation around each word do not matter. Every word must be a placeholder, or the whole text a known
+    phrase, so no real name is lost: ``Unknown Pleasures`` is a value, and so are the names ``Null`` and ``Na``.
+    """
+    if text[:1].isdigit() or "@" in text:  # a number or an address: most of what is asked about
+        return False
+    ending = text[-2:]
+    if ending.isalnum() and len(ending) == 2 and ending.casefold()[-2:] not in _ENDINGS:  # most names
+        return False
+    bare = text.strip(_SURROUNDING)
+    lower = bare.casefold()
+    if lower in _PLACEHOLDERS:
+        return not (lower in _NAMES_TOO and bare.istitle())
+    return " " in bare and len(bare) <= _LONGEST and all(map(is_placeholder, bare.split()))
+
+
+def says_nothing(text: str) -> bool:
+    """Return True if ``text`` stands for a missing value of any kind: ``n/a``, ``(none)``, ``not provided``, ``--``."""
+    if len(text) > _LONGEST:
+        return False
+    bare = text.strip(_SURROUNDING)
+    return not bare or bare.casefold() in _NOTHING
