@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.phones import Phone, PhoneProblem, _north_american, _written, is_e164, mask, parse_phone
+from worker.core.numbering import has_new_area_code
+from worker.core.phones import (
+    Phone,
+    PhoneProblem,
+    _north_american,
+    _written,
+    is_e164,
+    mask,
+    mentions_number,
+    parse_phone,
+    without_number,
+)
 
 US = "+14155552671"
 GB = "+447911123456"
@@ -44,6 +55,8 @@ DE = "+491711234567"
         ("+14155552671 / (415) 555-2671", "US", US),
         ("+390612345678", None, "+390612345678"),
         ("+18002345678", None, "+18002345678"),
+        ("+19242345678", None, "+19242345678"),  # in Minnesota since 2024
+        ("(457) 234-5678", "US", "+14572345678"),
     ],
 )
 def test_accepted(text: str, region: str | None, e164: str) -> None:
@@ -114,7 +127,8 @@ def test_an_unknown_default_region_is_no_region() -> None:
 def test_whatever_is_accepted_is_a_valid_number_and_stable(text: str, region: str | None) -> None:
     parsed = parse_phone(text, region)
     if isinstance(parsed, Phone):
-        assert phonenumbers.is_valid_number(phonenumbers.parse(parsed.e164))
+        valid = phonenumbers.is_valid_number(phonenumbers.parse(parsed.e164))
+        assert valid or has_new_area_code(parsed.e164)
         assert parse_phone(parsed.e164, region) == parsed
         assert is_e164(parsed.e164)
 
@@ -124,7 +138,8 @@ def test_the_fast_path_agrees_with_the_library(national: int) -> None:
     text = f"+1{national}"
     number = phonenumbers.parse(text)
     premium = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.PREMIUM_RATE
-    assert isinstance(parse_phone(text), Phone) == (phonenumbers.is_valid_number(number) and not premium)
+    valid = phonenumbers.is_valid_number(number) or has_new_area_code(text)
+    assert isinstance(parse_phone(text), Phone) == (valid and not premium)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +178,34 @@ def test_the_fast_path_says_what_the_parser_says(
     fast = _north_american(text, region)
     if fast is not None:
         assert fast == _written(text, region)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "rest"),
+    [
+        (f"call {US}, please", US, "call X, please"),
+        ("call 4155552671", US, "call X"),
+        ("call (415) 555-2671!", US, "call X!"),
+        ("(call 415.555.2671)", US, "(call X)"),
+        ("+1 415 555 2671", US, "X"),
+        ("tel:+1-415-555-2671", US, "tel:X"),
+        ("0014155552671 and 1 (415) 555 2671", US, "X and X"),
+        ('{"from":"%2B14155552671"}', US, '{"from":"%2BX"}'),
+        ("017‒1 1234567", DE, "X"),
+        ("+49 (0)171 1234567", DE, "X"),
+        ("07911 123 456", GB, "X"),
+        ("a longer number: 94155552671", US, None),
+        ("a longer number: 41555526712", US, None),
+        ("+52 415 555 2671 is in Mexico", US, None),
+        ("+14155552672", US, None),
+        ("", US, None),
+    ],
+)
+def test_a_number_is_found_and_replaced_in_whatever_format_it_occurs(text: str, number: str, rest: str | None) -> None:
+    assert mentions_number(text, number) is (rest is not None)
+    assert without_number(text, number, "X") == (text if rest is None else rest)
+
+
+@given(st.text(max_size=60))
+def test_replacing_a_number_leaves_none(text: str) -> None:
+    assert not mentions_number(without_number(f"{text}{US} {text}", US, "X"), US)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from config.types import is_system_folder
 from worker.broker.folder_transport import TakenMessages
 from worker.broker.settings import embedded_settings
 from worker.core.private_files import OTHERS, close_to_others, open_to_others, private_file, private_folder
@@ -85,3 +86,30 @@ def test_the_owners_own_permissions_stay(tmp_path: Path) -> None:
     path.chmod(0o444)
     close_to_others(path)
     assert path.stat().st_mode & 0o777 == 0o400
+
+
+@pytest.mark.parametrize(
+    ("path", "is_so"),
+    [
+        ("/", True),
+        ("/usr", True),
+        ("/var/lib", True),
+        ("/var/lib/../lib/", True),
+        ("/home", True),
+        ("/tmp", True),
+        ("/var/lib/vtsync", False),
+        ("/var/vtsync", False),
+        ("/data", False),
+        ("/srv/vtsync", False),
+        ("/home/ana", False),
+    ],
+)
+def test_folders_that_other_programs_need(path: str, is_so: bool) -> None:
+    assert is_system_folder(Path(path)) is is_so
+
+
+def test_a_folder_of_the_system_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.core.private_files.is_system_folder", lambda path: path == tmp_path)
+    tmp_path.chmod(0o755)
+    close_to_others(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,20 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
+from config.models import Settings, Store
+from tests.conftest import STORE_KEY
 from tests.services import postgres_url
 from worker.contacts.linking import is_linked
+from worker.core.content_cipher import ContentCipher
+from worker.messages.consents import add_consent, consents_of
+from worker.messages.forgotten import forgotten_numbers, is_anybody_forgotten, mark_forgotten
+from worker.store.content import rewrite_content
 from worker.store.db import open_engine, reading, writing
+from worker.store.event_numbers import events_with_number
 from worker.store.migrate import (
     MIGRATIONS,
     VERSION_TABLE,
@@ -30,6 +39,8 @@ from worker.store.migrate import (
     head,
     migrate,
 )
+from worker.store.number_keys import use_number_keys
+from worker.store.tables import message
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -121,6 +132,31 @@ def test_an_adapter_knows_that_the_version_before_stored_records(empty: Engine) 
     with reading(empty) as connection:
         memory = connection.scalars(text("SELECT memory FROM connection_state")).one()
     assert json.loads(memory) == {"upgraded": True}
+
+
+def test_what_the_version_before_writes_is_no_test(empty: Engine) -> None:
+    at_revision(empty, "0014")
+    columns = (
+        "id, account, kind, state, reason, to_number, from_number, text, media, segments, source, idempotency_key,"
+    )
+    columns += " payload_hash, created_at, due_at, attempts, body_hash, reference_code"
+    values = (
+        ":id, 'main', 'send', 'accepted', '', '+14155552671', '+14155550100', 'x', '[]', 1, 'http', :id, '', :at, :at"
+    )
+    put = text(f"INSERT INTO message ({columns}) VALUES ({values}, 1, '', '')")
+    key = text(
+        "INSERT INTO api_key (id, name, key_hash, scopes, accounts, created_at, created_by)"
+        " VALUES (:id, 'shop', '', '[]', '[]', :at, 'ann')"
+    )
+    at = "2026-01-01 00:00:00+00:00"
+    for number in ("1", "2"):  # before the upgrade, and after it by a process that is not restarted yet
+        with writing(empty) as connection:
+            connection.execute(put, {"id": number, "at": at})
+            connection.execute(key, {"id": number, "at": at})
+        migrate(empty)
+    with reading(empty) as connection:
+        for table in ("message", "api_key"):
+            assert [bool(one) for one in connection.scalars(text(f"SELECT test FROM {table}"))] == [False, False]
 
 
 def put_version_table(engine: Engine, revision: str) -> None:
@@ -263,6 +299,21 @@ def test_keys_keep_what_they_could_do_and_opt_outs_get_the_only_account_that_kno
     assert owners == {"+1": "a", "+2": "", "+3": "", "+4": ""}
 
 
+def test_reviews_that_are_open_get_their_proof_and_the_version_before_works_on(empty: Engine) -> None:
+    at_revision(empty, "0014")
+    put = text("INSERT INTO number_review (phone, since, excerpt) VALUES (:phone, '2026-01-01 00:00:00+00:00', 'hm')")
+    with writing(empty) as connection:
+        connection.execute(put, {"phone": "+1"})
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(put, {"phone": "+2"})
+    with reading(empty) as connection:
+        proofs = connection.execute(text("SELECT phone, opened, detail, actor FROM review_event")).all()
+        owners = connection.execute(text("SELECT phone, account FROM number_review ORDER BY phone")).all()
+    assert [tuple(row) for row in proofs] == [("+1", True, "hm", "relay")]
+    assert [tuple(row) for row in owners] == [("+1", ""), ("+2", "")]
+
+
 def test_contacts_whose_id_was_given_up_after_one_check_get_it_back(empty: Engine) -> None:
     at_revision(empty, "0008")
     lost = "VirtualText does not know {} any more; looking the contact up again"
@@ -297,6 +348,37 @@ def test_contacts_whose_id_was_given_up_after_one_check_get_it_back(empty: Engin
     with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
         values = {"id": 9, "phone": "+14155550199", "hash": b"h", "state": "due", "found": None, "error": ""}
         connection.execute(put, values)
+
+
+def test_a_store_of_the_version_before_gets_an_empty_ledger_and_nobody_is_forgotten(empty: Engine) -> None:
+    at_revision(empty, "0014")
+    at = "2026-01-01 00:00:00+00:00"
+    proof = (
+        "INSERT INTO opt_out_event (phone, at, opted_out, source, detail, actor)"
+        " VALUES ('+14155552671', :at, :out, 'relay', 'wrote \"STOP\"', 'relay')"
+    )
+    person = (
+        "INSERT INTO contact (id, account, phone, full_name, email, wanted_hash, push_state, attempts, last_error,"
+        " created_at) VALUES (1, 'main', '+14155552671', 'Ann', '', :hash, 'synced', 0, '', :at)"
+    )
+    with writing(empty) as connection:
+        connection.execute(text(proof), {"at": at, "out": True})
+        connection.execute(text(person), {"at": at, "hash": b"h"})
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(text(proof), {"at": at, "out": False})
+    use_number_keys(empty, Settings(store=Store(grant_key=base64.b64encode(b"k" * 32).decode())))  # type: ignore[arg-type]
+    with writing(empty) as connection:
+        assert consents_of(connection, ["+14155552671"]) == {}
+        assert not is_anybody_forgotten(connection)
+        now = datetime(2026, 2, 1, tzinfo=UTC)
+        add_consent(connection, "+14155552671", source="cli", words="asked", now=now, actor="ann")
+        mark_forgotten(connection, "+14155552671", [("crm", "17")], opted_out=True, why="", actor="ann", now=now)
+    with reading(empty) as connection:
+        assert [one.words for one in consents_of(connection, ["+14155552671"])["+14155552671"]] == ["asked"]
+        assert forgotten_numbers(connection, ["+14155552671", "+14155552672"]).keys() == {"+14155552671"}
+        count = connection.scalar(text("SELECT count(*) FROM opt_out_event WHERE phone = '+14155552671'"))
+        assert count == 2
 
 
 def test_messages_whose_response_was_lost_before_the_upgrade_are_known_as_such(empty: Engine) -> None:
@@ -336,6 +418,32 @@ def test_messages_whose_response_was_lost_before_the_upgrade_are_known_as_such(e
         assert list(found) == [row[0] for row in rows if row[-1]]
 
 
+def test_the_version_before_writes_texts_and_deliveries_after_the_upgrade_too(empty: Engine) -> None:
+    at_revision(empty, "0014")
+    text_of = text(
+        "INSERT INTO message (id, account, kind, state, reason, to_number, from_number, text, media, segments, source,"
+        " idempotency_key, payload_hash, created_at, due_at, attempts, body_hash, reference_code)"
+        " VALUES (:id, 'main', 'send', 'queued', '', '+1', '+2', 'x', '[]', 1, 'http', :id, '', '2026-01-01',"
+        " '2026-01-01', 0, '', '')"
+    )
+    put = text(
+        "INSERT INTO forward (event_id, target, type, payload, created_at, state, due_at, attempts, last_error)"
+        " VALUES (:event, 'subscriber:shop', 't', '{}', '2026-01-01', 'due', '2026-01-01', 3, '')"
+    )
+    with writing(empty) as connection:
+        connection.execute(text_of, {"id": "before"})
+        connection.execute(put, {"event": "before"})
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(text_of, {"id": "meanwhile"})
+        connection.execute(put, {"event": "meanwhile"})
+    with reading(empty) as connection:
+        texts = connection.execute(text("SELECT id, metadata, callback_url FROM message ORDER BY id")).all()
+        forwards = connection.execute(text("SELECT event_id, url FROM forward ORDER BY event_id")).all()
+    assert [tuple(row) for row in texts] == [("before", "{}", None), ("meanwhile", "{}", None)]
+    assert [tuple(row) for row in forwards] == [("before", None), ("meanwhile", None)]
+
+
 def test_migrating_again_changes_nothing(empty: Engine) -> None:
     migrate(empty)
     assert migrate(empty) == (head(), head())
@@ -373,3 +481,53 @@ def test_the_files_numbers_say_which_migration_is_the_last() -> None:
     from alembic.script import ScriptDirectory
 
     assert head() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def test_events_and_texts_of_the_version_before_are_found_and_encrypted(empty: Engine) -> None:
+    at_revision(empty, "0014")
+    put_event = text(
+        "INSERT INTO inbox_event (source, name, received_at, payload, state, detail, attempts, due_at)"
+        " VALUES ('relay', 'main', '2026-01-01', :payload, 'new', '', 0, '2026-01-01')"
+    )
+    put_text = text(
+        "INSERT INTO message (id, account, kind, state, reason, to_number, from_number, text, media, segments, source,"
+        " idempotency_key, payload_hash, body_hash, created_at, due_at, attempts, reference_code) VALUES (:id, 'main',"
+        " 'send', 'held', 'approval: Ada', '+14155550101', '+14155550100', 'Hi Ada', '[]', 1, 'task', :id,"
+        " '0123456789abcdef0123456789abcdef', '', '2026-01-01', '2026-01-01', 0, '')"
+    )
+    with writing(empty) as connection:
+        connection.execute(put_event, {"payload": '{"to": "(415) 555-0101"}'})
+        connection.execute(put_text, {"id": "m1"})
+    migrate(empty)
+    with writing(empty) as connection:  # as a process of the version before, which is not restarted yet
+        connection.execute(put_event, {"payload": '{"to": "(415) 555-0202"}'})
+        connection.execute(put_text, {"id": "m2"})
+    empty.dispose()
+    engine = open_engine(empty.url.render_as_string(hide_password=False), cipher=ContentCipher(STORE_KEY))
+    ensure_current(engine)
+    assert {one.table: one.rows for one in rewrite_content(engine)} == {"inbox_event": 2, "message": 2}
+    with reading(engine) as connection:
+        assert [row.payload for row in events_with_number(connection, "0101")] == ['{"to": "(415) 555-0101"}']
+        rows = connection.execute(select(message.c.text, message.c.reason, message.c.payload_hash)).all()
+        assert rows == [("Hi Ada", "approval: Ada", "0123456789abcdef0123456789abcdef")] * 2
+        stored = repr(connection.execute(text("SELECT * FROM message")).all())
+    engine.dispose()
+    assert "Ada" not in stored
+    assert "0123456789abcdef" not in stored
+
+
+def test_an_alert_is_open_once_and_may_come_back_after_its_end(empty: Engine) -> None:
+    at_revision(empty, "0023")
+    with writing(empty) as connection:  # what was there stays
+        connection.execute(text("INSERT INTO connection_state (connection) VALUES ('crm')"))
+    migrate(empty)
+    columns = "key, kind, urgent, found, remedy, since, seen_at, told_urgent, ended_at"
+    put = text(f"INSERT INTO alert ({columns}) VALUES ('k', 'no_tick', false, '', '', :at, :at, false, :ended)")
+    at = "2026-01-01 00:00:00+00:00"
+    with writing(empty) as connection:
+        for ended in (at, at, None):
+            connection.execute(put, {"at": at, "ended": ended})
+    with pytest.raises(IntegrityError), writing(empty) as connection:
+        connection.execute(put, {"at": at, "ended": None})
+    with reading(empty) as connection:
+        assert connection.scalars(text("SELECT connection FROM connection_state")).all() == ["crm"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from config.alert_kinds import AlertKind
+
 
 class Level(StrEnum):
     """The severity of a finding."""
@@ -24,7 +26,8 @@ class Finding:
     """What a check found. ``why`` it matters and what to ``do`` now are empty when nothing is wrong.
 
     ``what`` names the subject, such as ``account main``; ``found`` describes its state. ``command`` is the first
-    command to run, where there is one. ``count`` is the number of rows that the finding stands for.
+    command to run, where there is one. ``count`` is the number of rows that the finding stands for. ``alert``: people
+    are told when this begins and when it ends; None: they see it when they look.
     """
 
     what: str
@@ -34,6 +37,7 @@ class Finding:
     do: str = ""
     command: str = ""
     count: int = 1
+    alert: AlertKind | None = None
 
     @property
     def detail(self) -> str:
@@ -46,11 +50,13 @@ def ok(what: str, found: str) -> Finding:
     return Finding(what, Level.OK, found)
 
 
-def warning(what: str, found: str, why: str, do: str, *, command: str = "", count: int = 1) -> Finding:
+def warning(
+    what: str, found: str, why: str, do: str, *, command: str = "", count: int = 1, alert: AlertKind | None = None
+) -> Finding:
     """Make a finding that somebody should look at."""
-    return Finding(what, Level.WARNING, found, why, do, command, count)
+    return Finding(what, Level.WARNING, found, why, do, command, count, alert)
 
 
-def problem(what: str, found: str, why: str, do: str, *, command: str = "") -> Finding:
+def problem(what: str, found: str, why: str, do: str, *, command: str = "", alert: AlertKind | None = None) -> Finding:
     """Make a finding that somebody must fix."""
-    return Finding(what, Level.PROBLEM, found, why, do, command)
+    return Finding(what, Level.PROBLEM, found, why, do, command, alert=alert)

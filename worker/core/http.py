@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,10 @@ class NoResponse:
 
 class ResponseTooLarge(Exception):
     """The response's body is longer than the caller allows."""
+
+
+class AddressRefused(HTTPError):
+    """The host's name leads to an address that the transport must not connect to."""
 
 
 class _Exchange(threading.local):
@@ -116,12 +121,21 @@ class _BoundedReader(io.RawIOBase):
 class _BoundedConnection(HTTPConnection):
     """A mixin for the pool's own connection class, with or without proxy and TLS."""
 
+    may_connect: Callable[[str], bool]
     last_used = 0.0
     _connecting = False
 
     @property
     def is_connected(self) -> bool:
         return time.monotonic() - self.last_used < MAX_IDLE_SECONDS and super().is_connected
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        # The address that the name really led to, whatever it was when somebody looked.
+        if self.proxy is None and not self.may_connect(sock.getpeername()[0].partition("%")[0]):
+            sock.close()
+            raise AddressRefused(f"{self.host} leads to an address that must not be called")
+        return sock
 
     def connect(self) -> None:
         self._connecting = True
@@ -151,8 +165,8 @@ class Origin:
     A proxy or certificate bundle of the environment that cannot be used fails each exchange until it is corrected.
     """
 
-    def __init__(self, session: requests.Session, base_url: str) -> None:
-        self._session, self._base_url = session, base_url.rstrip("/")
+    def __init__(self, session: requests.Session, base_url: str, may_connect: Callable[[str], bool]) -> None:
+        self._session, self._base_url, self._may_connect = session, base_url.rstrip("/"), may_connect
         self.pool: Any = None
         self.prefix = ""
         try:
@@ -179,7 +193,8 @@ class Origin:
         pool: Any = adapter.get_connection_with_tls_context(request, verify, proxies)
         adapter.cert_verify(pool, base_url, verify, None)  # type: ignore[no-untyped-call]
         if not issubclass(pool.ConnectionCls, _BoundedConnection):
-            pool.ConnectionCls = type("BoundedConnection", (_BoundedConnection, pool.ConnectionCls), {})
+            bases, values = (_BoundedConnection, pool.ConnectionCls), {"may_connect": staticmethod(self._may_connect)}
+            pool.ConnectionCls = type("BoundedConnection", bases, values)
         self.prefix = adapter.request_url(request, proxies).rstrip("/")
         self.pool = pool
 
@@ -187,10 +202,19 @@ class Origin:
 class HttpTransport:
     """Sends requests over at most ``connections`` sockets per host. Thread-safe.
 
-    Proxies and certificate bundles of the environment are resolved once, at construction.
+    Proxies and certificate bundles of the environment are resolved once, at construction. ``may_connect``
+    decides about each address that a host name leads to; a proxy decides itself.
     """
 
-    def __init__(self, *, connect_timeout: float, read_timeout: float, connections: int) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout: float,
+        read_timeout: float,
+        connections: int,
+        may_connect: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._may_connect = may_connect
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         # Half the time for each address, so that time is left for the next one if the first does not respond.
@@ -203,7 +227,7 @@ class HttpTransport:
 
     def origin(self, base_url: str) -> Origin:
         """Return the connection pool for ``base_url``. Raises a ``requests`` error if it is malformed."""
-        origin = Origin(self._session, base_url)
+        origin = Origin(self._session, base_url, self._may_connect)
         self._origins.append(origin)
         return origin
 

@@ -1,4 +1,4 @@
-"""What a line of a log may hold: no numbers, no credentials, and no more than some kilobytes."""
+"""What a line of a log may hold: no numbers, no credentials, no control characters, no more than some kilobytes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from worker.core.phones import mask
+from worker.core.text import visible
 
 LONGEST_LINE = 8192
 """Bytes. The values of a longer line are cut until it fits."""
@@ -82,19 +83,19 @@ def _bounded(value: Any, longest: int, depth: int = _NEST) -> Any:
 
 def _short(text: str, longest: int) -> str:
     """Return the text as it may be in a log; if it is long, only its beginning and how many characters are missing."""
-    start = masked(_encodable(text[:_MASKED]))
+    start = _on_one_line(masked(text[:_MASKED]))
     return start if len(text) <= longest else f"{start[:longest]}…({len(text) - longest:,} more)"
 
 
 def _ends(text: str, longest: int) -> str:
     """Return the text like ``_short``, but without its middle."""
     if len(text) <= longest:
-        return masked(_encodable(text))
+        return visible(masked(text))
     half = longest // 2
-    start, end = masked(_encodable(text[:_MASKED])), masked(_encodable(text[-_MASKED:]))
+    start, end = visible(masked(text[:_MASKED])), visible(masked(text[-_MASKED:]))
     return f"{start[:half]}…({len(text) - 2 * half:,} more)…{end[-half:]}"
 
 
-def _encodable(text: str) -> str:
-    """Return the text with halves of surrogate pairs written out: they cannot be encoded."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+def _on_one_line(text: str) -> str:
+    """Return a value that can neither begin a line of its own nor control a terminal."""
+    return visible(text).replace("\n", "\\n")

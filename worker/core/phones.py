@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -28,6 +29,8 @@ from phonenumbers import (
     PhoneNumberType,
     ValidationResult,
 )
+
+from worker.core.numbering import has_new_area_code
 
 CACHE_SIZE = 65_536
 LONGEST_TEXT = 100
@@ -120,6 +123,43 @@ def same_number(e164: str, written: str) -> bool:
         return False
     national = phonenumbers.national_significant_number(home)
     return "+" not in written and digits.removeprefix("0") == national
+
+
+def mentions_number(text: str, e164: str) -> bool:
+    """Return True if a number occurs in ``text``, in any format, with or without its country code."""
+    return any(_mentions(text, e164))
+
+
+def without_number(text: str, e164: str, instead: str) -> str:
+    """Replace a number in ``text``, in whatever format it occurs."""
+    for match in reversed(list(_mentions(text, e164))):
+        before = text[: match.start()].removesuffix("(") if ")" in match[0] else text[: match.start()]
+        text = before.removesuffix("+") + instead + text[match.end() :]
+    return text
+
+
+def _mentions(text: str, e164: str) -> Iterator[re.Match[str]]:
+    pattern, code = _mentioned(e164)
+    for match in pattern.finditer(text):
+        other = _OTHER_CODE.search(text, 0, match.start())
+        if other is None or other[1] == code:
+            yield match
+
+
+_OTHER_CODE = re.compile(r"\+(\d{1,3})\W{0,3}\Z")
+
+
+@lru_cache(64)
+def _mentioned(e164: str) -> tuple[re.Pattern[str], str]:
+    """Return a pattern for the digits of a number, in any format, and its country code."""
+    try:
+        parsed = phonenumbers.parse(e164, None)
+    except NumberParseException:
+        return re.compile(rf"(?<!\d){re.escape(e164.lstrip('+'))}(?!\d)"), ""
+    code, national = str(parsed.country_code), phonenumbers.national_significant_number(parsed)
+    prefix = rf"(?:(?:(?:00|011)\W{{0,3}})?{code}\W{{0,3}}(?:0\W{{0,2}})?|0)?"
+    digits = r"\W{0,3}".join(national)
+    return re.compile(rf"(?<!\d){prefix}{digits}(?!\d)"), code
 
 
 def mask(phone: str) -> str:
@@ -358,6 +398,8 @@ def _judge(number: phonenumbers.PhoneNumber) -> _Reading | PhoneProblem:
         return PhoneProblem("too_long", "has too many digits for one number; correct the number")
     if kind != PhoneNumberType.UNKNOWN:
         return _Reading(Phone(e164), number, kind)
+    if has_new_area_code(e164):
+        return _Reading(Phone(e164), number, PhoneNumberType.FIXED_LINE_OR_MOBILE)
     possible = phonenumbers.is_possible_number_with_reason(number)
     if possible in (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY):
         return PhoneProblem("too_short", "has too few digits; enter the whole number with its area code")

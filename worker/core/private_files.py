@@ -10,6 +10,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from config.types import is_system_folder
+
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The permission bits of the group and of everybody else."""
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
@@ -44,8 +46,11 @@ def private_file(path: Path) -> Path:
 def close_to_others(path: Path) -> None:
     """Take the group's and other users' permissions away, as far as this user may. `vtsync doctor` reports the rest.
 
-    A folder such as /tmp, in which everybody may create files, stays as it is: it belongs to nobody.
+    A folder such as /tmp, in which everybody may create files, stays as it is: it belongs to nobody. So does a folder
+    of the operating system, such as / or /var, without which nobody can work.
     """
+    if is_system_folder(path):
+        return
     with suppress(OSError):  # missing, or another user's
         mode = path.stat().st_mode
         if mode & OTHERS and not mode & stat.S_ISVTX:

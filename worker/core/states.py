@@ -45,6 +45,8 @@ class MessageState(StrEnum):
     SUPPRESSED = "suppressed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    SIMULATED = "simulated"
+    """It would have been requested, and was not: the account is in test mode, or it was made with a test key."""
 
 
 class MessageKind(StrEnum):

@@ -14,10 +14,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from worker.core.content_cipher import ContentCipher
 from worker.core.private_files import close_to_others, private_file, private_folder
 from worker.store.clock import follow_store_clock
 from worker.store.faults import unify_errors
 from worker.store.poolers import support_poolers
+from worker.store.sealed import use_cipher
+from worker.store.store_key import unlock
 
 LOCK_SECONDS = 20
 """How long a statement waits for a lock. Far longer than any of our transactions, and short enough that a worker that
@@ -46,12 +49,16 @@ _QUIET: dict[str, Any] = {"hide_parameters": True}
 """Error texts end up in logs, and the parameters are people's phone numbers and messages."""
 
 
-def open_engine(url: str, pool_size: int = 20) -> Engine:
-    """Return an engine for ``url``. SQLite gets write-ahead logging and takes its lock when a transaction begins."""
+def open_engine(url: str, pool_size: int = 20, cipher: ContentCipher | None = None) -> Engine:
+    """Return an engine for ``url``, whose content ``cipher`` encrypts.
+
+    SQLite gets write-ahead logging and takes its lock when a transaction begins.
+    """
     parsed = make_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     engine = _open_sqlite(parsed, pool_size) if is_sqlite else _open_postgres(parsed, pool_size)
     unify_errors(engine)
+    use_cipher(engine, cipher)
     return engine
 
 
@@ -119,6 +126,7 @@ def _begin_sqlite(connection: Connection) -> None:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that may write: committed at the end, rolled back when the block raises."""
+    unlock(engine)
     with engine.connect().execution_options(vtsync_writing=True) as connection:
         follow_store_clock(connection)
         connection.info.pop(_AFTER_COMMIT, None)
@@ -136,6 +144,7 @@ def after_commit(connection: Connection, call: Callable[[], None]) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Run the block in a transaction that reads one consistent state."""
+    unlock(engine)
     with engine.connect() as connection:
         follow_store_clock(connection)
         with connection.begin():

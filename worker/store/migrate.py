@@ -10,7 +10,9 @@ from sqlalchemy import Connection, Engine, column, false, inspect, select, table
 from sqlmodel import SQLModel
 
 from worker.core.clock import utcnow
+from worker.core.content_cipher import ContentUnreadable, KeyMissing
 from worker.store.db import is_postgres, reading, writing
+from worker.store.store_key import lock_out
 from worker.store.tables import heartbeat
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -39,6 +41,15 @@ class StoreTooNew(StoreOutdated):
     """A newer version of vtsync has migrated the store."""
 
     do = "run the newer version of vtsync, or restore the backup from before its migration"
+
+
+class StoreEncrypted(StoreOutdated):
+    """The store is encrypted with a key that this process does not have."""
+
+    do = "put that key back into store.encryption_key (docs/operations.md, Encryption of content); nothing was changed"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"is encrypted with the key {key_id}, which store.encryption_key does not hold")
 
 
 def migrate(engine: Engine) -> tuple[str | None, str]:
@@ -73,12 +84,15 @@ def head() -> str:
     return max(_revisions())
 
 
-def ensure_current(engine: Engine) -> None:
+def ensure_current(engine: Engine, *, reads_content: bool = True) -> None:
     """Check that the store has the tables of this version.
 
-    An embedded SQLite file is migrated; a server is migrated only by ``vtsync migrate``. Raises StoreOutdated, and
-    the driver's errors where the store cannot be reached (``worker.doctor.reach`` explains those).
+    An embedded SQLite file is migrated; a server is migrated only by ``vtsync migrate``. With ``reads_content``, check
+    that its content can be decrypted, too. Raises StoreOutdated, and the driver's errors where the store cannot be
+    reached (``worker.doctor.reach`` explains those).
     """
+    if reads_content:
+        _check_key(engine)
     with reading(engine) as connection:
         _check_encoding(connection)
         current = _revision(connection)
@@ -108,6 +122,20 @@ def try_write(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(heartbeat.insert(), row)
         connection.execute(heartbeat.delete().where(heartbeat.c.id == row["id"]))
+
+
+def _check_key(engine: Engine) -> None:
+    """Raise StoreOutdated if the content of the store cannot be read or written."""
+    try:
+        with reading(engine) as connection:
+            missing = lock_out(connection)
+    except KeyMissing as error:
+        missing = error.key_id
+    except ContentUnreadable as error:
+        state, _, do = str(error).partition("; ")
+        raise StoreOutdated(f"cannot be used: {state}", do) from error
+    if missing is not None:
+        raise StoreEncrypted(missing)
 
 
 def _revisions() -> frozenset[str]:

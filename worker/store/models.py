@@ -16,6 +16,7 @@ from sqlalchemy import (
     Computed,
     DateTime,
     Dialect,
+    ForeignKey,
     Index,
     Integer,
     LargeBinary,
@@ -31,6 +32,7 @@ from sqlmodel import Field, SQLModel
 
 from worker.core.clock import utcnow as utcnow
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.store.sealed import SealedHash, SealedHashText, SealedReason, SealedString, SealedText
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -86,6 +88,19 @@ def _time(*, nullable: bool = True, index: bool = False) -> Any:
     return Field(default_factory=utcnow, sa_type=UTCDateTime, index=index)
 
 
+def _content(place: str, **options: Any) -> Any:
+    """Return a column of text whose values may be encrypted. ``place`` is its table and its name."""
+    return Field(sa_type=SealedText(place), **options)
+
+
+def _short_content(place: str) -> Any:
+    return Field(default="", sa_type=SealedString(place))
+
+
+def _reason(place: str) -> Any:
+    return Field(default="", sa_type=SealedReason(place))
+
+
 def _index_where(condition: str, name: str, *columns: str) -> Index:
     """Return an index of the rows that meet the condition; the other rows take no space in it."""
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
@@ -132,7 +147,7 @@ class ConnectionState(SQLModel, table=True):
     __tablename__ = "connection_state"
 
     connection: str = Field(primary_key=True)
-    cursor: str | None = Field(default=None, sa_type=Text)
+    cursor: str | None = _content("connection_state.cursor", default=None)
     """The adapter's JSON cursor, committed with the page that precedes it, or later."""
     baseline_at: datetime | None = _time()
     """When the first complete pull ended. No trigger fires before that."""
@@ -160,9 +175,9 @@ class ConnectionState(SQLModel, table=True):
     stopped_at: datetime | None = _time()
     stopped_reason: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": ""})
     """Set when the CRM rejects the credentials: no run starts until a check succeeds."""
-    memory: str = Field(default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"})
+    memory: str = _content("connection_state.memory", default="{}", sa_column_kwargs={"server_default": "{}"})
     """What the adapter keeps from run to run, JSON."""
-    notes: str = Field(default="[]", sa_type=Text, sa_column_kwargs={"server_default": "[]"})
+    notes: str = _content("connection_state.notes", default="[]", sa_column_kwargs={"server_default": "[]"})
     """What the last run noticed about the source, JSON: sentences for a person."""
     shape: str = Field(default="{}", sa_type=Text, sa_column_kwargs={"server_default": "{}"})
     """The fields of the source that the configuration uses (``worker.contacts.shape``), JSON."""
@@ -212,7 +227,7 @@ class SyncRun(SQLModel, table=True):
     removed: int = 0
     rejected: int = 0
     messages: int = 0
-    error: str = Field(default="", sa_type=Text)
+    error: str = _content("sync_run.error", default="")
 
 
 class Contact(SQLModel, table=True):
@@ -230,10 +245,10 @@ class Contact(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     account: str
     phone: str
-    full_name: str = ""
-    email: str = ""
-    wanted_hash: bytes = Field(sa_type=LargeBinary)
-    pushed_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    full_name: str = _short_content("contact.full_name")
+    email: str = _short_content("contact.email")
+    wanted_hash: bytes = Field(sa_type=SealedHash)
+    pushed_hash: bytes | None = Field(default=None, sa_type=SealedHash)
     pushed_at: datetime | None = _time()
     virtualtext_id: str | None = None
     push_state: PushState = Field(default=PushState.DUE, sa_type=Code)
@@ -243,7 +258,7 @@ class Contact(SQLModel, table=True):
     """When the last create or update was sent."""
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
-    last_error: str = Field(default="", sa_type=Text)
+    last_error: str = _content("contact.last_error", default="")
     created_at: datetime = _time(nullable=False)
     missing_checks: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many checks in a row have found that VirtualText does not know ``virtualtext_id``."""
@@ -253,7 +268,7 @@ class Contact(SQLModel, table=True):
     """The id that was given up last. It is used again if VirtualText turns out to know it."""
     wrong_answers: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """How many responses in a row were about something else than this contact."""
-    followed_hash: bytes | None = Field(default=None, sa_type=LargeBinary)
+    followed_hash: bytes | None = Field(default=None, sa_type=SealedHash)
     """The wanted fields for which one more update was made, because VirtualText had responded with other fields."""
 
 
@@ -273,11 +288,11 @@ class ContactMapping(SQLModel, table=True):
     connection: str
     external_id: str
     contact_id: int | None = Field(default=None, foreign_key="contact.id", sa_type=RowId)
-    record_hash: bytes = Field(sa_type=LargeBinary)
+    record_hash: bytes = Field(sa_type=SealedHash)
     """The hash of the record as it came, with the mapping rules: an equal hash means nothing to do."""
-    properties: str = Field(default="{}", sa_type=Text)
-    full_name: str = ""
-    email: str = ""
+    properties: str = _content("contact_mapping.properties", default="{}")
+    full_name: str = _short_content("contact_mapping.full_name")
+    email: str = _short_content("contact_mapping.email")
     updated_at: datetime | None = _time()
     """The CRM's own time of the change."""
     revision: int = 1
@@ -292,6 +307,25 @@ class ContactMapping(SQLModel, table=True):
     """The external id of the person's record, for a record that belongs to one."""
 
 
+class RecordChangeRow(SQLModel, table=True):
+    """What one version of a CRM record changed, so that `vtsync triggers backtest` knows the versions before it."""
+
+    __tablename__ = "record_change"
+    __table_args__ = (
+        UniqueConstraint("connection", "external_id", "revision", name="uq_record_change_revision"),
+        Index("ix_record_change_at", "at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    connection: str
+    external_id: str
+    revision: int
+    """The version that the change made; see ``ContactMapping.revision``."""
+    at: datetime = _time(nullable=False)
+    before: str = _content("record_change.before")
+    """JSON: ``was`` has the fields that changed or vanished, with their values before; ``new`` names the new fields."""
+
+
 class RejectedRecord(SQLModel, table=True):
     """A CRM record that could not be used, why, and since when. Deleted once the record can be used."""
 
@@ -303,9 +337,9 @@ class RejectedRecord(SQLModel, table=True):
     key: str
     """The external id, or a description of its position if there is none."""
     code: str = Field(sa_type=Code)
-    reason: str = Field(sa_type=Text)
-    where: str = ""
-    excerpt: str = ""
+    reason: str = _content("rejected_record.reason")
+    where: str = _short_content("rejected_record.where")
+    excerpt: str = _short_content("rejected_record.excerpt")
     since: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)
 
@@ -319,8 +353,8 @@ class RemoteContactRow(SQLModel, table=True):
     account: str = Field(primary_key=True)
     virtualtext_id: str = Field(primary_key=True)
     phone: str
-    full_name: str = ""
-    email: str = ""
+    full_name: str = _short_content("remote_contact.full_name")
+    email: str = _short_content("remote_contact.email")
     listed_at: datetime = _time(nullable=False)
 
 
@@ -334,7 +368,7 @@ class ContactEvent(SQLModel, table=True):
     contact_id: int = Field(foreign_key="contact.id", sa_type=RowId)
     at: datetime = _time(nullable=False)
     kind: str = Field(sa_type=Code)
-    detail: str = Field(default="", sa_type=Text)
+    detail: str = _content("contact_event.detail", default="")
 
 
 class TriggerState(SQLModel, table=True):
@@ -357,7 +391,7 @@ class OptOut(SQLModel, table=True):
     phone: str = Field(primary_key=True)
     since: datetime = _time(nullable=False)
     source: str = Field(sa_type=Code)
-    detail: str = ""
+    detail: str = _short_content("opt_out.detail")
     account: str = Field(default="", sa_column_kwargs={"server_default": ""})
     """The account through which alone it became known. Empty: through several, or none of them, such as by hand."""
 
@@ -385,12 +419,12 @@ class Message(SQLModel, table=True):
     account: str
     kind: MessageKind = Field(sa_type=Code)
     state: MessageState = Field(default=MessageState.QUEUED, sa_type=Code)
-    reason: str = Field(default="", sa_type=Text)
+    reason: str = _reason("message.reason")
     """Why it is in this state: a code such as `approval`, then an explanation for a person."""
     to_number: str
     from_number: str
-    text: str = Field(default="", sa_type=Text)
-    media: str = Field(default="[]", sa_type=Text)
+    text: str = _content("message.text", default="")
+    media: str = _content("message.media", default="[]")
     """JSON list of URLs."""
     segments: int = 0
     contact_id: int | None = Field(default=None, foreign_key="contact.id", sa_type=RowId)
@@ -401,7 +435,7 @@ class Message(SQLModel, table=True):
     external_id: str | None = None
     batch_id: str | None = None
     idempotency_key: str
-    payload_hash: str
+    payload_hash: str = Field(sa_type=SealedHashText)
     """The hash of what the caller asked for. The same key with another hash is an error."""
     created_at: datetime = _time(nullable=False)
     due_at: datetime = _time(nullable=False)
@@ -412,7 +446,7 @@ class Message(SQLModel, table=True):
     """When the last attempt began whose response was lost: that attempt may have been carried out."""
     echoed_at: datetime | None = _time()
     """When the Relay's first event about this text was received."""
-    body_hash: str = ""
+    body_hash: str = Field(default="", sa_type=SealedHashText)
     """The hash of the body as it is sent, stored when dispatching is committed."""
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
@@ -424,8 +458,29 @@ class Message(SQLModel, table=True):
     """For records: when the carrier sent it; it gives the position in the conversation."""
     urgent: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     """Sent in quiet hours, too."""
+    metadata_: str = Field(default="{}", sa_column=Column("metadata", Text, nullable=False, server_default="{}"))
+    """A JSON object of the caller's. SQLModel needs the name ``metadata`` for itself."""
+    callback_url: str | None = Field(default=None, sa_type=Text)
+    """Where the caller wants this text's events."""
     approved_at: datetime | None = _time()
     """When a person approved it: neither the blast guard nor the breaker holds it again."""
+    test: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """Made with a test key: decided about like any other, and never requested."""
+
+
+class MessageMetadata(SQLModel, table=True):
+    """One entry of a message's metadata, by which the message is found."""
+
+    __tablename__ = "message_metadata"
+    __table_args__ = (Index("ix_message_metadata_entry", "key", "value", "message_id"),)
+
+    # With a cascade, because the version before deletes messages and does not know this table.
+    message_id: str = Field(
+        sa_column=Column("message_id", ForeignKey("message.id", ondelete="CASCADE"), primary_key=True)
+    )
+    key: str = Field(primary_key=True)
+    value: str = Field(sa_type=Text)
+    """A number as JSON writes it, ``true`` or ``false``, or the text itself."""
 
 
 class MessageEvent(SQLModel, table=True):
@@ -439,7 +494,7 @@ class MessageEvent(SQLModel, table=True):
     at: datetime = _time(nullable=False)
     from_state: str | None = None
     to_state: str
-    reason: str = Field(default="", sa_type=Text)
+    reason: str = _reason("message_event.reason")
     actor: str = Field(default="worker", max_length=80)
     attempt: int = 0
 
@@ -456,7 +511,7 @@ class OptOutEvent(SQLModel, table=True):
     opted_out: bool
     """False: the person opted in again."""
     source: str = Field(sa_type=Code)
-    detail: str = Field(default="", sa_type=Text)
+    detail: str = _content("opt_out_event.detail", default="")
     actor: str = Field(default="worker", max_length=80)
 
 
@@ -468,7 +523,86 @@ class NumberReview(SQLModel, table=True):
     phone: str = Field(primary_key=True)
     since: datetime = _time(nullable=False)
     inbound_id: str | None = None
-    excerpt: str = Field(default="", sa_type=Text)
+    excerpt: str = _content("number_review.excerpt", default="")
+    account: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """The account to which the person wrote. Empty: another one than the account of the record that it follows."""
+
+
+class ReviewEvent(SQLModel, table=True):
+    """The beginning or the end of a number's review. Never deleted: it proves why its texts waited, and who decided."""
+
+    __tablename__ = "review_event"
+    __table_args__ = (Index("ix_review_event_phone", "phone", "id"),)
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    phone: str
+    at: datetime = _time(nullable=False)
+    opened: bool
+    """False: the review ended."""
+    detail: str = _content("review_event.detail", default="")
+    actor: str = Field(default="worker", max_length=80)
+
+
+class ConsentEvent(SQLModel, table=True):
+    """One statement about whether a person agrees to texts: the CRM's when it changes, START, by hand, an import.
+
+    Rows are only added. Changes of an opt-out have their own proof, ``OptOutEvent``.
+    """
+
+    __tablename__ = "consent_event"
+    __table_args__ = (
+        Index("ix_consent_event_phone", "phone", "id"),
+        _index_where("external_id IS NOT NULL", "ix_consent_event_record", "connection", "external_id", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    phone: str
+    at: datetime = _time(nullable=False)
+    """When it became known."""
+    given_at: datetime | None = _time()
+    """When the person said it, where that is known and was earlier."""
+    kind: str = Field(sa_type=Code)
+    """``consent`` or, for the CRM's field of that name, ``do_not_text``."""
+    answer: str = Field(sa_type=Code)
+    """``yes``, ``no``, ``unknown`` (it cannot be read), or ``gone``: the CRM record is, or has another number."""
+    source: str = Field(sa_type=Code)
+    """``crm``, ``relay``, ``cli``, ``http`` or ``import``."""
+    account: str = ""
+    connection: str | None = None
+    external_id: str | None = None
+    field: str = ""
+    """The field of the CRM record."""
+    words: str = _content("consent_event.words", default="")
+    """What the CRM, the person or the import said."""
+    actor: str = Field(default="worker", max_length=80)
+
+
+class Forgotten(SQLModel, table=True):
+    """A number that was erased, or a CRM record of its person, as a keyed hash: it must not come back by itself."""
+
+    __tablename__ = "forgotten"
+    __table_args__ = (
+        Index("ix_forgotten_subject", "subject"),
+        _index_where("lifted_at IS NULL", "ix_forgotten_key", "key_id"),
+    )
+
+    digest: str = Field(primary_key=True, max_length=64)
+    """The keyed hash of the number, or of the record."""
+    subject: str = Field(max_length=64)
+    """The keyed hash of the number that was forgotten."""
+    key_id: str = Field(max_length=16)
+    """Which key made the hashes."""
+    kind: str = Field(sa_type=Code)
+    """``number`` or ``record``."""
+    at: datetime = _time(nullable=False)
+    opted_out: bool = False
+    """The number had opted out."""
+    why: str = _content("forgotten.why", default="")
+    actor: str = Field(default="", max_length=80)
+    lifted_at: datetime | None = _time()
+    """When somebody said that the person may come back."""
+    phone: str | None = None
+    """The number, only until everything about it is erased, so that an interrupted erasure can continue."""
 
 
 class DatePlan(SQLModel, table=True):
@@ -502,10 +636,12 @@ class InboxEvent(SQLModel, table=True):
     name: str
     """The account of the Relay, or the name of the configured carrier."""
     received_at: datetime = _time(nullable=False)
-    payload: str = Field(sa_type=Text)
+    payload: str = _content("inbox_event.payload")
     """The JSON as it came, without secrets."""
+    numbers: str | None = Field(default=None, sa_type=Text)
+    """The phone numbers of its texts, with spaces between them; None: not known, they may be anywhere in it."""
     state: InboxState = Field(default=InboxState.NEW, sa_type=Code)
-    detail: str = Field(default="", sa_type=Text)
+    detail: str = _content("inbox_event.detail", default="")
     message_id: str | None = None
     """The message or inbound message of the event."""
     attempts: int = 0
@@ -527,8 +663,8 @@ class InboundMessage(SQLModel, table=True):
     account: str
     from_number: str
     to_number: str
-    text: str = Field(default="", sa_type=Text)
-    media: str = Field(default="[]", sa_type=Text)
+    text: str = _content("inbound_message.text", default="")
+    media: str = _content("inbound_message.media", default="[]")
     keyword: str = Field(default="", sa_type=Code)
     """``stop``, ``start``, ``help``, ``review`` (may mean stop), or empty."""
     virtualtext_message_id: str | None = None
@@ -548,7 +684,7 @@ class PublicEvent(SQLModel, table=True):
     phone: str
     message_id: str | None = None
     """The id of a message or an inbound message."""
-    payload: str = Field(default="{}", sa_type=Text)
+    payload: str = _content("public_event.payload", default="{}")
     """The event's data, a JSON object."""
 
 
@@ -562,7 +698,7 @@ _RECEIVER = (
 
 
 class Delivery(SQLModel, table=True):
-    """One event for one receiver: a subscriber, or a record of a CRM."""
+    """One event for one receiver: a subscriber, a record of a CRM, or the caller who asked for the text."""
 
     # The table keeps its old name, because the previous version must keep working while the processes are restarted.
     __tablename__ = "forward"
@@ -576,20 +712,35 @@ class Delivery(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
     event_id: str
     target: str
-    """``subscriber:NAME`` or ``crm:CONNECTION:EXTERNAL_ID``."""
+    """``subscriber:NAME``, ``crm:CONNECTION:EXTERNAL_ID`` or ``callback:ORIGIN``."""
     receiver: str | None = Field(
         default=None, sa_column=Column("receiver", String, Computed(_RECEIVER, persisted=True))
     )
-    """``subscriber:NAME`` or ``crm:CONNECTION``: the database computes it from ``target``."""
+    """``subscriber:NAME``, ``crm:CONNECTION`` or ``callback:ORIGIN``: the database computes it from ``target``."""
+    url: str | None = Field(default=None, sa_type=Text)
+    """For a callback: where the caller wants it. Its target is only the origin of this URL."""
     type: str = Field(sa_type=Code)
-    payload: str = Field(sa_type=Text)
+    payload: str = _content("forward.payload")
     created_at: datetime = _time(nullable=False)
     state: DeliveryState = Field(default=DeliveryState.DUE, sa_type=Code)
     due_at: datetime = _time(nullable=False)
     attempts: int = 0
     lease_owner: str | None = None
     lease_until: datetime | None = _time()
-    last_error: str = Field(default="", sa_type=Text)
+    last_error: str = _content("forward.last_error", default="")
+
+
+class StoreKey(SQLModel, table=True):
+    """A key that the store itself needs, encrypted with ``store.encryption_key``. A store in clear has none."""
+
+    __tablename__ = "store_key"
+
+    name: str = Field(primary_key=True, max_length=40)
+    """``hashes``: the key of ``worker.core.content_cipher.HashKey``."""
+    sealed: str = Field(sa_type=Text)
+    rewritten_to: str | None = Field(default=None, max_length=40)
+    """How `vtsync encrypt` has stored all rows: the id of a key, or ``clear``. None: in several ways."""
+    rewritten_at: datetime | None = _time()
 
 
 class ApiKey(SQLModel, table=True):
@@ -609,6 +760,8 @@ class ApiKey(SQLModel, table=True):
     created_by: str = Field(default="", max_length=80)
     revoked_at: datetime | None = _time()
     last_used_at: datetime | None = _time()
+    test: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """What the key makes is decided about like anything else, and never leaves."""
 
 
 class CarrierState(SQLModel, table=True):
@@ -676,3 +829,91 @@ class DeadLetter(SQLModel, table=True):
     first_at: datetime = _time(nullable=False)
     last_at: datetime = _time(nullable=False, index=True)
     times: int = 1
+
+
+class WebUser(SQLModel, table=True):
+    """A person who may sign in to the pages of `vtsync web`."""
+
+    __tablename__ = "web_user"
+
+    name: str = Field(primary_key=True, max_length=80)
+    role: str = Field(sa_type=Code)
+    """``viewer``, ``operator`` or ``admin``."""
+    password_hash: str = ""
+    """Argon2id. Empty: only another way to sign in works."""
+    totp: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The secret of the second factor, encrypted."""
+    totp_step: int = 0
+    """The time step of the code that was used last. No code works twice."""
+    failures: int = 0
+    """Failed attempts to sign in since the last success."""
+    failed_at: datetime | None = _time()
+    created_at: datetime = _time(nullable=False)
+    created_by: str = Field(default="", max_length=80)
+    disabled_at: datetime | None = _time()
+
+
+class WebSession(SQLModel, table=True):
+    """A browser in which a person has signed in. Only the hash of its token is stored."""
+
+    __tablename__ = "web_session"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    name: str = Field(index=True, max_length=80)
+    """The person's."""
+    created_at: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)
+    expires_at: datetime = _time(nullable=False, index=True)
+    address: str = Field(default="", max_length=64)
+    browser: str = Field(default="", max_length=200)
+
+
+class AuditEvent(SQLModel, table=True):
+    """What a person did or read in the pages."""
+
+    __tablename__ = "audit_event"
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    at: datetime = _time(nullable=False, index=True)
+    actor: str = Field(max_length=80)
+    action: str = Field(sa_type=Code)
+    """Such as ``signed_in``, ``read_person``, ``approved``."""
+    about: str = Field(default="", max_length=200, index=True)
+    """A number, the id of a message or a batch, a connection, or a person's name."""
+    detail: str = _content("audit_event.detail", default="")
+    address: str = Field(default="", max_length=64)
+
+
+class AlertRow(SQLModel, table=True):
+    """Something that waits for a person or does not work, from when it is first seen until people know that it ended.
+
+    Without numbers and texts of people. ``worker.alerts.decide`` describes how a row goes on.
+    """
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index(
+            "uq_alert_open",
+            "key",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True, sa_type=RowId)
+    key: str = Field(max_length=200)
+    """Its kind and its subject, which stay the same while counts change."""
+    kind: str = Field(sa_type=Code)
+    urgent: bool = False
+    found: str = Field(default="", sa_type=Text)
+    remedy: str = Field(default="", sa_type=Text)
+    since: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)
+    raised_at: datetime | None = _time()
+    """When it had lasted long enough to count. Subscribers are told at once, people perhaps after a quiet night."""
+    told_at: datetime | None = _time()
+    """When people were last told."""
+    told_urgent: bool = False
+    ended_at: datetime | None = _time(index=True)
+    end_told_at: datetime | None = _time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from sqlalchemy import (
@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.db import is_postgres
+from worker.store.sealed import Sealed, cipher_of
 
 
 def any_of(connection: Connection, of: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
@@ -110,6 +111,10 @@ def _insert_text(
 
 def _as_stored(dialect: Dialect, column: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
     """Convert values for the driver, each only once, however many rows share it."""
+    if isinstance(
+        column.type, Sealed
+    ):  # equal values are encrypted differently, so that nobody sees that they are equal
+        return cast("Sequence[Any]", column.type.store_many(cipher_of(dialect), values))
     convert = column.type.dialect_impl(dialect).bind_processor(dialect)
     if convert is None or isinstance(column.type, LargeBinary):  # drivers take bytes without a wrapper, too
         return values
