@@ -14,13 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.models import Settings
-from worker.triggers.date_text import DateOrder
 from worker.triggers.evaluate import TextIntent, evaluate
 from worker.triggers.kinds import RecordEvent
 from worker.triggers.liquid_dialect import TextEnvironment
 from worker.triggers.rules import TextRule, compile_rules
 from worker.triggers.templates import TemplateProblem
-from worker.triggers.unread import Unreadable
+from worker.triggers.unread import Unreadable, UnreadValue
 
 Old = dict[str, Any] | None
 
@@ -157,7 +156,7 @@ def test_two_versions(case: str) -> None:
     options, old, new, expected = VERSIONS[case]
     on = case.partition(":")[0]
     watching = rule(on=on, message="!", **options) if on == "entered" else rule(message="!", **options)
-    assert bool(evaluate([watching], event(old, new, order=DateOrder.MONTH_FIRST))) is expected
+    assert bool(evaluate([watching], event(old, new, region="US"))) is expected
 
 
 SPELLINGS: list[list[object]] = [
@@ -176,6 +175,10 @@ SPELLINGS: list[list[object]] = [
     ["2027-04-03T00:00:00Z", "2027-04-03", "4/3/2027"],
     ["13/04/2027", "2027-04-13"],  # not as the region writes it
     ["007", "7", 7],
+    ["$1,250.00", "1250", "1250.00", "US$ 1,250", "USD 1250", 1250],
+    ["(99.50)", "-99.5", "99.50-", "\u221299.50"],
+    ["O'Brien", "O&#39;Brien", "o&amp;#39;brien"],
+    ["12%", "12.0 %"],
 ]
 
 
@@ -190,7 +193,7 @@ def test_the_same_value_in_another_spelling_texts_nobody(spellings: list[object]
     ]
     for old in spellings:
         for new in spellings:
-            happened = event({"status": old}, {"status": new}, order=DateOrder.MONTH_FIRST)
+            happened = event({"status": old}, {"status": new}, region="US")
             assert evaluate(watching, happened) == [], (old, new)
 
 
@@ -225,7 +228,7 @@ def two_spellings(draw: st.DrawFn) -> tuple[object, object]:
 
 @given(two_spellings(), st.sampled_from(["> 100", "> '2000-01-01'", "== 'ready'", "!= 'READY'", "== true", "!= nil"]))
 def test_a_change_of_spelling_never_texts(spellings: tuple[object, object], compared: str) -> None:
-    happened = event({"status": spellings[0]}, {"status": spellings[1]}, order=DateOrder.MONTH_FIRST)
+    happened = event({"status": spellings[0]}, {"status": spellings[1]}, region="US")
     watching = [rule(message="!"), rule(on="entered", message="!", condition=f"status {compared}")]
     assert evaluate(watching, happened) == []
 
@@ -249,7 +252,7 @@ def test_a_change_of_spelling_never_texts(spellings: tuple[object, object], comp
     ],
 )
 def test_another_value_is_a_change(old: str, new: str) -> None:
-    assert evaluate([rule(message="!")], event({"status": old}, {"status": new}, order=DateOrder.MONTH_FIRST))
+    assert evaluate([rule(message="!")], event({"status": old}, {"status": new}, region="US"))
 
 
 @pytest.mark.parametrize(
@@ -261,21 +264,24 @@ def test_another_value_is_a_change(old: str, new: str) -> None:
         ("3", "3.0", True),
         ("true", True, True),
         ("1", True, True),
-        ("1234", "1,234", False),  # to some it is little more than one
+        ("1234", "1,234", True),
+        ("1234.5", "$1,234.50", True),
+        ("1234.5", "1.234,50", False),  # not as the region writes it
+        ("5", "12%", False),
         ("7", "007", False),
         ("F", "0", False),
     ],
 )
 def test_a_value_that_the_trigger_names_must_be_certain(to_value: str, value: object, expected: bool) -> None:
-    happened = event({"status": "before"}, {"status": value}, order=DateOrder.MONTH_FIRST)
+    happened = event({"status": "before"}, {"status": value}, region="US")
     assert bool(evaluate([rule(to=to_value, message="!")], happened)) is expected
 
 
 UNREAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a number": (
         {"on": "entered", "condition": "balance > 100"},
-        {"balance": "1,234.50"},
-        '1 record has a value in "balance" that the trigger\'s `condition` cannot compare: "1,234.50" (record 17). The '
+        {"balance": "1.234.50"},
+        '1 record has a value in "balance" that the trigger\'s `condition` cannot compare: "1.234.50" (record 17). The '
         "trigger ready does not text this person. Write a plain number such as 1234.5, or a date such as 2027-04-03.",
     ),
     "a date": (
@@ -283,6 +289,19 @@ UNREAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"due": "soon"},
         '1 record has a value in "due" that the trigger\'s `only_if` cannot compare: "soon" (record 17). The '
         "trigger ready does not text this person. Write a plain number such as 1234.5, or a date such as 2027-04-03.",
+    ),
+    "an ambiguous number": (
+        {"on": "entered", "condition": "balance > 100"},
+        {"balance": "1,234"},
+        '1 record has a number in "balance" that can mean two: "1,234" (record 17). The trigger ready does not text '
+        "this person. Set `default_region` of the connection, which says if 1,234 is a thousand; or write a plain "
+        "number such as 1234.5.",
+    ),
+    "to what may be another value": (
+        {"on": "changed", "field": "status", "to": "1234"},
+        {"status": "1,234"},
+        '1 record has a value in "status" that the trigger\'s `to` cannot compare: "1,234" (record 17). The trigger '
+        "ready does not text this person. Write a plain number such as 1234.5, or a date such as 2027-04-03.",
     ),
     "decided without it": ({"on": "entered", "condition": "balance > 100 and vip"}, {"balance": "much", "vip": ""}, ""),
     "it did not fire": ({"on": "changed", "field": "name", "only_if": "balance > 1"}, {"balance": "much"}, ""),
@@ -292,19 +311,26 @@ UNREAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", UNREAD)
 def test_a_value_that_cannot_be_read_is_named(case: str) -> None:
     options, new, note = UNREAD[case]
-    unreadable = Unreadable()
-    texts = evaluate([rule(**options)], event({"status": "a"}, {"status": "b"} | new), unreadable)
-    assert (texts, " ".join(unreadable.notes())) == ([], note)
+    unreadable, unread = Unreadable(), list[tuple[str, UnreadValue]]()
+    texts = evaluate([rule(**options)], event({"status": "a"}, {"status": "b"} | new), unread)
+    for name, value in unread:
+        unreadable.add(name, value, "17")
+    assert " ".join(unreadable.notes()) == note
+    assert [text for text in texts if not text.problem] == []
+    assert bool(texts) is ("only_if" in options and bool(note)), "what should be texted about and is not is kept"
 
 
 def test_many_values_that_cannot_be_read_are_one_note() -> None:
     unreadable = Unreadable()
-    for number in range(3):
-        happened = replace(event(None, {"balance": f"about {number}"}), external_id=str(number))
-        evaluate([rule(on="entered", condition="balance > 1")], happened, unreadable)
+    for number in range(12):
+        unread: list[tuple[str, UnreadValue]] = []
+        evaluate([rule(on="entered", condition="balance > 1")], event(None, {"balance": f"about {number}"}), unread)
+        ((name, value),) = unread
+        unreadable.add(name, value, str(number))
     (note,) = unreadable.notes()
-    assert note.startswith('3 records have a value in "balance"')
-    assert 'such as "about 0" (record 0). The trigger ready does not text them.' in note
+    assert note.startswith('12 records have a value in "balance"')
+    assert ': "about 0" (record 0), "about 1" (record 1), ' in note
+    assert "(record 9) and 2 more, see `vtsync status --unread`. The trigger ready does not text them." in note
     unreadable.restart(["ready"])
     assert list(unreadable.notes()) == []
 

@@ -11,13 +11,12 @@ import pytest
 from config.models import Settings
 from config.triggers import Trigger
 from worker.messages.reentry import intent_key
-from worker.triggers.date_text import DateOrder
 from worker.triggers.evaluate import depends_on_record, evaluate, no_longer_wanted, write_text
 from worker.triggers.kinds import KINDS, PlannedByDate, RecordEvent
 from worker.triggers.rules import TextRule, compile_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-US = DateOrder.MONTH_FIRST
+US = "US"
 OLD = {"status": "Ordered", "balance": "5", "Order Status": "x"}
 NEW = {"status": "ready", "balance": "5", "Order Status": ""}
 

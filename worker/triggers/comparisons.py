@@ -27,10 +27,11 @@ from liquid.builtin.expressions.logical import (
 from liquid.exceptions import FilterError
 from liquid.expression import Expression
 
-from worker.triggers.context import DATE_ORDER
-from worker.triggers.date_text import DateOrder, Moment, possible_dates, read_date
-from worker.triggers.same_value import is_same_date, meanings
-from worker.triggers.values import read_boolean, read_number, value_text
+from worker.triggers.context import REGION
+from worker.triggers.date_text import Moment, possible_dates, read_date
+from worker.triggers.number_text import Amount, possible_amounts, read_amount
+from worker.triggers.same_value import is_same_date, may_mean_the_same
+from worker.triggers.values import read_boolean, value_text
 
 _Ordering: TypeAlias = Callable[[Any, Any], bool]
 _ORDERINGS: Mapping[type[Expression], _Ordering] = {
@@ -66,10 +67,10 @@ def understanding(expression: Expression) -> Expression:
     )
 
 
-def order_of(context: RenderContext) -> DateOrder:
-    """Return how the dates of the record are written."""
-    found = context.globals.get(DATE_ORDER)
-    return found if isinstance(found, DateOrder) else DateOrder.UNKNOWN
+def region_of_record(context: RenderContext) -> str | None:
+    """Return the region whose people write the dates and numbers of the record."""
+    found = context.globals.get(REGION)
+    return found if isinstance(found, str) else None
 
 
 def _evaluate(expression: Expression, context: RenderContext) -> object:
@@ -104,23 +105,30 @@ def _ordered(expression: LtExpression | LeExpression | GtExpression | GeExpressi
     left, right = expression.left.evaluate(context), expression.right.evaluate(context)
     if not (_is_plain(left) and _is_plain(right)):
         return expression.evaluate(context)  # nil, a missing field, a boolean
+    region = region_of_record(context)
     if isinstance(left, str) and isinstance(right, str):
-        pair = _as_read(left, right, order_of(context))
+        pair = _as_read(left, right, region)
     else:
-        pair = read_number(left), read_number(right)
+        pair = _as_numbers(read_amount(left, region), read_amount(right, region))
     if None in pair:
         raise _not_understood(expression, left, right)
     return _ORDERINGS[type(expression)](*pair)
 
 
-def _as_read(left: str, right: str, order: DateOrder) -> tuple[Any, Any]:
+def _as_read(left: str, right: str, region: str | None) -> tuple[Any, Any]:
     """Return two texts as numbers, as dates, or as they are; None in place of what is not understood."""
-    numbers = read_number(left), read_number(right)
-    if None not in numbers:
-        return numbers
-    if possible_dates(left, order) or possible_dates(right, order):
-        return _as_dates(read_date(left, order), read_date(right, order))
-    return (left, right) if numbers == (None, None) else numbers
+    first, second = read_amount(left, region), read_amount(right, region)
+    if first is not None and second is not None:
+        return _as_numbers(first, second)
+    if possible_dates(left, region) or possible_dates(right, region):
+        return _as_dates(read_date(left, region), read_date(right, region))
+    return (None, None) if possible_amounts(left, None) or possible_amounts(right, None) else (left, right)
+
+
+def _as_numbers(first: Amount | None, second: Amount | None) -> tuple[int | float | None, int | float | None]:
+    if first is None or second is None or not first.is_comparable(second):
+        return None, None
+    return first.number, second.number
 
 
 def _as_dates(first: Moment | None, second: Moment | None) -> tuple[datetime | None, datetime | None]:
@@ -149,11 +157,15 @@ def _equal(expression: EqExpression | NeExpression, context: RenderContext) -> b
         return bool(same)
     if left == right:
         return True
-    order = order_of(context)
-    number = read_number(left)
-    if is_same_date(left, right, order) or (number is not None and number == read_number(right)):
+    region = region_of_record(context)
+    if is_same_date(left, right, region):
         return True
-    if not meanings(left, order).isdisjoint(meanings(right, order)):
+    first_amount, second_amount = read_amount(left, region), read_amount(right, region)
+    if first_amount is not None and second_amount is not None:
+        if not first_amount.is_comparable(second_amount):
+            raise _not_understood(expression, left, right)
+        return first_amount.number == second_amount.number
+    if may_mean_the_same(left, right, region):
         raise _not_understood(expression, left, right)
     return False
 

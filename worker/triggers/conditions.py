@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from worker.triggers.context import condition_context
-from worker.triggers.date_text import DateOrder
-from worker.triggers.templates import FieldNames, TemplateProblem, field_names
+from worker.triggers.conversation import CONVERSATION, ConversationFacts, conversation_fault, is_about_conversation
+from worker.triggers.templates import FieldNames, TemplateProblem, field_comparisons, field_names
 
 if TYPE_CHECKING:
     from liquid import BoundTemplate
@@ -46,9 +46,12 @@ def judge(
     source: str,
     properties: Mapping[str, Any],
     contact: Mapping[str, str] | None = None,
-    order: DateOrder = DateOrder.UNKNOWN,
+    region: str | None = None,
+    conversation: ConversationFacts | None = None,
 ) -> Judgement:
     """Return if the condition holds for a record. It does not hold if it cannot be evaluated for this record.
+
+    Nor does it hold if it asks about a conversation and that is not given.
 
     Raises TemplateProblem if ``source`` is not a condition.
     """
@@ -57,9 +60,16 @@ def judge(
     from worker.triggers.comparisons import NotUnderstood
 
     template = _compiled(source)
+    context = condition_context(properties, contact or {}, region)
+    if asks_about_conversation(source):
+        if conversation is None:
+            return Judgement(holds=False)
+        context[CONVERSATION] = conversation.values()
     try:
-        return Judgement(template.render(condition_context(properties, contact or {}, order)).strip() == "y")
+        return Judgement(template.render(context).strip() == "y")
     except NotUnderstood as error:
+        if error.field.startswith(f"{CONVERSATION}."):  # what people write is shown to nobody
+            return Judgement(holds=False, unread=(error.field, "..."))
         return Judgement(holds=False, unread=(error.field, error.value))
     except LiquidError:  # such as a list compared with a number
         return Judgement(holds=False)
@@ -69,16 +79,30 @@ def holds(
     source: str,
     properties: Mapping[str, Any],
     contact: Mapping[str, str] | None = None,
-    order: DateOrder = DateOrder.UNKNOWN,
+    region: str | None = None,
+    conversation: ConversationFacts | None = None,
 ) -> bool:
     """Return True if the condition holds; see ``judge``."""
-    return judge(source, properties, contact, order).holds
+    return judge(source, properties, contact, region, conversation).holds
+
+
+@lru_cache(maxsize=256)
+def asks_about_conversation(source: str) -> bool:
+    """Return True if a condition names a part of the conversation. Raises TemplateProblem if it is no condition."""
+    analysis = _compiled(source).analyze()
+    return any(is_about_conversation(one.segments) for group in analysis.globals.values() for one in group)
 
 
 @lru_cache(maxsize=256)
 def condition_fields(source: str) -> FieldNames:
     """Return the fields that a condition reads. Raises TemplateProblem if ``source`` is not a condition."""
     return field_names(_compiled(source).analyze())
+
+
+@lru_cache(maxsize=256)
+def condition_comparisons(source: str) -> tuple[tuple[str, str | int | float, bool], ...]:
+    """Return what a condition compares with a literal, see ``field_comparisons``. Raises TemplateProblem."""
+    return field_comparisons(_compiled(source))
 
 
 @lru_cache(maxsize=256)
@@ -96,10 +120,15 @@ def _compiled(source: str) -> BoundTemplate:
     environment = ConditionEnvironment()
     try:
         bound = environment.from_string("{% if " + " ".join(source.split()) + " %}y{% endif %}")
-        unknown = [name for name in bound.analyze().filters if name not in environment.filters]
+        analysis = bound.analyze()
+        unknown = [name for name in analysis.filters if name not in environment.filters]
     except (LiquidError, RecursionError) as error:
         reason = getattr(error, "message", "it is nested too deeply")
         raise TemplateProblem(f"the condition cannot be read: {reason}") from None
     if unknown:
         raise TemplateProblem(f'there is no filter "{unknown[0]}"; there are: {", ".join(sorted(environment.filters))}')
+    paths = [one.segments for group in analysis.globals.values() for one in group]
+    faults = [conversation_fault(path) for path in paths if is_about_conversation(path)]
+    if any(faults):
+        raise TemplateProblem("; ".join(filter(None, faults)))
     return bound

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from crm_adapters.fields import is_name_column, is_placeholder
-from worker.triggers.date_text import DateOrder
+from crm_adapters.fields import is_name_column
+from crm_adapters.placeholders import is_placeholder
+from worker.triggers.names import first_name_of
 from worker.triggers.values import Scalar, alike, scalar, slug
 
 CONTACT_FIELDS = ("phone", "full_name", "first_name", "email")
-DATE_ORDER = "date order"
+REGION = "the region"
+ZONES = "the time zones"
 FIELDS = "fields by name"
-"""Keys of the order of dates, and of the fields as ``Fields``. No template can name them, because they have spaces."""
+"""Keys of the region, of a function that returns the person's possible time zones, and of the fields as ``Fields``.
 
+No template can name them, because they have spaces.
+"""
+
+Zones: TypeAlias = Callable[[], Sequence[str]]
+"""Returns the time zones that a person may be in; none if nothing is known."""
 _Missing: TypeAlias = Callable[[str, Scalar], bool]
 """Return True if the value of the field with this name stands for a missing one."""
 
@@ -22,23 +29,25 @@ def text_context(
     properties: Mapping[str, Any],
     old: Mapping[str, Any] | None,
     contact: Mapping[str, str],
-    order: DateOrder = DateOrder.UNKNOWN,
+    region: str | None = None,
+    zones: Zones = tuple,
 ) -> dict[str, Any]:
     """Return what a template can use. A name such as "unknown" or "(none)" counts as empty.
 
     The record's fields by their template names (``first_name`` for "First Name"; if two have the same template name,
     the first in the alphabet counts), ``record`` (by their own names: ``record["First Name"]``), ``old`` (the version
-    before, by template names; empty for a new record), ``contact`` (phone, full_name, first_name, email, as VirtualText
-    holds them). ``order`` says how the record's dates are written.
+    before, by template names; empty for a new record), ``contact`` (the person: phone, full_name, first_name, email).
+    ``region`` says how the record's dates and numbers are written. ``zones`` is called only if a time has to be put on
+    the person's clock.
     """
-    return _context(properties, old, contact, order, _is_no_name)
+    return _context(properties, old, contact, region, _is_no_name) | {ZONES: zones}
 
 
 def condition_context(
-    properties: Mapping[str, Any], contact: Mapping[str, str], order: DateOrder = DateOrder.UNKNOWN
+    properties: Mapping[str, Any], contact: Mapping[str, str], region: str | None = None
 ) -> dict[str, Any]:
     """Return what a condition can use: the same, but names as they are, so that a condition can ask for "unknown"."""
-    return _context(properties, None, contact, order, _never)
+    return _context(properties, None, contact, region, _never)
 
 
 class Fields(dict[str, Any]):
@@ -61,7 +70,7 @@ def _context(
     properties: Mapping[str, Any],
     old: Mapping[str, Any] | None,
     contact: Mapping[str, str],
-    order: DateOrder,
+    region: str | None,
     missing: _Missing,
 ) -> dict[str, Any]:
     record = _filled(properties, missing)
@@ -70,7 +79,7 @@ def _context(
         "record": Fields(record, properties, record),
         "old": _by_slug(_filled(old or {}, missing), old or {}),
         "contact": _person(contact, missing),
-        DATE_ORDER: order,
+        REGION: region,
         FIELDS: fields,
     }
 
@@ -81,8 +90,8 @@ def _person(contact: Mapping[str, str], missing: _Missing) -> dict[str, Scalar]:
     if not isinstance(full_name, str) or not any(map(str.isalpha, full_name)):
         person.pop("full_name", None)  # some CRMs put the number where the name is missing
         return person
-    first_name = full_name.split()[0].rstrip(",")
-    return person if missing("first_name", first_name) else person | {"first_name": first_name}
+    first_name = first_name_of(full_name)
+    return person | {"first_name": first_name} if first_name else person
 
 
 def _is_no_name(field: str, value: Scalar) -> bool:

@@ -33,9 +33,9 @@ class DateOrder(StrEnum):
     UNKNOWN = "unknown"
 
 
-_MONTH_FIRST = frozenset("US AS FM GU MH MP PH PR PW UM VI".split())
+_MONTH_FIRST = frozenset("US AS GU MH MP PH PR UM VI".split())
 _YEAR_FIRST = frozenset("SE ZA".split())
-_BOTH_IN_USE = frozenset("CA CN HU JP KP KR KY LT MN PA TW".split())
+_BOTH_IN_USE = frozenset("BI CA CN ER FM HU JP KP KR KY LT MN NP PA PW TW".split())
 """Regions that write days first and months first, or hardly ever end a date with the year."""
 
 _MONTHS = (
@@ -68,9 +68,11 @@ _WEEKDAY = {name: number for number, names in enumerate(_WEEKDAYS) for name in n
 _SHORT_YEAR_IS_CLEAR = {**{year: 2000 + year for year in range(30)}, **{year: 1900 + year for year in range(69, 100)}}
 """Years of two digits in which spreadsheets (1930 to 2029) and POSIX (1969 to 2068) agree."""
 
+_SERIAL = re.compile(r"[2-7]\d{4}(?:[.,]\d+)?", re.ASCII)
 _EPOCH_MS = re.compile(r"\d{12,13}")
 _COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_FRACTION_OF_AN_HOUR = re.compile(r"[\d-]{8,10}[ T]\d{2}[.,]\d+.*")
 _YEAR_THEN = re.compile(r"(\d{4})([-/.]) ?(\d{1,2})\2 ?(\d{1,2})\.?")
 _THEN_YEAR = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d{2})\.?")
 _DAY_MONTH = re.compile(
@@ -80,7 +82,7 @@ _MONTH_DAY = re.compile(r"([^\W\d_]+)\.?[ -]*(\d{1,2})(?:st|nd|rd|th)?(?:, ?|[ -
 _WEEKDAY_BEFORE = re.compile(r"([^\W\d_]+(?:-feira)?)\.?,? +(?=\w)")
 _TIME_AFTER = re.compile(
     r"(?P<day>.*?\w\.?)(?:,? +(?:(?:at|um|à|a las|alle|às|om) +)?|[Tt](?=\d))"
-    r"(?P<hour>\d{1,2})(?:[:h](?P<minute>\d{2}))?(?::(?P<second>\d{2})(?:[.,]\d+)?)?"
+    r"(?P<hour>\d{1,2})(?:[:h.](?P<minute>\d{2}))?(?::(?P<second>\d{2})(?:[.,]\d+)?)?"
     r"(?: ?(?P<half>[ap])\.?m\.?)?(?: Uhr)?"
     r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?",
     re.IGNORECASE,
@@ -98,21 +100,29 @@ def date_order(region: str | None) -> DateOrder:
     return DateOrder.YEAR_FIRST if region in _YEAR_FIRST else DateOrder.DAY_FIRST
 
 
-def read_date(value: object, order: DateOrder) -> Moment | None:
+def read_date(value: object, region: str | None) -> Moment | None:
     """Return the day or the time that a value holds; None if it holds none, or may hold another one.
 
-    Read are ISO 8601 and dates whose year comes first, dates whose year comes last (``order`` decides), names of months
-    in seven languages, times after the date (of 12 or 24 hours, with or without a zone), and milliseconds since 1970
-    (HubSpot; midnight UTC means a day). Other numbers are not read: they could mean anything.
+    Read are ISO 8601 and dates whose year comes first, dates whose year comes last (``region`` decides), names of
+    months in seven languages, times after the date (of 12 or 24 hours, with or without a zone), and milliseconds since
+    1970 (HubSpot; midnight UTC means a day). Other numbers are not read: they could mean anything.
     """
-    found = possible_dates(value, order)
+    found = possible_dates(value, region)
     return found[0] if len(found) == 1 else None
 
 
-def possible_dates(value: object, order: DateOrder) -> tuple[Moment, ...]:
+def possible_dates(value: object, region: str | None) -> tuple[Moment, ...]:
     """Return every day or time that a value may hold."""
     text = value_text(value)
-    return _possible(text, order) if len(text) <= 2 * _LONGEST and any(map(str.isdigit, text)) else ()
+    return _possible(text, date_order(region)) if len(text) <= 2 * _LONGEST and any(map(str.isdigit, text)) else ()
+
+
+def may_be_serial(value: object) -> bool:
+    """Return True for a number by which a spreadsheet may mean a day: 46357 is 2026-12-01 in one kind of workbook.
+
+    It is not read: in the other kind it is a day four years later, and it may just be a number.
+    """
+    return _SERIAL.fullmatch(value_text(value).strip()) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -151,6 +161,8 @@ def _of_digits(text: str) -> list[Moment]:
 def _iso(text: str) -> Moment | None:
     if match := _ISO.fullmatch(text):
         return next(_day(match[1], match[2], match[3]), None)
+    if _FRACTION_OF_AN_HOUR.fullmatch(text):  # Danes and Finns write 15.07 for 15:07
+        return None
     try:
         return datetime.fromisoformat(text)
     except ValueError:

@@ -9,13 +9,13 @@ from typing import Any
 
 from config.triggers import Trigger
 from crm_adapters.base import CONTACT
-from worker.triggers.conditions import holds
+from worker.triggers.conditions import asks_about_conversation, judge
 from worker.triggers.context import text_context
-from worker.triggers.date_text import DateOrder
+from worker.triggers.conversation import ConversationFacts
 from worker.triggers.kinds import FiresOnChange, PlannedByDate, RecordEvent, kind_of, unread_in
 from worker.triggers.rules import TextRule
 from worker.triggers.templates import TemplateProblem
-from worker.triggers.unread import Unreadable, UnreadValue
+from worker.triggers.unread import UnreadValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class TextIntent:
 
     ``problem``: why the text could not be written, for a person; it is kept and shown, and never sent.
     ``do_not_text``, ``no_consent``: the field of its record that forbids it, for a person, as in ``PolicyFacts``.
+    ``consent_missing``: why no consent is on record, as in ``PolicyFacts``.
     ``kind``: the kind of record that it is about.
     ``called_for_at``: when it should be made, where that is not now; its delay and its expiry count from then on.
     """
@@ -43,45 +44,58 @@ class TextIntent:
     urgent: bool = False
     do_not_text: str = ""
     no_consent: str = ""
+    consent_missing: str = ""
     called_for_at: datetime | None = None
     kind: str = CONTACT
 
 
-def evaluate(rules: Iterable[TextRule], event: RecordEvent, unreadable: Unreadable | None = None) -> list[TextIntent]:
+def evaluate(
+    rules: Iterable[TextRule], event: RecordEvent, unread: list[tuple[str, UnreadValue]] | None = None
+) -> list[TextIntent]:
     """Return the texts that ``event`` calls for, in the order of the rules.
 
-    Values because of which a rule cannot decide are added to ``unreadable``.
+    Values because of which a rule cannot decide are added to ``unread``, with the name of the rule.
     """
     found = []
     for rule in rules:
         if not rule.watches(event.connection, event.kind) or not isinstance(rule.kind, FiresOnChange):
             continue
         occurrence = rule.kind.occurrence(event)
-        intent = None if occurrence is None else write_text(rule, event, occurrence)
-        if intent is not None:
-            found.append(intent)
-        elif unreadable is not None:
-            value = (
-                _unread_only_if(rule, event) if occurrence else rule.kind.unread(event.new, event.contact, event.order)
-            )
-            if value is not None:
-                unreadable.add(rule.name, value, event.external_id)
+        if occurrence is None:
+            value = rule.kind.unread(event.new, event.contact, event.region)
+        else:
+            intent = write_text(rule, event, occurrence)
+            found += [] if intent is None else [intent]
+            value = unread_only_if(rule, event)
+        if value is not None and unread is not None:
+            unread.append((rule.name, value))
     return found
 
 
-def _unread_only_if(rule: TextRule, event: RecordEvent) -> UnreadValue | None:
+def unread_only_if(rule: TextRule, event: RecordEvent) -> UnreadValue | None:
+    """Return the value because of which it cannot be said if the ``only_if`` of a rule holds, or None."""
     condition = rule.options.only_if
-    return None if condition is None else unread_in(condition, "only_if", event.new, event.contact, event.order)
+    if condition is None:
+        return None
+    return unread_in(condition, "only_if", event.new, event.contact, event.region, event.conversation)
 
 
 def write_text(rule: TextRule, event: RecordEvent, occurrence: str) -> TextIntent | None:
-    """Write the text of a rule that fires for ``event``; None if its ``only_if`` does not hold."""
+    """Write the text of a rule that fires for ``event``; None if its ``only_if`` does not hold.
+
+    The text has a problem if a value in it, or in its ``only_if``, is not understood.
+    """
     options = rule.options
-    if options.only_if is not None and not holds(options.only_if, event.new, event.contact, event.order):
-        return None
     text, problem = "", ""
+    if options.only_if is not None:
+        judged = judge(options.only_if, event.new, event.contact, event.region, event.conversation)
+        if judged.unread is not None:
+            problem = _not_understood(options.only_if, *judged.unread)
+        elif not judged.holds:
+            return None
     try:
-        text = rule.template.render(text_context(event.new, event.old, event.contact, event.order))
+        if not problem:
+            text = rule.template.render(text_context(event.new, event.old, event.contact, event.region, event.zones))
     except TemplateProblem as error:
         problem = str(error)
     return TextIntent(
@@ -104,16 +118,45 @@ def write_text(rule: TextRule, event: RecordEvent, occurrence: str) -> TextInten
 
 def depends_on_record(trigger: Trigger) -> bool:
     """Return True if a later change of the record can make the trigger's queued texts unwanted."""
-    return trigger.only_if is not None or isinstance(kind_of(trigger), PlannedByDate)
+    return trigger.only_if is not None or trigger.stop_on_reply or isinstance(kind_of(trigger), PlannedByDate)
+
+
+def watches_conversation(trigger: Trigger) -> bool:
+    """Return True if what the person writes can make the trigger's queued texts unwanted."""
+    return trigger.stop_on_reply or asks_first(trigger)
+
+
+def asks_first(trigger: Trigger) -> bool:
+    """Return True if the conversation decides if the trigger fires."""
+    return trigger.only_if is not None and asks_about_conversation(trigger.only_if)
 
 
 def no_longer_wanted(
-    trigger: Trigger, properties: Mapping[str, Any], contact: Mapping[str, str], key: str, order: DateOrder
+    trigger: Trigger,
+    properties: Mapping[str, Any],
+    contact: Mapping[str, str],
+    key: str,
+    region: str | None,
+    conversation: ConversationFacts | None = None,
 ) -> tuple[str, str] | None:
-    """Return (code, reason) if the record, as it is now, makes the text with this idempotency key unwanted."""
+    """Return (code, reason) if the record, as it is now, makes the text with this idempotency key unwanted.
+
+    So does a reply of the person, if the trigger stops on one. ``conversation``: see ``watches_conversation``.
+    """
     kind = kind_of(trigger)
-    if isinstance(kind, PlannedByDate) and (reason := kind.moved(properties, key, order)):
+    if isinstance(kind, PlannedByDate) and (reason := kind.moved(properties, key, region)):
         return "moved", reason
-    if trigger.only_if is not None and not holds(trigger.only_if, properties, contact, order):
-        return "stop_condition", f"its condition no longer holds: {trigger.only_if}"
-    return None
+    if trigger.stop_on_reply and conversation is not None and conversation.replied:
+        at = f"{conversation.last_reply_at:%Y-%m-%d %H:%M} UTC"
+        return "replied", f"the person has written since it was called for, at {at}, and its trigger stops on a reply"
+    if trigger.only_if is None:
+        return None
+    judged = judge(trigger.only_if, properties, contact, region, conversation)
+    if judged.unread is not None:
+        return "stop_condition", _not_understood(trigger.only_if, *judged.unread)
+    return None if judged.holds else ("stop_condition", f"its condition no longer holds: {trigger.only_if}")
+
+
+def _not_understood(condition: str, field: str, value: str) -> str:
+    named = f'"{value}" in {field}' if field else f'"{value}"'
+    return f"{named} is not understood, so it is not known if its condition holds: {condition}"

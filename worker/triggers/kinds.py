@@ -22,25 +22,30 @@ from typing import Any, ClassVar, Generic, TypeVar
 from config.triggers import ChangedTrigger, CreatedTrigger, DateTrigger, EnteredTrigger, Trigger, TriggerOptions
 from crm_adapters.base import CONTACT
 from worker.triggers.conditions import condition_fields, holds, judge
-from worker.triggers.date_text import DateOrder, possible_dates, read_date
+from worker.triggers.context import Zones
+from worker.triggers.conversation import ConversationFacts
+from worker.triggers.date_text import may_be_serial, possible_dates, read_date
 from worker.triggers.dates import DateRule, Due, due, occurrence_date
+from worker.triggers.number_text import possible_amounts
 from worker.triggers.same_value import is_same, may_be_same, moment_key
 from worker.triggers.templates import FieldNames
-from worker.triggers.unread import UnreadValue
+from worker.triggers.unread import Expected, UnreadValue
 from worker.triggers.values import property_named, scalar, value_text
 from worker.triggers.versions import aligned, names_in_both
 
 Options = TypeVar("Options", bound=TriggerOptions)
 
 FIRST_VERSION = "created"
-"""The occurrence of a new record. A contact gets only one such text, whichever of its records was new."""
+"""The occurrence of the first record of a person: a contact gets only one such text. Further records are ``r1``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
     """A CRM record that is new (``old`` is None) or has a new version; ``old`` and ``new`` are its properties.
 
-    ``kind`` is ``contact``, or what belongs to the person, such as ``deal``. ``order`` says how its dates are written.
+    ``kind`` is ``contact``, or what belongs to the person, such as ``deal``. ``region`` says how its dates and
+    numbers are written. ``zones`` returns the time zones that the person may be in. ``of_known_person``: it is one
+    more record of somebody whom the connection knows already. ``conversation`` is given if a rule asks about it.
     """
 
     connection: str
@@ -53,7 +58,10 @@ class RecordEvent:
     new: Mapping[str, Any]
     revision: int
     kind: str = CONTACT
-    order: DateOrder = DateOrder.UNKNOWN
+    region: str | None = None
+    zones: Zones = tuple
+    of_known_person: bool = False
+    conversation: ConversationFacts | None = None
 
     @property
     def contact(self) -> dict[str, str]:
@@ -63,7 +71,7 @@ class RecordEvent:
     @property
     def version(self) -> str:
         """The name of this version of the record, as an occurrence."""
-        return FIRST_VERSION if self.old is None else f"r{self.revision}"
+        return FIRST_VERSION if self.old is None and not self.of_known_person else f"r{self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +90,16 @@ class TriggerKind(ABC, Generic[Options]):
         """Return the fields of the record that decide if it fires, by the option that names them."""
         return {}
 
+    @property
+    def may_be_unread(self) -> bool:
+        """True if a value of a record can leave open if the trigger fires for it."""
+        return type(self).unread is not TriggerKind.unread
+
     def unread(
         self,
         properties: Mapping[str, Any],  # noqa: ARG002
         contact: Mapping[str, str],  # noqa: ARG002
-        order: DateOrder,  # noqa: ARG002
+        region: str | None,  # noqa: ARG002
     ) -> UnreadValue | None:
         """Return the value because of which it cannot be said if the trigger fires for a record, or None."""
         return None
@@ -115,12 +128,12 @@ class PlannedByDate(TriggerKind[Options]):
 
     @abstractmethod
     def next_due(
-        self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime, order: DateOrder
+        self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime, region: str | None
     ) -> Due | None:
         """Return when it is next due for a record, or None. ``zones`` is called only if the record has a date."""
 
     @abstractmethod
-    def moved(self, properties: Mapping[str, Any], key: str, order: DateOrder) -> str:
+    def moved(self, properties: Mapping[str, Any], key: str, region: str | None) -> str:
         """Return why the text with this idempotency key is about a time that the record no longer has, or ""."""
 
 
@@ -151,20 +164,34 @@ class FieldChanged(FiresOnChange[ChangedTrigger]):
         """See ``TriggerKind.reads``."""
         return {"field": FieldNames((self.options.field,))}
 
+    def unread(
+        self,
+        properties: Mapping[str, Any],
+        contact: Mapping[str, str],  # noqa: ARG002
+        region: str | None,
+    ) -> UnreadValue | None:
+        """Return the value that may be the one that the trigger waits for, and may be another one."""
+        name, wanted = property_named(self.options.field, properties), self.options.to_value
+        if name is None or not wanted or is_same(properties[name], wanted, region):
+            return None
+        if not may_be_same(properties[name], wanted, region):
+            return None
+        return UnreadValue("to", self.options.field, value_text(properties[name]), "value")
+
     def occurrence(self, event: RecordEvent) -> str | None:
         """Fire for a version in which the field has another value."""
-        return event.version if event.old is not None and self._changed(event.old, event.new, event.order) else None
+        return event.version if event.old is not None and self._changed(event.old, event.new, event.region) else None
 
-    def _changed(self, old: Mapping[str, Any], new: Mapping[str, Any], order: DateOrder) -> bool:
+    def _changed(self, old: Mapping[str, Any], new: Mapping[str, Any], region: str | None) -> bool:
         names = names_in_both(self.options.field, old, new)
         if names is None:
             return False  # what is unknown in one version has not changed: a column was added or left out
         before, after = old[names[0]], new[names[1]]
         from_value, to_value = self.options.from_value, self.options.to_value
         return (
-            not may_be_same(before, after, order)
-            and (from_value is None or is_same(before, from_value, order))
-            and (to_value is None or is_same(after, to_value, order))
+            not may_be_same(before, after, region)
+            and (from_value is None or is_same(before, from_value, region))
+            and (to_value is None or is_same(after, to_value, region))
         )
 
 
@@ -188,15 +215,17 @@ class ConditionEntered(FiresOnChange[EnteredTrigger]):
     def _entered(self, event: RecordEvent) -> bool:
         condition = self.options.condition
         if event.old is None:
-            return holds(condition, event.new, event.contact, event.order)
-        before, after = aligned(event.old, event.new, event.order)
-        return holds(condition, after, event.contact, event.order) and not holds(
-            condition, before, event.contact, event.order
+            return holds(condition, event.new, event.contact, event.region)
+        before, after = aligned(event.old, event.new, event.region)
+        return holds(condition, after, event.contact, event.region) and not holds(
+            condition, before, event.contact, event.region
         )
 
-    def unread(self, properties: Mapping[str, Any], contact: Mapping[str, str], order: DateOrder) -> UnreadValue | None:
+    def unread(
+        self, properties: Mapping[str, Any], contact: Mapping[str, str], region: str | None
+    ) -> UnreadValue | None:
         """See ``TriggerKind.unread``."""
-        return unread_in(self.options.condition, "condition", properties, contact, order)
+        return unread_in(self.options.condition, "condition", properties, contact, region)
 
 
 class DateReached(PlannedByDate[DateTrigger]):
@@ -213,19 +242,19 @@ class DateReached(PlannedByDate[DateTrigger]):
         return {"field": FieldNames((self.options.field,))}
 
     def next_due(
-        self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime, order: DateOrder
+        self, properties: Mapping[str, Any], zones: Callable[[], Sequence[str]], now: datetime, region: str | None
     ) -> Due | None:
         """Return when the date, with offset and hour, is next due."""
-        when = self._date(properties, order)
+        when = self._date(properties, region)
         return None if when is None else due(when, self._rule, zones(), now)
 
-    def moved(self, properties: Mapping[str, Any], key: str, order: DateOrder) -> str:
+    def moved(self, properties: Mapping[str, Any], key: str, region: str | None) -> str:
         """Compare the record's date with the occurrence that the key ends with; its spelling may be another one."""
-        when = self._date(properties, order)
+        when = self._date(properties, region)
         before = occurrence_date(key, every_year=self.options.every_year)
         if when is not None and before is not None and moment_key(when) == moment_key(before):
             return ""
-        if (unread := self.unread(properties, {}, order)) is not None:
+        if (unread := self.unread(properties, {}, region)) is not None:
             return f'the field "{self.options.field}" now has "{unread.shown}", which cannot be read as a date'
         return f'the field "{self.options.field}" now has another date; a text for that date is planned separately'
 
@@ -237,18 +266,19 @@ class DateReached(PlannedByDate[DateTrigger]):
         self,
         properties: Mapping[str, Any],
         contact: Mapping[str, str],  # noqa: ARG002
-        order: DateOrder,
+        region: str | None,
     ) -> UnreadValue | None:
         """See ``TriggerKind.unread``. An empty field is no value that cannot be read."""
         name = property_named(self.options.field, properties)
         value = None if name is None else scalar(properties[name])
-        if value is None or (found := len(possible_dates(value, order))) == 1:
+        if value is None or (found := len(possible_dates(value, region))) == 1:
             return None
-        return UnreadValue("field", self.options.field, value_text(value), "ambiguous date" if found else "date")
+        other: Expected = "spreadsheet date" if may_be_serial(value) else "date"
+        return UnreadValue("field", self.options.field, value_text(value), "ambiguous date" if found else other)
 
-    def _date(self, properties: Mapping[str, Any], order: DateOrder) -> date | datetime | None:
+    def _date(self, properties: Mapping[str, Any], region: str | None) -> date | datetime | None:
         name = property_named(self.options.field, properties)
-        return None if name is None else read_date(properties[name], order)
+        return None if name is None else read_date(properties[name], region)
 
 
 KINDS: tuple[type[TriggerKind[Any]], ...] = (RecordCreated, FieldChanged, ConditionEntered, DateReached)
@@ -266,8 +296,16 @@ def _stored(rule: DateRule) -> str:
 
 
 def unread_in(
-    condition: str, option: str, properties: Mapping[str, Any], contact: Mapping[str, str], order: DateOrder
+    condition: str,
+    option: str,
+    properties: Mapping[str, Any],
+    contact: Mapping[str, str],
+    region: str | None,
+    conversation: ConversationFacts | None = None,
 ) -> UnreadValue | None:
     """Return the value because of which a condition cannot be evaluated for a record, or None."""
-    unread = judge(condition, properties, contact, order).unread
-    return None if unread is None else UnreadValue(option, *unread, "value")
+    unread = judge(condition, properties, contact, region, conversation).unread
+    if unread is None:
+        return None
+    several = len(possible_amounts(unread[1], region)) > 1
+    return UnreadValue(option, *unread, "ambiguous number" if several else "value")

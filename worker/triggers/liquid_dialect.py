@@ -7,30 +7,43 @@ string and number; the library's own limits cover the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, RenderContext, Token, TokenStream
 from liquid.ast import BlockNode, ConditionalBlockNode, Node
 from liquid.builtin import content, output
-from liquid.builtin.expressions import FilteredExpression
-from liquid.builtin.expressions.primitive import Blank, Empty, RangeLiteral
-from liquid.builtin.filters.math import round_
+from liquid.builtin.expressions import FilteredExpression, Path
+from liquid.builtin.expressions.logical import (
+    EqExpression,
+    GeExpression,
+    GtExpression,
+    LeExpression,
+    LtExpression,
+    NeExpression,
+)
+from liquid.builtin.expressions.primitive import (
+    Blank,
+    Empty,
+    FloatLiteral,
+    IntegerLiteral,
+    RangeLiteral,
+    StringLiteral,
+)
 from liquid.builtin.filters.misc import default
 from liquid.builtin.tags import if_tag, unless_tag
 from liquid.exceptions import FilterError, LiquidSyntaxError, UndefinedError
 from liquid.expression import Expression
-from liquid.filter import with_context
 from liquid.token import TOKEN_CONTENT, TOKEN_ILLEGAL
 from liquid.undefined import UNDEFINED, FalsyStrictUndefined, Undefined
 from liquid.utils import ReadOnlyChainMap
 
-from worker.triggers.comparisons import order_of, understanding
+from worker.triggers import value_filters
+from worker.triggers.comparisons import understanding
 from worker.triggers.context import FIELDS, Fields
-from worker.triggers.date_text import read_date
 from worker.triggers.segments import LONGEST_TEXT
-from worker.triggers.values import read_number, value_text
+from worker.triggers.values import value_text
 
 LONGEST_STRING = 100_000
 """Characters of any intermediate value; longer than any CRM field that a template shortens."""
@@ -48,6 +61,7 @@ _LIBRARY_FILTERS = (
 _LIBRARY_ARITHMETIC = (
     *("abs", "at_least", "at_most", "ceil", "divided_by", "floor", "minus", "modulo", "plus", "times"),
 )
+_VALUE_FILTERS = ("date", "first_name", "local_date", "local_time", "money", "name", "number")
 
 _ABSENT = object()
 
@@ -186,8 +200,9 @@ class TextEnvironment(Environment):
         for tag in (_Output, _If, _Unless):
             self.add_tag(tag)
         allowed = {name: self.filters[name] for name in _LIBRARY_FILTERS}
-        allowed |= {name: _numeric(self.filters[name]) for name in _LIBRARY_ARITHMETIC}
-        allowed |= {"date": _date, "replace": _replace, "round": _numeric(_round)}
+        arithmetic = {name: self.filters[name] for name in _LIBRARY_ARITHMETIC} | {"round": value_filters.rounded}
+        allowed |= {name: value_filters.calculating(name, function) for name, function in arithmetic.items()}
+        allowed |= {name: getattr(value_filters, name) for name in _VALUE_FILTERS} | {"replace": _replace}
         self.filters = {name: _guarded(function) for name, function in allowed.items()}
         self.add_filter("default", _default)
 
@@ -212,7 +227,30 @@ def refused_expressions(template: BoundTemplate) -> list[tuple[int, str]]:
         if isinstance(expression, Empty | Blank):
             reason = "an empty field is simply false; write {% if field %} or {% unless field %}"
             found.append((expression.token.start_index, reason))
+        for one in getattr(expression, "filters", None) or ():
+            values = [getattr(argument, "value", None) for argument in one.args]
+            texts = [value.value if isinstance(value, StringLiteral) else None for value in values]
+            if fault := value_filters.argument_fault(one.name, texts):
+                found.append((expression.token.start_index, fault))
     return found
+
+
+def comparisons(template: BoundTemplate) -> list[tuple[Sequence[object], str | int | float, bool]]:
+    """Return what is compared with a literal: (path of the field, literal, if it asks which is larger or later)."""
+    expressions = [expression for node in _nodes(template) for expression in node.expressions()]
+    found: list[tuple[Sequence[object], str | int | float, bool]] = []
+    while expressions:
+        expression = expressions.pop()
+        expressions += expression.children()
+        if isinstance(
+            expression, EqExpression | NeExpression | LtExpression | LeExpression | GtExpression | GeExpression
+        ):
+            sides = (expression.left, expression.right)
+            ordered = not isinstance(expression, EqExpression | NeExpression)
+            for path, other in (sides, sides[::-1]):
+                if isinstance(path, Path) and isinstance(other, StringLiteral | IntegerLiteral | FloatLiteral):
+                    found.append((list(path.path), other.value, ordered))
+    return found[::-1]
 
 
 def literals(template: BoundTemplate) -> list[tuple[int, str]]:
@@ -276,39 +314,3 @@ def _replace(text: object, old: object, new: object = "") -> str:
     if len(text) + text.count(old) * len(new) > LONGEST_STRING:
         raise FilterError(f"a value grew beyond {LONGEST_STRING} characters", token=None)
     return text.replace(old, new)
-
-
-def _numeric(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Pass only numbers to a filter. The library itself takes text that it cannot read as 0."""
-
-    @wraps(function)
-    def filter_(*args: object) -> Any:
-        return function(*map(_number, args))
-
-    return filter_
-
-
-def _number(value: object) -> int | float:
-    number = read_number(value)
-    if number is None:
-        shown = f'"{value_text(value)[:40]}"' if isinstance(value, str | bool) else "this"
-        raise FilterError(f"{shown} is not a plain number such as 1234.5", token=None)
-    return number
-
-
-@with_context
-def _date(value: object, form: object, *, context: RenderContext) -> str:
-    """Write a date or time (``2026-03-01T09:30:00Z``) in another form (``%d %B``), without converting its zone."""
-    at = read_date(value, order_of(context))
-    if at is None:
-        raise FilterError(
-            f'"{value_text(value)[:40]}" is not a date that can be read without doubt, such as 2026-03-01', token=None
-        )
-    return at.strftime(str(form))
-
-
-def _round(number: float, digits: float = 0) -> object:
-    """Apply Liquid's ``round``."""
-    if not 0 <= digits <= 10:
-        raise FilterError("round takes 0 to 10 digits", token=None)
-    return round_(number, int(digits))

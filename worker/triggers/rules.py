@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from config.models import Settings
 from config.triggers import Trigger
-from worker.triggers.date_text import DateOrder, date_order
 from worker.triggers.kinds import PlannedByDate, TriggerKind, kind_of
 from worker.triggers.templates import Template, compile_template
 
@@ -40,11 +39,6 @@ class TextRule:
     def again(self) -> Literal["always", "never"] | timedelta:
         """When the same record may be texted again."""
         return self.options.again
-
-
-def date_order_of(settings: Settings, connection: str) -> DateOrder:
-    """Return how a connection writes its dates: as people do in its region."""
-    return date_order(settings.connections[connection].default_region)
 
 
 def compile_rules(settings: Settings) -> dict[str, tuple[TextRule, ...]]:

@@ -14,8 +14,10 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 
-from worker.triggers.date_text import DateOrder, Moment, possible_dates, read_date
-from worker.triggers.values import BOOLEANS, read_boolean, read_number, scalar, value_text
+from crm_adapters.entities import without_entities
+from worker.triggers.date_text import Moment, possible_dates, read_date
+from worker.triggers.number_text import possible_amounts, read_amount
+from worker.triggers.values import BOOLEANS, read_boolean, scalar, value_text
 
 _LONGEST_MEANING = 128  # characters
 _LONGEST_NUMBER = 28  # digits that Decimal keeps
@@ -26,45 +28,60 @@ _GROUPS = re.compile(
 )
 
 
-def may_be_same(one: object, other: object, order: DateOrder) -> bool:
+def may_be_same(one: object, other: object, region: str | None) -> bool:
     """Return True if two values may be the same value in two spellings."""
-    return one == other or not _readings(one, order).isdisjoint(_readings(other, order))
+    return (
+        one == other
+        or not _readings(one, region).isdisjoint(_readings(other, region))
+        or _may_be_same_amount(one, other)
+    )
 
 
-def is_same(one: object, other: object, order: DateOrder) -> bool:
+def is_same(one: object, other: object, region: str | None) -> bool:
     """Return True if two values are certainly the same: the same text, number, date, or a boolean and its word."""
-    if _plain(one) == _plain(other) or is_same_date(one, other, order):
+    if _plain(one) == _plain(other) or is_same_date(one, other, region):
         return True
     if isinstance(one, bool) or isinstance(other, bool):
         return read_boolean(one) is not None and read_boolean(one) is read_boolean(other)
-    number = read_number(one)
-    return number is not None and number == read_number(other)
+    first, second = read_amount(one, region), read_amount(other, region)
+    return first is not None and second is not None and first.is_comparable(second) and first.number == second.number
 
 
-def is_same_date(one: object, other: object, order: DateOrder) -> bool:
+def is_same_date(one: object, other: object, region: str | None) -> bool:
     """Return True if both values are dates, of the same day or time."""
-    first, second = read_date(one, order), read_date(other, order)
+    first, second = read_date(one, region), read_date(other, region)
     return first is not None and second is not None and moment_key(first) == moment_key(second)
 
 
-def meanings(value: object, order: DateOrder) -> frozenset[str]:
+def may_mean_the_same(one: object, other: object, region: str | None) -> bool:
+    """Return True if two values may be the same number, day or time."""
+    return not _meanings(one, region).isdisjoint(_meanings(other, region)) or _may_be_same_amount(one, other)
+
+
+def _may_be_same_amount(one: object, other: object) -> bool:
+    """Read both as in any region, since a spreadsheet of another one may have saved them."""
+    others = possible_amounts(other, None)
+    return bool(others) and any(mine.may_equal(its) for mine in possible_amounts(one, None) for its in others)
+
+
+def _meanings(value: object, region: str | None) -> frozenset[str]:
     """Return the numbers, days and times that a value may mean, as comparable text."""
     text = _plain(value)
     if len(text) > _LONGEST_MEANING:  # a note, which no cache should keep
         return frozenset()
-    return _meanings_of_text(text, order) if isinstance(value, str) else frozenset(_number(text))
+    return _meanings_of_text(text, region) if isinstance(value, str) else frozenset(_number(text))
 
 
-def _readings(value: object, order: DateOrder) -> frozenset[str]:
+def _readings(value: object, region: str | None) -> frozenset[str]:
     text = _plain(value)
     boolean = {value_text(BOOLEANS[text])} if text in BOOLEANS else set[str]()
-    return meanings(value, order) | boolean | {text}
+    return _meanings(value, region) | boolean | {text}
 
 
 @lru_cache(maxsize=4096)
-def _meanings_of_text(text: str, order: DateOrder) -> frozenset[str]:
+def _meanings_of_text(text: str, region: str | None) -> frozenset[str]:
     found = set(_number(text))
-    for moment in possible_dates(text, order) or possible_dates(text, DateOrder.UNKNOWN):
+    for moment in possible_dates(text, region) or possible_dates(text, None):
         found.add(moment_key(moment))
         if isinstance(moment, datetime):
             found.add(moment_key(moment.replace(second=0, microsecond=0)))  # spreadsheets hide the seconds
@@ -102,6 +119,6 @@ def _plain(value: object) -> str:
     """Return a value as people read it: without the spaces around it, in small letters; empty if it means nothing."""
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, sort_keys=True, default=str)
-    text = unicodedata.normalize("NFC", value_text(value))
+    text = unicodedata.normalize("NFC", without_entities(value_text(value)))
     shown = "".join(character for character in text if unicodedata.category(character) != "Cf")
     return "" if scalar(shown) is None else " ".join(shown.split()).casefold()

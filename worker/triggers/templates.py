@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from worker.core.text import is_invisible
 from worker.triggers.context import CONTACT_FIELDS
+from worker.triggers.conversation import is_about_conversation
 from worker.triggers.segments import LONGEST_TEXT
 from worker.triggers.values import slug
 
@@ -74,7 +76,7 @@ class Template:
             raise TemplateProblem(_explain(error, self.source)) from None
         except Exception as error:  # noqa: BLE001 - one odd record must not keep its whole connection from syncing
             raise TemplateProblem(f"the text cannot be written: {type(error).__name__}: {error}"[:200]) from None
-        if not text:
+        if is_invisible(text):
             raise TemplateProblem("the text is empty for this record")
         if len(text) > LONGEST_TEXT:
             raise TemplateProblem(_TOO_LONG)
@@ -116,6 +118,24 @@ def template_fields(source: str) -> FieldNames:
         raise TemplateProblem(_explain(error, source)) from None
     except RecursionError:
         raise TemplateProblem(_TOO_DEEP) from None
+
+
+@lru_cache(maxsize=256)
+def template_comparisons(source: str) -> tuple[tuple[str, str | int | float, bool], ...]:
+    """Return what a template compares with a literal: (field, literal, if it asks which is larger or later).
+
+    Raises TemplateProblem if it cannot be read.
+    """
+    template_fields(source)
+    return field_comparisons(_environment().from_string(source))
+
+
+def field_comparisons(template: BoundTemplate) -> tuple[tuple[str, str | int | float, bool], ...]:
+    """Return which fields of the record a compiled template or condition compares with a literal, and how."""
+    from worker.triggers.liquid_dialect import comparisons
+
+    found = ((_field_of(path), value, ordered) for path, value, ordered in comparisons(template))
+    return tuple((field, value, ordered) for field, value, ordered in found if field)
 
 
 def field_names(analysis: TemplateAnalysis) -> FieldNames:
@@ -165,7 +185,7 @@ def _faults(source: str, bound: BoundTemplate, analysis: TemplateAnalysis) -> li
 def _field_of(path: Sequence[object]) -> str | None:
     """Return the field that a path names, "" if it is none of the record's, None if it may be any."""
     root, *rest = path
-    if root == "contact":
+    if root == "contact" or is_about_conversation(path):
         return ""
     if root not in _GROUPS:
         return str(root)
@@ -176,6 +196,8 @@ def _name_fault(path: Sequence[object]) -> str:
     """Return why a path can never have a value, or ""."""
     names = [str(part) for part in path]
     root, rest = names[0], names[1:]
+    if is_about_conversation(path):
+        return f"{'.'.join(names)} is for only_if; a text is written when its trigger fires, and may go much later"
     if root == "contact" and rest and rest[0] not in CONTACT_FIELDS:
         return f"contact has no {rest[0]}; it has {', '.join(CONTACT_FIELDS)}"
     if root == "old" and rest and isinstance(path[1], str) and slug(rest[0]) != rest[0]:

@@ -6,10 +6,16 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Expected = Literal["date", "ambiguous date", "value"]
+Expected = Literal["date", "ambiguous date", "spreadsheet date", "value", "ambiguous number"]
 
+LISTED = 10
+"""Records that a note names for each trigger and field."""
 _REMEDIES: dict[Expected, str] = {
     "date": "Write it like 2027-04-03 or 2027-04-03 10:30.",
+    "spreadsheet date": "It looks like a spreadsheet's number of a day: give the column the format of a date, and "
+    "export it again.",
+    "ambiguous number": "Set `default_region` of the connection, which says if 1,234 is a thousand; or write a plain "
+    "number such as 1234.5.",
     "ambiguous date": "Set `default_region` of the connection, which says if 03/04/2027 is in April or in March; or "
     "write the date like 2027-04-03.",
     "value": "Write a plain number such as 1234.5, or a date such as 2027-04-03.",
@@ -30,11 +36,28 @@ class UnreadValue:
         """The value, in at most 40 characters."""
         return self.value if len(self.value) <= 40 else f"{self.value[:39]}…"
 
+    @property
+    def remedy(self) -> str:
+        """What to do, for a person."""
+        return _REMEDIES[self.expected]
+
+    def fault(self, *, several: bool = False) -> str:
+        """Return what is wrong with the value of a record, as the end of a sentence."""
+        have = "have" if several else "has"
+        match self.expected:
+            case "date" | "spreadsheet date":
+                return f'{have} a value in "{self.field}" that cannot be read as a date'
+            case "ambiguous date":
+                return f'{have} a date in "{self.field}" that can mean two days'
+            case "ambiguous number":
+                return f'{have} a number in "{self.field}" that can mean two'
+            case _:
+                return f'{have} a value in "{self.field}" that the trigger\'s `{self.option}` cannot compare'
+
 
 @dataclass(slots=True)
 class _Found:
-    first: UnreadValue
-    external_id: str
+    examples: list[tuple[UnreadValue, str]]
     records: int = 1
 
 
@@ -48,9 +71,12 @@ class Unreadable:
         """Count the value of a record."""
         key = (trigger, value.option, value.field, value.expected)
         if key in self._found:
-            self._found[key].records += 1
+            found = self._found[key]
+            found.records += 1
+            if len(found.examples) < LISTED:
+                found.examples.append((value, external_id))
         else:
-            self._found[key] = _Found(value, external_id)
+            self._found[key] = _Found([(value, external_id)])
 
     def restart(self, triggers: Collection[str]) -> None:
         """Forget what was counted of these triggers: all their records are read again."""
@@ -61,22 +87,12 @@ class Unreadable:
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence per trigger and field, for a person."""
-        for (trigger, option, name, expected), found in self._found.items():
-            several = found.records > 1
-            such = f', such as "{found.first.shown}" (record {found.external_id})'
-            only = f': "{found.first.shown}" (record {found.external_id})'
-            example = such if several else only
+        for (trigger, *_), found in self._found.items():
+            several, (first, _) = found.records > 1, found.examples[0]
+            named = ", ".join(f'"{value.shown}" (record {record})' for value, record in found.examples)
+            hidden = found.records - len(found.examples)
+            more = f" and {hidden} more, see `vtsync status --unread`" if hidden else ""
             yield (
-                f"{found.records} record{'s' if several else ''} {_fault(name, option, expected, several=several)}"
-                f"{example}. The trigger {trigger} does not text {'them' if several else 'this person'}. "
-                f"{_REMEDIES[expected]}"
+                f"{found.records} record{'s' if several else ''} {first.fault(several=several)}: {named}{more}. "
+                f"The trigger {trigger} does not text {'them' if several else 'this person'}. {first.remedy}"
             )
-
-
-def _fault(name: str, option: str, expected: Expected, *, several: bool) -> str:
-    have = "have" if several else "has"
-    if expected == "date":
-        return f'{have} a value in "{name}" that cannot be read as a date'
-    if expected == "ambiguous date":
-        return f'{have} a date in "{name}" that can mean two days'
-    return f'{have} a value in "{name}" that the trigger\'s `{option}` cannot compare'

@@ -1,6 +1,6 @@
 """Reads CRM values and field names, for templates, conditions and date triggers alike. Pure.
 
-A value that can mean two things is not guessed: it is no number. ``worker.triggers.date_text`` reads dates.
+``worker.triggers.number_text`` reads numbers and money, ``worker.triggers.date_text`` dates.
 """
 
 from __future__ import annotations
@@ -13,23 +13,15 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TypeAlias
 
+from crm_adapters.entities import without_entities
 from crm_adapters.fields import fold
+from crm_adapters.placeholders import says_nothing
 from crm_adapters.words import FALSE, TRUE
 
 Scalar: TypeAlias = str | int | float | bool
 
-_EMPTY_MARKERS = frozenset(
-    {"n/a", "#n/a", "none", "null", "nil", "nan", "undefined", "-", "--", "\u2013", "\u2014", "?"}
-)
-"""What software writes for an empty field of any kind, compared without regard to case.
-
-Names use ``crm_adapters.fields.is_placeholder``, which knows more of them. Other fields cannot: "unknown" and "tbd" are
-statuses that conditions ask for, and "x" is a ticked box.
-"""
-
 BOOLEANS = {**dict.fromkeys((*TRUE, "1"), True), **dict.fromkeys((*FALSE, "0"), False)}
 _ANSWERS = dict.fromkeys("yes y on".split(), True) | dict.fromkeys("no n off".split(), False)
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,20})?")
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +78,8 @@ def value_text(value: object) -> str:
 def scalar(value: object) -> Scalar | None:
     """Return a value as templates and conditions get it: trimmed text, a number or a boolean; None if it is empty.
 
-    Markers such as ``n/a``, lists and mappings count as empty. Floats without a fraction become whole numbers.
+    Markers such as ``n/a``, lists and mappings count as empty. Floats without a fraction become whole numbers. HTML
+    entities are the characters that they stand for.
     """
     if isinstance(value, bool | int):
         return value
@@ -96,23 +89,8 @@ def scalar(value: object) -> Scalar | None:
         return int(value) if value.is_integer() else value
     if not isinstance(value, str):
         return None
-    text = _printable(value).strip()
-    return None if not text or text.casefold() in _EMPTY_MARKERS else text
-
-
-def read_number(value: object) -> int | float | None:
-    """Return the number that a value holds; None for anything else.
-
-    Text counts if it is written plainly: ``1234``, ``-0.50``. Separators, currency signs, exponents and leading
-    zeros (as in ZIP codes) are not read: ``1,234`` is a thousand to some and little more than one to others.
-    """
-    if isinstance(value, str):
-        if not _NUMBER.fullmatch(text := value.strip()):
-            return None
-        return float(text) if "." in text else int(text)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    text = _printable(without_entities(value) if "&" in value else value).strip()
+    return None if says_nothing(text) else text
 
 
 def read_boolean(value: object) -> bool | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from worker.triggers.date_text import DateOrder
 from worker.triggers.same_value import may_be_same
 from worker.triggers.values import alike, property_named
 
 
 def aligned(
-    old: Mapping[str, Any], new: Mapping[str, Any], order: DateOrder
+    old: Mapping[str, Any], new: Mapping[str, Any], region: str | None
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return both versions with the same fields.
 
@@ -26,7 +25,7 @@ def aligned(
         else:
             after[name] = old[name]
     for name, value in new.items():
-        if name not in before or may_be_same(before[name], value, order):
+        if name not in before or may_be_same(before[name], value, region):
             before[name] = value
     return before, after
 
