@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from config.base import Model
-from config.types import E164, Duration, HttpUrl, Secret, TimeZone, Token, Uid
+from config.policy import PolicyOverride
+from config.types import E164, Duration, HttpUrl, Secret, TimeZone, Token, Uid, one_or_many
 
 DEFAULT_API_URL = "https://public-api.virtualtext.com"
 DEFAULT_CREATE_URL = "https://virtualtext-txb.textable.app"
@@ -26,6 +28,18 @@ class Account(Model):
     )
     from_number: E164 = Field(
         description="The VirtualText number that texts are sent from, in E.164 form.", examples=["+14155550100"]
+    )
+    mode: Literal["live", "test"] = Field(
+        "live",
+        description=(
+            "`test`: write nothing to VirtualText, except about the numbers in `test_numbers`. Everything else is done"
+            " and shown as it would go."
+        ),
+    )
+    test_numbers: Annotated[tuple[E164, ...], one_or_many()] = Field(
+        (),
+        description="In test mode, these numbers are texted, and their contacts written, as in live mode.",
+        examples=[["+14155552671"]],
     )
     api_url: HttpUrl = Field(
         DEFAULT_API_URL,
@@ -96,8 +110,16 @@ class Account(Model):
         description="Time zone (IANA name) of people whose zone is known neither from the CRM nor from their number.",
         examples=["America/New_York"],
     )
+    policy: PolicyOverride | None = Field(
+        None, description="Keys of `[policy]` that are different for texts of this account. See [policy.md](policy.md)."
+    )
     relay_secret: Secret | None = Field(
         None,
         description="Last part of the Relay URL, at least 24 characters. If not set: Relay events are not accepted.",
         examples=[{"env": "VTSYNC_RELAY_SECRET"}],
     )
+
+    @property
+    def only_numbers(self) -> frozenset[str] | None:
+        """The only numbers that VirtualText may be told about; None: all, because the account is live."""
+        return None if self.mode == "live" else frozenset(self.test_numbers)

@@ -33,7 +33,10 @@ class AdapterChecks:
     """Returns what is wrong with an expression of a field mapping, one sentence each."""
 
     check_condition: Callable[[str], list[str]]
-    """Returns what is wrong with a condition, one sentence each."""
+    """Returns what is wrong with a condition over a record's fields, one sentence each."""
+
+    check_only_if: Callable[[str], list[str]]
+    """Returns what is wrong with a condition over a record's fields and the conversation, one sentence each."""
 
     adapter_names: Callable[[], Iterable[str]]
     """Lists the adapters that exist, for the hint at a misspelt one."""
@@ -65,7 +68,7 @@ def adapter_problems(data: Table, checks: AdapterChecks, context: object) -> Ite
         for field, check in (
             ("message", checks.check_template),
             ("condition", checks.check_condition),
-            ("only_if", checks.check_condition),
+            ("only_if", checks.check_only_if),
         ):
             text = trigger.get(field)
             if isinstance(text, str) and (field != "message" or text.strip()):

@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator
 
 from config.account_checks import account_problems
+from config.alert_checks import channel_problems
 from config.carriers import carrier_account_problems
 from config.errors import ConfigProblem
+from config.policy_checks import policy_problems
 from config.problems import dotted, unknown_name
 from config.raw import Table, named_tables, section, text_or_secret
-from config.redact import HIDDEN, redact_value
-from config.subscriber_checks import subscriber_problems
+from config.redact import HIDDEN
+from config.subscriber_checks import signing_secret_problems, subscriber_problems
 from config.trigger_checks import trigger_problems
 from config.url_secrets import MAKE_ANOTHER, MIN_SECRET_LENGTH, is_short, url_secret_problems
 
-_TIME = re.compile(r"\d\d:\d\d")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -23,6 +24,7 @@ def rule_problems(data: Table, context: object = None) -> Iterator[ConfigProblem
     """Yield every broken rule in a file's raw data. Values of the wrong type are skipped: the models report them."""
     for name in ("accounts", "connections", "triggers", "carriers", "subscribers"):
         yield from _bad_names(name, section(data, name))
+    yield from _bad_names("alerts.channels", section(section(data, "alerts"), "channels"))
     accounts, connections = dict(named_tables(data, "accounts")), dict(named_tables(data, "connections"))
     yield from account_problems(accounts, context)
     for name, connection in connections.items():
@@ -32,9 +34,12 @@ def rule_problems(data: Table, context: object = None) -> Iterator[ConfigProblem
         yield from carrier_account_problems(name, carrier, accounts)
     for name, subscriber in named_tables(data, "subscribers"):
         yield from subscriber_problems(name, subscriber, accounts, context)
-    yield from _policy_problems(section(data, "policy"))
+    yield from signing_secret_problems(["callbacks"], section(data, "callbacks"), context)
+    for name, channel in named_tables(section(data, "alerts"), "channels"):
+        yield from channel_problems(name, channel, context)
+    yield from policy_problems(data)
     for name, trigger in named_tables(data, "triggers"):
-        yield from trigger_problems(name, trigger, connections)
+        yield from trigger_problems(name, trigger, connections, accounts)
 
 
 def _bad_names(kind: str, tables: Table) -> Iterator[ConfigProblem]:
@@ -62,11 +67,3 @@ def _webhook_secret_problems(name: str, connection: Table, context: object) -> I
         yield from url_secret_problems(key, secret)
     else:
         yield ConfigProblem(key, HIDDEN, f"has fewer than {MIN_SECRET_LENGTH} characters", MAKE_ANOTHER)
-
-
-def _policy_problems(policy: Table) -> Iterator[ConfigProblem]:
-    opens, closes = str(policy.get("text_from", "09:00"))[:5], str(policy.get("text_until", "20:00"))[:5]
-    if _TIME.fullmatch(opens) and _TIME.fullmatch(closes) and opens >= closes:
-        message = f"is not later than text_from ({opens}), so no text would ever be sent"
-        remedy = "set both to hours of the same day; triggers with urgent = true may send outside them"
-        yield ConfigProblem("policy.text_until", redact_value(closes), message, remedy)

@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, field_serializer
 
 from config.base import Model
 from config.fields import FieldMapping
+from config.policy import PolicyOverride
 from config.redact import redact_options
 from config.types import E164, Duration, Region, Schedule, Secret, one_or_many
 
@@ -48,8 +49,9 @@ class Connection(Model):
     fields: FieldMapping = Field(default_factory=FieldMapping, description="Which CRM fields hold what.")
     default_region: Region | None = Field(
         None,
-        description="Country of numbers that are written without a country code, and of dates such as 03/04/2027. "
-        "If not set: such numbers are rejected, and such dates are not read.",
+        description="Country of phone numbers that are written without a country code, and of dates and amounts such "
+        "as 03/04/2027 and 1,234. If not set: such phone numbers are rejected, and such dates and amounts are not "
+        "read.",
         examples=["US"],
     )
     clear_empty: StrictBool = Field(
@@ -114,6 +116,13 @@ class Connection(Model):
             " once. See [connect.md](connect.md)."
         ),
         examples=[{"env": "VTSYNC_CRM_WEBHOOK_SECRET"}],
+    )
+    policy: PolicyOverride | None = Field(
+        None,
+        description=(
+            "Keys of `[policy]` that are different for texts about the records of this connection. See"
+            " [policy.md](policy.md)."
+        ),
     )
     enabled: StrictBool = Field(True, description="`false`: do not sync by schedule. The connection is still checked.")
 

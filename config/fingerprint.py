@@ -10,6 +10,8 @@ from typing import Any
 from config.models import Connection
 
 _READING = {"adapter", "account", "fields", "default_region", "clear_empty", "priority"}
+# What the records say about texts is kept in the ledger of consents, if the connection asks for it.
+_STATED = ("consent", "do_not_text")
 # The other fields are read when a text is about to be sent.
 _READ_FIELDS = ("phone", "full_name", "email", "country")
 # Keys that came later: left out while they are empty, so that an upgrade alone changes no fingerprint.
@@ -25,7 +27,7 @@ def fingerprint(connection: Connection) -> str:
     settings = connection.model_dump(mode="json", include=_READING)
     fields = settings["fields"]
     settings["fields"] = {key: fields[key] for key in _READ_FIELDS if fields[key] or key not in _LATER_FIELDS}
-    return _hash(settings)
+    return _hash(settings | _stated(connection))
 
 
 def source_fingerprint(connection: Connection, wanted: Iterable[str] | None) -> str:
@@ -36,7 +38,12 @@ def source_fingerprint(connection: Connection, wanted: Iterable[str] | None) -> 
     read everything again.
     """
     settings = connection.model_dump(mode="json", include={*_READING, "options", "store_fields"})
-    return _hash(settings | {"wanted": None if wanted is None else sorted(wanted)})
+    return _hash(settings | _stated(connection) | {"wanted": None if wanted is None else sorted(wanted)})
+
+
+def _stated(connection: Connection) -> dict[str, Any]:
+    rules = connection.model_dump(mode="json", include={*_STATED})
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 def _hash(settings: dict[str, Any]) -> str:

@@ -27,8 +27,25 @@ class Store(Model):
         description=(
             "Encrypts the credentials that `vtsync connect` gets from CRMs. `openssl rand -base64 32` makes a key. Of"
             " several keys, with commas between them, the first encrypts and all decrypt. See [connect.md](connect.md)."
+            " Keys for the hashes of forgotten numbers are derived from it, see [privacy.md](privacy.md)."
         ),
         examples=[{"env": "VTSYNC_GRANT_KEY"}],
+    )
+    encryption_key: EncryptionKey | None = Field(
+        None,
+        description=(
+            "Encrypts texts, names, emails and CRM properties in the database. `openssl rand -base64 32` makes a key."
+            " Of several keys, with commas between them, the first encrypts and all decrypt. Read"
+            " [operations.md](operations.md#encryption-of-content) before you set it."
+        ),
+        examples=[{"env": "VTSYNC_STORE_KEY"}],
+    )
+    encrypt: StrictBool = Field(
+        True,
+        description=(
+            "Whether `encryption_key` encrypts. Set it to false to switch encryption off: new rows are stored in clear,"
+            " old ones are still read, and `vtsync encrypt` decrypts them."
+        ),
     )
 
 

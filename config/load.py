@@ -29,7 +29,7 @@ PATH_VARIABLE = "VTSYNC_CONFIG"
 _LINE_AND_COLUMN = re.compile(r"\s*\(at line (\d+), column (\d+)\)$")
 _DATA_DIR = re.compile(r"""^\s*data_dir\s*=\s*(["'])([^"'\n]+)\1""", re.MULTILINE)
 """How the data folder is found in a file that is no valid TOML."""
-_PEOPLE = frozenset({"accounts", "connections", "triggers", "carriers", "subscribers"})
+_PEOPLE = frozenset({"accounts", "connections", "triggers", "carriers", "subscribers", "alerts"})
 _KEYS_ON_LINE = re.compile(r"[\w.\"'-]+(?=\s*=)")
 
 
@@ -87,7 +87,7 @@ def last_good(path: Path | str | None = None) -> LastGood | None:
 def _store_only(data: dict[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {key: data[key] for key in ("data_dir", "store") if key in data}
     if isinstance(store := kept.get("store"), dict):
-        kept["store"] = {key: value for key, value in store.items() if key != "grant_key"}
+        kept["store"] = {key: value for key, value in store.items() if key not in ("grant_key", "encryption_key")}
     return kept
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from config.accounts import DEFAULT_API_URL, DEFAULT_CREATE_URL, Account
+from config.alerts import Alerts
 from config.base import Model
+from config.callbacks import Callbacks
 from config.connections import Connection, PropertyRule
 from config.infrastructure import Broker, Store, WorkerSettings
 from config.integrations import Carrier, Subscriber
@@ -16,14 +18,16 @@ from config.monitoring import Metrics, Sentry
 from config.policy import Policy
 from config.retention import Retention
 from config.triggers import Trigger
-from config.types import ConfigPath, FromFile
+from config.types import ConfigPath, FromFile, invalid_value, is_system_folder
 from config.web import Web
 
 __all__ = [
     "DEFAULT_API_URL",
     "DEFAULT_CREATE_URL",
     "Account",
+    "Alerts",
     "Broker",
+    "Callbacks",
     "Carrier",
     "Connection",
     "Metrics",
@@ -50,6 +54,7 @@ class Settings(Model):
         validate_default=True,
         description="The folder for the files of the embedded store and broker. Relative to this file's folder.",
     )
+
     accounts: dict[str, Account] = Field(
         default_factory=dict, description="The VirtualText users, one table `[accounts.<name>]` each."
     )
@@ -66,6 +71,8 @@ class Settings(Model):
     subscribers: dict[str, Subscriber] = Field(
         default_factory=dict, description="Services that are notified of texts, one table `[subscribers.<name>]` each."
     )
+    callbacks: Callbacks = Field(default_factory=Callbacks, description="Events of single texts to their callers.")
+    alerts: Alerts = Field(default_factory=Alerts, description="Who is told when something waits or does not work.")
     policy: Policy = Field(default_factory=Policy, description="Rules that protect people from unwanted texts.")
     web: Web = Field(default_factory=Web, description="The HTTP server, `vtsync web`.")
     retention: Retention = Field(default_factory=Retention, description="How long finished data is kept.")
@@ -76,6 +83,13 @@ class Settings(Model):
     worker: WorkerSettings = Field(default_factory=WorkerSettings, description="One worker process.")
 
     _file: FromFile | None = PrivateAttr(None)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _is_its_own(cls, value: Path) -> Path:
+        if is_system_folder(value):
+            raise invalid_value("is a folder of the operating system", "name one that only vtsync uses")
+        return value
 
     def model_post_init(self, context: Any) -> None:
         """Remember the file's folder: relative paths in adapter options start there."""

@@ -1,14 +1,14 @@
-"""The `[policy]` table."""
+"""The `[policy]` table, and the tables that replace keys of it for an account, a connection or a trigger."""
 
 from __future__ import annotations
 
 from datetime import time, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictFloat, StrictInt
+from pydantic import Field, PrivateAttr, StrictFloat, StrictInt
 
 from config.base import Model
-from config.types import Duration, Hour, Region, one_or_many
+from config.types import Duration, Holidays, Hour, Region, one_or_many
 
 
 class Policy(Model):
@@ -44,6 +44,14 @@ class Policy(Model):
     text_from: Hour = Field(time(9), description="Send no text before this time of the recipient's day.")
     text_until: Hour = Field(time(20), description="Send no text at or after this time of the recipient's day.")
     sunday_from: Hour = Field(time(12), description="On Sundays, send no text before this time of the recipient's day.")
+    holidays: Holidays = Field(
+        (),
+        description=(
+            "Send no text on these days: the public holidays of a country, for people who may be there, and dates of"
+            ' your own. `"none"`: only the days on which the law of the recipient\'s state forbids texts.'
+        ),
+        examples=["us", ["us", "ca", "12-24", "2027-01-02"]],
+    )
     release_jitter: Duration = Field(
         timedelta(minutes=15), description="Spread texts that waited for the end of quiet hours over this period."
     )
@@ -52,6 +60,13 @@ class Policy(Model):
     )
     max_per_account: StrictInt | None = Field(
         None, ge=1, le=10_000_000, description="At most this many texts of one account in 24 hours. Further texts wait."
+    )
+    consent: Literal["crm", "required"] = Field(
+        "crm",
+        description=(
+            "`crm`: ask the CRMs whose connection names a `consent` field. `required`: text nobody without a consent on"
+            " record: a yes of such a field, START, `vtsync opt-in`, or `vtsync consents import`."
+        ),
     )
     duplicate_window: Duration = Field(
         timedelta(hours=1), description="Do not send the same text to the same number again within this period."
@@ -67,3 +82,25 @@ class Policy(Model):
     breaker_floor: StrictInt = Field(
         20, ge=1, le=1_000_000, description="Never hold a trigger that made at most this many texts in 24 hours."
     )
+
+    _tables: dict[str, str] = PrivateAttr(default_factory=dict)
+    """The table that each replaced key comes from."""
+
+    def setting(self, key: str) -> str:
+        """Return the full name of the setting that decides ``key``: ``triggers.birthday.policy.max_per_contact``."""
+        return f"{self._tables.get(key, 'policy')}.{key}"
+
+    def is_own_of_trigger(self, key: str) -> bool:
+        """Return True if the trigger's own table decides ``key``."""
+        return self._tables.get(key, "").startswith("triggers.")
+
+    def replaced(self, by: Policy, table: str) -> Policy:
+        """Return this policy with the keys that are written in ``by``, the table of that name."""
+        keys = by.model_fields_set
+        merged = self.model_copy(update={key: getattr(by, key) for key in keys})
+        merged._tables = self._tables | dict.fromkeys(keys, table)
+        return merged
+
+
+class PolicyOverride(Policy):
+    """Keys of `[policy]` that are different here. Keys that are not written are taken from the level above."""

@@ -32,3 +32,9 @@ def text_or_secret(value: object, context: object) -> str | None:
     except PydanticCustomError:
         return None
     return value if isinstance(value, str) else None
+
+
+def texts_of(value: object) -> list[str]:
+    """Return the texts of a list, or of one value that stands for a list."""
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if isinstance(one, str)]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from config.models import Settings
+from config.policy import PolicyOverride
 from config.problems import in_toml
 from config.schema_walk import keys_of, node_at
 
@@ -42,6 +43,8 @@ def _tables(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[
 
 
 def _section(title: str, model: type[BaseModel]) -> str:
+    if issubclass(model, PolicyOverride):
+        return "\n".join([f"### {title}", "", (model.__doc__ or "").strip()])
     rows = [f"| `{key}` | {_default(field)} | {_meaning(key, field)} |" for key, field in keys_of(model).items()]
     about = (model.__doc__ or "").strip()
     return "\n".join([f"### {title}", "", about, "", "| key | default | meaning |", "| --- | --- | --- |", *rows])

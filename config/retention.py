@@ -40,11 +40,27 @@ class Retention(Model):
             " long is recognised. Texts of triggers are recognised forever."
         ),
     )
-    history: KeepMonth = Field(timedelta(days=400), description="History of texts and contacts, for `vtsync explain`.")
+    history: KeepMonth = Field(
+        timedelta(days=400),
+        description=(
+            "History of texts, contacts and CRM records, for `vtsync explain` and `vtsync triggers backtest`, and the"
+            " audit trail of the pages."
+        ),
+    )
     events: KeepWeek = Field(
         timedelta(days=30),
         description=(
-            "Finished events of the Relay and of carriers, finished deliveries, and what `vtsync dead-letters` lists."
+            "Finished events of the Relay and of carriers, finished deliveries, alerts that ended, and what"
+            " `vtsync dead-letters` lists."
         ),
+    )
+    contacts: KeepMonth = Field(
+        None,
+        description=(
+            "Contacts that every CRM has deleted, and the copies of deleted CRM records. If not set, they are kept."
+            " Texts, opt-outs and consents are kept as before, and so is what prevents a second text. VirtualText keeps"
+            " the contact."
+        ),
+        examples=[timedelta(days=400)],
     )
     runs: KeepWeek = Field(timedelta(days=90), description="Sync runs. The last run of each connection is always kept.")

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from config.errors import ConfigProblem
 from config.event_types import EventType
 from config.problems import did_you_mean, dotted, unknown_name
-from config.raw import Table, text_or_secret
+from config.raw import Table, text_or_secret, texts_of
 from config.redact import HIDDEN, redact_value
 from config.types import is_loopback
 
@@ -26,13 +26,18 @@ def subscriber_problems(
     """Yield every broken rule of one ``[subscribers.<name>]``."""
     key = ["subscribers", name]
     yield from _receiver(key, subscriber)
-    for event in _texts(subscriber.get("events")):
+    for event in texts_of(subscriber.get("events")):
         if not any(fnmatchcase(known, event) for known in EventType):
             remedy = did_you_mean(event, "events", EventType)
             yield ConfigProblem(dotted([*key, "events"]), redact_value(event), "is not an event", remedy)
-    for account in _texts(subscriber.get("accounts")):
+    for account in texts_of(subscriber.get("accounts")):
         yield from unknown_name(dotted([*key, "accounts"]), account, "account", accounts)
-    secret = text_or_secret(subscriber.get("secret"), context)
+    yield from signing_secret_problems(key, subscriber, context)
+
+
+def signing_secret_problems(key: list[str], table: Table, context: object) -> Iterator[ConfigProblem]:
+    """Yield the problem of a ``secret`` that cannot sign webhooks."""
+    secret = text_or_secret(table.get("secret"), context)
     if secret is not None and not _can_sign(secret):
         message = f'is not a signing secret: "whsec_" and at least {FEWEST_SECRET_BYTES} bytes in base64'
         yield ConfigProblem(dotted([*key, "secret"]), HIDDEN, message, _MAKE_ONE)
@@ -53,11 +58,6 @@ def _receiver(key: list[str], subscriber: Table) -> Iterator[ConfigProblem]:
     if url is not None and "queue" in subscriber:
         queue = redact_value(subscriber["queue"])
         yield ConfigProblem(dotted([*key, "queue"]), queue, "cannot be used with a url", "remove it")
-
-
-def _texts(value: object) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    return [one for one in values if isinstance(one, str)]
 
 
 def _can_sign(secret: str) -> bool:

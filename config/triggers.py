@@ -8,7 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
 from config.base import Model
-from config.types import E164, Duration, Hour, HttpUrl, Offset, invalid_value, one_or_many
+from config.policy import PolicyOverride
+from config.types import E164, Duration, Hour, Offset, PublicUrl, invalid_value, one_or_many
 
 
 def _not_empty(text: str) -> str:
@@ -41,7 +42,10 @@ class TriggerOptions(Model):
     )
     only_if: str | None = Field(
         None,
-        description="A Liquid condition. It must hold when the trigger fires and again when the text is sent.",
+        description=(
+            "A Liquid condition over the record's fields and the `conversation`. It must hold when the trigger fires"
+            " and again when the text is sent."
+        ),
         examples=["status != 'cancelled'"],
     )
     again: Literal["always", "never"] | Duration = Field(
@@ -50,6 +54,13 @@ class TriggerOptions(Model):
         examples=["never", "30d"],
     )
     delay: Duration | None = Field(None, description="Wait this long before sending.", examples=["2h"])
+    stop_on_reply: StrictBool = Field(
+        False,
+        description=(
+            "Do not send the text if the person has written since the trigger fired, or since the first text of its"
+            " sequence."
+        ),
+    )
     expires_after: Duration | None = Field(
         None, description="Do not send the text later than this after the change.", examples=["4h"]
     )
@@ -57,11 +68,14 @@ class TriggerOptions(Model):
         False,
         description="Send even in quiet hours. Use it only for texts that the person is waiting for right now.",
     )
-    media: Annotated[tuple[HttpUrl, ...], one_or_many()] = Field(
+    media: Annotated[tuple[PublicUrl, ...], one_or_many()] = Field(
         (), description="Public URLs of pictures to send.", examples=["https://example.com/map.png"]
     )
     from_number: E164 | None = Field(
         None, description="Send from this number instead of the account's.", examples=["+14155550101"]
+    )
+    policy: PolicyOverride | None = Field(
+        None, description="Keys of `[policy]` that are different for this trigger's texts. See [policy.md](policy.md)."
     )
     enabled: StrictBool = Field(True, description="`false`: the trigger sends nothing.")
 

@@ -32,6 +32,9 @@ class Web(Model):
         examples=[["10.0.0.0/8", "127.0.0.1"]],
     )
     max_body: StrictInt = Field(262_144, ge=1024, le=10_000_000, description="Longest request body, in bytes.")
+    max_batch_body: StrictInt = Field(
+        4_194_304, ge=1024, le=10_000_000, description="Longest body of `POST /v1/messages:batch`, in bytes."
+    )
     body_timeout: StrictFloat = Field(10.0, gt=0, le=120, description="Seconds a client may take to send its request.")
     requests_per_minute: StrictInt = Field(
         600,

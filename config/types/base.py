@@ -39,6 +39,22 @@ def in_folder(path: str | Path, context: object) -> Path:
     return context.folder / expanded if isinstance(context, FromFile) else expanded
 
 
+_OF_THE_SYSTEM = frozenset(
+    "bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr var Users Library"
+    " System Applications private".split()
+)
+
+_OF_USR_AND_VAR = frozenset("bin cache lib lib64 local log mail run sbin share spool tmp".split())
+
+
+def is_system_folder(path: Path) -> bool:
+    """Return True for ``/``, ``/var``, ``/var/lib`` and the like, which other programs need."""
+    first, second, *deeper = (*path.expanduser().resolve().parts[1:], "", "")
+    if first in ("usr", "var") and second in _OF_USR_AND_VAR:
+        return not any(deeper)
+    return not second and (not first or first in _OF_THE_SYSTEM)
+
+
 def one_or_many() -> BeforeValidator:
     """Accept a single string where a list is expected."""
 

@@ -24,6 +24,7 @@ def checks(
         check_template=check_template,
         check_expression=check_template,
         check_condition=lambda _condition: [],
+        check_only_if=lambda _condition: [],
         adapter_names=adapter_names,
         kinds_of=lambda adapter, _options: {"csv": ("contact",), "sql": ("contact", "deal")}.get(adapter, ()),
         known_carriers=dict,

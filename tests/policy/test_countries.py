@@ -53,7 +53,7 @@ NUMBERS: list[tuple[str, str, str, tuple[str, ...] | None, str]] = [
 def test_a_number_may_be_texted_or_the_reason_says_why_not(
     to: str, own: str, countries: tuple[str, ...] | None, reason: str
 ) -> None:
-    found = country_problem(to, own, countries)
+    found = country_problem(to, own, Policy(countries=countries))
     assert bool(found) is bool(reason)
     assert reason in found
     assert not found or "policy.countries" in found
@@ -69,7 +69,7 @@ def test_a_number_may_be_texted_or_the_reason_says_why_not(
 def test_nothing_sends_a_text_to_another_country(
     to: str, countries: tuple[str, ...] | None, urgent: bool, approved: bool
 ) -> None:
-    facts: dict[str, Any] = {"to_number": to, "country": country_problem(to, US, countries)}
+    facts: dict[str, Any] = {"to_number": to, "country": country_problem(to, US, Policy(countries=countries))}
     decision = decide(PolicyFacts(MessageKind.SEND, None, None, urgent=urgent, approved=approved, **facts), utcnow())
     assert isinstance(decision, Suppress)
     assert decision.code == "country"
@@ -83,9 +83,9 @@ def settings(countries: tuple[str, ...] | None = None, region: str | None = None
 
 
 def test_a_sender_of_another_country_opens_it_for_nobody() -> None:
-    assert country_problem_of(settings(), "main", UK)
-    assert not country_problem_of(settings(("GB",)), "main", UK)
-    assert country_problem_of(settings(), "removed", UK)
+    assert country_problem_of(settings(), "main", UK, Policy())
+    assert not country_problem_of(settings(), "main", UK, Policy(countries=("GB",)))
+    assert country_problem_of(settings(), "removed", UK, Policy())
 
 
 # what, settings, contacts by area, what the findings say

@@ -2,65 +2,181 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 
 import pytest
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from phonenumbers.tzdata import TIMEZONE_DATA
 
-from worker.policy.locations import (
-    Locations,
-    RecordPlace,
-    area_code_states,
-    locations_of,
-    number_zones,
-    state_named,
-    us_states,
-    zip_states,
-    zone_info,
-    zone_named,
+from worker.core.numbering import (
+    AreaCode,
+    area_code_of,
+    has_new_area_code,
+    postal_code_subdivisions,
+    subdivision_named,
+    subdivisions,
 )
+from worker.core.phones import is_e164
+from worker.policy.locations import Locations, RecordPlace, locations_of, zone_info, zone_named
 
 E, C, M, P = "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"
+BC, WINNIPEG = ("America/Edmonton", "America/Fort_Nelson", "America/Vancouver"), "America/Winnipeg"
 FIFTY_AND_DC = 51
 ZONE = "the CRM's time zone"
-STATE = "the CRM's state or ZIP code"
+STATE = "the CRM's state or postal code"
 
 
-def area_codes() -> dict[str, tuple[str, ...]]:
-    return {
-        code: states for n in range(200, 1000) if (states := area_code_states(f"+1{n}5550100")) for code in [str(n)]
-    }
+def every_code() -> Iterator[tuple[str, AreaCode]]:
+    for code in map(str, range(200, 1000)):
+        if (area := area_code_of(f"+1{code}5550100")) is not None:
+            yield code, area
 
 
-def test_every_state_has_zones_that_exist_and_area_codes() -> None:
-    states = us_states()
-    assert len(states) == FIFTY_AND_DC + 5
-    assert all(zone_info(zone) for state in states.values() for zone in state.zones)
-    assert {state for one in area_codes().values() for state in one} == set(states)
+def geographic() -> list[tuple[str, AreaCode]]:
+    return [(code, area) for code, area in every_code() if area.region]
 
 
-def test_every_area_code_belongs_to_one_state_and_lies_in_its_zones() -> None:
-    for code, states in area_codes().items():
-        assert len(states) == 1, code
-        zones = number_zones(f"+1{code}5550100")
-        assert zones, code
-        assert set(zones) <= set(us_states()[states[0]].zones), code
-
-
-def test_area_codes_lie_where_the_library_says_too() -> None:
-    """Its data is a second opinion, number by number; it is wrong about 689, which is Orlando's."""
+def of_the_library() -> dict[str, set[str]]:
+    """The zones of each area code of +1, number by number: a second opinion."""
     theirs: dict[str, set[str]] = defaultdict(set)
     for prefix, zones in TIMEZONE_DATA.items():
         if prefix.startswith("1") and len(prefix) >= 4:
             theirs[prefix[1:4]] |= set(zones)
-    same = {"America/Boise": M, "America/Juneau": "America/Anchorage", "America/North_Dakota/Center": C}
-    beside_zone = {"907": {"Pacific/Honolulu"}}
-    for code in area_codes():
-        expected = {same.get(zone, zone) for zone in theirs[code]} - beside_zone.get(code, set())
-        if code == "689" or len(expected) > 5:  # the library knows nothing of it
-            continue
-        missing = expected - set(number_zones(f"+1{code}5550100"))
+    return theirs
+
+
+def exists(kind: str, code: str) -> bool:
+    """Whether the library says of some country of the plan that it has numbers of this kind with this area code."""
+    for region in COUNTRY_CODE_TO_REGION_CODE[1]:
+        metadata = PhoneMetadata.metadata_for_region(region)
+        description = getattr(metadata, kind)
+        pattern = description and description.national_number_pattern
+        tails = ("2345678", "2015550", "5550100", "2222222", "4561234", "6789012", "9876543")
+        if pattern and any(re.fullmatch(pattern, code + tail) for tail in tails):
+            return True
+    return False
+
+
+def test_every_country_and_state_of_the_plan_is_in_the_table() -> None:
+    assert {area.region for _, area in geographic()} == set(COUNTRY_CODE_TO_REGION_CODE[1])
+    states = subdivisions()
+    assert Counter(one.country for one in states.values()) == {"US": FIFTY_AND_DC + 5, "CA": 13}
+    assert {state for _, area in every_code() for state in area.states} == set(states)
+    assert all(zone_info(zone) for _, area in every_code() for zone in area.zones)
+
+
+def test_every_area_code_belongs_to_one_state_and_lies_in_its_zones() -> None:
+    shared = {"782": {"NS", "PE"}, "902": {"NS", "PE"}, "867": {"NT", "NU", "YT"}}
+    for code, area in geographic():
+        if area.states:
+            assert set(area.states) == shared.get(code, set(area.states[:1])), code
+            assert set(area.zones) <= {zone for state in area.states for zone in subdivisions()[state].zones}, code
+            assert {subdivisions()[state].region for state in area.states} == {area.region}, code
+        else:
+            assert area.region not in {"US"}, code
+
+
+def test_every_area_code_that_the_library_knows_is_in_the_table() -> None:
+    assert set(of_the_library()) <= {code for code, _ in geographic()}
+    ours = dict(every_code())
+    for code in map(str, range(200, 1000)):
+        for kind in ("fixed_line", "mobile", "toll_free", "premium_rate", "personal_number", "voip", "uan"):
+            assert code in ours or not exists(kind, code), (code, kind)
+        if exists("toll_free", code) or exists("premium_rate", code):
+            assert ours[code].region == "", code
+
+
+def test_numbers_with_codes_that_are_newer_than_the_library_are_accepted() -> None:
+    """When an update of the library knows a code, it leaves ``new_area_codes``."""
+    of_a_place = {code for code, area in geographic() if area.states or area.region != "CA"}
+    new = of_a_place - set(of_the_library())
+    assert {code for code, _ in every_code() if has_new_area_code(f"+1{code}2345678")} == new
+    assert all(is_e164(f"+1{code}2345678") for code in new)
+
+
+SAME_CLOCK = {
+    "America/Boise": M,
+    "America/Juneau": "America/Anchorage",
+    "America/North_Dakota/Center": C,
+    "America/Fort_Nelson": "America/Whitehorse",
+}
+"""The library names a zone that has shown the same time as one of ours for years."""
+WRONG = {
+    ("689", "America/Chicago"): "689 is Orlando's, which lies in the eastern zone",
+    ("907", "Pacific/Honolulu"): "Adak has daylight saving time, and is listed as itself",
+    ("879", "America/Puerto_Rico"): "Labrador has the time of Halifax, with daylight saving time",
+}
+"""Why the table does not have a zone that the library has."""
+
+
+def test_area_codes_lie_where_the_library_says_too() -> None:
+    ours, theirs = dict(geographic()), of_the_library()
+    for code in sorted(theirs):
+        named = {SAME_CLOCK.get(zone, zone) if zone not in ours[code].zones else zone for zone in theirs[code]}
+        missing = {zone for zone in named - set(ours[code].zones) if (code, zone) not in WRONG}
         assert not missing, (code, missing)
+
+
+def test_each_difference_is_one() -> None:
+    theirs = of_the_library()
+    assert all(zone in theirs[code] for code, zone in WRONG)
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "zones"),
+    [
+        *((code, "JM", {"America/Jamaica"}) for code in (658, 876)),
+        (868, "TT", {"America/Port_of_Spain"}),
+        (441, "BM", {"Atlantic/Bermuda"}),
+        (242, "BS", {"America/Nassau"}),
+        (246, "BB", {"America/Barbados"}),
+        *((code, "DO", {"America/Santo_Domingo"}) for code in (809, 829, 849)),
+        (345, "KY", {"America/Cayman"}),
+        (649, "TC", {"America/Grand_Turk"}),
+        (787, "PR", {"America/Puerto_Rico"}),
+        (340, "VI", {"America/St_Thomas"}),
+        (671, "GU", {"Pacific/Guam"}),
+        (670, "MP", {"Pacific/Saipan"}),
+        (684, "AS", {"Pacific/Pago_Pago"}),
+        (416, "CA", {"America/Toronto"}),
+        (604, "CA", {"America/Vancouver"}),
+        (250, "CA", {"America/Vancouver", "America/Edmonton", "America/Fort_Nelson"}),
+        (306, "CA", {"America/Regina", "America/Edmonton", "America/Winnipeg"}),
+        (807, "CA", {"America/Toronto", "America/Winnipeg", "America/Panama"}),
+        (418, "CA", {"America/Toronto", "America/Halifax", "America/Puerto_Rico"}),
+        (709, "CA", {"America/St_Johns", "America/Halifax"}),
+        (
+            867,
+            "CA",
+            {
+                "America/Edmonton", "America/Panama", "America/Toronto", "America/Winnipeg", "America/Vancouver",
+                "America/Whitehorse",
+            },
+        ),
+        (907, "US", {"America/Adak", "America/Anchorage"}),
+        (928, "US", {M, "America/Phoenix"}),
+        (924, "US", {C}),  # in service since 2024, and unknown to the library
+    ],
+)  # fmt: skip
+def test_a_code_names_its_country_and_all_its_zones(code: int, place: str, zones: set[str]) -> None:
+    for account in (None, P):
+        found = locations_of(f"+1{code}5550100", [], account)
+        assert (set(found.zones), found.countries, found.source) == (zones, (place,), "the number")
+
+
+@pytest.mark.parametrize("code", [222, 555, 666, 999])
+def test_an_unknown_code_may_be_anywhere_in_the_plan_whatever_the_account_says(code: int) -> None:
+    found = locations_of(f"+1{code}5550100", [], P)
+    assert set(found.zones) == {zone for _, area in geographic() for zone in area.zones}
+    assert found.countries == ()
+
+
+def test_canadas_own_numbers_may_be_anywhere_in_canada() -> None:
+    found = locations_of("+16005550100", [], P)
+    assert set(found.zones) == {zone for one in subdivisions().values() if one.country == "CA" for zone in one.zones}
+    assert found.countries == ("CA",)
 
 
 @pytest.mark.parametrize(
@@ -110,11 +226,14 @@ def test_american_words_mean_nothing_abroad() -> None:
     [
         *((written, "FL") for written in ("FL", "fl.", "US-FL", "Florida", " florida ")),
         *(("Washington DC", "DC"), ("Washington", "WA")),
-        *((written, None) for written in ("New South Wales", "", "F", "Ontario")),
+        *((written, "ON") for written in ("ON", "on", "CA-ON", "Ontario")),
+        *((written, "QC") for written in ("QC", "PQ", "Quebec", "Québec")),
+        *(("Newfoundland", "NL"), ("PEI", "PE"), ("Yukon Territory", "YT")),
+        *((written, None) for written in ("New South Wales", "", "F", "Jalisco")),
     ],
 )
 def test_states_as_crms_write_them(written: str, state: str | None) -> None:
-    assert state_named(written) == state
+    assert subdivision_named(written) == state
 
 
 @pytest.mark.parametrize(
@@ -122,11 +241,13 @@ def test_states_as_crms_write_them(written: str, state: str | None) -> None:
     [
         *((written, ("FL",)) for written in ("33101", "33101-1234", "331011234")),
         *(("2108", ("MA",)), ("3310", ("NH",)), ("96910", ("GU", "MP"))),
-        *((written, ()) for written in ("00000", "SW1A 1AA", "K1A 0B1", "", "331014", "٣٣١٠١")),
+        *((written, ("ON",)) for written in ("K1A 0B1", "k1a0b1", "M5V-3L9")),
+        *(("H2X 1Y4", ("QC",)), ("X0A 0H0", ("NT", "NU")), ("V6B 1A1", ("BC",))),
+        *((written, ()) for written in ("00000", "SW1A 1AA", "W1A 1AA", "K1A", "Z1A 0B1", "", "331014", "٣٣١٠١")),
     ],
 )
-def test_zip_codes(written: str, states: tuple[str, ...]) -> None:
-    assert set(zip_states(written)) == set(states)
+def test_postal_codes(written: str, states: tuple[str, ...]) -> None:
+    assert set(postal_code_subdivisions(written)) == set(states)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +271,9 @@ def test_zip_codes(written: str, states: tuple[str, ...]) -> None:
             Locations((P,), ("CA", "NY", "WA"), STATE),
         ),
         ("+12125550100", [RecordPlace(*["nonsense"] * 3)], None, Locations((E,), ("NY",), "the number")),
+        ("+14165550100", [RecordPlace(state="BC")], None, Locations(tuple(BC), ("BC", "ON"), STATE)),
+        ("+14165550100", [RecordPlace(postal_code="R3C 1A1")], None, Locations((WINNIPEG,), ("MB", "ON"), STATE)),
+        ("+18765550100", [RecordPlace(state="FL")], None, Locations((C, E), ("FL",), STATE)),
         ("+61291234567", [RecordPlace(state="WA")], None, Locations((P, "Australia/Sydney"), ("WA",), STATE)),
     ],
 )  # fmt: skip

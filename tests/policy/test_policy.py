@@ -83,7 +83,14 @@ def test_decisions(change: dict[str, object], expected: tuple[str, str, datetime
         (
             replace(STOPPED, source="import"),
             "",
-            "this number opted out on 2026-03-01 (import); no account texts it until `vtsync opt-in` lifts it",
+            "this number opted out on 2026-03-01 (imported from the list of another system); no account texts it until"
+            " `vtsync opt-in` lifts it",
+        ),
+        (
+            replace(STOPPED, source="of a later version"),
+            "",
+            "this number opted out on 2026-03-01 (of a later version);"
+            " no account texts it until `vtsync opt-in` lifts it",
         ),
     ],
 )

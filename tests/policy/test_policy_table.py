@@ -161,10 +161,21 @@ HOURS: Sequence[tuple[str, str, str, str, str, str]] = (
     ("El Paso, a minute early", "+19155550100", "", "Wed 2026-06-03 08:59 America/Denver", "quiet_hours until Wed 2026-06-03 09:00", "49 CFR 71.7, 71.8"),
     ("Puerto Rico", "+17875550100", "", "Wed 2026-06-03 07:59 America/Puerto_Rico", "quiet_hours until Wed 2026-06-03 08:00", "IANA tzdata, America/Puerto_Rico"),
     ("Guam's morning is yesterday in New York", "+16715550100", "", "Tue 2026-06-02 18:00 America/New_York", "go", "IANA tzdata, Pacific/Guam"),
-    ("Toronto", "+14165550100", "", "Wed 2026-06-03 08:00 America/Toronto", "go", "IANA tzdata, America/Toronto"),
-    ("Toronto, a minute early", "+14165550100", "", "Wed 2026-06-03 07:59 America/Toronto", "quiet_hours until Wed 2026-06-03 08:00", "IANA tzdata, America/Toronto"),
-    ("Newfoundland is half an hour off, Labrador is not", "+17095550100", "", "Wed 2026-06-03 08:29 America/St_Johns", "quiet_hours until Wed 2026-06-03 08:30", "IANA tzdata, America/St_Johns and America/Halifax"),
-    ("Saskatchewan keeps no summer time", "+13065550100", "", "Wed 2026-06-03 08:00 America/Regina", "go", "IANA tzdata, America/Regina"),
+    ("Toronto", "+14165550100", "", "Wed 2026-06-03 09:00 America/Toronto", "go", "CRTC Unsolicited Telecommunications Rules, part III, 23"),
+    ("Toronto, a minute early", "+14165550100", "", "Wed 2026-06-03 08:59 America/Toronto", "quiet_hours until Wed 2026-06-03 09:00", "CRTC Unsolicited Telecommunications Rules, part III, 23"),
+    ("Toronto on a Saturday evening", "+14165550100", "", "Sat 2026-06-06 18:00 America/Toronto", "quiet_hours until Sun 2026-06-07 10:00", "CRTC Unsolicited Telecommunications Rules, part III, 23"),
+    ("A New Yorker who lives somewhere in Ontario, on a Saturday", "+12125550100", "state=Ontario", "Sat 2026-06-06 10:30 America/Toronto", "quiet_hours until Sat 2026-06-06 11:00", "CRTC Unsolicited Telecommunications Rules, part III, 23"),
+    ("Vancouver is known by its postal code", "+14165550100", "zip=V6B 1A1", "Wed 2026-06-03 09:00 America/Toronto", "quiet_hours until Wed 2026-06-03 12:00", "Canada Post, forward sortation areas"),
+    ("Kingston at 22:30, the account in Los Angeles", "+18765550100", "account=America/Los_Angeles", "Wed 2026-06-03 21:30 America/Jamaica", "quiet_hours until Thu 2026-06-04 08:00", "NANPA: 876 is Jamaica's"),
+    ("Kingston, the new code", "+16585550100", "account=America/Los_Angeles", "Wed 2026-06-03 21:30 America/Jamaica", "quiet_hours until Thu 2026-06-04 08:00", "NANPA: 658 is Jamaica's"),
+    ("Port of Spain", "+18685550100", "account=America/Los_Angeles", "Wed 2026-06-03 22:30 America/Port_of_Spain", "quiet_hours until Thu 2026-06-04 08:00", "NANPA: 868 is Trinidad's"),
+    ("Bermuda", "+14415550100", "account=America/Los_Angeles", "Wed 2026-06-03 23:30 Atlantic/Bermuda", "quiet_hours until Thu 2026-06-04 08:00", "NANPA: 441 is Bermuda's"),
+    ("Nassau", "+12425550100", "account=America/Los_Angeles", "Wed 2026-06-03 22:30 America/Nassau", "quiet_hours until Thu 2026-06-04 08:00", "NANPA: 242 is the Bahamas'"),
+    ("Guam is a day ahead", "+16715550100", "account=America/Los_Angeles", "Thu 2026-06-04 07:30 Pacific/Guam", "quiet_hours until Thu 2026-06-04 08:00", "NANPA: 671 is Guam's"),
+    ("The east of British Columbia has Alberta's time", "+12505550100", "", "Wed 2026-06-03 20:30 America/Vancouver", "quiet_hours until Thu 2026-06-04 09:00", "IANA tzdata, America/Edmonton"),
+    ("An area code that nobody has assigned", "+12225550100", "account=America/Los_Angeles", "Wed 2026-06-03 12:00 America/Los_Angeles", "quiet_hours until Wed 2026-06-03 15:00", "NANPA: 222 is not assigned"),
+    ("Newfoundland is half an hour off, Labrador is not", "+17095550100", "", "Wed 2026-06-03 09:29 America/St_Johns", "quiet_hours until Wed 2026-06-03 09:30", "IANA tzdata, America/St_Johns and America/Halifax"),
+    ("Saskatchewan keeps no summer time, but Lloydminster does, by Alberta's", "+13065550100", "", "Wed 2026-01-07 09:00 America/Regina", "quiet_hours until Wed 2026-01-07 10:00", "IANA tzdata, America/Regina and America/Edmonton"),
     ("A British mobile", "+447911123456", "", "Wed 2026-06-03 08:00 Europe/London", "go", "IANA tzdata, Europe/London"),
     ("A British mobile, a minute early", "+447911123456", "", "Wed 2026-06-03 07:59 Europe/London", "quiet_hours until Wed 2026-06-03 08:00", "IANA tzdata, Europe/London"),
     ("A British mobile, closing", "+447911123456", "", "Wed 2026-06-03 21:00 Europe/London", "quiet_hours until Thu 2026-06-04 08:00", "IANA tzdata, Europe/London"),
@@ -238,14 +249,15 @@ CALIFORNIA = locations_of("+14155550100")
 
 
 def _quiet(policy: Policy = DEFAULTS) -> QuietHours:
-    rules = rules_for(policy, CALIFORNIA.states)
+    rules = rules_for(policy, CALIFORNIA)
     assert rules is not None
     return QuietHours(rules, CALIFORNIA, policy.release_jitter)
 
 
 OPTED_OUT = {"opted_out": OptedOut(AGO, "relay")}
 DO_NOT_TEXT = {"do_not_text": 'the field "dnc" of the CRM record crm 7'}
-ABROAD = {"country": country_problem("+525512345678", "+14155550100", None)}
+ABROAD = {"country": country_problem("+525512345678", "+14155550100", Policy())}
+NONE_ON_RECORD = {"consent_missing": "no consent of +1415•••2671 is on record"}
 NO_CONSENT = {"no_consent": 'the field "sms_consent" of the CRM record crm 7'}
 LATE = {"expires_at": AGO}
 GONE = {"contact_deleted": True}
@@ -326,6 +338,10 @@ RULES: Sequence[tuple[str, Sequence[dict[str, Any]], str, str]] = (
     ("do not text before no consent", [DO_NOT_TEXT, NO_CONSENT], "suppress do_not_text", CTIA),
     ("do not text before late", [DO_NOT_TEXT, LATE], "suppress do_not_text", CTIA),
     ("do not text before urgent and approved", [DO_NOT_TEXT, URGENT, APPROVED], "suppress do_not_text", CTIA),
+    ("no consent is on record", [NONE_ON_RECORD], "suppress no_consent", "47 CFR 64.1200(f)(9)"),
+    ("none on record before late", [NONE_ON_RECORD, LATE], "suppress no_consent", "47 CFR 64.1200(f)(9)"),
+    ("none on record, urgent and approved", [NONE_ON_RECORD, URGENT, APPROVED], "suppress no_consent", CTIA),
+    ("opted out before none on record", [NONE_ON_RECORD, OPTED_OUT], "suppress opted_out", CTIA),
     ("no consent before late", [NO_CONSENT, LATE], "suppress no_consent", CTIA),
     ("no consent before urgent and approved", [NO_CONSENT, URGENT, APPROVED], "suppress no_consent", CTIA),
     ("late before its record is gone", [LATE, GONE], "expire", "policy rule 5"),
@@ -401,7 +417,7 @@ def _asked(policy: Policy, number: str, known: str, now: str) -> str:
     facts = dict(re.findall(r"(\w+)=([^;]+)", known))
     record = RecordPlace(facts.get("zone", ""), facts.get("state", ""), facts.get("zip", ""))
     locations = locations_of(number, [record], facts.get("account"))
-    rules = rules_for(policy, locations.states)
+    rules = rules_for(policy, locations)
     assert rules is not None
     moment, zone = _moment(now)
     quiet = QuietHours(rules, locations, policy.release_jitter)

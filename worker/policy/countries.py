@@ -8,6 +8,9 @@ from functools import lru_cache
 
 import phonenumbers
 
+from config.policy import Policy
+from worker.core.numbering import area_code_of
+
 NORTH_AMERICA = 1
 """The calling code of the United States, Canada and 23 other countries."""
 NO_REGION = "001"
@@ -50,14 +53,14 @@ def allowed_countries(own_number: str, countries: Collection[str] | None) -> All
     return AllowedCountries(None, frozenset({NORTH_AMERICA, _place(own_number)[0]} - {0}))
 
 
-def country_problem(to_number: str, own_number: str, countries: Collection[str] | None) -> str:
+def country_problem(to_number: str, own_number: str, policy: Policy) -> str:
     """Return why the number may not be texted, for a person; "" if it may. See ``allowed_countries``."""
-    allowed = allowed_countries(own_number, countries)
+    allowed = allowed_countries(own_number, policy.countries)
     if allowed.allow(to_number):
         return ""
     return (
         f"the number is in {country_name(to_number)}, and texts may go only to {allowed};"
-        " to allow the country, add it to policy.countries"
+        f" to allow the country, add it to {policy.setting('countries')}"
     )
 
 
@@ -74,7 +77,12 @@ def region_of_number(number: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _place(number: str) -> tuple[int, str]:
-    """Return the calling code and the region of a number; (0, "") for what is no number."""
+    """Return the calling code and the region of a number; (0, "") for what is no number.
+
+    Our table knows new area codes of +1 before the library does. The library assigns toll-free numbers to the US.
+    """
+    if (area := area_code_of(number)) is not None and area.region:
+        return NORTH_AMERICA, area.region
     try:
         parsed = phonenumbers.parse(number, None)
     except phonenumbers.NumberParseException:

@@ -4,7 +4,8 @@ The first rule that applies decides. The rules that end a text come before the r
 
 1. A record texts nobody: it always goes.
 2. The number opted out: the text is suppressed, whatever else is true.
-3. The CRM says not to text this person, or consent is required and the CRM does not say yes: suppressed.
+3. The CRM says not to text this person, or its consent field does not say yes, or consent is required and none is on
+   record: suppressed.
 4. Its number is in a country that may not be texted: suppressed.
 5. It is too late (``now >= expires_at``): expired.
 6. Its CRM record is gone, its person has another number or none, its date was moved, or its trigger's condition no
@@ -16,11 +17,12 @@ The first rule that applies decides. The rules that end a text come before the r
 10. Its person may have asked, in their own words, to be left alone: held until somebody has read the reply.
 11. The CRM should say if this person may be texted, and that cannot be read: held until it can.
 12. It is not due yet: held until then.
-13. Quiet hours where the person may be: held until they end. An urgent text goes anyway. To keep the order of texts,
-    a text also waits while an earlier one to the same number waits for quiet hours.
+13. Quiet hours or a holiday where the person may be: held until they end. An urgent text goes anyway. To keep the order
+    of texts, a text also waits while an earlier one to the same number waits for quiet hours.
 14. The person, or the account, had its number of texts for a day: held until the first of them is a day old.
 
 The account's own state (stopped, paused) is checked after this, where the request is made.
+``worker.policy.look_ahead`` says when a text will go, as far as that is known now.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
+from config.policy import Policy
 from worker.core.phones import mask
 from worker.core.states import MessageKind
 from worker.policy.locations import Locations, zone_info
@@ -37,6 +40,7 @@ from worker.policy.quiet_hours import QuietHoursRules, next_window, release_time
 CAP_WINDOW = timedelta(hours=24)
 """Caps count over the last 24 hours, not from midnight on, which would allow twice as many in one evening."""
 
+_DEFAULT_POLICY = Policy()
 BatchState: TypeAlias = Literal["none", "open", "over_limit", "refused", "approved"]
 
 
@@ -44,7 +48,8 @@ BatchState: TypeAlias = Literal["none", "open", "over_limit", "refused", "approv
 class OptedOut:
     """When a number opted out and where that came from.
 
-    ``source``: ``virtualtext``, ``relay``, ``cli``, ``http`` or ``number_changed``.
+    ``source``: ``virtualtext``, ``virtualtext_list``, ``relay``, ``carrier``, ``cli``, ``http``, ``page``, ``import``,
+    ``number_changed``, ``forgotten`` or ``remembered``.
     """
 
     since: datetime
@@ -65,7 +70,10 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class FullCap:
-    """A cap that is used up: ``whom`` had ``limit`` texts in 24 hours. ``until``: when one more is allowed."""
+    """A cap that is used up: ``whom`` had ``limit`` texts in 24 hours. ``until``: when one more is allowed.
+
+    ``setting`` is its key in the policy.
+    """
 
     whom: str
     setting: str
@@ -84,12 +92,13 @@ class PolicyFacts:
     ``unwanted``: (code, text) when the reason for the text is gone: its date moved, its condition no longer holds.
     ``country``: why its number's country may not be texted; "" when it may.
     ``do_not_text``, ``no_consent``: the CRM record that says so, or that does not say yes; "" when nothing forbids it.
+    ``consent_missing``: why no consent is on record, where one is required; "" when one is, or none is required.
     ``permission_unknown``: why it is not known what the CRM says about that, and what to do; "" when it is known.
     ``approved``: a person approved it, or asked to send it again. ``over_the_day``: why its trigger would text too many
     people in 24 hours; "" when it would not. ``breaker``: why its trigger is held; "" when it is not.
     ``duplicate_of``: the id of the message with the same text that went to the same number a short while ago.
     ``quiet_hours``: None when texts go at any hour. ``behind``: until when an earlier text to the same number waits
-    for quiet hours.
+    for quiet hours. ``policy`` is the one that applies to the text: reasons name its settings.
     """
 
     kind: MessageKind
@@ -105,6 +114,7 @@ class PolicyFacts:
     urgent: bool = False
     do_not_text: str = ""
     no_consent: str = ""
+    consent_missing: str = ""
     country: str = ""
     permission_unknown: str = ""
     duplicate_of: str = ""
@@ -114,6 +124,7 @@ class PolicyFacts:
     quiet_hours: QuietHours | None = None
     behind: datetime | None = None
     full_caps: tuple[FullCap, ...] = ()
+    policy: Policy = _DEFAULT_POLICY
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +183,8 @@ def _never(facts: PolicyFacts, now: datetime) -> Suppress | Expire | None:
         return Suppress("do_not_text", f"{facts.do_not_text} says not to text this person")
     if facts.no_consent:
         return Suppress("no_consent", f"{facts.no_consent} does not say that this person may be texted")
+    if facts.consent_missing:
+        return Suppress("no_consent", facts.consent_missing)
     if facts.country:
         return Suppress("country", facts.country)
     if facts.expires_at is not None and now >= facts.expires_at:
@@ -189,7 +202,8 @@ def _never(facts: PolicyFacts, now: datetime) -> Suppress | Expire | None:
     if facts.duplicate_of:
         return Suppress(
             "duplicate",
-            f"message {facts.duplicate_of} sent the same text to the same number within policy.duplicate_window",
+            f"message {facts.duplicate_of} sent the same text to the same number within"
+            f" {facts.policy.setting('duplicate_window')}",
         )
     return None
 
@@ -202,7 +216,7 @@ def _wait_for_event(facts: PolicyFacts) -> Hold | None:
         return Hold(
             None,
             "approval",
-            "its sync would text more people than policy.blast_limit allows without approval;"
+            f"its sync would text more people than {facts.policy.setting('blast_limit')} allows without approval;"
             " look at the texts, then run `vtsync approve` or `vtsync cancel`",
         )
     if facts.batch_verdict == "refused" and not facts.approved:
@@ -230,18 +244,29 @@ def _wait_for_event(facts: PolicyFacts) -> Hold | None:
 
 def _wait_for_time(facts: PolicyFacts, now: datetime) -> Hold | None:
     if facts.due_at is not None and now < facts.due_at:
-        return Hold(facts.due_at, "scheduled", f"it is due at {_time(facts.due_at)}")
+        return Hold(facts.due_at, "scheduled", f"it is due at {_time(facts.due_at)}{_when_due(facts, facts.due_at)}")
     if facts.quiet_hours is not None and not facts.urgent:
         held = _wait_for_hours(facts, facts.quiet_hours, now)
         if held is not None:
             return held
         if facts.behind is not None and now < facts.behind and not _expires_by(facts, facts.behind):
             return _hold_until(facts.behind, "order", "an earlier text to this number waits for quiet hours", facts)
-    if facts.full_caps:
-        full = max(facts.full_caps, key=lambda cap: cap.until)
-        why = f"{full.whom} had {full.limit} texts within 24 hours, all that policy.{full.setting} allows"
+    full_then = [cap for cap in facts.full_caps if cap.until > now]
+    if full_then:
+        full = max(full_then, key=lambda cap: cap.until)
+        why = (
+            f"{full.whom} had {full.limit} texts within 24 hours, all that {facts.policy.setting(full.setting)} allows"
+        )
         return _hold_until(full.until, "cap", why, facts)
     return None
+
+
+def _when_due(facts: PolicyFacts, due_at: datetime) -> str:
+    """Say what a text that is not due yet will wait for then; "" if it goes when it is due, as far as is known."""
+    if facts.expires_at is not None and due_at >= facts.expires_at:
+        return f"; by then it will have expired, at {_time(facts.expires_at)}"
+    then = _wait_for_time(facts, due_at)
+    return "" if then is None else f"; then {then.reason}"
 
 
 def _wait_for_hours(facts: PolicyFacts, quiet: QuietHours, now: datetime) -> Hold | None:
@@ -256,15 +281,26 @@ def _wait_for_hours(facts: PolicyFacts, quiet: QuietHours, now: datetime) -> Hol
             None,
             "time_zone",
             f"{why}; set time_zone in the account's table, or fields.time_zone (or fields.state) in the connection's"
-            f" (texts go from {quiet.rules})",
+            f" (texts go from {quiet.rules}{_own_hours(facts.policy)})",
         )
     if window[0] <= now:
         return None
     # The time depends on the number, not on the message: several texts to one person keep their order.
     until = release_time(facts.to_number, window, quiet.jitter, facts.expires_at)
-    return _hold_until(
-        until, "quiet_hours", f"it is {_clocks(quiet.locations, now)}; texts go from {quiet.rules}", facts
-    )
+    holiday = next((f"; {why}" for zone in quiet.locations.zones if (why := _holiday(quiet, zone, now))), "")
+    why = f"it is {_clocks(quiet.locations, now)}{holiday}; texts go from {quiet.rules}{_own_hours(facts.policy)}"
+    return _hold_until(until, "quiet_hours", why, facts)
+
+
+def _holiday(quiet: QuietHours, zone: str, now: datetime) -> str:
+    return quiet.rules.closed.on(now.astimezone(zone_info(zone)).date())
+
+
+def _own_hours(policy: Policy) -> str:
+    """Name the settings of the hours that are not those of `[policy]`."""
+    named = [policy.setting(key) for key in ("text_from", "text_until", "sunday_from")]
+    own = [name for name in named if not name.startswith("policy.")]
+    return f" ({', '.join(own)})" if own else ""
 
 
 def _hold_until(until: datetime, code: str, why: str, facts: PolicyFacts) -> Hold:
@@ -289,17 +325,33 @@ _BY_OPT_IN = "until `vtsync opt-in` lifts it"
 _OPT_OUT_SOURCES = {
     "virtualtext": ("VirtualText answered 451", "until the person sends START"),
     "relay": ("the person asked for it by text", "until the person sends START"),
+    "carrier": ("a carrier reported it", "until the person sends START, or `vtsync opt-in` lifts it"),
     "cli": ("entered by hand", _BY_OPT_IN),
     "http": ("entered through the HTTP API", _BY_OPT_IN),
+    "page": ("entered in the pages", _BY_OPT_IN),
+    "import": ("imported from the list of another system", _BY_OPT_IN),
+    "virtualtext_list": ("VirtualText's contact list shows it", "until the person sends START"),
+    "number_changed": ("its CRM record had another number, which had opted out", _BY_OPT_IN),
+    "remembered": ("it had opted out before it was forgotten", _BY_OPT_IN),
 }
+
+
+def opt_out_reason(source: str) -> str:
+    """Return where an opt-out comes from, for a person."""
+    return _OPT_OUT_SOURCES.get(source, (source, ""))[0]
 
 
 def _opted_out_text(to_number: str, opted_out: OptedOut) -> str:
     who = mask(to_number) if to_number else "this number"
     if opted_out.source == "number_changed":
         return (
-            f"{who} follows an opt-out since {opted_out.since:%Y-%m-%d}: its CRM record had another number, which had"
-            f' opted out; if the opt-out does not apply here, lift it with `vtsync opt-in NUMBER --why "..."`'
+            f"{who} follows an opt-out since {opted_out.since:%Y-%m-%d}: {opt_out_reason(opted_out.source)}; if the"
+            f' opt-out does not apply here, lift it with `vtsync opt-in NUMBER --why "..."`'
+        )
+    if opted_out.source == "forgotten":
+        return (
+            f"{who} was forgotten on {opted_out.since:%Y-%m-%d}, as its owner asked; no account texts it until the"
+            ' person sends START, or until `vtsync remember NUMBER --why "..."`'
         )
     how, until = _OPT_OUT_SOURCES.get(opted_out.source, (opted_out.source, _BY_OPT_IN))
     return f"{who} opted out on {opted_out.since:%Y-%m-%d} ({how}); no account texts it {until}"

@@ -1,23 +1,29 @@
-"""Find out where the owner of a number may be: all time zones and US states that are possible. Never guess one of them.
+"""Find out where the owner of a number may be: all time zones, states and countries that are possible. Never guess one.
 
-The sources, best first: the CRM's time zone, the CRM's state or ZIP code, the number itself, and the account's zone for
-numbers that may be anywhere. Where these disagree, or a state or an area code has two zones, all of them count, and a
-text goes only when it may in each. The state of a US area code always counts, because several states presume that the
-owner of such a number lives there (Fla. Stat. 501.059(8)(d), for example).
+The sources, best first: the CRM's time zone, the CRM's state or postal code, the number itself, and the account's zone
+for numbers that may be anywhere. Where these disagree, or a state or an area code has two zones, all of them count, and
+a text goes only when it may in each. The state of an area code always counts, because several states presume that the
+owner of such a number lives there (Fla. Stat. 501.059(8)(d), for example). ``numbering`` has the tables of +1.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-# A number with more possible zones than this says nothing about its owner: toll-free numbers have 42.
+from worker.core.numbering import (
+    area_code_of,
+    postal_code_subdivisions,
+    subdivision_named,
+    subdivisions,
+    zones_of_region,
+)
+from worker.policy.countries import region_of_number
+
+# A number with more possible zones than this says nothing about its owner.
 MOST_ZONES = 20
 
 _AMERICAN_ZONES = {
@@ -52,23 +58,16 @@ class RecordPlace:
 
 @dataclass(frozen=True, slots=True)
 class Locations:
-    """The IANA ``zones`` and two-letter ``states`` that count. ``source`` says where they come from, for a person.
+    """The IANA ``zones``, two-letter ``states`` (and provinces) and ``countries`` that count.
 
-    Without zones nothing is known, so no hour is known to be allowed.
+    ``source`` says where the zones come from, for a person. Without zones nothing is known, so no hour is known to be
+    allowed. Without countries, any country is possible.
     """
 
     zones: tuple[str, ...]
     states: tuple[str, ...] = ()
     source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UsState:
-    """A US state or territory."""
-
-    code: str
-    name: str
-    zones: tuple[str, ...]
+    countries: tuple[str, ...] = ()
 
 
 def locations_of(phone: str, records: Iterable[RecordPlace] = (), account_zone: str | None = None) -> Locations:
@@ -79,21 +78,26 @@ def locations_of(phone: str, records: Iterable[RecordPlace] = (), account_zone: 
     for record in dict.fromkeys(records):
         known = _states_of(record, phone)
         states |= known
-        of_states = {zone for state in known for zone in us_states()[state].zones}
+        of_states = {zone for state in known for zone in subdivisions()[state].zones}
         zone = zone_named(record.time_zone, american=phone.startswith("+1"))
         if zone is not None:
             zones.add(zone)
             sources.add("the CRM's time zone")
         if known and zone not in of_states:  # a zone that belongs to the state picks one of the state's zones
             zones |= of_states
-            sources.add("the CRM's state or ZIP code")
+            sources.add("the CRM's state or postal code")
             if not phone.startswith("+1"):  # the letters may name a state of another country
                 zones |= set(number_zones(phone))
     if not zones:
         found, source = _zones_of_number(phone, account_zone)
         zones, sources = set(found), {source}
     states |= set(area_code_states(phone))
-    return Locations(tuple(sorted(zones)), tuple(sorted(states)), " and ".join(sorted(sources)))
+    countries = {subdivisions()[state].region for state in states}
+    if not _may_be_anywhere(phone, number_zones(phone)):
+        countries |= {region_of_number(phone)} - {""}
+    return Locations(
+        tuple(sorted(zones)), tuple(sorted(states)), " and ".join(sorted(sources)), tuple(sorted(countries))
+    )
 
 
 def zone_named(text: str, *, american: bool = True) -> str | None:
@@ -111,41 +115,23 @@ def zone_named(text: str, *, american: bool = True) -> str | None:
     return _AMERICAN_ZONES.get(_SHORT_ZONES.get(cleaned, written["name"] if written else ""))
 
 
-def state_named(text: str) -> str | None:
-    """Return the code of a US state written as ``FL``, ``fl.``, ``US-FL`` or ``Florida``; None for anything else."""
-    cleaned = text.strip().rstrip(".").upper().removeprefix("US-")
-    return cleaned if cleaned in us_states() else _state_names().get(cleaned.casefold())
-
-
-def zip_states(postal_code: str) -> tuple[str, ...]:
-    """Return the states of a ZIP code (``33101``, ``33101-1234``). Empty: it is no ZIP code.
-
-    A few prefixes belong to more than one state.
-    """
-    digits, _, more = postal_code.strip().partition("-")
-    if len(digits) == 9 and not more:  # ZIP+4 without the dash
-        digits = digits[:5]
-    if len(digits) == 4:  # a spreadsheet removed the leading zero
-        digits = f"0{digits}"
-    if len(digits) != 5 or not digits.isascii() or not digits.isdigit():
-        return ()
-    return _tables().zip3.get(int(digits[:3]), ())
-
-
 def area_code_states(phone: str) -> tuple[str, ...]:
-    """Return the US states of the number's area code. Empty for toll-free numbers and other countries."""
-    return _tables().area_codes.get(phone[2:5], ()) if phone.startswith("+1") else ()
+    """Return the states or provinces of the number's area code. Empty for toll-free numbers and other countries."""
+    area = area_code_of(phone)
+    return () if area is None else area.states
 
 
 @lru_cache(maxsize=65_536)
 def number_zones(phone: str) -> tuple[str, ...]:
     """Return all zones in which numbers like ``phone`` are used, most often one. Empty: not known.
 
-    For US numbers the whole area code counts. People keep their number when they move, and where the library does not
-    know the next three digits, it picks one of the area code's zones, sometimes the wrong one (219, 689).
+    For numbers of +1 the whole area code counts. People keep their number when they move, and where the library does
+    not know the next three digits, it picks one of the area code's zones, sometimes the wrong one (219, 689), or says
+    that the number may be anywhere (876, Jamaica). An area code that no table has may be in any zone of its country.
     """
-    if (known := _tables().area_zones.get(phone[2:5])) is not None and phone.startswith("+1"):
-        return known
+    if phone.startswith("+1"):
+        area = area_code_of(phone)
+        return zones_of_region(region_of_number(phone)) if area is None else area.zones
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_number
 
@@ -158,64 +144,27 @@ def number_zones(phone: str) -> tuple[str, ...]:
 
 def _zones_of_number(phone: str, account_zone: str | None) -> tuple[Sequence[str], str]:
     zones = number_zones(phone)
-    if account_zone is not None and not 0 < len(zones) <= MOST_ZONES:
+    if account_zone is not None and _may_be_anywhere(phone, zones):
         return (account_zone,), "the account's time zone"
     return zones, "the number" if zones else ""
 
 
+def _may_be_anywhere(phone: str, zones: Sequence[str]) -> bool:
+    """Return True if the number belongs to no place, as toll-free ones. An unknown area code of +1 belongs to one."""
+    if phone.startswith("+1"):
+        area = area_code_of(phone)
+        return area is not None and not area.region
+    return not 0 < len(zones) <= MOST_ZONES
+
+
 def _states_of(record: RecordPlace, phone: str) -> set[str]:
-    """Return the states of the state field and of the ZIP code. Where they disagree, both count."""
-    states = {state_named(record.state)} - {None} if record.state else set()
+    """Return the states of the state field and of the postal code. Where they disagree, both count."""
+    states = {subdivision_named(record.state)} - {None} if record.state else set()
     # Many countries have postal codes of five digits.
-    zips = zip_states(record.postal_code) if record.postal_code and phone.startswith("+1") else ()
-    if len(zips) > 1 and states & set(zips):
-        zips = ()
-    return {state for state in (*states, *zips) if state is not None}
-
-
-def us_states() -> dict[str, UsState]:
-    """Return the states and territories by their two-letter codes."""
-    return _tables().states
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    states: dict[str, UsState]
-    area_codes: dict[str, tuple[str, ...]]
-    area_zones: dict[str, tuple[str, ...]]
-    zip3: dict[int, tuple[str, ...]]
-
-
-@cache
-def _tables() -> _Tables:
-    data = tomllib.loads(files("worker.policy").joinpath("data/us_locations.toml").read_text("utf-8"))
-    states = {code: UsState(code, row["name"], tuple(row["zones"])) for code, row in data.items() if code.isupper()}
-    area_codes: dict[str, tuple[str, ...]] = {}
-    area_zones: dict[str, tuple[str, ...]] = {}
-    zip3: dict[int, tuple[str, ...]] = {}
-    for code in states:
-        for area in data[code]["area_codes"]:
-            area_codes[str(area)] = (*area_codes.get(str(area), ()), code)
-            area_zones[str(area)] = _area_zones(data[code], area)
-        for span in data[code]["zip3"]:
-            first, _, last = span.partition("-")
-            for prefix in range(int(first), int(last or first) + 1):
-                zip3[prefix] = (*zip3.get(prefix, ()), code)
-    return _Tables(states, area_codes, area_zones, zip3)
-
-
-def _area_zones(state: Mapping[str, Any], area: int) -> tuple[str, ...]:
-    """Return all zones of the state, unless the table names the one of this area code."""
-    other = [zone for zone, areas in state.get("other_zones", {}).items() if area in areas]
-    usual = state.get("usual_zone")
-    if usual is None or area in state.get("split_codes", ()):
-        return tuple(state["zones"])
-    return tuple(other or [usual])
-
-
-@cache
-def _state_names() -> dict[str, str]:
-    return {state.name.casefold(): code for code, state in us_states().items()} | {"washington dc": "DC"}
+    by_code = postal_code_subdivisions(record.postal_code) if record.postal_code and phone.startswith("+1") else ()
+    if len(by_code) > 1 and states & set(by_code):
+        by_code = ()
+    return {state for state in (*states, *by_code) if state is not None}
 
 
 @cache

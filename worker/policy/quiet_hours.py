@@ -1,6 +1,6 @@
 """Quiet hours: when people may be texted by their own clock, and when the next allowed time begins.
 
-The state rules come from the dated file ``data/us_quiet_hours.toml``. State rules, the federal rule and the
+The rules of states and countries come from the dated file ``data/quiet_hours.toml``. They, the federal rule and the
 configuration can only narrow each other. A text goes only when every zone and state of its number allows it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
@@ -16,10 +16,14 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 
 from config.policy import Policy
+from worker.core.numbering import UNITED_STATES, subdivisions
+from worker.policy.closed_days import ClosedCalendar, ClosedDays, configured_closed_days
 from worker.policy.locations import Locations, zone_info
 
 # A week has every kind of day. Two more, because days begin at different times around the world.
 _DAYS_AHEAD = 9
+_YEAR_AHEAD = 375
+"""Where days are closed, more than a week may be."""
 _SATURDAY, _SUNDAY = 5, 6
 _NEVER = (time(12), time(12))
 
@@ -39,20 +43,28 @@ class Hours:
         return Hours(max(self.opens, other.opens), min(self.closes, other.closes))
 
     def __str__(self) -> str:
+        if self == _ANY_HOUR:
+            return "00:00 to 24:00"
         return f"{self.opens:%H:%M} to {self.closes:%H:%M}" if self.opens < self.closes else "not at all"
+
+
+_NO_DAYS = ClosedDays()
+_ANY_HOUR = Hours(time.min, time.max)
 
 
 @dataclass(frozen=True, slots=True)
 class QuietHoursRules:
-    """The allowed hours of weekdays, Saturdays and Sundays. ``sources``: the rules behind them, for a person."""
+    """The allowed hours of weekdays, Saturdays and Sundays, and the days on which there are none."""
 
     weekday: Hours
     saturday: Hours
     sunday: Hours
-    sources: tuple[str, ...] = ()
+    closed: ClosedDays = _NO_DAYS
 
     def on(self, day: date) -> Hours:
         """Return the hours of that day."""
+        if self.closed and self.closed.on(day):
+            return Hours(*_NEVER)
         return {_SATURDAY: self.saturday, _SUNDAY: self.sunday}.get(day.weekday(), self.weekday)
 
     def narrowed(self, other: QuietHoursRules) -> QuietHoursRules:
@@ -61,20 +73,28 @@ class QuietHoursRules:
             self.weekday.narrowed(other.weekday),
             self.saturday.narrowed(other.saturday),
             self.sunday.narrowed(other.sunday),
-            self.sources + other.sources,
+            self.closed | other.closed,
         )
 
     def __str__(self) -> str:
         week = str(self.weekday)
         days = (("Saturdays", str(self.saturday)), ("Sundays", str(self.sunday)))
-        return "".join([week, *(f", on {day} {hours}" for day, hours in days if hours != week)])
+        closed = [", not on public holidays"] if self.closed else []
+        return "".join([week, *(f", on {day} {hours}" for day, hours in days if hours != week), *closed])
 
 
-def rules_for(policy: Policy, states: Iterable[str]) -> QuietHoursRules | None:
-    """Return the hours that ``policy`` and all ``states`` allow. None: texts go at any hour."""
+def rules_for(policy: Policy, locations: Locations) -> QuietHoursRules | None:
+    """Return the hours that ``policy`` and all states and countries of ``locations`` allow. None: any hour of any day.
+
+    Without quiet hours, the configured holidays still count.
+    """
+    closed = configured_closed_days(policy.holidays, policy.setting("holidays"), locations)
     if policy.quiet_hours == "none":
-        return None
-    return _rules(policy.text_from, policy.text_until, policy.sunday_from, tuple(sorted(set(states))))
+        return QuietHoursRules(_ANY_HOUR, _ANY_HOUR, _ANY_HOUR, closed) if closed else None
+    countries = {*locations.countries, *(subdivisions()[state].country for state in locations.states)}
+    return _rules(
+        policy.text_from, policy.text_until, policy.sunday_from, closed, locations.states, tuple(sorted(countries))
+    )
 
 
 def next_open(locations: Locations, rules: QuietHoursRules, now: datetime) -> datetime | None:
@@ -87,7 +107,8 @@ def next_window(locations: Locations, rules: QuietHoursRules, now: datetime) -> 
     """Return the rest of the window that is open in all ``locations`` at ``now``, else the next such window."""
     if not locations.zones:
         return None
-    for days in (2, _DAYS_AHEAD):  # two days are nearly always enough
+    # Two days are nearly always enough.
+    for days in (2, _DAYS_AHEAD, _YEAR_AHEAD) if rules.closed else (2, _DAYS_AHEAD):
         common = _spans(locations.zones[0], rules, now, days)
         for zone in locations.zones[1:]:
             common = _both(common, _spans(zone, rules, now, days))
@@ -112,25 +133,38 @@ def release_time(key: str, window: Span, spread: timedelta, expires_at: datetime
 
 
 @lru_cache(maxsize=512)
-def _rules(opens: time, closes: time, sunday: time, states: tuple[str, ...]) -> QuietHoursRules:
+def _rules(
+    opens: time, closes: time, sunday: time, closed: ClosedDays, states: tuple[str, ...], countries: tuple[str, ...]
+) -> QuietHoursRules:
     table = _table()
-    own = QuietHoursRules(Hours(opens, closes), Hours(opens, closes), Hours(max(opens, sunday), closes), ("policy",))
-    rules = table["federal"].narrowed(own)
-    for state in states:
-        if state in table:
-            rules = rules.narrowed(table[state])
+    own = QuietHoursRules(Hours(opens, closes), Hours(opens, closes), Hours(max(opens, sunday), closes), closed)
+    rules = table.federal.narrowed(own)
+    for rule in (*map(table.states.get, states), *map(table.countries.get, countries)):
+        rules = rules if rule is None else rules.narrowed(rule)
     return rules
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rules of the dated file: of the US, and of each state and country that has its own."""
+
+    federal: QuietHoursRules
+    states: dict[str, QuietHoursRules]
+    countries: dict[str, QuietHoursRules]
+
+
 @cache
-def _table() -> dict[str, QuietHoursRules]:
-    """Return the rules of ``federal`` and of each state that has its own."""
-    data = tomllib.loads(files("worker.policy").joinpath("data/us_quiet_hours.toml").read_text("utf-8"))
+def _table() -> _Table:
+    data = tomllib.loads(files("worker.policy").joinpath("data/quiet_hours.toml").read_text("utf-8"))
     federal = data["federal"]
-    return {"federal": _rule(federal, federal)} | {state: _rule(row, federal) for state, row in data["states"].items()}
+    return _Table(
+        _rule(federal, federal),
+        {state: _rule(row, federal, state) for state, row in data["states"].items()},
+        {country: _rule(row, federal) for country, row in data["countries"].items()},
+    )
 
 
-def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> QuietHoursRules:
+def _rule(row: dict[str, Any], otherwise: dict[str, Any], state: str = "") -> QuietHoursRules:
     def hours(day: str, opens: time, closes: time) -> Hours:
         named = (row.get(f"{day}from"), row.get(f"{day}until"))
         return Hours(
@@ -140,7 +174,13 @@ def _rule(row: dict[str, Any], otherwise: dict[str, Any]) -> QuietHoursRules:
     week = hours("", time.fromisoformat(otherwise["from"]), time.fromisoformat(otherwise["until"]))
     saturday = hours("saturday_", week.opens, week.closes)
     sunday = Hours(*_NEVER) if row.get("no_sundays") else hours("sunday_", week.opens, week.closes)
-    return QuietHoursRules(week, saturday, sunday, (row["source"],))
+    return QuietHoursRules(week, saturday, sunday, _closed(row, state))
+
+
+def _closed(row: dict[str, Any], state: str) -> ClosedDays:
+    why = row["source"]
+    holidays = [ClosedCalendar(why, UNITED_STATES, state)] if row.get("no_holidays") else []
+    return ClosedDays((*holidays, *(ClosedCalendar(why, rule=day) for day in row.get("closed_days", ()))))
 
 
 def _spans(zone: str, rules: QuietHoursRules, now: datetime, days: int) -> list[Span]:
