@@ -87,6 +87,8 @@ def inbox(engine: Engine, carrier: CarrierServer) -> CarrierInbox:
             "tw": Carrier(carrier="twilio", poll_every="10m", **common),
             "tx": Carrier(carrier="telnyx", account="main", public_key="x"),
             "bw": Carrier(carrier="bandwidth", account="main", username="u", password="p"),
+            "pl": Carrier(carrier="plivo", account="main", auth_token="hush"),
+            "vo": Carrier(carrier="vonage", account="main", signing_key="hush"),
             "si": Carrier(carrier="sinch", signing_key="s", poll_every="10m", **common),
         },
     )

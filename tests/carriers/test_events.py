@@ -32,10 +32,28 @@ def test_events(carrier: str, event: Any, texts: list[CarrierText]) -> None:
 @pytest.mark.parametrize("carrier", sorted(CARRIERS))
 def test_the_page_has_a_row_for_each_carrier_with_the_keys_that_it_needs(carrier: str) -> None:
     rows = CARRIER_DOCS.read_text().splitlines()
-    (row,) = [row for row in rows if "`" in row and row.casefold().startswith(f"| {carrier} ")]
+    (row,) = [row for row in rows if row.casefold().startswith(f"| {carrier} ")]
     provider = CARRIERS[carrier]
     assert [key for key in {*provider.needs, *provider.list_needs} if f"`{key}`" not in row] == []
     assert ("list" in row) is (provider.list_sent is not None)
+
+
+@pytest.mark.parametrize(
+    ("carrier", "code"), [(name, code) for name, provider in CARRIERS.items() for code in provider.opt_out_codes]
+)
+def test_each_code_of_an_opt_out_has_its_source_a_sample_and_a_row_of_the_page(carrier: str, code: str) -> None:
+    known = CARRIERS[carrier].opt_out_codes[code]
+    assert known.source.startswith("https://")
+    assert known.meaning
+    samples = [text for _, texts in SAMPLES[carrier] for text in texts]
+    assert code in [text.detail for text in samples if text.status == "failed"]
+    rows = CARRIER_DOCS.read_text().splitlines()
+    (row,) = [row for row in rows if row.casefold().startswith(f"| {carrier}: `{code.casefold()}` ")]
+    assert f"]({known.source})" in row
+
+
+def test_every_carrier_has_a_code_of_opt_outs() -> None:
+    assert [name for name, provider in CARRIERS.items() if not provider.opt_out_codes] == []
 
 
 @pytest.mark.parametrize("carrier", sorted(CARRIERS))

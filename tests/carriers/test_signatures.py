@@ -25,6 +25,10 @@ SECRET = "a secret key"
 WORDS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=12)
 NAMES = st.text("abcDEF_1", min_size=1, max_size=6)
 FORMS = st.dictionaries(NAMES, WORDS, max_size=5)
+ASCII_FORMS = st.dictionaries(
+    NAMES, st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12), max_size=5
+)
+"""Plivo's library cannot read other characters in a URL."""
 URLS = st.builds(
     lambda scheme, port, path, query: (
         f"{scheme}://texts.example.com{port}/carriers/{path}" + (f"?{query}" if query else "")
@@ -48,8 +52,9 @@ def request(
     body: bytes = b"",
     form: dict[str, str] | None = None,
     now: datetime = NOW,
+    method: str = "POST",
 ) -> SignedRequest:
-    return SignedRequest("POST", url, headers or {}, body, tuple((form or {}).items()), now)
+    return SignedRequest(method, url, headers or {}, body, tuple((form or {}).items()), now)
 
 
 def accepts(carrier: Carrier, asked: SignedRequest) -> bool:
@@ -255,6 +260,39 @@ def test_plivo(url: str, form: dict[str, str], tampered: bool) -> None:
     theirs = validate_v3_signature("POST", url, nonce, SECRET, headers["x-plivo-signature-v3"], dict(sent))
     assert ours == theirs
     assert ours is not tampered
+
+
+@quick
+@given(URLS, ASCII_FORMS, st.sampled_from(["x-plivo-signature-v3", "x-plivo-signature-ma-v3"]), st.booleans())
+def test_plivo_with_get_and_with_the_token_of_either_account(
+    url: str, fields: dict[str, str], header: str, tampered: bool
+) -> None:
+    from plivo.utils.signature_v3 import construct_get_url, get_signature_v3, validate_v3_signature
+
+    called = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}" if fields else url
+    signature = get_signature_v3(SECRET.encode(), construct_get_url(called, {}).decode(), b"12345").decode()
+    sent = called + ("&" if "?" in called else "?") + "More=1" if tampered else called
+    headers = {header: f"wrong,{signature}", "x-plivo-signature-v3-nonce": "12345"}
+    carrier = config("plivo", auth_token=SECRET)
+    ours = accepts(carrier, request(sent, headers, method="GET"))
+    assert ours is not tampered
+    assert ours == validate_v3_signature("GET", sent, "12345", SECRET, signature, {})
+    assert not accepts(carrier, request(sent, headers, b"More=1", method="GET")), "no signature covers this body"
+
+
+@quick
+@given(URLS, FORMS, st.booleans())
+def test_twilio_with_get(url: str, fields: dict[str, str], tampered: bool) -> None:
+    from twilio.request_validator import RequestValidator
+
+    called = f"{url}{'&' if '?' in url else '?'}{urlencode(fields)}" if fields else url
+    headers = {"x-twilio-signature": RequestValidator(SECRET).compute_signature(called, {})}
+    sent = called + ("&" if "?" in called else "?") + "More=1" if tampered else called
+    carrier = config("twilio", auth_token=SECRET)
+    ours = accepts(carrier, request(sent, headers, method="GET"))
+    assert ours is not tampered
+    assert ours == RequestValidator(SECRET).validate(sent, {}, headers["x-twilio-signature"])
+    assert not accepts(carrier, request(sent, headers, b"More=1", method="GET")), "no signature covers this body"
 
 
 # --- Sinch

@@ -12,22 +12,29 @@ from sqlalchemy import select, update
 
 from tests.carriers.conftest import CarrierInbox, CarrierServer
 from tests.carriers.samples.bandwidth import EVENT as BANDWIDTH
+from tests.carriers.samples.bandwidth import MESSAGE as BANDWIDTH_MESSAGE
+from tests.carriers.samples.plivo import EVENT as PLIVO
 from tests.carriers.samples.sinch import EVENT as SINCH
 from tests.carriers.samples.telnyx import EVENT as TELNYX
 from tests.carriers.samples.telnyx import PAYLOAD as TELNYX_PAYLOAD
 from tests.carriers.samples.twilio import EVENT as TWILIO
+from tests.carriers.samples.vonage import EVENT as VONAGE
 from tests.inbox.conftest import echo
 from worker.core.states import MessageState
 from worker.inbox.carrier_lists import poll_due
+from worker.inbox.listing import retry_failed
 from worker.inbox.process import InboxReport
 from worker.messages.delivery import deliver_due
+from worker.messages.outbox import enqueue_record
 from worker.messages.recording import record_due
+from worker.messages.requests import LONGEST_RECORD, RecordRequest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import carrier_state, inbox_event, message
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 
 TO, FROM = "+12125550123", "+14155550100"
+BANDWIDTH_GROUP = BANDWIDTH | {"message": BANDWIDTH_MESSAGE | {"to": [TO, "+13125550199"]}}
 
 
 def resource(sid: str = "SM1", **more: Any) -> dict[str, Any]:
@@ -43,6 +50,10 @@ def resource(sid: str = "SM1", **more: Any) -> dict[str, Any]:
         "date_sent": "Sun, 01 Mar 2026 10:00:00 +0000",
     }
     return row | more
+
+
+def telnyx(**more: Any) -> dict[str, Any]:
+    return {"data": {**TELNYX["data"], "payload": {**TELNYX_PAYLOAD, "media": [], **more}}}
 
 
 def details(inbox: CarrierInbox) -> list[str]:
@@ -71,7 +82,11 @@ def test_a_text_that_the_event_does_not_carry_is_looked_up(inbox: CarrierInbox, 
     assert (row.text, row.sent_at.isoformat()) == ("Hi from elsewhere", "2026-03-01T10:00:00+00:00")
 
 
-def test_pictures_are_looked_up_too(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+def test_pictures_are_looked_up_too(
+    inbox: CarrierInbox, carrier: CarrierServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The carrier of this test is on this machine, so its pictures are at no public address.
+    monkeypatch.setattr("worker.messages.requests.public_url_problem", lambda _: None)
     media = "/2010-04-01/Accounts/AC1/Messages/SM1/Media"
     pages = {
         f"{media}.json": {"media_list": [{"uri": f"{media}/ME1.json"}]},
@@ -212,11 +227,118 @@ def test_a_carrier_that_was_removed_is_named(inbox: CarrierInbox) -> None:
     assert 'no longer has the carrier "gone"' in details(inbox)[0]
 
 
-@pytest.mark.parametrize("number", ["", "12345", "Alerts"])
+@pytest.mark.parametrize("number", ["", "+199999999", "1234567890123456789"])
 def test_numbers_that_are_none_are_named(inbox: CarrierInbox, number: str) -> None:
     odd = {"data": {**TELNYX["data"], "payload": {**TELNYX_PAYLOAD, "from": {"phone_number": number}}}}
     assert inbox.tells("tx", odd) == InboxReport(failed=1)
     assert "is not a phone number" in details(inbox)[0]
+
+
+# the name of the carrier, what is different in its event, what the reason says
+NOT_SMS: list[tuple[str, dict[str, Any], str]] = [
+    ("tw", {"To": f"whatsapp:{TO}", "From": f"whatsapp:{FROM}"}, "by WhatsApp"),
+    ("tw", {"From": "rcs:brand_agent"}, "by RCS"),
+    ("tw", {"From": "messenger:1234567"}, "by Messenger"),
+    ("tw", {"From": "some_channel:7"}, "by somechannel"),
+    ("tw", {"From": "12345"}, "from the short code 12345"),
+    ("tw", {"From": "Alerts"}, 'from the name "Alerts"'),
+    ("tw", {"From": "Café 24"}, 'from the name "Café 24"'),
+    ("tw", {"To": "729725"}, "to the short code 729725"),
+    ("tw", {"MessageStatus": "received", "From": f"whatsapp:{TO}"}, "by WhatsApp"),
+    ("pl", {"Type": "whatsapp"}, "by WhatsApp"),
+    ("vo", {"channel": "messenger"}, "by Messenger"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "reason"), NOT_SMS)
+def test_what_is_no_text_between_numbers_is_ignored_by_name(
+    inbox: CarrierInbox, name: str, change: dict[str, Any], reason: str
+) -> None:
+    event = {"tw": TWILIO, "pl": PLIVO, "vo": VONAGE}[name]
+    assert inbox.tells(name, event | change) == InboxReport(ignored=1)
+    assert reason in details(inbox)[0]
+    assert "VirtualText holds" in details(inbox)[0]
+
+
+def test_a_sender_that_only_the_look_up_names_is_ignored_too(inbox: CarrierInbox, carrier: CarrierServer) -> None:
+    carrier.answer = lambda _: (200, {"id": "s1", "to": ["12125550123"], "from": "Alerts", "body": "Hi"})
+    assert inbox.tells("si", SINCH) == InboxReport(ignored=1)
+    assert 'from the name "Alerts"' in details(inbox)[0]
+
+
+@pytest.mark.parametrize("length", [1601, 5000, LONGEST_RECORD])
+def test_a_long_text_is_recorded_whole(inbox: CarrierInbox, length: int) -> None:
+    text = "é" * length
+    assert inbox.tells("tx", telnyx(text=text)) == InboxReport(done=1)
+    record_due(inbox.runtime)
+    (body,) = inbox.client.recorded
+    assert body.text == text
+
+
+def test_a_text_that_is_too_long_to_record_is_named(inbox: CarrierInbox) -> None:
+    assert inbox.tells("tx", telnyx(text="x" * (LONGEST_RECORD + 1))) == InboxReport(failed=1)
+    assert "t1: message has 10001 characters" in details(inbox)[0]
+
+
+def test_a_group_is_one_record_for_each_receiver(inbox: CarrierInbox) -> None:
+    others = [TO, "+13125550199", "+13125550198"]
+    group = telnyx(to=[{"phone_number": number, "status": "sent"} for number in others])
+    assert inbox.tells("tx", group, group) == InboxReport(done=1, ignored=1)
+    assert sorted(row.to_number for row in inbox.rows(message)) == sorted(others)
+
+
+# --- The sending system reports the words
+
+# the name of the carrier, the carrier, its event, the id that is reported
+REPORTED: list[tuple[str, str, dict[str, Any], str]] = [
+    ("bw", "bandwidth", BANDWIDTH, "b1"),
+    ("pl", "plivo", PLIVO, "p1"),
+    ("vo", "vonage", VONAGE, "v1"),
+    ("bw", "bandwidth", BANDWIDTH_GROUP, f"b1/{TO}"),
+    ("bw", "bandwidth", BANDWIDTH_GROUP, "b1"),
+]
+
+
+def report(inbox: CarrierInbox, kind: str, text_id: str) -> str:
+    request = RecordRequest.parse(
+        {"account": "main", "to": TO, "message": "Hi", "carrier": kind, "carrier_message_id": text_id}
+    )
+    return enqueue_record(inbox.runtime, request, source="http", actor="shop").message_id
+
+
+@pytest.mark.parametrize(("name", "kind", "event", "reported_id"), REPORTED)
+@pytest.mark.parametrize("order", ["report first", "event first"])
+def test_an_event_without_the_words_ends_when_they_are_reported(
+    inbox: CarrierInbox, name: str, kind: str, event: dict[str, Any], reported_id: str, order: str
+) -> None:
+    if order == "report first":
+        recorded = report(inbox, kind, reported_id)
+        assert inbox.tells(name, event) == InboxReport(done=1)
+    else:
+        assert inbox.tells(name, event) == InboxReport(failed=1)
+        recorded = report(inbox, kind, reported_id)
+        assert inbox.process() == InboxReport(done=1), "nobody has to run `vtsync relay retry`"
+    (one,) = inbox.events()
+    assert (one.state, one.detail, one.message_id) == ("done", "recorded before", recorded)
+    assert len(inbox.rows(message)) == 1
+
+
+def test_relay_retry_ends_it_as_well(inbox: CarrierInbox) -> None:
+    """As after an upgrade: the report came while the event had failed in the version before."""
+    recorded = report(inbox, "plivo", "p1")
+    inbox.tells("pl", PLIVO)
+    with writing(inbox.engine) as connection:
+        connection.execute(update(inbox_event).values(state="failed", detail="", message_id=None))
+    assert retry_failed(inbox.runtime) == 1
+    assert inbox.process() == InboxReport(done=1)
+    assert (inbox.events()[0].detail, inbox.events()[0].message_id) == ("recorded before", recorded)
+
+
+def test_a_report_ends_only_its_own_event(inbox: CarrierInbox) -> None:
+    inbox.tells("pl", PLIVO, PLIVO | {"MessageUUID": "p2"})
+    report(inbox, "plivo", "p2")
+    inbox.process()
+    assert sorted(one.state for one in inbox.events()) == ["done", "failed"]
 
 
 # --- lists

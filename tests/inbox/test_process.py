@@ -11,7 +11,7 @@ import orjson
 import pytest
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from tests.inbox.conftest import Inbox, inbound
+from tests.inbox.conftest import THEM, Inbox, inbound
 from worker.core.states import InboxState
 from worker.inbox.events import Apply, ClaimedEvent, Handled, Incoming, claim_events, store_events
 from worker.inbox.intake import BATCH, BatchIntake, Overloaded
@@ -19,7 +19,7 @@ from worker.inbox.process import ATTEMPTS, RETRY_WAIT, InboxReport, process_due
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import inbox_event, opt_out
+from worker.store.tables import consent_event, inbox_event, opt_out
 
 
 def fill(engine: Engine, count: int, source: str = "relay") -> None:
@@ -240,3 +240,25 @@ def test_replies_of_a_removed_account_are_kept(inbox: Inbox) -> None:
     assert inbox.process() == InboxReport(failed=1)
     assert "no longer has the account" in inbox.events()[0].detail
     assert inbox.comes(inbound()) == InboxReport(done=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "consents"),
+    [
+        (["START"], 1),
+        (["STOP", "START"], 1),
+        (["STOP", "yes"], 1),
+        (["yes"], 0),  # the answer to a question of ours
+        (["STOP"], 0),
+        (["Thank you"], 0),
+        (["START", "unstop"], 2),
+    ],
+)
+def test_who_writes_start_has_given_consent_with_these_words(inbox: Inbox, words: list[str], consents: int) -> None:
+    for number_, one in enumerate(words):
+        inbox.comes(inbound(one, f"m{number_}"))
+    rows = inbox.rows(consent_event)
+    assert len(rows) == consents
+    for row in rows:
+        assert (row.phone, row.answer, row.source, row.account, row.actor) == (THEM, "yes", "relay", "main", "relay")
+        assert row.words in {f'wrote "{one}"' for one in words}

@@ -243,9 +243,28 @@ def test_every_shape_of_one_reply_is_one_reply(inbox: Inbox, order: tuple[int, .
     assert inbox.announced() == ["message.received"]
 
 
-def test_the_same_words_twice_are_two_replies_where_ids_say_so(inbox: Inbox) -> None:
-    inbox.comes(inbound("yes", "in1"), inbound("yes", "in2"))
-    assert len(inbox.replies()) == 2
+@pytest.mark.parametrize(
+    ("first", "second", "seconds", "replies"),
+    [
+        (inbound("Ok!", "in1"), inbound("Ok!", "in2"), 1, 1),
+        (inbound("Ok!", "in1"), inbound(" Ok!\n", "in2"), 9, 1),
+        (inbound("Ok!", "in1"), inbound("Ok!", "in2"), 11, 2),
+        (inbound("Ok!", "in1"), inbound("Ok", "in2"), 1, 2),
+        (inbound("Ok!", "in1"), inbound("Ok!", "in2", ToNumber="+14155550199"), 1, 2),
+        (inbound("Ok!", "in1"), inbound("Ok!", "in2", FromNumber="+14155550177"), 1, 2),
+        (inbound("", "in1", Media=["https://a.b/1"]), inbound("", "in2", Media=["https://a.b/2"]), 1, 2),
+        (inbound("STOP", "in1"), inbound("STOP", "in2"), 1, 2),
+    ],
+)
+def test_one_sms_that_a_carrier_delivers_twice_under_two_ids_is_one_reply(
+    inbox: Inbox, first: dict[str, Any], second: dict[str, Any], seconds: int, replies: int
+) -> None:
+    now = utcnow()
+    inbox.comes(first, at=now - timedelta(seconds=seconds))
+    inbox.comes(second, at=now)
+    assert len(inbox.replies()) == inbox.announced().count("message.received") == replies
+    assert len(inbox.events()) == 2, "the second event is kept, too"
+    assert inbox.announced().count("contact.opted_out") == ("STOP" in first.values())
 
 
 def test_the_same_words_later_are_another_reply(inbox: Inbox) -> None:
@@ -262,7 +281,7 @@ def test_what_is_not_understood_is_kept_with_the_reason(inbox: Inbox) -> None:
 
 def test_an_id_that_is_too_long_for_an_index_is_no_trouble(inbox: Inbox) -> None:
     long = "".join(f"{n:x}" for n in range(20_000))
-    inbox.comes(inbound(message_id=long), inbound(message_id=long), inbound(message_id=long + "x"))
+    inbox.comes(inbound(message_id=long), inbound(message_id=long), inbound("Bye", message_id=long + "x"))
     assert len(inbox.replies()) == 2
 
 
@@ -290,6 +309,13 @@ def test_the_newest_word_counts_in_whichever_order_they_are_read(inbox: Inbox) -
     assert out(inbox)
 
 
+def test_a_clear_sentence_opts_out_with_its_words_as_the_proof(inbox: Inbox) -> None:
+    inbox.comes(inbound("pls stop msging me - Ana", "in1"))
+    with reading(inbox.engine) as connection:
+        assert opted_out(connection, [THEM])[THEM].detail == 'wrote "pls stop msging me - Ana"'
+    assert inbox.announced() == ["message.received", "contact.opted_out"]
+
+
 def test_yes_resumes_only_who_had_opted_out(inbox: Inbox) -> None:
     inbox.comes(inbound("YES", "in1"))
     with writing(inbox.engine) as connection:
@@ -300,20 +326,20 @@ def test_yes_resumes_only_who_had_opted_out(inbox: Inbox) -> None:
 
 def test_words_that_may_mean_stop_hold_texts_until_a_person_has_read_them(inbox: Inbox) -> None:
     send = inbox.send(THEM)
-    inbox.comes(inbound("please stop texting me", "in1"))
+    inbox.comes(inbound("please leave me alone", "in1"))
     assert not out(inbox)
     deliver_due(inbox.runtime)
     assert inbox.state(send) is MessageState.HELD
     with reading(inbox.engine) as connection:
         (review,) = open_reviews(connection)
-    assert (review.phone, review.excerpt) == (THEM, "please stop texting me")
+    assert (review.phone, review.excerpt) == (THEM, "please leave me alone")
     inbox.comes(inbound("STOP", "in2"))
     deliver_due(inbox.runtime)
     assert (out(inbox), inbox.state(send)) == (True, MessageState.SUPPRESSED)
 
 
 def test_yes_is_no_answer_to_whether_stop_was_meant(inbox: Inbox) -> None:
-    inbox.comes(inbound("please stop texting me", "in1"), inbound("Yes", "in2"))
+    inbox.comes(inbound("please leave me alone", "in1"), inbound("Yes", "in2"))
     with reading(inbox.engine) as connection:
         assert [review.phone for review in open_reviews(connection)] == [THEM]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -37,7 +37,11 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class CarrierText:
-    """One text of a carrier. ``text`` is None if the event does not contain it. Numbers are in the carrier's format."""
+    """One text of a carrier. ``text`` is None if the event does not contain it. Numbers are in the carrier's format.
+
+    ``detail`` is the carrier's code of an error. ``channel`` is the name of a channel that is neither SMS nor MMS, such
+    as WhatsApp; see ``worker.carriers.channels``.
+    """
 
     id: str
     status: CarrierStatus
@@ -47,6 +51,28 @@ class CarrierText:
     media: tuple[str, ...] = ()
     sent_at: datetime | None = None
     detail: str = ""
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OptOutCode:
+    """What a carrier's code says about an opt-out of the receiver.
+
+    ``source`` is where the carrier documents it. ``certain`` is False if the code has another meaning, too.
+    """
+
+    meaning: str
+    source: str
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierOptOut:
+    """A number that the carrier blocks because its owner wrote STOP. ``keyword``: the word, if the carrier says it."""
+
+    number: str
+    since: datetime | None = None
+    keyword: str = ""
 
 
 Verify: TypeAlias = Callable[[Carrier, SignedRequest], None]
@@ -62,6 +88,10 @@ ListSent: TypeAlias = "Callable[[requests.Session, Carrier, datetime, datetime],
 """Asks the carrier for the texts that were sent between two times. Raises CarrierUnavailable."""
 
 
+ListOptOuts: TypeAlias = "Callable[[requests.Session, Carrier], Iterator[CarrierOptOut]]"
+"""Asks the carrier for everybody who has opted out. Raises CarrierUnavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One carrier. ``look_up`` and ``list_sent`` are None if its API never returns the content of a text."""
@@ -74,5 +104,11 @@ class Provider:
     list_sent: ListSent | None = None
     list_needs: tuple[str, ...] = ()
     """The keys of ``[carriers.NAME]`` that ``list_sent`` needs."""
+    opt_out_codes: Mapping[str, OptOutCode] = field(default_factory=dict)
+    """The codes, as in ``CarrierText.detail``, of texts that were not sent because their receiver had opted out."""
+    signs_fields: bool = False
+    """The signature covers the fields of a form or a query instead of the body. Such events may come with GET."""
     challenge: str = ""
     """The ``WWW-Authenticate`` header of the answer to a request whose credentials are wrong."""
+    list_opt_outs: ListOptOuts | None = None
+    """None if its API has no list of opt-outs."""

@@ -17,7 +17,8 @@ from config.models import Settings
 from worker.carriers.provider import CarrierText, CarrierUnavailable, ListSent
 from worker.carriers.registry import CARRIERS
 from worker.core.states import MessageKind
-from worker.inbox.carrier_texts import as_payload
+from worker.inbox.carrier_opt_outs import opt_out_code
+from worker.inbox.carrier_texts import as_payload, carrier_numbers
 from worker.inbox.events import Incoming, store_events
 from worker.runtime import Runtime
 from worker.store import sql
@@ -86,9 +87,14 @@ def _portions(texts: Iterator[CarrierText]) -> Iterator[list[CarrierText]]:
 
 
 def _store_new(connection: Connection, name: str, config: Carrier, texts: list[CarrierText]) -> int:
-    """Store the texts that are not recorded yet and that no earlier read has stored. Return how many."""
+    """Store the texts that are not recorded yet and that no earlier read has stored. Return how many.
+
+    Those that were not sent because of an opt-out count, too.
+    """
     sent = {
-        f"{config.carrier}:{text.id}": text for text in texts if text.status == "sent" and (text.text or text.media)
+        f"{config.carrier}:{text.id}": text
+        for text in texts
+        if (text.status == "sent" and (text.text or text.media)) or opt_out_code(config, text) is not None
     }
     known = connection.execute(
         select(message.c.idempotency_key).where(
@@ -100,18 +106,13 @@ def _store_new(connection: Connection, name: str, config: Carrier, texts: list[C
     for key in known:
         sent.pop(key, None)
     now, e = utcnow(), inbox_event.c
-    payloads = [orjson.dumps(as_payload(text)).decode() for text in sent.values()]
-    stored = set(
-        connection.execute(
-            select(e.payload).where(
-                e.source == "carrier",
-                e.name == name,
-                e.received_at > now - 2 * OVERLAP,
-                sql.any_of(connection, e.payload, payloads),
-            )
-        ).scalars()
-    )
-    events = [Incoming("carrier", name, payload, now) for payload in payloads if payload not in stored]
+    listed = [as_payload(text) for text in sent.values()]
+    new = [Incoming("carrier", name, orjson.dumps(one).decode(), now, carrier_numbers(config, one)) for one in listed]
+    # By their numbers, because payloads may be encrypted; the version before stored none.
+    same_numbers = sql.any_of(connection, e.numbers, [event.numbers for event in new if event.numbers is not None])
+    recent = (e.source == "carrier", e.name == name, e.received_at > now - 2 * OVERLAP)
+    stored = set(connection.scalars(select(e.payload).where(*recent, or_(e.numbers.is_(None), same_numbers))))
+    events = [event for event in new if event.payload not in stored]
     store_events(connection, events)
     return len(events)
 

@@ -11,19 +11,22 @@ import requests
 from sqlalchemy import Connection, select
 
 from config.integrations import Carrier
+from worker.carriers.channels import not_in_virtualtext
 from worker.carriers.provider import CarrierText, CarrierUnavailable, Provider
 from worker.carriers.reading import as_list, as_mapping, as_text, as_time
 from worker.carriers.registry import CARRIERS
 from worker.core.phones import Phone, mask, parse_phone
 from worker.core.states import InboxState, MessageKind
+from worker.inbox.carrier_opt_outs import apply_opt_out, opt_out_code
 from worker.inbox.echo import CLOCK_SKEW, WINDOW, is_same_text
 from worker.inbox.events import LEASE, Apply, ClaimedEvent, Handled, always, weightiest
 from worker.inbox.process import ATTEMPTS, RETRY_WAIT
 from worker.inbox.relay_shapes import RelayText, parse_relay
 from worker.messages.outbox import insert_record
-from worker.messages.policy_facts import MAY_HAVE_GONE_OUT
 from worker.messages.requests import IdempotencyConflict, InvalidRequest, RecordRequest
+from worker.messages.states import MAY_HAVE_GONE_OUT
 from worker.runtime import Runtime
+from worker.store.event_numbers import events_with_number, written_numbers
 from worker.store.tables import inbox_event, message
 
 RELAY_SECONDS = 20
@@ -57,6 +60,11 @@ def prepare_carrier(runtime: Runtime, event: ClaimedEvent) -> Apply:
 
 
 def _prepare_one(runtime: Runtime, config: Carrier, event: ClaimedEvent, text: CarrierText) -> Apply:
+    code = opt_out_code(config, text)
+    if code is not None:
+        return lambda connection, now: apply_opt_out(connection, config, event, text, code, now)
+    if why := not_in_virtualtext(text):
+        return _ignored(why)
     if text.status == "received":
         return _ignored("a text that was received; VirtualText receives it itself")
     if text.status != "sent":
@@ -69,11 +77,22 @@ def _prepare_one(runtime: Runtime, config: Carrier, event: ClaimedEvent, text: C
             return _failed(f"{reason}; correct that, then run `vtsync relay retry`")
         return lambda _, now: Handled(InboxState.NEW, reason, again_at=now + RETRY_WAIT.wait(event.attempts))
     if whole is None:
-        return _failed(
-            f"the event of {config.carrier} {text.id} does not contain the text, and it cannot be looked up; the system"
-            " that sent it must report it itself, by POST /v1/records or vtsync.record_message"
-        )
+        return lambda connection, _: _reported(connection, config, text)
+    if why := not_in_virtualtext(whole):  # the event of some carriers does not name the sender
+        return _ignored(why)
     return lambda connection, now: _record(connection, runtime, config, event, whole, now)
+
+
+def _reported(connection: Connection, config: Carrier, text: CarrierText) -> Handled:
+    """Return the result of an event whose content is not known here: the sending system reports it."""
+    known = _known(connection, config, text)
+    if known is not None:
+        return Handled(InboxState.DONE, "recorded before", known)
+    return Handled(
+        InboxState.FAILED,
+        f"the event of {config.carrier} {text.id} does not contain the text, and it cannot be looked up; the system"
+        " that sent it must report it itself, by POST /v1/records or vtsync.record_message",
+    )
 
 
 def _with_content(config: Carrier, text: CarrierText) -> CarrierText | None:
@@ -132,12 +151,23 @@ def _record(
 
 
 def _known(connection: Connection, config: Carrier, text: CarrierText) -> str | None:
-    found = select(message.c.id).where(
-        message.c.account == config.account,
-        message.c.kind == MessageKind.RECORD,
-        message.c.idempotency_key == f"{config.carrier}:{text.id}",
+    """Return the id of the record of this text.
+
+    The sending system may report one receiver of a group under the id of the whole group.
+    """
+    m, whole = message.c, f"{config.carrier}:{text.id}"
+    to = parse_phone(text.to_number, "US")
+    of_group = f"{config.carrier}:{text.id.removesuffix(f'/{text.to_number}')}"
+    keys = (whole, of_group) if isinstance(to, Phone) else (whole,)
+    found = connection.execute(
+        select(m.id, m.idempotency_key, m.to_number).where(
+            m.account == config.account, m.kind == MessageKind.RECORD, m.idempotency_key.in_(keys)
+        )
     )
-    return connection.execute(found).scalar_one_or_none()
+    for row in found:
+        if row.idempotency_key == whole or (isinstance(to, Phone) and row.to_number == to.e164):
+            return str(row.id)
+    return None
 
 
 def _ours(
@@ -162,15 +192,16 @@ def _ours(
 def _echoed(connection: Connection, account: str, to: str, sender: str, text: CarrierText, at: datetime) -> bool:
     """Return whether the Relay reported the same outgoing text, so that it is already in the conversation."""
     e = inbox_event.c
-    near = select(e.payload).where(
+    near = events_with_number(
+        connection,
+        to.removeprefix("+"),
         e.source == "relay",
         e.name == account,
         e.message_id.is_(None),  # else it is the echo of a text of ours: the same text may be sent again
         e.received_at.between(at - ECHO_WINDOW, at + ECHO_WINDOW),
-        e.payload.contains(to.removeprefix("+"), autoescape=True),
     )
-    for payload in connection.execute(near).scalars():
-        for echo in parse_relay(orjson.loads(payload)):
+    for row in near:
+        for echo in parse_relay(orjson.loads(row.payload)):
             if (
                 isinstance(echo, RelayText)
                 and echo.direction == "out"
@@ -188,15 +219,17 @@ def _earlier(connection: Connection, event: ClaimedEvent, to: str) -> datetime |
     worker has claimed together are processed in order anyway.
     """
     e = inbox_event.c
-    earlier = select(e.due_at).where(
+    earlier = events_with_number(
+        connection,
+        to.removeprefix("+"),
         e.state == InboxState.NEW,
         e.source == "carrier",
         e.name == event.name,
         e.id < event.id,
         LEASE.owner.is_distinct_from(event.owner),
-        e.payload.contains(to.removeprefix("+"), autoescape=True),
+        columns=(e.due_at,),
     )
-    return connection.execute(earlier.order_by(e.due_at.desc()).limit(1)).scalar()
+    return next((row.due_at for row in earlier), None)
 
 
 def _failed(reason: str) -> Apply:
@@ -207,9 +240,20 @@ def _ignored(reason: str) -> Apply:
     return always(Handled(InboxState.IGNORED, reason))
 
 
+def carrier_numbers(config: Carrier, payload: Any) -> str | None:
+    """Return the numbers of the texts in an event, as ``InboxEvent.numbers`` stores them; None if one has none."""
+    try:
+        texts = _texts_in(CARRIERS[config.carrier], payload)
+    except Exception:  # noqa: BLE001 - whatever the event holds, it is stored first and judged later
+        return None
+    if not texts or not all(text.to_number for text in texts):
+        return None
+    return written_numbers(*(number for text in texts for number in (text.to_number, text.from_number)))
+
+
 def as_payload(text: CarrierText) -> Mapping[str, Any]:
     """Return the payload of an inbox event for a text of a carrier's list. It needs no look-up."""
-    return {
+    payload = {
         "vtsync": "list",
         "id": text.id,
         "status": text.status,
@@ -219,6 +263,8 @@ def as_payload(text: CarrierText) -> Mapping[str, Any]:
         "media": list(text.media),
         "sent_at": text.sent_at.isoformat() if text.sent_at else None,
     }
+    # Left out if they are empty, so that a text of a list has the same payload in every version.
+    return payload | {name: value for name in ("detail", "channel") if (value := getattr(text, name))}
 
 
 def _texts_in(provider: Provider, payload: Any) -> list[CarrierText]:
@@ -229,11 +275,13 @@ def _texts_in(provider: Provider, payload: Any) -> list[CarrierText]:
     return [
         CarrierText(
             as_text(row.get("id")),
-            "sent",
+            "failed" if row.get("status") == "failed" else "sent",
             as_text(row.get("to")),
             as_text(row.get("from")),
             as_text(row.get("text")),
             tuple(map(as_text, as_list(row.get("media")))),
             as_time(row.get("sent_at")),
+            as_text(row.get("detail")),
+            as_text(row.get("channel")),
         )
     ]

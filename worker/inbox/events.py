@@ -22,12 +22,16 @@ LEASE = LeaseColumns(inbox_event)
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An event to store. ``name`` is the account (relay) or the configured carrier; ``payload`` is JSON, no secrets."""
+    """An event to store. ``name`` is the account (relay) or the configured carrier; ``payload`` is JSON, no secrets.
+
+    ``numbers``: see ``InboxEvent``.
+    """
 
     source: Source
     name: str
     payload: str
     received_at: datetime
+    numbers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ def store_events(connection: Connection, events: Sequence[Incoming]) -> None:
             "name": event.name,
             "received_at": event.received_at,
             "payload": event.payload,
+            "numbers": event.numbers,
             "state": InboxState.NEW,
             "detail": "",
             "attempts": 0,

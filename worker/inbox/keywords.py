@@ -1,74 +1,120 @@
-"""Finds keywords in replies: the opt-out keywords of carriers, and texts that may mean the same. Pure.
+"""Decides what a reply asks for: to stop, to start again, for help, or perhaps to stop. Pure.
 
-A keyword must be the whole text (case and punctuation ignored), as in CTIA's messaging principles and at the carriers.
-Since 2025-04-11 the FCC (47 CFR 64.1200(a)(10)) lets people revoke consent in any reasonable words. Any text that may
-mean that is reviewed by a person, and the texts to its sender wait meanwhile.
+Since 2025-04-11 people may revoke consent in any reasonable words (47 CFR 64.1200(a)(10)). So
+
+* a keyword, or a sentence that clearly says the same and nothing else, is an opt-out;
+* a text that may mean it goes to a person, and the texts to its sender wait meanwhile;
+* everything else is an ordinary reply, and so is what a text only quotes.
+
+``data/keywords.toml`` has the words and sentences, with their sources.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Literal, TypeAlias
+
+from worker.inbox.keyword_forms import GAP, KeywordForms, keyword_forms
+from worker.inbox.own_words import own_words, plain_words, without_signature
 
 Keyword: TypeAlias = Literal["stop", "start", "yes", "help", "review", ""]
 
-STOP = frozenset(
-    {"stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "revoke", "optout", "opt out", "remove"}
-) | {"arret", "arrete", "parar", "alto"}
-START = frozenset({"start", "unstop"})
-HELP = frozenset({"help", "info", "aide", "ayuda"})
-
-_PLAIN_STOP = STOP - {"cancel", "end", "remove"}
-"""The keywords that also count if they are only one sentence or line of the text, such as above a signature."""
-MAX_CHECKED = 2000
-"""Characters of a text that are checked."""
-_PIECES = re.compile(r"[\n.!?,;:]+")
-_PUNCTUATION = re.compile(r"[^\w\s]|_")
-_MAY_MEAN_STOP = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"^(please |pls |plz |just |ok |okay )*"
-        r"stop( stop| please| pls| it| this| now| that| already| thanks| thank you)*$",
-        r"\bstop (\w+ ){0,3}(text|texts|texting|message|messages|messaging|msgs?|sms|contact|contacting|sending|spam"
-        r"|spamming|bothering|bugging|harassing)\b",
-        r"\b(do not|dont|don t|never|quit|cease) (\w+ )?(text|texting|message|messaging|contact|contacting|send|sending"
-        r"|sms|spam|spamming|bother|bothering)\b(?! (it|that|the|my|your|a|an)\b)",
-        r"\b(take|get) (me|my (number|name|phone)|us|this number) off\b",
-        r"\b(remove|delete|unsubscribe|unsub) (me|my (number|name|phone)|us|this number)\b",
-        r"\bunsubscribe\b|\bopt (me )?out\b|\bopting out\b|\boptout\b",
-        r"\bno more (of )?(these |your )?(text|texts|messages|msgs?|sms|spam)\b",
-        r"\bleave me alone\b|\blose (my|this) number\b|\bwrong (number|person)\b",
-        r"\b(cancel|end) (all )?(these |your |my )?(texts|messages|alerts|notifications|subscription)\b",
-        r"\b(revoke|withdraw) (my )?consent\b|\bnot interested\b|\bno more( please)?$|\bno mas\b",
-        r"\bgo away\b|\b(f|fuck|piss) off\b",
-    )
-)
-_FALSE_FRIENDS = re.compile(
-    r"\b(dont|don t|do not|never|cant|can t|wont|won t) stop\b|\bnon ?stop\b|\bstop (by|in|over)\b"
-)
+_SENTENCE = re.compile(r"[^.!?\n;\u2026]+[.!?\n;\u2026]*")
+_PIECE = re.compile(r"[^.!?\n;\u2026,:()]+")
+_LONGEST_TYPING_ERROR = 20
 
 
 def keyword(text: str) -> Keyword:
-    """Return the keyword in a text; "" if it has none."""
-    plain = normalized(text)
-    joined = plain.replace(" ", "")
-    if plain in STOP or joined in {"stop", "stopall", "optout"}:
+    """Return what a reply asks for; "" for an ordinary one."""
+    words = own_words(text)
+    asked = _asked(words.text, bool(words.quoted))
+    if asked == "" and any(_asked(one, False) == "stop" for one in words.quoted):
+        return "review"  # it repeats an opt-out, which no text of ours says: perhaps the person's own
+    return asked
+
+
+def _asked(text: str, quotes: bool) -> Keyword:
+    """Return what the words ask for. ``quotes``: the text also quotes something."""
+    forms = keyword_forms()
+    plain = plain_words(text)
+    if plain in forms.plain or plain in forms.alone or plain.replace(" ", "") in forms.plain:
         return "stop"
-    if plain in START:
-        return "start"
-    if plain in HELP:
-        return "help"
-    if plain == "yes":
-        return "yes"
-    if any(normalized(piece) in _PLAIN_STOP for piece in _PIECES.split(text[:MAX_CHECKED])):
-        return "review"
-    cleaned = _FALSE_FRIENDS.sub(" ", plain)
-    return "review" if any(pattern.search(cleaned) for pattern in _MAY_MEAN_STOP) else ""
+    for name in ("start", "help", "yes"):
+        if plain in forms.others[name]:
+            return name
+    if _is_clear(text, forms):
+        return "stop"
+    if plain == "" or (quotes and plain in forms.reactions):  # an emoji, alone or as a reaction
+        return "" if forms.stop_signs.isdisjoint(text) else "review"
+    return "review" if _may_mean_stop(text, plain, forms) else ""
 
 
-def normalized(text: str) -> str:
-    """Return the text in lower case, without accents and punctuation, with single spaces."""
-    decomposed = unicodedata.normalize("NFKD", text[:MAX_CHECKED]).replace("\u2019", "'")
-    letters = "".join(one for one in decomposed if not unicodedata.combining(one))
-    return " ".join(_PUNCTUATION.sub(" ", letters.casefold().replace("'", "")).split())
+def _is_clear(text: str, forms: KeywordForms) -> bool:
+    """Return whether the text is a plain keyword beside politeness or a name, or a sentence of it clearly says it."""
+    signed = without_signature(text)
+    bare, requested = _bare(plain_words(signed), forms)
+    if not requested and (bare in forms.plain or (bare and all(word in forms.plain for word in bare.split()))):
+        return True
+    return any(_is_clear_sentence(one, forms) for one in (signed, *_SENTENCE.findall(signed)))
+
+
+def _is_clear_sentence(sentence: str, forms: KeywordForms) -> bool:
+    plain = plain_words(sentence)
+    bare, requested = _bare(plain, forms)
+    if sentence.rstrip().endswith("?") and not requested:
+        return False
+    return any(forms.clear.fullmatch(f" {one} ", 1) is not None for one in (plain, bare))
+
+
+def _may_mean_stop(text: str, plain: str, forms: KeywordForms) -> bool:
+    if forms.doubt_first.search(f" {plain} ") is not None:
+        return True
+    left = forms.innocent.sub(GAP, f" {plain} ")
+    signed = forms.innocent.sub(GAP, f" {plain_words(without_signature(text))} ")
+    bare, _requested = _bare(" ".join(signed.split()), forms)
+    if forms.doubt.search(left) is not None or bare in forms.doubt_whole or bare in forms.alone or bare in forms.plain:
+        return True
+    return _is_typing_error(bare, forms) or any(_is_edge(piece, forms) for piece in _PIECE.findall(text))
+
+
+def _is_edge(piece: str, forms: KeywordForms) -> bool:
+    """Return whether a part of a sentence begins or ends with a plain keyword."""
+    left = " ".join(forms.innocent.sub(GAP, f" {plain_words(piece)} ").split())
+    return any(left == word or left.startswith(f"{word} ") or left.endswith(f" {word}") for word in forms.edges)
+
+
+def _bare(plain: str, forms: KeywordForms) -> tuple[str, bool]:
+    """Return the words without politeness at both ends, and whether a request was among it ("could you")."""
+    requested = False
+    while True:
+        request = next((one for one in forms.request if plain.startswith(f"{one} ")), None)
+        before = request or next((one for one in forms.before if plain.startswith(f"{one} ")), None)
+        after = next((one for one in forms.after if plain.endswith(f" {one}")), None)
+        if before is None and after is None:
+            return plain, requested
+        requested = requested or request is not None
+        if before is not None:
+            plain = plain[len(before) + 1 :]
+        elif after is not None:
+            plain = plain[: -len(after) - 1]
+
+
+def _is_typing_error(bare: str, forms: KeywordForms) -> bool:
+    joined = bare.replace(" ", "")
+    if len(joined) > _LONGEST_TYPING_ERROR or bare.count(" ") > 2 or bare in forms.no_typing_errors:
+        return False
+    return any(0 < edits(joined, word) <= most for word, most in forms.typing_errors.items())
+
+
+def edits(one: str, other: str) -> int:
+    """Return how many letters must be added, left out, changed or swapped with the next to turn one into the other."""
+    rows: list[list[int]] = [list(range(len(other) + 1))]
+    for row, letter in enumerate(one, 1):
+        now = [row]
+        for column, wanted in enumerate(other, 1):
+            cost = min(rows[-1][column] + 1, now[-1] + 1, rows[-1][column - 1] + (letter != wanted))
+            if row > 1 and column > 1 and letter == other[column - 2] and one[row - 2] == wanted:
+                cost = min(cost, rows[-2][column - 2] + 1)
+            now.append(cost)
+        rows.append(now)
+    return rows[-1][-1]

@@ -20,14 +20,20 @@ from worker.inbox.events import Apply, ClaimedEvent, Handled, always, weightiest
 from worker.inbox.keywords import Keyword, keyword
 from worker.inbox.process import RETRY_WAIT
 from worker.inbox.relay_shapes import RelayEvent, RelayReceipt, RelayText, UnreadableEvent, parse_relay
+from worker.messages.decisions import opt_in_number
 from worker.messages.events import publish
-from worker.messages.opt_outs import add_opt_out, end_review, open_review, opted_out, remove_opt_out
+from worker.messages.opt_outs import add_opt_out, end_review, open_review, opted_out
+from worker.messages.policy_facts import recipient_lock
 from worker.runtime import Runtime
+from worker.store.event_numbers import written_numbers
 from worker.store.ids import new_message_id
 from worker.store.tables import inbound_message
 
 TWINS = timedelta(minutes=2)
 """How far apart the two formats of one inbound event may arrive."""
+REPEATED_SMS = timedelta(seconds=10)
+"""How far apart the same words under two ids are one text. Carriers deliver a text twice where its receipt got lost; a
+person hardly writes and sends the same again as fast, and if so, the second says nothing new."""
 RECEIPT_ATTEMPTS = 5
 UNDECIDED_WAIT = timedelta(seconds=2)
 """How long an echo waits before the response to a text in flight is looked for again."""
@@ -44,8 +50,13 @@ class RelayEffects:
 
     @property
     def locks(self) -> set[str]:
-        """Return the locks that let only one worker at a time process the texts of a number."""
-        return {_lock(one) for one in self.parsed if isinstance(one, RelayText)}
+        """Return the locks that let only one worker at a time process the texts of a number.
+
+        While a reply is stored, nobody decides about texts to its sender: a text goes before the reply, or knows of it.
+        """
+        texts = [one for one in self.parsed if isinstance(one, RelayText)]
+        replies = [one for one in texts if one.direction == "in"]
+        return {_lock(one) for one in texts} | {recipient_lock(one.from_number) for one in replies}
 
     def __call__(self, connection: Connection, now: datetime) -> Handled:
         """Apply all parts of the payload. The weightiest result is the result of the event."""
@@ -96,14 +107,14 @@ def _handle(connection: Connection, account: str, event: ClaimedEvent, one: Rela
 
 
 def _inbound(connection: Connection, account: str, event: ClaimedEvent, text: RelayText, now: datetime) -> Handled:
-    twin = _twin(connection, account, event.received_at, text)
+    asked = keyword(text.text)
+    twin = _twin(connection, account, event.received_at, text, asked)
     if twin is not None:
         twin_id, remote_id = twin
         if text.message_id and not remote_id:
             own = update(inbound_message).where(inbound_message.c.id == twin_id)
             connection.execute(own.values(virtualtext_message_id=text.message_id))
         return Handled(InboxState.IGNORED, "already stored: the same text came in another event", twin_id)
-    asked = keyword(text.text)
     inbound_id = new_message_id()
     row = {
         "id": inbound_id,
@@ -142,8 +153,13 @@ def _publish(connection: Connection, row: Mapping[str, Any], text: RelayText, no
     )
 
 
-def _twin(connection: Connection, account: str, received_at: datetime, text: RelayText) -> tuple[str, str] | None:
-    """Return (id, VirtualText's id) of the same text: by that id, or by content if one of the two events has none."""
+def _twin(
+    connection: Connection, account: str, received_at: datetime, text: RelayText, asked: Keyword
+) -> tuple[str, str] | None:
+    """Return (id, VirtualText's id) of the same text: by that id, or by content.
+
+    Content counts if one of the two events has no id, or if the other id came within seconds and it asks for nothing.
+    """
     i = inbound_message.c
     near = and_(
         i.from_number == text.from_number,
@@ -151,14 +167,19 @@ def _twin(connection: Connection, account: str, received_at: datetime, text: Rel
         i.received_at.between(received_at - TWINS, received_at + TWINS),
     )
     maybe = or_(near, i.virtualtext_message_id == text.message_id) if text.message_id else near
-    found = select(i.id, i.virtualtext_message_id, i.text, i.media).where(i.account == account, maybe)
+    found = select(i.id, i.virtualtext_message_id, i.text, i.media, i.received_at).where(i.account == account, maybe)
     rows = connection.execute(found.order_by(i.received_at)).all()
     for row in rows:
         if text.message_id and row.virtualtext_message_id == text.message_id:
             return row.id, row.virtualtext_message_id
     for row in rows:
+        if not is_same_text(row.text, text.text) or len(orjson.loads(row.media)) != len(text.media):
+            continue
         one_has_no_id = not (text.message_id and row.virtualtext_message_id)
-        if one_has_no_id and is_same_text(row.text, text.text) and len(orjson.loads(row.media)) == len(text.media):
+        # Two pictures without words may be two pictures. Of STOP, START, STOP the last one counts.
+        plain = asked == "" and not text.media
+        repeated = plain and abs(received_at - row.received_at) <= REPEATED_SMS
+        if one_has_no_id or repeated:
             return row.id, row.virtualtext_message_id or ""
     return None
 
@@ -209,15 +230,20 @@ def _start(connection: Connection, reply: _Reply, now: datetime) -> str:
         return "START, revoked by a later STOP"
     _end_review(connection, reply.phone, now)
     detail = f'wrote "{reply.text[:MAX_EXCERPT]}"'
-    remove_opt_out(
-        connection, reply.phone, source="relay", detail=detail, now=now, actor="relay", account=reply.account
-    )
+    opt_in_number(connection, reply.phone, source="relay", detail=detail, now=now, actor="relay", account=reply.account)
     return "START: opted in again"
 
 
 def _review(connection: Connection, reply: _Reply) -> str:
     excerpt = reply.text[:MAX_EXCERPT]
-    open_review(connection, reply.phone, excerpt=excerpt, inbound_id=reply.id, since=reply.received_at)
+    open_review(
+        connection,
+        reply.phone,
+        excerpt=excerpt,
+        inbound_id=reply.id,
+        since=reply.received_at,
+        account=reply.account,
+    )
     return "may mean stop: texts to this number wait until a person reads it (`vtsync review`)"
 
 
@@ -236,3 +262,12 @@ def _decided_later(connection: Connection, reply: _Reply) -> bool:
 def _end_review(connection: Connection, phone: str, now: datetime) -> None:
     """End the review, because the person answered clearly, and have the held texts checked again."""
     end_review(connection, phone, why="the person answered clearly", actor="relay", now=now)
+
+
+def relay_numbers(payload: Any) -> str | None:
+    """Return the numbers of the texts in an event, as ``InboxEvent.numbers`` stores them; None if a part is unclear."""
+    events = parse_relay(payload)
+    if any(isinstance(one, UnreadableEvent) for one in events):
+        return None
+    texts = [one for one in events if isinstance(one, RelayText)]
+    return written_numbers(*(number for text in texts for number in (text.to_number, text.from_number)))

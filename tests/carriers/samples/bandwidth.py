@@ -19,5 +19,17 @@ CASES: Cases = [
         EVENT | {"type": "message-failed", "errorCode": 4432},
         [CarrierText("b1", "failed", TO, FROM, sent_at=AT, detail="4432")],
     ),
+    *[
+        (
+            EVENT | {"type": "message-failed", "errorCode": code},
+            [CarrierText("b1", "failed", TO, FROM, sent_at=AT, detail=str(code))],
+        )
+        for code in (4475, 4775)
+    ],
+    (
+        EVENT | {"message": MESSAGE | {"channel": "RBM"}},
+        [CarrierText("b1", "sent", TO, FROM, sent_at=AT, channel="RCS")],
+    ),
+    (EVENT | {"message": MESSAGE | {"channel": "MMS"}}, [CarrierText("b1", "sent", TO, FROM, sent_at=AT)]),
     (EVENT | {"type": "message-received"}, [CarrierText("b1", "received", TO, FROM, sent_at=AT)]),
 ]

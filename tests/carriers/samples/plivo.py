@@ -8,5 +8,8 @@ EVENT = {"MessageUUID": "p1", "To": "12125550123", "From": "14155550100", "Statu
 CASES: Cases = [
     (EVENT, [CarrierText("p1", "sent", TO, FROM)]),
     (EVENT | {"Status": "queued"}, [CarrierText("p1", "pending", TO, FROM)]),
+    (EVENT | {"Status": "failed", "ErrorCode": "200"}, [CarrierText("p1", "failed", TO, FROM, detail="200")]),
+    (EVENT | {"Type": "whatsapp"}, [CarrierText("p1", "sent", TO, FROM, channel="WhatsApp")]),
+    (EVENT | {"Type": "sms"}, [CarrierText("p1", "sent", TO, FROM)]),
     (EVENT | {"Status": "undelivered", "ErrorCode": "200"}, [CarrierText("p1", "failed", TO, FROM, detail="200")]),
 ]

@@ -9,6 +9,8 @@ CASES: Cases = [
     (EVENT, [CarrierText(f"s1/{TO}", "sent", TO, "")]),
     (EVENT | {"status": "Delivered"}, [CarrierText(f"s1/{TO}", "sent", TO, "")]),
     (EVENT | {"status": "Failed"}, [CarrierText(f"s1/{TO}", "failed", TO, "")]),
+    (EVENT | {"status": "Failed", "code": 402}, [CarrierText(f"s1/{TO}", "failed", TO, "", detail="402")]),
+    (EVENT | {"status": "Deleted", "code": 406}, [CarrierText(f"s1/{TO}", "failed", TO, "", detail="Deleted")]),
     (EVENT | {"status": "Aborted"}, [CarrierText(f"s1/{TO}", "failed", TO, "")]),
     (EVENT | {"status": "Unknown"}, [CarrierText(f"s1/{TO}", "failed", TO, "")]),
     (

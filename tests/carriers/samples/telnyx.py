@@ -12,6 +12,12 @@ PAYLOAD = {
     "media": [{"url": "https://a.example/1.png"}],
     "sent_at": "2026-03-01T10:00:00.000+00:00",
 }
+STOPPED = PAYLOAD | {
+    "media": [],
+    "to": [{"phone_number": TO, "status": "sending_failed"}],
+    "errors": [{"code": "40300", "title": "Blocked due to STOP message"}],
+}
+GROUP = [{"phone_number": number, "status": "sent"} for number in (TO, "+13125550199")]
 EVENT = {"data": {"event_type": "message.sent", "payload": PAYLOAD}}
 
 
@@ -27,5 +33,17 @@ CASES: Cases = [
     (_with_status("message.finalized", "delivery_unconfirmed"), [CarrierText("t1", "sent", TO, FROM, "Hi", (), AT)]),
     (_with_status("message.finalized", "sending_failed"), [CarrierText("t1", "failed", TO, FROM, "Hi", (), AT)]),
     (_with_status("message.finalized", "delivery_failed"), [CarrierText("t1", "failed", TO, FROM, "Hi", (), AT)]),
+    (
+        {"data": {"event_type": "message.finalized", "payload": STOPPED}},
+        [CarrierText("t1", "failed", TO, FROM, "Hi", (), AT, "40300")],
+    ),
+    (
+        {"data": {"event_type": "message.sent", "payload": PAYLOAD | {"type": "RCS", "media": []}}},
+        [CarrierText("t1", "sent", TO, FROM, "Hi", (), AT, channel="RCS")],
+    ),
+    (
+        {"data": {"event_type": "message.sent", "payload": PAYLOAD | {"type": "MMS", "media": [], "to": GROUP}}},
+        [CarrierText(f"t1/{to}", "sent", to, FROM, "Hi", (), AT) for to in (TO, "+13125550199")],
+    ),
     (_with_status("message.received", ""), [CarrierText("t1", "received", TO, FROM, "Hi", (), AT)]),
 ]

@@ -15,5 +15,15 @@ CASES: Cases = [
         [CarrierText("SM1", "failed", TO, FROM, detail="30003")],
     ),
     (EVENT | {"MessageStatus": "received"}, [CarrierText("SM1", "received", TO, FROM)]),
+    (
+        EVENT | {"MessageStatus": "failed", "ErrorCode": "21610"},
+        [CarrierText("SM1", "failed", TO, FROM, detail="21610")],
+    ),
+    (
+        EVENT | {"To": f"whatsapp:{TO}", "From": f"whatsapp:{FROM}", "ChannelPrefix": "whatsapp"},
+        [CarrierText("SM1", "sent", f"whatsapp:{TO}", f"whatsapp:{FROM}", channel="WhatsApp")],
+    ),
+    (EVENT | {"To": f"rcs:{TO}"}, [CarrierText("SM1", "sent", f"rcs:{TO}", FROM, channel="RCS")]),
+    (EVENT | {"To": "messenger:12"}, [CarrierText("SM1", "sent", "messenger:12", FROM, channel="Messenger")]),
     ({"SmsSid": "SM1", "SmsStatus": "sent", "To": TO, "From": FROM}, [CarrierText("SM1", "sent", TO, FROM)]),
 ]

@@ -10,7 +10,8 @@ from typing import Any
 
 from config.integrations import Carrier
 from worker.carriers import signing
-from worker.carriers.provider import CarrierText, Provider, SignatureInvalid, SignedRequest
+from worker.carriers.channels import channel_named
+from worker.carriers.provider import CarrierText, OptOutCode, Provider, SignatureInvalid, SignedRequest
 from worker.carriers.reading import Statuses, as_list, as_mapping, as_text, as_time, status_of
 
 STATUSES: Statuses = {
@@ -19,6 +20,11 @@ STATUSES: Statuses = {
     "messagesending": "pending",
     "messagefailed": "failed",
     "messagereceived": "received",
+}
+_CODES = "https://dev.bandwidth.com/docs/messaging/errors"
+OPT_OUT_CODES = {
+    "4475": OptOutCode("destination rejected due to user opt-out", _CODES),
+    "4775": OptOutCode("carrier rejected due to user opt-out", _CODES),
 }
 
 
@@ -57,7 +63,8 @@ def _text(event: Mapping[str, Any]) -> CarrierText:
         tuple(filter(None, map(as_text, as_list(message.get("media"))))),
         as_time(message.get("time") or event.get("time")),
         as_text(event.get("errorCode")),
+        channel_named(message.get("channel") or event.get("channel")),
     )
 
 
-PROVIDER = Provider(verify, parse, needs=("username", "password"), challenge="Basic")
+PROVIDER = Provider(verify, parse, needs=("username", "password"), opt_out_codes=OPT_OUT_CODES, challenge="Basic")

@@ -9,18 +9,23 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from config.integrations import Carrier
 from worker.carriers import signing
-from worker.carriers.provider import CarrierText, Provider, SignatureInvalid, SignedRequest
+from worker.carriers.channels import channel_named
+from worker.carriers.provider import CarrierText, OptOutCode, Provider, SignatureInvalid, SignedRequest
 from worker.carriers.reading import as_mapping, as_number, as_text, status_of
 
 
 def verify(config: Carrier, request: SignedRequest) -> None:
-    """Check signature V3: HMAC over URL, sorted fields and nonce (plivo.com/docs, signature validation)."""
+    """Check signature V3: HMAC over URL, sorted fields and nonce (plivo.com/docs, signature validation).
+
+    The header ``Ma`` is signed with the token of the main account, the other one with that of the subaccount.
+    """
     nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
     if not nonce:
         raise SignatureInvalid("the nonce is missing")
     signing.require_covered_body(request)
     key = signing.secret_of(config.auth_token, "auth_token")
-    given = [one.strip() for one in request.headers.get("x-plivo-signature-v3", "").split(",")]
+    headers = (request.headers.get(name, "") for name in ("x-plivo-signature-v3", "x-plivo-signature-ma-v3"))
+    given = [one.strip() for header in headers for one in header.split(",")]
     signing.require_one_of(given, [signing.hmac_base64(key, f"{_signed_url(request)}.{nonce}".encode())])
 
 
@@ -38,6 +43,7 @@ def parse(payload: Any) -> list[CarrierText]:
             as_number(event.get("To")),
             as_number(event.get("From")),
             detail=as_text(event.get("ErrorCode")),
+            channel=channel_named(event.get("Type")),
         )
     ]
 
@@ -60,4 +66,9 @@ def _sorted_pairs(values: dict[str, list[str]]) -> Iterable[tuple[str, str]]:
     return ((name, value) for name in sorted(values) for value in sorted(values[name]))
 
 
-PROVIDER = Provider(verify, parse, needs=("auth_token",))
+OPT_OUT_CODES = {
+    "200": OptOutCode(
+        "source number blocked by STOP from destination number", "https://www.plivo.com/docs/messaging/troubleshooting/"
+    ),
+}
+PROVIDER = Provider(verify, parse, needs=("auth_token",), opt_out_codes=OPT_OUT_CODES, signs_fields=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from config.integrations import Carrier
 from worker.carriers import api, signing
-from worker.carriers.provider import CarrierText, Provider, SignatureInvalid, SignedRequest
+from worker.carriers.channels import channel_named
+from worker.carriers.provider import CarrierText, OptOutCode, Provider, SignatureInvalid, SignedRequest
 from worker.carriers.reading import Statuses, as_list, as_mapping, as_number, as_text, as_time, status_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 API_URL = "https://us.sms.api.sinch.com"
 STATUSES: Statuses = {"dispatched": "sent", "aborted": "failed", "deleted": "failed", "unknown": "failed"}
 PAGE_SIZE = 100
+OPT_OUT_CODES = {
+    "Deleted": OptOutCode(
+        "deleted by a remote SMSC: the number is invalid, or its owner has opted out",
+        "https://developers.sinch.com/docs/sms/api-reference/sms/tag/Delivery-reports/",
+        certain=False,
+    ),
+}
 
 
 def verify(config: Carrier, request: SignedRequest) -> None:
@@ -43,7 +51,18 @@ def parse(payload: Any) -> list[CarrierText]:
     if not batch or not receiver:
         raise ValueError('there is no batch_id or recipient; ask Sinch for "per_recipient" reports')
     status = status_of(event.get("status"), STATUSES)
-    return [CarrierText(f"{batch}/{receiver}", status, receiver, "", sent_at=as_time(event.get("at")))]
+    word = as_text(event.get("status"))
+    return [
+        CarrierText(
+            f"{batch}/{receiver}",
+            status,
+            receiver,
+            "",
+            sent_at=as_time(event.get("at")),
+            detail=word if word in OPT_OUT_CODES else as_text(event.get("code")),
+            channel=channel_named(event.get("channel")),
+        )
+    ]
 
 
 def look_up(session: requests.Session, config: Carrier, text_id: str) -> CarrierText | None:
@@ -102,4 +121,12 @@ def _filled(body: str, parameters: Mapping[str, Any], receiver: str) -> str:
     return body
 
 
-PROVIDER = Provider(verify, parse, ("signing_key",), look_up, list_sent, list_needs=("account_id", "auth_token"))
+PROVIDER = Provider(
+    verify,
+    parse,
+    ("signing_key",),
+    look_up,
+    list_sent,
+    list_needs=("account_id", "auth_token"),
+    opt_out_codes=OPT_OUT_CODES,
+)

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from config.integrations import Carrier
-from worker.carriers import signing
-from worker.carriers.provider import CarrierStatus, CarrierText, Provider, SignatureInvalid, SignedRequest
+from worker.carriers import api, signing
+from worker.carriers.channels import channel_named
+from worker.carriers.provider import (
+    CarrierOptOut,
+    CarrierStatus,
+    CarrierText,
+    CarrierUnavailable,
+    OptOutCode,
+    Provider,
+    SignatureInvalid,
+    SignedRequest,
+)
 from worker.carriers.reading import Statuses, as_list, as_mapping, as_text, as_time, status_of
 
+if TYPE_CHECKING:
+    import requests
+
+API_URL = "https://api.telnyx.com/v2"
+PAGE_SIZE = 250
+MAX_OPT_OUT_PAGES = 4000
+"""A million opt-outs. The list has no order in which the newest could be asked for alone."""
 STATUSES: Statuses = {
     "messagesent": "sent",
     "deliveryunconfirmed": "sent",
     "sendingfailed": "failed",
     "deliveryfailed": "failed",
+}
+OPT_OUT_CODES = {
+    "40300": OptOutCode(
+        "blocked due to STOP message", "https://developers.telnyx.com/docs/messaging/messages/error-codes"
+    ),
 }
 
 
@@ -42,6 +65,9 @@ def parse(payload: Any) -> list[CarrierText]:
     if not text_id:
         raise ValueError("there is no data.payload.id")
     inbound = as_text(event.get("direction")) == "inbound" or kind == "message.received"
+    channel = channel_named(event.get("type"))
+    codes = [as_text(as_mapping(one).get("code")) for one in as_list(event.get("errors"))]
+    detail = next((code for code in codes if code in OPT_OUT_CODES), next(iter(codes), ""))
     receivers = [as_mapping(one) for one in as_list(event.get("to"))]
     texts = []
     for receiver in receivers:
@@ -55,9 +81,30 @@ def parse(payload: Any) -> list[CarrierText]:
                 as_text(event.get("text")),
                 tuple(filter(None, (as_text(as_mapping(one).get("url")) for one in as_list(event.get("media"))))),
                 as_time(event.get("sent_at")),
+                detail,
+                channel,
             )
         )
     return texts
+
+
+def list_opt_outs(session: requests.Session, config: Carrier) -> Iterator[CarrierOptOut]:
+    """Ask for the opt-outs of all messaging profiles (developers.telnyx.com, opt-out management)."""
+    for number in range(1, MAX_OPT_OUT_PAGES + 1):
+        page = as_mapping(
+            api.ask(
+                session,
+                f"{api.base_url(config, API_URL)}/messaging_optouts",
+                params={"page[number]": number, "page[size]": PAGE_SIZE},
+                headers=api.bearer_auth(config),
+            )
+        )
+        for row in map(as_mapping, as_list(page.get("data"))):
+            yield CarrierOptOut(as_text(row.get("to")), as_time(row.get("created_at")), as_text(row.get("keyword")))
+        pages = as_mapping(page.get("meta")).get("total_pages")
+        if not isinstance(pages, int) or number >= pages:
+            return
+    raise CarrierUnavailable(f"the carrier's list of opt-outs has more than {MAX_OPT_OUT_PAGES} pages")
 
 
 def _status(kind: str, status: str) -> CarrierStatus:
@@ -65,4 +112,4 @@ def _status(kind: str, status: str) -> CarrierStatus:
     return "sent" if kind == "message.sent" and found in ("pending", "other") else found
 
 
-PROVIDER = Provider(verify, parse, needs=("public_key",))
+PROVIDER = Provider(verify, parse, needs=("public_key",), opt_out_codes=OPT_OUT_CODES, list_opt_outs=list_opt_outs)

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from config.integrations import Carrier
 from worker.carriers import api, signing
-from worker.carriers.provider import CarrierText, Provider, SignatureInvalid, SignedRequest
+from worker.carriers.channels import channel_named, channel_of_address
+from worker.carriers.provider import CarrierText, OptOutCode, Provider, SignatureInvalid, SignedRequest
 from worker.carriers.reading import Statuses, as_http_time, as_list, as_mapping, as_text, status_of
 
 if TYPE_CHECKING:
@@ -55,17 +56,19 @@ def parse(payload: Any) -> list[CarrierText]:
     text_id = as_text(event.get("MessageSid") or event.get("SmsSid"))
     if not text_id:
         raise ValueError("there is no MessageSid")
+    to, sender = as_text(event.get("To")), as_text(event.get("From"))
     body, count = event.get("Body"), as_text(event.get("NumMedia"))
     media = (as_text(event.get(f"MediaUrl{n}")) for n in range(int(count) if re.fullmatch("[0-9]{1,2}", count) else 0))
     return [
         CarrierText(
             text_id,
             status_of(event.get("MessageStatus") or event.get("SmsStatus"), STATUSES),
-            as_text(event.get("To")),
-            as_text(event.get("From")),
+            to,
+            sender,
             as_text(body) if isinstance(body, str) else None,
             tuple(filter(None, media)),
             detail=as_text(event.get("ErrorCode")),
+            channel=channel_named(event.get("ChannelPrefix")) or channel_of_address(to) or channel_of_address(sender),
         )
     ]
 
@@ -99,14 +102,17 @@ def list_sent(session: requests.Session, config: Carrier, since: datetime, until
 
 def _from_resource(session: requests.Session, config: Carrier, row: Mapping[str, Any]) -> CarrierText:
     inbound = as_text(row.get("direction")) == "inbound"
+    to, sender = as_text(row.get("to")), as_text(row.get("from"))
     return CarrierText(
         as_text(row.get("sid")),
         "received" if inbound else status_of(row.get("status"), STATUSES),
-        as_text(row.get("to")),
-        as_text(row.get("from")),
+        to,
+        sender,
         as_text(row.get("body")),
         _media(session, config, row),
         as_http_time(row.get("date_sent")),
+        as_text(row.get("error_code")),
+        channel_of_address(to) or channel_of_address(sender),
     )
 
 
@@ -133,4 +139,16 @@ def _with_and_without_port(url: str) -> list[str]:
 
 
 _CREDENTIALS = ("account_id", "auth_token")
-PROVIDER = Provider(verify, parse, _CREDENTIALS, look_up, list_sent, list_needs=_CREDENTIALS)
+OPT_OUT_CODES = {
+    "21610": OptOutCode("attempt to send to an unsubscribed recipient", "https://www.twilio.com/docs/api/errors/21610"),
+}
+PROVIDER = Provider(
+    verify,
+    parse,
+    _CREDENTIALS,
+    look_up,
+    list_sent,
+    list_needs=_CREDENTIALS,
+    opt_out_codes=OPT_OUT_CODES,
+    signs_fields=True,
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from config.integrations import Carrier
 from worker.carriers import signing
-from worker.carriers.provider import CarrierText, Provider, SignatureInvalid, SignedRequest
+from worker.carriers.channels import channel_named
+from worker.carriers.provider import CarrierText, OptOutCode, Provider, SignatureInvalid, SignedRequest
 from worker.carriers.reading import Statuses, as_mapping, as_number, as_text, as_time, status_of
 
 STATUSES: Statuses = {"submitted": "sent", "undeliverable": "failed", "unknown": "failed"}
@@ -39,15 +41,40 @@ def parse(payload: Any) -> list[CarrierText]:
     if not text_id:
         raise ValueError("there is no message_uuid")
     inbound = "text" in event and "status" not in event
+    to, sender = event.get("to"), event.get("from")
+    if "err-code" in event:  # a delivery receipt of the SMS API: "to" is who sent it
+        to, sender = event.get("msisdn"), to
     return [
         CarrierText(
             text_id,
             "received" if inbound else status_of(event.get("status"), STATUSES),
-            as_number(event.get("to")),
-            as_number(event.get("from")),
+            _number(to),
+            _number(sender),
             sent_at=as_time(event.get("timestamp")),
+            detail=_code(event),
+            channel=channel_named(event.get("channel") or as_mapping(to).get("type")),
         )
     ]
 
 
-PROVIDER = Provider(verify, parse, needs=("signing_key",))
+def _number(value: Any) -> str:
+    """Return a number; the first version of the Messages API puts it into an object."""
+    return as_number(as_mapping(value).get("number") if isinstance(value, Mapping) else value)
+
+
+def _code(event: Mapping[str, Any]) -> str:
+    """Return the code of an error of the Messages API, as at the end of its URL, or of the SMS API."""
+    error = as_mapping(event.get("error"))
+    error = as_mapping(error.get("error")) or error
+    code = as_text(error.get("type")).partition("#")[2] or as_text(error.get("title")) or as_text(error.get("code"))
+    return code or as_text(event.get("err-code")).removeprefix("0")
+
+
+OPT_OUT_CODES = {
+    "1240": OptOutCode("illegal number: the user has sent STOP", "https://developer.vonage.com/en/api-errors/messages"),
+    "9": OptOutCode(
+        "the user has requested not to receive messages from this number",
+        "https://developer.vonage.com/en/opt-out-assist/guides/messaging-opted-out-numbers",
+    ),
+}
+PROVIDER = Provider(verify, parse, needs=("signing_key",), opt_out_codes=OPT_OUT_CODES)
