@@ -11,9 +11,13 @@ from pydantic import ValidationError
 from sqlalchemy import func, insert, select, update
 
 from config.integrations import Carrier
-from config.models import Policy, Settings
+from config.models import Account, Policy, Settings
+from config.policy import PolicyOverride
 from config.retention import Retention
+from config.triggers import ChangedTrigger, CreatedTrigger, EnteredTrigger
+from tests.contacts.conftest import FakeRuntime, World
 from tests.messages.conftest import PAST, Outbox, crm_record_of, number
+from worker.contacts.remote_list import read_list
 from worker.core.states import MessageState
 from worker.messages.decisions import retry
 from worker.messages.delivery import deliver_due
@@ -23,9 +27,12 @@ from worker.messages.requests import IdempotencyConflict
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import (
+    account_state,
     carrier_state,
     connection_state,
+    contact,
     contact_event,
+    contact_mapping,
     dead_letter,
     delivery,
     inbound_message,
@@ -34,10 +41,12 @@ from worker.store.tables import (
     message,
     message_event,
     opt_out_event,
+    record_change,
     sync_run,
 )
 from worker.upkeep import retention
 from worker.upkeep.retention import AlreadyPruning, has_due, horizon, prune, what_would_go
+from worker.web.audit import entries, note
 
 DAY = timedelta(days=1)
 
@@ -188,6 +197,17 @@ def test_events_deliveries_and_runs_go_when_they_are_worked_off(box: Outbox) -> 
         assert set(connection.scalars(select(delivery.c.state))) == {"due", "sending", "failed"}
 
 
+def test_what_a_change_of_a_record_replaced_goes_with_the_history(box: Outbox) -> None:
+    row = {"connection": "crm", "external_id": "1", "before": "{}"}
+    with writing(box.engine) as connection:
+        connection.execute(
+            insert(record_change), [row | {"revision": 2, "at": later(-500)}, row | {"revision": 3, "at": later(-1)}]
+        )
+    assert swept(box, 0) == {"changes of CRM records": 1}
+    with reading(box.engine) as connection:
+        assert connection.scalars(select(record_change.c.revision)).all() == [3]
+
+
 def test_dead_letters_go_when_they_have_not_come_again(box: Outbox) -> None:
     told = {"queue": "celery", "task": "", "message_id": "", "reason": "it is not JSON", "size": 1, "times": 2}
     days = {"old": 40, "again": 10}
@@ -202,6 +222,16 @@ def test_dead_letters_go_when_they_have_not_come_again(box: Outbox) -> None:
     assert swept(box, 0) == {"refused messages of the broker": 1}
     with reading(box.engine) as connection:
         assert connection.scalars(select(dead_letter.c.id)).all() == ["again"]
+
+
+def test_the_audit_trail_is_kept_as_long_as_the_history(box: Outbox) -> None:
+    now = utcnow()
+    with writing(box.engine) as connection:
+        for days in (1, 500):
+            note(connection, "ana", "signed_in", now=now - timedelta(days=days))
+    prune(box.runtime, now)
+    with reading(box.engine) as connection:
+        assert [one.at for one in entries(connection, limit=9)] == [now - timedelta(days=1)]
 
 
 def test_replies_go_and_what_opt_outs_rest_on_stays(box: Outbox) -> None:
@@ -285,12 +315,14 @@ def test_who_was_taken_over_from_stops(box: Outbox, monkeypatch: pytest.MonkeyPa
     assert len(box.states()) == 2
 
 
-def test_nothing_goes_that_the_guard_against_duplicates_compares_with() -> None:
-    now = utcnow()
-    policy = Policy(duplicate_window=timedelta(days=100))
-    at = horizon(
-        Settings(policy=policy, retention=Retention(texts=30 * DAY, keys=30 * DAY, history=30 * DAY)), None, now
-    )
+@pytest.mark.parametrize("only_for_an_account", [False, True])
+def test_nothing_goes_that_the_guard_against_duplicates_compares_with(only_for_an_account: bool) -> None:
+    now, window = utcnow(), timedelta(days=100)
+    general = {} if only_for_an_account else {"policy": Policy(duplicate_window=window)}
+    own = PolicyOverride(duplicate_window=window) if only_for_an_account else None
+    accounts = {"main": Account(uid="u", token="t", from_number="+14155550100", policy=own)}
+    kept = Retention(texts=30 * DAY, keys=30 * DAY, history=30 * DAY)
+    at = horizon(Settings(accounts=accounts, retention=kept, **general), None, now)
     assert at.texts is not None
     assert at.keys is not None
     assert at.texts < now - 100 * DAY
@@ -302,3 +334,100 @@ def test_what_is_needed_cannot_be_configured_away(key: str, value: str) -> None:
     with pytest.raises(ValidationError):
         Retention.model_validate({key: value})
     assert Retention.model_validate({key: "keep"}).model_dump(mode="json")[key] == "keep"
+
+
+KEPT_CONTACTS = Retention(contacts=timedelta(days=60))
+LEFT = "contacts that left every CRM"
+
+
+def with_retention(world: World, kept: Retention = KEPT_CONTACTS) -> FakeRuntime:
+    runtime = world.runtime()
+    runtime.settings = runtime.settings.model_copy(update={"retention": kept})
+    return runtime
+
+
+def goes(world: World, days: float, kept: Retention = KEPT_CONTACTS) -> dict[str, int]:
+    return {one.what: one.count for one in prune(with_retention(world, kept), later(days)) if one.count}
+
+
+def left_the_crm(world: World) -> None:
+    """Anna was welcomed, then her record was deleted; Ben is still there."""
+    world.triggers["welcome"] = CreatedTrigger(connections="crm", on="created", message="Hello")
+    world.triggers["moved"] = ChangedTrigger(connections="crm", on="changed", field="city", message="Welcome there")
+    world.source.put("2", number(2), "Ben", city="Rome")
+    world.sync()
+    world.source.put("1", number(1), "Anna", "anna@example.com", city="Oslo")
+    world.sync()
+    world.source.put("1", number(1), "Anna", "anna@example.com", city="Bern")
+    world.sync_and_push()
+    deliver_due(world.runtime())
+    read_list(world.runtime(), "main")
+    with writing(world.engine) as connection:
+        add_opt_out(connection, number(3), source="cli", detail="", now=utcnow())
+    del world.source.records["1"]
+    world.sync(accept_removals=True)
+
+
+def test_a_contact_that_left_every_crm_goes_and_is_not_welcomed_again(world: World) -> None:
+    left_the_crm(world)
+    before = [(row.id, row.idempotency_key, row.to_number) for row in world.messages()]
+    assert len(before) == 2
+    assert goes(world, 3000, Retention(texts=None, keys=None, history=None, events=None, runs=None)) == {}
+    assert {row.phone for row in world.rows(contact)} == {number(1), number(2)}
+    assert LEFT not in goes(world, 59)
+    gone = goes(world, 61)
+    assert gone[LEFT] == 1
+    assert {row.phone for row in world.rows(contact)} == {number(2)}
+    assert [(row.id, row.idempotency_key, row.to_number) for row in world.messages()] == before
+    copy = world.mapping("1")
+    assert (copy.properties, copy.full_name, copy.email, copy.record_hash, copy.contact_id) == ("{}", "", "", b"", None)
+    assert not any("Anna" in str(row) for row in world.rows(contact_mapping))
+    world.source.put("1", number(1), "Anna", "anna@example.com", city="Bern")
+    assert world.plan().texts == []
+    world.sync_and_push()
+    assert len(world.messages()) == 2, "neither a second welcome, nor a text about the same city"
+    assert world.contact(number(1)).virtualtext_id == world.virtualtext.by_phone(number(1)).id
+    assert world.virtualtext.phones()[number(1)] == 1, "it was adopted, and not created twice"
+    world.source.put("1", number(1), "Anna", "anna@example.com", city="Nice")
+    world.sync()
+    assert len(world.messages()) == 3, "what happens from now on has a key of its own"
+
+
+@pytest.mark.parametrize(
+    "why", ["a text waits", "its list cannot be read", "its list is old", "it is being written", "another record"]
+)
+def test_a_contact_stays_while_something_needs_it(world: World, why: str) -> None:
+    left_the_crm(world)
+    with writing(world.engine) as connection:
+        if why == "a text waits":
+            connection.execute(update(message).values(state=MessageState.HELD))
+        elif why == "its list cannot be read":
+            connection.execute(update(account_state).values(list_unavailable_at=utcnow()))
+        elif why == "its list is old":
+            connection.execute(update(account_state).values(listed_at=PAST))
+        elif why == "it is being written":
+            connection.execute(update(contact).values(push_state="unknown"))
+        else:
+            anna = connection.scalar(select(contact_mapping.c.contact_id).where(contact_mapping.c.external_id == "1"))
+            connection.execute(update(contact_mapping).values(contact_id=anna))
+    goes(world, 61)
+    assert number(1) in {row.phone for row in world.rows(contact)}
+
+
+def test_a_trigger_that_texts_once_about_a_record_does_so_once(world: World) -> None:
+    world.triggers["vip"] = EnteredTrigger(
+        connections="crm", on="entered", condition="vip", message="Hi", again="never"
+    )
+    world.source.put("1", number(1), "Anna", vip="")
+    world.sync()
+    world.source.put("1", number(1), "Anna", vip="1")
+    world.sync_and_push()
+    deliver_due(world.runtime())
+    del world.source.records["1"]
+    world.sync(accept_removals=True)
+    read_list(world.runtime(), "main")
+    assert goes(world, 61)[LEFT] == 1
+    for vip in ("", "1"):
+        world.source.put("1", number(1), "Anna", vip=vip)
+        world.sync()
+    assert len(world.messages()) == 1

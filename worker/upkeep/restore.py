@@ -12,14 +12,15 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, delete, func, not_, select, update
+from sqlalchemy import Connection, delete, func, not_, select, update
 
 from worker.contacts.push_rows import PUSH_LEASE
 from worker.core.states import MessageKind, MessageState, PushState
 from worker.messages.states import Ground
-from worker.messages.transitions import move, reason_text
+from worker.messages.transitions import has_reason, move, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
+from worker.store.sql import any_of
 from worker.store.tables import (
     account_state,
     contact,
@@ -97,9 +98,8 @@ def _make_safe(connection: Connection, actor: str, now: datetime) -> Restored:
     known_until = _known_until(connection)
     resume_accounts(connection)
     reason = _hold_reason(known_until)
-    before = select(func.count()).where(message.c.state == MessageState.HELD, _held_by_restore())
-    held_before = connection.scalar(before) or 0
-    held = _hold(connection, reason, actor, now)
+    held_before = _held_by_restore(connection)
+    held = _hold(connection, reason, held_before, actor, now)
     active = trigger_state.c.active_since.is_not(None)
     connections = connection.scalars(select(trigger_state.c.connection).where(active).distinct()).all()
     triggers = connection.execute(update(trigger_state).where(active).values(active_since=None)).rowcount
@@ -115,7 +115,7 @@ def _make_safe(connection: Connection, actor: str, now: datetime) -> Restored:
         contacts_looked_up=looked_up.total(),
         accounts=tuple(RestoredAccount(name, held[name], looked_up[name]) for name in names),
         connections=tuple(sorted(connections)),
-        texts_held_before=held_before,
+        texts_held_before=len(held_before),
     )
 
 
@@ -138,18 +138,23 @@ def _hold_reason(known_until: datetime | None) -> str:
     return reason_text("approval", f"{_RESTORED}{until}; it may have been sent since")
 
 
-def _held_by_restore() -> ColumnElement[bool]:
-    """Return the condition for texts that an earlier run has held."""
-    return message.c.reason.startswith(reason_text("approval", _RESTORED), autoescape=True)
+def _held_by_restore(connection: Connection) -> list[str]:
+    """Return the texts that an earlier run has held."""
+    held = select(message.c.id, message.c.reason).where(message.c.state == MessageState.HELD, has_reason("approval"))
+    ours = reason_text("approval", _RESTORED)
+    return [row.id for row in connection.execute(held) if row.reason.startswith(ours)]
 
 
-def _hold(connection: Connection, reason: str, actor: str, now: datetime) -> Counter[str]:
-    """Hold every waiting text, including approved ones, because it may have been sent. Return how many by account."""
+def _hold(connection: Connection, reason: str, held: list[str], actor: str, now: datetime) -> Counter[str]:
+    """Hold every waiting text, including approved ones, because it may have been sent. Return how many by account.
+
+    ``held`` are held by an earlier run.
+    """
     batch = f"restored-{now:%Y%m%d-%H%M%S}"
-    sends = (message.c.kind == MessageKind.SEND, not_(_held_by_restore()))
+    sends = (message.c.kind == MessageKind.SEND, not_(any_of(connection, message.c.id, held)))
     return Counter(
         one.account
-        for before in (MessageState.QUEUED, MessageState.HELD)
+        for before in (MessageState.HELD, MessageState.QUEUED)  # in this order: no text is held twice
         for one in move(
             connection,
             before,

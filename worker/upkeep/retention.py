@@ -1,9 +1,11 @@
 """Retention: one process of the fleet deletes old rows (``[retention]``), a few hundred at a time.
 
 Rows that prevent a second text are kept. The row of a trigger's text is kept forever, but without the text: its key
-proves that this person was texted. A send job and its key are deleted when ``retention.keys`` has passed.
- Messages that wait (queued, held,
-unknown), opt-outs with their proof, and rejected CRM records are never deleted.
+proves that this person was texted. Such keys are made of the id of a CRM record and the number of its versions, so both
+are kept of a record that is gone. A send job and its key are deleted when ``retention.keys`` has passed. Messages
+that wait (queued, held, unknown), opt-outs and consents with their proof, and rejected CRM records are never deleted.
+
+It also finishes what `vtsync forget` could not (``worker.people.erase``).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from typing import Any, TypeAlias
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, not_, or_, select, update
 
 from config.models import Settings
-from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, RunState
+from config.policy_levels import every_policy
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.people.erase import continue_erasures
 from worker.runtime import Runtime, StopSignal
 from worker.store.db import reading, writing
 from worker.store.ids import first_id_at
@@ -24,9 +28,15 @@ from worker.store.leases import Lease, LeaseColumns, lease_end, new_lease
 from worker.store.models import utcnow
 from worker.store.sql import any_of, insert
 from worker.store.tables import (
+    account_state,
+    alert,
+    audit_event,
     carrier_state,
     connection_state,
+    contact,
     contact_event,
+    contact_mapping,
+    date_plan,
     dead_letter,
     delivery,
     inbound_message,
@@ -34,7 +44,9 @@ from worker.store.tables import (
     maintenance_lock,
     message,
     message_event,
+    message_metadata,
     number_review,
+    record_change,
     sync_run,
 )
 
@@ -68,6 +80,7 @@ class Horizon:
     events: datetime | None
     runs: datetime | None
     listed: datetime
+    contacts: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +111,8 @@ def horizon(settings: Settings, polled_until: datetime | None, now: datetime) ->
     ``polled_until``: how far the carrier's list that is furthest behind was read; None: no list is polled. A row stays
     at least as long as the policy compares with it, and as long as a carrier's list may bring it again.
     """
-    kept, policy = settings.retention, settings.policy
-    compared = now - policy.duplicate_window - MARGIN
+    kept = settings.retention
+    compared = now - max(policy.duplicate_window for _, policy in every_policy(settings)) - MARGIN
     listed = min(now, polled_until or now) - MARGIN
 
     def before(*keep: timedelta | None, limit: datetime = now) -> datetime | None:
@@ -113,6 +126,7 @@ def horizon(settings: Settings, polled_until: datetime | None, now: datetime) ->
         events=before(kept.events, limit=listed),
         runs=before(kept.runs),
         listed=listed,
+        contacts=before(kept.contacts),
     )
 
 
@@ -126,7 +140,7 @@ def _ended(before: datetime) -> ColumnElement[bool]:
 
 def _texts(at: Horizon) -> ColumnElement[bool] | None:
     m = message.c
-    return None if at.texts is None else and_(_ended(at.texts), or_(m.text != "", m.media != "[]"))
+    return None if at.texts is None else and_(_ended(at.texts), or_(m.text != "", m.media != "[]", m.metadata != "{}"))
 
 
 def _jobs(at: Horizon) -> ColumnElement[bool] | None:
@@ -167,6 +181,29 @@ def _runs(at: Horizon) -> ColumnElement[bool] | None:
     return and_(r.state != RunState.RUNNING, r.finished_at < at.runs, r.id.not_in(last), r.id.not_in(open_))
 
 
+def _left_contacts(at: Horizon) -> ColumnElement[bool] | None:
+    """Return the condition for contacts without a record in any CRM, about whom nothing waits.
+
+    They must be found again if they come back: only where VirtualText has nothing to find, or its list can be read and
+    was read since the contact was written.
+    """
+    c, m, a = contact.c, contact_mapping.c, account_state.c
+    if at.contacts is None:
+        return None
+    has_record = exists().where(m.contact_id == c.id, or_(m.deleted_at.is_(None), m.deleted_at >= at.contacts))
+    text_waits = exists().where(message.c.contact_id == c.id, message.c.state.in_(_WAITS))
+    written_at = func.coalesce(c.pushed_at, c.created_at)
+    listed = exists().where(a.account == c.account, a.listed_at >= written_at, a.list_unavailable_at.is_(None))
+    at_rest = c.push_state.not_in((PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN))
+    found_again = or_(c.virtualtext_id.is_(None), listed)
+    return and_(c.created_at < at.contacts, at_rest, c.lease_until.is_(None), ~has_record, ~text_waits, found_again)
+
+
+def _left_copies(at: Horizon) -> ColumnElement[bool] | None:
+    m = contact_mapping.c
+    return None if at.contacts is None else and_(m.deleted_at < at.contacts, m.properties != "{}")
+
+
 def _older(column: Column[Any], before: datetime | None, *more: ColumnElement[bool]) -> ColumnElement[bool] | None:
     return None if before is None else and_(column < before, *more)
 
@@ -176,13 +213,37 @@ def _delete(table: Table) -> Callable[[Connection, ColumnElement[bool]], int]:
 
 
 def _remove_text(connection: Connection, rows: ColumnElement[bool]) -> int:
-    return connection.execute(update(message).where(rows).values(text="", media="[]")).rowcount
+    ids = connection.scalars(select(message.c.id).where(rows).with_for_update()).all()
+    connection.execute(delete(message_metadata).where(any_of(connection, message_metadata.c.message_id, ids)))
+    without = update(message).where(any_of(connection, message.c.id, ids))
+    return connection.execute(without.values(text="", media="[]", metadata="{}", callback_url=None)).rowcount
 
 
 def _delete_jobs(connection: Connection, rows: ColumnElement[bool]) -> int:
     ids = connection.scalars(select(message.c.id).where(rows).with_for_update()).all()
-    connection.execute(delete(message_event).where(any_of(connection, message_event.c.message_id, ids)))
+    for table in (message_event, message_metadata):
+        connection.execute(delete(table).where(any_of(connection, table.c.message_id, ids)))
     return connection.execute(delete(message).where(any_of(connection, message.c.id, ids))).rowcount
+
+
+_NO_COPY = {"properties": "{}", "full_name": "", "email": "", "record_hash": b""}
+"""What stays of a CRM record that is gone: its id, and the number of its versions."""
+
+
+def _empty_copies(connection: Connection, rows: ColumnElement[bool]) -> int:
+    return connection.execute(update(contact_mapping).where(rows).values(_NO_COPY)).rowcount
+
+
+def _delete_contacts(connection: Connection, rows: ColumnElement[bool]) -> int:
+    ids = connection.scalars(select(contact.c.id).where(rows).with_for_update()).all()
+    m, p = contact_mapping.c, date_plan.c
+    mine = any_of(connection, m.contact_id, ids)
+    planned = exists().where(mine, m.connection == p.connection, m.external_id == p.external_id)
+    connection.execute(delete(date_plan).where(planned))
+    connection.execute(update(contact_mapping).where(mine).values({**_NO_COPY, "contact_id": None}))
+    connection.execute(update(message).where(any_of(connection, message.c.contact_id, ids)).values(contact_id=None))
+    connection.execute(delete(contact_event).where(any_of(connection, contact_event.c.contact_id, ids)))
+    return connection.execute(delete(contact).where(any_of(connection, contact.c.id, ids))).rowcount
 
 
 _READ = (InboxState.DONE, InboxState.IGNORED)
@@ -196,6 +257,18 @@ RULES = (
         contact_event.c.id,
         lambda at: _older(contact_event.c.at, at.history),
         _delete(contact_event),
+    ),
+    RetentionRule(
+        "lines of the audit trail",
+        audit_event.c.id,
+        lambda at: _older(audit_event.c.at, at.history),
+        _delete(audit_event),
+    ),
+    RetentionRule(
+        "changes of CRM records",
+        record_change.c.id,
+        lambda at: _older(record_change.c.at, at.history),
+        _delete(record_change),
     ),
     RetentionRule(
         "incoming events",
@@ -215,7 +288,10 @@ RULES = (
         lambda at: _older(dead_letter.c.last_at, at.events),
         _delete(dead_letter),
     ),
+    RetentionRule("alerts that ended", alert.c.id, lambda at: _older(alert.c.ended_at, at.events), _delete(alert)),
     RetentionRule("sync runs", sync_run.c.id, _runs, _delete(sync_run)),
+    RetentionRule("contacts that left every CRM", contact.c.id, _left_contacts, _delete_contacts),
+    RetentionRule("copies of deleted CRM records", contact_mapping.c.id, _left_copies, _empty_copies),
 )
 
 
@@ -244,6 +320,7 @@ def prune(runtime: Runtime, now: datetime, *, only_if_due: bool = False) -> list
     another process prunes, and with ``only_if_due`` also when pruning is not due.
     """
     lease = new_lease(utcnow(), LEASE_SECONDS)
+    continue_erasures(runtime)
     with writing(runtime.engine) as connection:
         if not _claim(connection, lease, now, only_if_due=only_if_due):
             raise AlreadyPruning("another process is pruning the store right now; nothing was done")
