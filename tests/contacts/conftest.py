@@ -21,6 +21,9 @@ from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, contact, contact_event, contact_mapping, message, rejected_record
 
+OURS = "+16505550100"
+"""The account's own number: none of ``numbers``, since a record with it is rejected."""
+
 
 class FakeRuntime(Runtime):
     """A runtime with a given store and a fake client."""
@@ -57,7 +60,7 @@ class World:
                         {
                             "uid": "u1",
                             "token": "secret",
-                            "from_number": "+14155550100",
+                            "from_number": OURS,
                             "concurrency": 4,
                             "lookup_after": timedelta(0),
                         }

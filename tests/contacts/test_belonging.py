@@ -148,7 +148,7 @@ def test_texts_that_wait_for_a_merged_record_are_about_the_survivor(world: World
     log.put("eva", NEW, "Eva")
     log.report_deleted("eve", merged_into="eva")
     world.sync()
-    (text,) = [row for row in world.messages() if row.trigger == "hi"]
+    (text,) = [row for row in world.messages() if row.trigger == "hi" and row.idempotency_key.endswith(":created")]
     assert (text.external_id, text.to_number) == ("eva", NEW)
     with reading(world.engine) as db:
         assert survivor_of(db, "crm", "eve") == "eva"
@@ -255,7 +255,7 @@ def test_texts_follow_a_chain_of_merges_in_any_order(world: World, log: LogSourc
     for loser, survivor in merges[::-1] if order == "backwards" else merges:
         log.report_deleted(loser, merged_into=survivor)
     assert world.sync().state is RunState.DONE
-    (text,) = [row for row in world.messages() if row.trigger == "hi"]
+    (text,) = [row for row in world.messages() if row.trigger == "hi" and row.idempotency_key.endswith(":created")]
     assert order == "circle" or text.external_id == "c"
 
 
@@ -281,7 +281,7 @@ def test_a_text_about_a_deal_waits_for_no_person_who_is_gone(world: World, log: 
     world.sync()
     (row,) = world.messages()
     with reading(world.engine) as db:
-        facts = load_record_facts(db, dict(row._mapping), world.runtime().settings)
+        facts = load_record_facts(db, dict(row._mapping), world.runtime().settings, utcnow())
     assert facts.contact_deleted
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from config.models import Policy, Settings
 from config.triggers import CreatedTrigger, Trigger
 from config.types import parse_duration
-from tests.contacts.conftest import World
+from tests.contacts.conftest import OURS, World
 from tests.fakes import ListSource, LogSource
 from worker.core.findings import Finding
 from worker.doctor.status import overview
@@ -22,7 +22,8 @@ from worker.messages.date_plans import fire_due_dates
 from worker.messages.decisions import approve
 from worker.messages.delivery import deliver_due
 from worker.messages.explain import explain
-from worker.store.db import writing
+from worker.messages.unread_records import UnreadRecord, unread_records
+from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import date_plan, message
 from worker.triggers.evaluate import TextIntent
@@ -161,7 +162,7 @@ def test_the_owner_in_the_crm_decides_the_number(world: World) -> None:
     world.sync()
     assert {row.to_number: row.from_number for row in world.messages()} == {
         BEN: "+14155550111",
-        "+14155550103": "+14155550100",
+        "+14155550103": OURS,
     }
 
 
@@ -172,7 +173,7 @@ def test_the_owner_decides_the_number_of_texts_about_dates_too(world: World) -> 
     world.source.put("2", BEN, "Ben", owner="nobody", appointment=in_days(1))
     world.sync()
     fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
-    assert {row.to_number: row.from_number for row in world.messages()} == {ANNA: "+14155550111", BEN: "+14155550100"}
+    assert {row.to_number: row.from_number for row in world.messages()} == {ANNA: "+14155550111", BEN: OURS}
     world.triggers = trigger("date", field="appointment", from_number="+14155550122")
     world.source.put("1", ANNA, "Anna", owner="Jane", appointment=in_days(2))
     world.sync()
@@ -193,10 +194,48 @@ def test_a_value_that_a_condition_cannot_compare_is_named(world: World) -> None:
     world.triggers = trigger("entered", condition="total > 10")
     world.source.put("1", ANNA, "Anna", total="5")
     world.sync()
-    world.source.put("1", ANNA, "Anna", total="1,234.50")
+    world.source.put("1", ANNA, "Anna", total="1.234,50")
     (note,) = world.sync().notes
-    assert note.startswith('1 record has a value in "total" that the trigger\'s `condition` cannot compare: "1,234.50"')
+    assert note.startswith('1 record has a value in "total" that the trigger\'s `condition` cannot compare: "1.234,50"')
     assert world.messages() == []
+    (found,) = unread_values(world)
+    assert (found.count, found.command) == (1, "vtsync status --unread")
+    assert found.found.endswith("the trigger t cannot read: record 1")
+    (listed,) = unread_list(world)
+    assert (listed.trigger, listed.external_id, listed.field, listed.value) == ("t", "1", "total", "1.234,50")
+    assert explain(world.runtime(), ANNA).unread == (listed,)
+    world.source.put("1", ANNA, "Anna", total="9")
+    assert world.sync().notes == ()
+    assert (unread_values(world), unread_list(world), explain(world.runtime(), ANNA).unread) == ([], [], ())
+
+
+def test_a_record_that_is_gone_or_a_trigger_that_watches_something_else_is_not_named_any_more(world: World) -> None:
+    world.triggers = trigger("entered", condition="total > 10")
+    for number, phone in (("1", ANNA), ("2", BEN)):
+        world.source.put(number, phone, "Anna", total="5")
+    world.sync()
+    for number, phone in (("1", ANNA), ("2", BEN)):
+        world.source.put(number, phone, "Anna", total="soon")
+    world.sync()
+    assert [one.external_id for one in unread_list(world)] == ["1", "2"]
+    del world.source.records["1"]
+    world.sync()
+    assert [one.count for one in unread_values(world)] == [1]
+    world.triggers = trigger("entered", condition="total == 'soon'")
+    world.sync()
+    assert (unread_values(world), unread_list(world)) == ([], [])
+
+
+def test_a_text_whose_only_if_is_not_understood_is_kept_with_the_reason(world: World) -> None:
+    world.triggers = trigger("date", field="appointment", only_if="total > 10")
+    world.source.put("1", ANNA, "Anna", appointment=in_days(1), total="call us")
+    world.sync()
+    (named,) = explain(world.runtime(), ANNA).unread
+    assert (named.field, named.value) == ("total", "call us")
+    fire_due_dates(world.runtime(), utcnow() + timedelta(days=1, minutes=1))
+    (row,) = world.messages()
+    assert row.state == "suppressed"
+    assert '"call us" in total is not understood, so it is not known if its condition holds' in row.reason
 
 
 # --- dates
@@ -281,24 +320,33 @@ def test_a_date_that_cannot_be_read_is_named_and_never_guessed(world: World) -> 
         f'1 record has a date in "appointment" that can mean two days: "03/04/{year}" (record 0). '
         "The trigger t does not text this person. Set `default_region` of the connection, which says if 03/04/2027 is "
         "in April or in March; or write the date like 2027-04-03.",
-        '2 records have a value in "appointment" that cannot be read as a date, such as "soon" (record 1). '
+        '2 records have a value in "appointment" that cannot be read as a date: "soon" (record 1), "later" (record 2). '
         "The trigger t does not text them. Write it like 2027-04-03 or 2027-04-03 10:30.",
     ]
     assert [note for note in world.plan().notes if "record" in note] == expected
     assert list(world.sync().notes) == expected, "each record counts once, though all are planned again at the end"
     assert [one is None for one in plans(world)] == [True] * 5 + [False]
     assert fire_due_dates(world.runtime(), utcnow() + timedelta(days=500)) == 1
-    (found,) = unread_dates(world)
+    (found,) = unread_values(world)
     assert found.count == 3
-    assert '3 records of the connection crm with a date in "appointment" that the trigger t cannot read' in found.found
-    assert "such as record 0" in found.found
+    assert found.found == (
+        "3 records of the connection crm with a value that the trigger t cannot read: records 0, 1, 2"
+    )
+    assert [(one.external_id, one.value) for one in unread_list(world)] == [
+        ("0", f"03/04/{year}"), ("1", "soon"), ("2", "later")
+    ]  # fmt: skip
     for number in range(3):
         world.source.put(str(number), f"+141555501{number:02}", "Anna", appointment=f"{year}-04-03")
     assert world.sync().notes == ()
-    assert unread_dates(world) == []
+    assert unread_values(world) == []
 
 
-def unread_dates(world: World) -> list[Finding]:
+def unread_list(world: World) -> list[UnreadRecord]:
+    with reading(world.engine) as db:
+        return unread_records(db, world.runtime().settings, 50)
+
+
+def unread_values(world: World) -> list[Finding]:
     return [finding for finding in overview(world.runtime()).findings if "cannot read" in finding.found]
 
 

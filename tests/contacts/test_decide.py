@@ -54,12 +54,13 @@ def test_a_new_record_makes_a_contact_and_counts_as_created() -> None:
     assert (decision.added, decision.changed, decision.removed) == (1, 0, [])
 
 
-def test_two_records_on_one_phone_share_one_contact_and_only_the_first_is_new() -> None:
+def test_two_records_on_one_phone_share_one_contact_and_each_is_new() -> None:
     state = PageState()
     decision = run(state, record("1", ANNA, "Anna"), record("2", ANNA, "", "anna@example.org"))
     assert len(state.by_phone) == 1
     assert (state.by_phone[ANNA].full_name, state.by_phone[ANNA].email) == ("Anna", "anna@example.org")
-    assert [change.mapping.external_id for change in decision.changes] == ["1"]
+    new = [(change.mapping.external_id, change.of_known_person) for change in decision.changes]
+    assert new == [("1", False), ("2", True)]
 
 
 def test_the_newest_record_wins_and_the_order_of_arrival_does_not_matter() -> None:

@@ -10,18 +10,20 @@ from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
 from config.models import Policy
-from config.triggers import ChangedTrigger, CreatedTrigger, Trigger
+from config.triggers import ChangedTrigger, CreatedTrigger, EnteredTrigger, Trigger
 from crm_adapters.base import ContactChange, Removals, SourceIncomplete, SourceUnavailable, UnreadableRecord
-from tests.contacts.conftest import World
+from tests.contacts.conftest import OURS, World
 from tests.fakes import ListSource, numbers
+from tests.messages.conftest import FakeClient
 from worker.contacts import lease, pull_rows
 from worker.contacts.decide import PageDecision
 from worker.contacts.linking import link_without_list
 from worker.contacts.pull import sync_connection
 from worker.core.states import MessageState, RunState
+from worker.messages.delivery import deliver_due
 from worker.store.db import writing
 from worker.store.models import utcnow
-from worker.store.tables import connection_state, contact, contact_mapping, opt_out, sync_run
+from worker.store.tables import connection_state, contact, contact_mapping, opt_out, rejected_record, sync_run
 from worker.virtualtext.outcomes import RemoteContact
 
 ANNA, BORIS, CLARA = "+14155550101", "+14155550102", "+14155550103"
@@ -403,12 +405,98 @@ def test_a_new_record_that_gets_its_phone_later_is_welcomed_then(world: World) -
     assert world.sync().messages == 1
 
 
-def test_one_more_record_of_a_known_person_is_not_welcomed(world: World) -> None:
+def test_triggers_fire_for_each_record_of_a_person(world: World) -> None:
+    """As for the rows of an export of deals, in which a person has one row for each."""
+    world.triggers = welcome() | {
+        "ready": EnteredTrigger(connections="crm", on="entered", condition="stage == 'ready'", message="{{ title }}!"),
+    }
+    world.source.put("1", ANNA, "Anna", title="Roof", stage="ready")
+    world.sync()
+    world.source.put("2", ANNA, "Anna", title="Door", stage="ready")
+    world.source.put("3", ANNA, "Anna", title="Gate", stage="new")
+    assert world.plan().texts != []
+    assert world.sync().messages == 3
+    assert world.sync().messages == 0
+    world.source.put("3", ANNA, "Anna", title="Gate", stage="ready")
+    assert world.sync().messages == 1
+    by_record = sorted((row.external_id, row.trigger, row.text) for row in world.messages())
+    assert by_record == [
+        ("2", "ready", "Door!"),
+        ("2", "welcome", "Hi Anna"),
+        ("3", "ready", "Gate!"),
+        ("3", "welcome", "Hi Anna"),
+    ]
+
+
+def test_the_same_words_to_a_person_with_two_new_records_go_once(world: World) -> None:
+    world.triggers = welcome()
+    world.source.put("0", BORIS, "Boris")
+    world.sync()
+    world.source.put("1", ANNA, "Anna")
+    world.source.put("2", ANNA, "Anna")
+    world.sync()
+    client = FakeClient()
+    runtime = world.runtime()
+    runtime.fake = client  # type: ignore[assignment]
+    deliver_due(runtime)
+    assert [body.text for body in client.sent] == ["Hi Anna"]
+    (other,) = [row for row in world.messages() if row.state == MessageState.SUPPRESSED]
+    assert other.reason.startswith("duplicate")
+
+
+@pytest.mark.parametrize("page_size", [1, 50])
+def test_a_new_record_with_the_number_that_another_one_had_sets_triggers_off(world: World, page_size: int) -> None:
+    world.triggers, world.source.page_size = welcome(), page_size
+    world.source.put("0", CLARA, "Clara")
+    world.sync()
+    world.source.put("1", ANNA, "Anna")
+    world.sync()
+    world.source.put("1", BORIS, "Anna")
+    world.source.put("2", ANNA, "Dan")
+    planned = [(text.phone, text.text) for text in world.plan().texts]
+    assert (planned, world.sync().messages) == ([(ANNA, "Hi Dan")], 1)
+    assert [row.text for row in world.messages()] == ["Hi Anna", "Hi Dan"]
+
+
+def test_a_record_that_may_have_a_new_id_is_no_new_record(world: World) -> None:
     world.triggers = welcome()
     world.source.put("1", ANNA, "Anna")
     world.sync()
-    world.source.put("2", ANNA, "Anna again")
-    assert world.sync().messages == 0
+    del world.source.records["1"]
+    world.source.put("id-1", ANNA, "Anna")
+    world.connections = {"crm": {"priority": 7}}  # any change of the settings: it may be that of the id's field
+    assert world.sync(accept_removals=True).messages == 0
+
+
+@pytest.mark.parametrize("whose", ["account", "owner", "trigger"])
+def test_a_record_with_a_number_of_our_own_is_rejected(world: World, whose: str) -> None:
+    own = {"account": OURS, "owner": "+16505550101", "trigger": "+16505550102"}[whose]
+    world.connections = {"crm": {"owner_numbers": {"ann": "+16505550101"}}}
+    world.triggers = welcome(from_number="+16505550102")
+    world.source.put("1", ANNA, "Anna")
+    world.sync()
+    world.source.put("2", own, "Shop")
+    report = world.sync()
+    assert (report.rejected, report.messages) == (1, 0)
+    assert world.rejections() == {
+        "2": 'the field "phone" holds a number that an account sends from; give the number of a person'
+    }
+    assert [row.code for row in world.rows(rejected_record)] == ["own_number"]
+
+
+def test_a_record_that_was_read_before_its_number_became_ours_is_not_texted(world: World) -> None:
+    world.triggers = {"won": ChangedTrigger(connections="crm", on="changed", field="stage", message="Hi")}
+    world.source.put("1", ANNA, "Anna", stage="a")
+    world.source.put("2", BORIS, "Boris", stage="a")
+    world.sync()
+    world.source.put("1", ANNA, "Anna", stage="b")
+    world.sync()
+    world.account = {"from_number": ANNA}
+    client, runtime = FakeClient(), world.runtime()
+    runtime.fake = client  # type: ignore[assignment]
+    deliver_due(runtime)
+    assert client.sent == []
+    assert [row.reason.partition(":")[0] for row in world.messages()] == ["own_number"]
 
 
 def test_too_many_texts_wait_for_approval_all_of_them(world: World) -> None:

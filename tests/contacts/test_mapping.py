@@ -21,7 +21,7 @@ JOINED = FieldMapping(phone=("+{{ calling_code }}{{ phone }}",))
 def mapping_of(fields: FieldMapping) -> RecordMapping:
     adapter = LogAdapter(LogSource())
     adapter.fields = field_names_of(fields)
-    return RecordMapping.of(fields, adapter, "US")
+    return RecordMapping.of(fields, adapter, "US", frozenset({"+14155550100"}))
 
 
 def phone_of(fields: FieldMapping, record: dict[str, Any]) -> str | None:

@@ -25,10 +25,15 @@ def test_a_sync_carries_opt_outs_and_reviews_to_a_changed_number(world: World) -
         found = opted_out(db, [ANNA, BORIS])
         reviews = {one.phone: one.excerpt for one in open_reviews(db)}
         proofs = db.scalars(select(opt_out_event.c.phone).order_by(opt_out_event.c.id)).all()
-        told = db.execute(select(public_event.c.phone, public_event.c.account).order_by(public_event.c.id)).all()
+        told = db.execute(select(public_event).order_by(public_event.c.id)).all()
     assert {phone: one.source for phone, one in found.items()} == {ANNA: "relay", BORIS: "number_changed"}
     assert "the CRM record crm 17 has a new number" in found[BORIS].detail
     assert ANNA in found[BORIS].detail
     assert reviews[BORIS].startswith("please leave me alone")
     assert list(proofs) == [ANNA, BORIS]
-    assert [(row.phone, row.account) for row in told] == [(ANNA, ""), (BORIS, "main")]
+    assert [(row.type, row.phone, row.account) for row in told] == [
+        ("contact.opted_out", ANNA, ""),
+        ("contact.review_opened", ANNA, ""),
+        ("contact.opted_out", BORIS, "main"),
+        ("contact.review_opened", BORIS, "main"),
+    ]

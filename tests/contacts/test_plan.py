@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from config.models import Policy, PropertyRule
+from config.policy import PolicyOverride
 from config.triggers import ChangedTrigger, CreatedTrigger, EnteredTrigger
 from crm_adapters.base import ContactChange, CursorExpired, Removals, SourceUnavailable, UnreadableRecord
 from tests.contacts.conftest import World
@@ -69,6 +70,33 @@ def test_a_plan_foresees_that_a_trigger_would_text_too_many_people_in_a_day(worl
     report = world.sync()
     assert (report.messages, report.held) == (2, 2)
     assert "would text 4 people in 24 hours" in report.waits[0]
+
+
+def test_a_plan_foresees_the_limit_of_each_trigger(world: World) -> None:
+    """One trigger may text everybody, another nobody without approval; the sync does as was planned."""
+
+    def welcome(limit: int, condition: str) -> CreatedTrigger:
+        return CreatedTrigger(
+            connections=("crm",), on="created", message="Hi {{ name }}", only_if=condition,
+            policy=PolicyOverride(blast_limit=limit),
+        )  # type: ignore[call-arg]  # fmt: skip
+
+    world.triggers = {"many": welcome(9, "name == 'M'"), "few": welcome(1, "name == 'F'")}
+    world.policy = Policy(blast_limit=3, quiet_hours="none")
+    phones = numbers(8)
+    world.source.put("0", phones[0], "First")
+    world.sync()
+    for index in range(1, 8):
+        world.source.put(str(index), phones[index], "M" if index < 6 else "F")
+    plan = world.plan()
+    assert sorted((text.trigger, text.held) for text in plan.texts) == [("few", True)] * 2 + [("many", False)] * 5
+    assert any(
+        "2 people would be texted, more than triggers.few.policy.blast_limit (1): the texts of few" in note
+        for note in plan.notes
+    )
+    report = world.sync()
+    assert (report.messages, report.held) == (7, 2)
+    assert {row.trigger for row in world.messages() if row.state == "held"} == {"few"}
 
 
 def test_a_plan_and_its_sync_ask_the_record_for_consent_and_heed_re_entry(world: World) -> None:

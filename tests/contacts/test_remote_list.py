@@ -53,7 +53,7 @@ FAILING = {name: row for name, row in ANSWERS.items() if row[2] and row[0].http_
 
 
 def test_the_table_names_every_cause() -> None:
-    assert {outcome.cause for outcome, *_ in ANSWERS.values()} == {None, *Cause}
+    assert {outcome.cause for outcome, *_ in ANSWERS.values()} == {None, *Cause} - {Cause.TEST_MODE}  # of sends only
 
 
 @pytest.mark.parametrize("works", [True, False])

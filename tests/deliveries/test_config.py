@@ -52,6 +52,7 @@ def test_every_event_can_be_asked_for(event: EventType, tmp_path: Path) -> None:
         '[subscribers.s]\nurl = "http://127.0.0.1:9/x"\nsecret = { env = "GOOD" }\nevents = "*"\naccounts = "main"',
         '[subscribers.s]\nurl = "http://s.example/x"\nallow_http = true\nsecret = { env = "GOOD" }',
         '[subscribers.s]\ntask = "shop.on_text"\nqueue = "shop"',
+        '[callbacks]\nsecret = { env = "GOOD" }\nallow_private = "http://shop:8000"',
         CONNECTION
         + 'adapter = "sql"\nlog_messages = true\noptions = { url = "sqlite:///x", table = "p", log_table = "t",'
         ' log_columns = { text = "body" } }',
@@ -81,6 +82,8 @@ def test_what_works_is_accepted(text: str, tmp_path: Path) -> None:
             )
             for name in ("SHORT", "NO_BASE64", "NO_PREFIX")
         ),
+        ('[callbacks]\nsecret = { env = "SHORT" }', "callbacks.secret", "at least 24 bytes"),
+        ('[callbacks]\nallow_private = "http://shop:8000/texts"', "callbacks.allow_private[0]", "host and port only"),
         (
             CONNECTION + 'adapter = "csv"\noptions = { path = "x.csv" }\nlog_messages = true',
             "connections.crm.log_messages",

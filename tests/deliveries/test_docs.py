@@ -22,13 +22,14 @@ from worker.messages.delivery import deliver_due
 from worker.store.models import utcnow
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "forwarding.md").read_text(encoding="utf-8")
+ENQUEUE = (Path(__file__).parents[2] / "docs" / "enqueue.md").read_text(encoding="utf-8")
 BODY = '{"type":"message.received","data":{"text":"Grüße 👋"}}'
 
 Verify = Callable[[str, dict[str, str], str], Any]
 
 
 def in_python(secret: str, headers: dict[str, str], body: str) -> Any:
-    (code,) = re.findall(r"```python\n(import base64.*?)```", DOCUMENT, re.DOTALL)
+    (code,) = re.findall(r"```python\n(import base64.*?)```", ENQUEUE, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)
     return names["verified"](secret, headers, body.encode())
@@ -38,7 +39,7 @@ def in_node(secret: str, headers: dict[str, str], body: str) -> Any:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    (code,) = re.findall(r"```js\n(const crypto.*?)```", DOCUMENT, re.DOTALL)
+    (code,) = re.findall(r"```js\n(const crypto.*?)```", ENQUEUE, re.DOTALL)
     call = f"verified({json.dumps(secret)}, {json.dumps(headers)}, Buffer.from({json.dumps(body)}))"
     command = [node, "-e", f"{code}\nconsole.log(JSON.stringify({call}));"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

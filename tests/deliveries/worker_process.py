@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from config.callbacks import Callbacks
 from config.integrations import Subscriber
-from config.models import Account, Connection, Settings, Store
+from config.models import Account, Connection, Settings
+from tests.services import store_at
 from worker.deliveries.run import run_deliveries
 from worker.runtime import Runtime
 
@@ -19,7 +21,8 @@ def settings(store_url: str, crm_url: str, webhook_url: str) -> Settings:
         accounts={"main": Account(uid="u", token="t", from_number="+14155550100")},
         connections={"people": Connection(adapter="sql", account="main", options=options, log_messages=True)},
         subscribers={"shop": Subscriber(url=webhook_url, secret=SECRET, events=("*",))},
-        store=Store(url=store_url),
+        callbacks=Callbacks(secret=SECRET, allow_private=webhook_url.removesuffix("/hook")),
+        store=store_at(store_url),
     )
 
 

@@ -13,12 +13,13 @@ from sqlalchemy import Engine, Row, insert, select, update
 
 from config.models import Account, Policy, Settings
 from worker.core.states import MessageState
-from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send
+from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send, insert_new
 from worker.messages.requests import RecordRequest, SendRequest
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
+from worker.store.ids import new_message_id
 from worker.store.models import utcnow
-from worker.store.tables import account_state, contact, contact_mapping, message, message_event
+from worker.store.tables import account_state, contact, contact_mapping, inbound_message, message, message_event
 from worker.virtualtext.outcomes import MessageBody, Outcome, Receipt, Status
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -98,10 +99,43 @@ class Outbox:
         request = SendRequest.parse({"account": "main", "to": to, "message": text} | more)
         return enqueue_send(self.runtime, request, source="cli", actor="test")
 
+    def switch(self, mode: str, *test_numbers: str) -> None:
+        """Change the account's mode, as an edit of the configuration does."""
+        settings = self.runtime.settings
+        account = settings.accounts["main"].model_copy(update={"mode": mode, "test_numbers": test_numbers})
+        self.runtime = self.runtime.but(settings=settings.model_copy(update={"accounts": {"main": account}}))
+
     def record(self, sid: str, to: str = number(0), text: str = "sent elsewhere", **more: Any) -> str:
         values = {"account": "main", "to": to, "message": text, "carrier": "twilio", "carrier_message_id": sid}
         request = RecordRequest.parse(values | more)
         return enqueue_record(self.runtime, request, source="http", actor="test").message_id
+
+    def trigger_text(self, name: str, to: str = number(0), record: str = "1", key: str = "r2", **more: Any) -> str:
+        """A text of a trigger about a record of the connection crm, due now."""
+        now = utcnow()
+        row = {
+            "id": new_message_id(), "account": "main", "kind": "send", "state": MessageState.QUEUED, "reason": "",
+            "to_number": to, "from_number": "+14155550100", "text": f"{name} {record} {key}", "media": "[]",
+            "segments": 1, "source": "trigger", "trigger": name, "connection": "crm", "external_id": record,
+            "idempotency_key": f"trigger:{name}:crm:{record}:{key}", "payload_hash": "", "created_at": now,
+            "due_at": now, "expires_at": now + timedelta(days=30), "attempts": 0,
+        }  # fmt: skip
+        with writing(self.engine) as connection:
+            insert_new(connection, row, "sync")
+        if more:
+            self.change(str(row["id"]), **more)
+        return str(row["id"])
+
+    def replied(
+        self, whose: str = number(0), at: datetime | None = None, words: str = "Yes", to: str = "+14155550100"
+    ) -> None:
+        """A reply that the inbox has stored."""
+        row = {
+            "id": new_message_id(), "account": "main", "from_number": whose, "to_number": to,
+            "text": words, "media": "[]", "keyword": "", "received_at": at or utcnow(),
+        }  # fmt: skip
+        with writing(self.engine) as connection:
+            connection.execute(insert(inbound_message).values(row))
 
     def row(self, message_id: str) -> Row[Any]:
         with reading(self.engine) as connection:

@@ -57,7 +57,7 @@ def slice_of(
     ]
     now = utcnow()
     with writing(box.engine) as connection:
-        insert_intents(connection, "main", "+14155550100", batch, intents, box.runtime.settings.policy, now)
+        insert_intents(connection, "main", "+14155550100", batch, intents, box.runtime.settings, now)
         return release_or_hold_batch(connection, batch, limit, now)
 
 
@@ -99,7 +99,7 @@ def test_people_count_and_not_texts(box: Outbox) -> None:
         TextIntent("welcome", "crm", "1", None, number(1), f"Hi {n}", (), None, None, f"changed:{n}") for n in range(9)
     ]
     with writing(box.engine) as db:
-        insert_intents(db, "main", "+14155550100", "b1", intents, box.runtime.settings.policy, utcnow())
+        insert_intents(db, "main", "+14155550100", "b1", intents, box.runtime.settings, utcnow())
         assert release_or_hold_batch(db, "b1", 1, utcnow()).released == 9
 
 
@@ -147,7 +147,7 @@ def test_texts_of_a_run_that_was_open_during_an_approval_count(box: Outbox) -> N
         TextIntent("welcome", "crm", str(n), None, number(n), "Hi", (), None, None, "created") for n in range(20, 28)
     ]
     with writing(box.engine) as db:
-        insert_intents(db, "main", "+14155550100", "open", intents, box.runtime.settings.policy, utcnow())
+        insert_intents(db, "main", "+14155550100", "open", intents, box.runtime.settings, utcnow())
     assert approve(box.runtime, batch_id="b1", actor="ann") == 20
     with writing(box.engine) as db:
         assert release_or_hold_batch(db, "open", 10, utcnow()).released == 8

@@ -27,7 +27,7 @@ from worker.messages.opt_outs import (
 )
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import opt_out_event, public_event
+from worker.store.tables import number_review, opt_out_event, public_event, review_event
 
 OLD, NEW, NEWER = number(0), number(1), number(2)
 
@@ -39,7 +39,7 @@ def opts_out(box: Outbox, phone: str) -> None:
 
 def may_opt_out(box: Outbox, phone: str, excerpt: str = "please leave me alone") -> None:
     with writing(box.engine) as connection:
-        open_review(connection, phone, excerpt=excerpt, inbound_id="i1", since=utcnow())
+        open_review(connection, phone, excerpt=excerpt, inbound_id="i1", since=utcnow(), account="main")
 
 
 def follow(box: Outbox, *changes: tuple[str, str]) -> list[str]:
@@ -134,6 +134,44 @@ def test_a_review_follows_a_changed_number_with_what_was_written(box: Outbox) ->
     deliver_due(box.runtime)
     assert box.state(text) is MessageState.ACCEPTED
     assert set(reviews(box)) == {OLD}, "each number is decided for itself"
+    followed = f"please leave me alone (written from {OLD}, crm 17's number before)"
+    assert review_proofs(box) == [
+        (OLD, True, "please leave me alone", "relay"),
+        (NEW, True, followed, "sync"),
+        (NEW, False, "ann read the reply: continue texting", "ann"),
+    ]
+    assert published(box) == [
+        ("contact.review_opened", OLD, "main"),
+        ("contact.review_opened", NEW, "main"),
+        ("contact.review_ended", NEW, "main"),
+    ]
+    history = explain(box.runtime, NEW).review_history
+    assert [(one.opened, one.detail) for one in history] == [
+        (True, followed),
+        (False, "ann read the reply: continue texting"),
+    ]
+
+
+def test_a_review_that_is_open_already_is_announced_once(box: Outbox) -> None:
+    may_opt_out(box, OLD)
+    may_opt_out(box, OLD, "I mean it")
+    assert reviews(box) == {OLD: "please leave me alone"}
+    assert len(review_proofs(box)) == len(published(box)) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [("main", "main"), ("other", ""), ("", "")])
+def test_a_new_number_makes_no_review_of_another_account_ones_own(box: Outbox, before: str, after: str) -> None:
+    with writing(box.engine) as connection:
+        open_review(connection, OLD, excerpt="hm", inbound_id=None, since=utcnow(), account=before)
+    follow(box, (OLD, NEW))  # a record of the account "main"
+    with reading(box.engine) as connection:
+        assert connection.scalar(select(number_review.c.account).where(number_review.c.phone == NEW)) == after
+
+
+def review_proofs(box: Outbox) -> list[tuple[str, bool, str, str]]:
+    with reading(box.engine) as connection:
+        rows = connection.execute(select(review_event).order_by(review_event.c.id))
+        return [(row.phone, row.opened, row.detail, row.actor) for row in rows]
 
 
 @pytest.mark.parametrize("begin", [opts_out, may_opt_out])
@@ -177,15 +215,26 @@ def test_a_page_of_opt_outs_is_carried_in_bulk(box: Outbox) -> None:
     for n in range(50):
         opts_out(box, number(n))
         may_opt_out(box, number(n))
-    assert len(follow(box, *((number(n), number(n + 500)) for n in range(50)))) <= 6
-    assert len(proofs(box)) == len(published(box)) == 100
-    assert len(reviews(box)) == 100
+    assert len(follow(box, *((number(n), number(n + 500)) for n in range(50)))) <= 8
+    assert len(proofs(box)) == len(reviews(box)) == len(review_proofs(box)) == 100
+    assert len(published(box)) == 200
 
 
 WRITERS = {"messages/opt_outs.py", "upkeep/retention.py", "store/models.py", "store/tables.py"}
-OURS = {"opt_out", "opt_out_event", "number_review", "OptOut", "OptOutEvent", "NumberReview"}
+OURS = {
+    "opt_out",
+    "opt_out_event",
+    "number_review",
+    "review_event",
+    "OptOut",
+    "OptOutEvent",
+    "NumberReview",
+    "ReviewEvent",
+}
 WRITES = {"insert", "plain_insert", "insert_many", "update", "delete"}
-IN_SQL = re.compile(r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(opt_out|opt_out_event|number_review)\b", re.IGNORECASE)
+IN_SQL = re.compile(
+    r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(opt_out|opt_out_event|number_review|review_event)\b", re.IGNORECASE
+)
 
 
 def writes(tree: ast.AST) -> list[int]:
@@ -199,7 +248,7 @@ def writes(tree: ast.AST) -> list[int]:
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         about = [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
         names = {getattr(one, "id", getattr(one, "attr", "")) for one in about}
-        if (called in WRITES and names & OURS) or called in {"OptOut", "OptOutEvent", "NumberReview"}:
+        if (called in WRITES and names & OURS) or called in {"OptOut", "OptOutEvent", "NumberReview", "ReviewEvent"}:
             found.append(node.lineno)
     return found
 
@@ -213,4 +262,4 @@ def test_nothing_but_this_module_writes_opt_outs_their_proofs_and_reviews() -> N
         for line in writes(ast.parse(path.read_text("utf-8")))
     }
     assert lines == set()
-    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 7, "the test sees writes"
+    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 9, "the test sees writes"

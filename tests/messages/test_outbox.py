@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from config.models import Policy
 from tests.messages.conftest import Outbox, number
 from worker.core.states import MessageState
 from worker.messages.batches import release_or_hold_batch
@@ -83,7 +82,7 @@ ABROAD = "+525512345678"
         (None, {}, "suppressed"),
         (None, {"urgent": True}, "suppressed"),
         (None, {"from_number": "+525587654321"}, "suppressed"),
-        (None, {"send_at": datetime(2099, 1, 1, tzinfo=UTC)}, "suppressed"),
+        (None, {"send_at": utcnow() + timedelta(days=30)}, "suppressed"),
         (None, {"to": "+18765550100"}, "queued"),
         (("US",), {"to": "+18765550100"}, "suppressed"),
         (("US", "MX"), {}, "queued"),
@@ -125,7 +124,8 @@ def test_the_same_key_is_the_same_message(box: Outbox) -> None:
     assert box.steps(first.message_id) == [(None, "queued")]
 
 
-def test_what_a_key_stands_for_is_known_to_later_versions(box: Outbox) -> None:
+def test_what_a_key_stands_for_is_known_to_later_versions(box: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.messages.request_times.FURTHEST", timedelta(days=100_000))
     sent = box.send(idempotency_key="k", send_at=datetime(2099, 3, 1, 10, tzinfo=UTC))
     urgent = box.send(idempotency_key="u", media=("https://x.example/y.png",), urgent=True)
     assert box.row(sent).payload_hash == "6b6ee597a79a0a5859b8171000051b38"
@@ -199,7 +199,7 @@ def intent(index: int, **changes: Any) -> TextIntent:
 
 def sync_page(box: Outbox, *intents: TextIntent, batch: str = "b1") -> int:
     with writing(box.engine) as connection:
-        return insert_intents(connection, "main", "+14155550100", batch, list(intents), Policy(), utcnow())
+        return insert_intents(connection, "main", "+14155550100", batch, list(intents), box.runtime.settings, utcnow())
 
 
 def test_two_that_replay_the_same_page_do_not_wait_in_a_circle(box: Outbox) -> None:

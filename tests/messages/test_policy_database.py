@@ -167,7 +167,7 @@ def fire(box: Outbox, people: range, batch: str) -> tuple[int, int]:
         for index in people
     ]
     with writing(box.engine) as connection:
-        insert_intents(connection, "main", "+14155550100", batch, intents, policy, now)
+        insert_intents(connection, "main", "+14155550100", batch, intents, box.runtime.settings, now)
         verdict = release_or_hold_batch(connection, batch, policy.blast_limit, now, policy)
     return verdict.released, verdict.held
 

@@ -23,9 +23,9 @@ def problems(model: type[JobRequest], *positional: Any, **named: Any) -> list[st
 
 
 def test_good_arguments_become_values() -> None:
-    named = GOOD | {"send_at": "2026-03-01T14:30:00+00:00", "media": "https://x/y.png"}
+    named = GOOD | {"send_at": "2026-03-01T14:30:00+00:00", "media": "https://x.example/y.png"}
     request = SendRequest.from_call((), named)
-    assert request.media == ("https://x/y.png",)
+    assert request.media == ("https://x.example/y.png",)
     assert request.send_at == datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
 
 
@@ -81,7 +81,7 @@ UNUSABLE: list[tuple[dict[str, Any], str]] = [
     ({"message": "x" * 1601}, "message has 1601 characters, at most 1600 are allowed; shorten it"),
     ({"message": "a\x00"}, "message has characters that cannot be sent"),
     ({"media": ["ftp://x"]}, 'media must be public http or https URLs, not "ftp://x"'),
-    ({"media": ["https://x/y"] * 11}, "media has 11 items, at most 10 are allowed"),
+    ({"media": ["https://x.example/y"] * 11}, "media has 11 items, at most 10 are allowed"),
     ({"account": "x" * 101}, "account has 101 characters, at most 100 are allowed"),
     ({"idempotency_key": "auto:1"}, "idempotency_key must not begin with trigger: or auto:"),
     ({"send_at": "0001-01-01T00:00:00+23:00"}, "send_at must be in this century, not in the year 1"),

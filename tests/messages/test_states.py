@@ -59,7 +59,7 @@ def test_what_has_happened_elsewhere_is_never_held_back() -> None:
 
 
 def test_terminal_states_are_left_only_by_a_persons_retry() -> None:
-    assert {S.DELIVERED, S.FAILED, S.REJECTED, S.SUPPRESSED, S.EXPIRED, S.CANCELLED} == TERMINAL
+    assert {S.DELIVERED, S.FAILED, S.REJECTED, S.SUPPRESSED, S.EXPIRED, S.CANCELLED, S.SIMULATED} == TERMINAL
     exits = {(edge.before, edge.after) for edge in EDGES if edge.before in TERMINAL}
     assert exits == {(S.REJECTED, S.QUEUED), (S.FAILED, S.QUEUED)}
     assert all(edge.grounds == {Ground.PERSON} for edge in EDGES if edge.before in TERMINAL)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from config.models import Account, Policy, Settings, Store
+from config.models import Account, Policy, Settings
+from tests.services import store_at
 from worker.messages.delivery import deliver_due
 from worker.runtime import Runtime
 
@@ -19,7 +20,7 @@ def settings(store_url: str, api_url: str, create_url: str) -> Settings:
         create_url=create_url,
         concurrency=4,
     )
-    return Settings(accounts={"main": account}, store=Store(url=store_url), policy=Policy(quiet_hours="none"))
+    return Settings(accounts={"main": account}, store=store_at(store_url), policy=Policy(quiet_hours="none"))
 
 
 if __name__ == "__main__":

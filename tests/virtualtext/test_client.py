@@ -493,3 +493,29 @@ def test_a_relay_url_is_a_secret_too() -> None:
         outcome = client.register_relay(url)
     assert outcome.cause is Cause.REJECTED
     assert "hush" not in outcome.detail
+
+
+def test_a_client_in_test_mode_writes_about_listed_numbers_only() -> None:
+    """The last check, whatever its caller did: by name, so that a call that is added later must be sorted in, too."""
+    person, other = "+14155552671", "+14155552672"
+
+    def calls(client: VirtualTextClient, number: str) -> dict[str, Callable[[], Outcome[object]]]:
+        contact, text = ContactBody(number, "Ada", ""), MessageBody(number, "+14155550100", "Hi")
+        return {
+            "create_contact": lambda: client.create_contact(contact),
+            "update_contact": lambda: client.update_contact("c1", contact),
+            "send_message": lambda: client.send_message(text),
+            "record_message": lambda: client.record_message(text),
+        }
+
+    about_nobody = {"get_contact", "list_contacts", "health", "clock", "register_relay", "close"}
+    methods = {name for name, one in vars(VirtualTextClient).items() if callable(one) and not name.startswith("_")}
+    with RawServer(answers(SENT)) as server:
+        client = VirtualTextClient(Endpoint("uid", TOKEN, server.url, server.url, only_numbers=frozenset({person})))
+        assert methods == calls(client, other).keys() | about_nobody
+        refused = [call() for call in calls(client, other).values()]
+        assert {(one.status, one.cause) for one in refused} == {(NOT_DONE, Cause.TEST_MODE)}
+        assert server.requests == []
+        for call in calls(client, person).values():
+            call()
+        assert len(server.requests) == 4

@@ -50,7 +50,7 @@ def read_contact_file(path: Path, default_region: str | None) -> ContactFile:
     """
     if not path.is_file():
         raise UnusableFile(f"there is no file {path}")
-    rows = _json_rows(path) if _is_json(path) else _table_rows(path)
+    rows = _json_rows(path) if _is_json(path) else table_rows(path)
     found = _used(rows, default_region)
     if not found.contacts:
         first = f", for example {': '.join(found.unusable[0])}" if found.unusable else ""
@@ -117,8 +117,8 @@ def _json_rows(path: Path) -> Iterator[NamedRow]:
         yield f"entry {number}", entry if isinstance(entry, dict) else "it is no JSON object"
 
 
-def _table_rows(path: Path) -> Iterator[NamedRow]:
-    """Yield the rows of a CSV file or a workbook, in any encoding and with any delimiter."""
+def table_rows(path: Path) -> Iterator[NamedRow]:
+    """Yield the rows of a CSV file or a workbook, in any encoding and with any delimiter. Raises UnusableFile."""
     try:
         with readable():
             reader = ExportReader(CsvOptions(path=(path.absolute(),)), FieldMapping(), {})

@@ -120,12 +120,16 @@ class RecordRejection:
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """A usable record that is new or changed, for triggers to evaluate. ``old`` is None for a new one."""
+    """A usable record that is new or changed, for triggers to evaluate. ``old`` is None for a new one.
+
+    ``of_known_person``: it is new, and the connection has another record of the same person already.
+    """
 
     mapping: MappingDraft
     contact: ContactDraft
     old: Mapping[str, Any] | None
     new: Mapping[str, Any]
+    of_known_person: bool = False
 
 
 @dataclass(slots=True)
@@ -170,6 +174,9 @@ class ConnectionRules:
     """Returns True if the value of a field that has vanished is kept, see ``worker.contacts.shape``."""
     lapses: Callable[[str, Any], bool] = lambda _name, _value: False
     """Returns True if a value counts only as long as the source has its field: a permission to text."""
+    ids_may_differ: bool = False
+    """The settings have changed since the last run. A record with an unknown id may be known under another one, so one
+    more record of a known person does not count as new."""
 
     @classmethod
     def of(cls, settings: Settings, connection: str, keeps: Callable[[str], bool]) -> ConnectionRules:
@@ -263,9 +270,9 @@ def _keep(
         )
         decision.events.append((contact, "email_ignored", f"{ignored}was left out; correct it in the CRM"))
     if is_new or (old is not None and not was_bound):
-        # A record that only now gets a usable phone counts as new. One more record of a known person does not.
-        if first_of_contact:
-            decision.changes.append(RecordChange(mapping, contact, None, mapping.record))
+        # A record that only now gets a usable phone counts as new, and so does one more record of a known person.
+        if first_of_contact or not rules.ids_may_differ:
+            decision.changes.append(RecordChange(mapping, contact, None, mapping.record, not first_of_contact))
     elif old is not None:
         decision.changes.append(RecordChange(mapping, contact, old, mapping.record))
 

@@ -60,13 +60,17 @@ class RecordMapping:
     default_region: str | None = None
     expressions: frozenset[str] = frozenset()
     """The keys of the mapping that have an expression."""
+    own_numbers: frozenset[str] = frozenset()
+    """The numbers that texts are sent from."""
 
     @classmethod
-    def of(cls, mapping: FieldMapping, adapter: Adapter, default_region: str | None) -> RecordMapping:
+    def of(
+        cls, mapping: FieldMapping, adapter: Adapter, default_region: str | None, own_numbers: frozenset[str]
+    ) -> RecordMapping:
         """Return the mapping of a connection that ``adapter`` reads."""
         columns = ColumnFinder(field_names_of(mapping).or_else(adapter.usual))
         expressions = frozenset(role for role in EXPRESSIONS if any(map(is_expression, getattr(mapping, role))))
-        return cls(mapping, columns, adapter.contact_fields, default_region, expressions)
+        return cls(mapping, columns, adapter.contact_fields, default_region, expressions, own_numbers)
 
     def read(self, properties: Properties) -> MappedRecord:
         """Read one record. Raises UnfilledExpression."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from sqlalchemy import Connection as Database
 from sqlalchemy import func, select
 
 from config.fingerprint import source_fingerprint
+from config.policy_levels import policy_for
 from crm_adapters.base import Adapter, CursorExpired, Removals, SourceUnavailable
 from worker.contacts import pull_rows, push_rows
 from worker.contacts.adapters import build_adapter
@@ -29,6 +30,7 @@ from worker.contacts.decide import (
     decide_page,
     reject_failed,
 )
+from worker.contacts.forgotten_people import require_number_key, set_aside_forgotten, text_no_remembered
 from worker.contacts.linking import LINK_COMMAND, is_linked
 from worker.contacts.position import Position, comparison_due, expired_reason, interval, start_position
 from worker.contacts.reader import PageReader
@@ -105,6 +107,8 @@ def plan_connection(runtime: Runtime, connection: str, *, progress: Callable[[in
     services = engine_services(runtime, connection, wanted, stored["memory"])
     with closing(build_adapter(runtime.settings, connection, services)) as adapter:
         require_consent(adapter, connection)
+        with reading(runtime.engine) as db:
+            require_number_key(db)
         return _Planner(runtime, connection, adapter, stored, wanted).plan(progress or (lambda _: None))
 
 
@@ -201,6 +205,7 @@ class _Planner:
         elif self.watch.new:
             names = ", ".join(rule.name for rule in self.watch.new)
             self.result.notes.append(f"New triggers take this sync as their baseline and text nobody yet: {names}.")
+        self.rules = replace(self.rules, ids_may_differ=position.changed_settings)
         if position.restarted:
             self.result.notes.append(f"Every record is read again: {position.restarted}.")
         if position.listing is None and comparison_due(self.stored, self.adapter, reconcile, self.now):
@@ -253,8 +258,11 @@ class _Planner:
     def _decision(self, records: Sequence[NormalisedRecord], state: PageState) -> tuple[list[TextIntent], PageDecision]:
         with reading(self.runtime.engine) as db:
             pull_rows.load_state(db, self.rules, records, state)
-        decision = decide_page(records, state, self.rules, self.now)
-        return self.watch.intents(decision), decision
+            records, forgotten = set_aside_forgotten(db, self.name, records, state)
+            decision = decide_page(records, state, self.rules, self.now)
+            decision.rejections |= forgotten
+            text_no_remembered(db, self.name, decision)
+            return self.watch.intents(db, decision, self.now), decision
 
     def _removals(self, reader: PageReader) -> None:
         confirmed = self.stored["confirmed_at"]
@@ -308,36 +316,48 @@ class _Planner:
         with reading(self.runtime.engine) as db:
             intents = self.watch.allowed_again(db, self.intents, self.now)
             foreseen = foresee(db, self.runtime.settings, self.rules.account, intents)
-        people = {intent.phone for intent, problem in foreseen if not problem}
-        limit = self.runtime.settings.policy.blast_limit
-        over_the_day: dict[str, str] = {}
-        if held := len(people) > limit:
-            self.result.notes.append(
-                f"{len(people)} people would be texted, more than policy.blast_limit ({limit}): every text would wait "
-                "for `vtsync approve`."
-            )
-        else:
-            over_the_day = self._over_the_day(foreseen, limit)
-            self.result.notes += [f"The texts of {name} would wait: {why}." for name, why in over_the_day.items()]
+        waiting = self._waiting(foreseen)
         for intent, problem in foreseen:
             info = count(intent.text)
-            waits = held or intent.trigger in over_the_day
+            waits = intent.trigger in waiting
             self.result.texts.append(
                 PlannedSend(intent.trigger, intent.phone, intent.text, info.segments, info.encoding, waits, problem)
             )
 
-    def _over_the_day(self, foreseen: Sequence[tuple[TextIntent, str]], limit: int) -> dict[str, str]:
-        """Return the triggers that would text too many people in 24 hours, each with the reason for a person."""
+    def _waiting(self, foreseen: Sequence[tuple[TextIntent, str]]) -> set[str]:
+        """Return the triggers whose texts would wait for approval, and note why. See ``release_or_hold_batch``."""
         people: dict[str, set[str]] = {}
         for intent, problem in foreseen:
             if not problem:
                 people.setdefault(intent.trigger, set()).add(intent.phone)
+        general, policies = policy_for(self.runtime.settings, connection=self.name), self.watch.policies
+        alone = {name for name in people if policies[name].is_own_of_trigger("blast_limit")}
+        together = {phone for name in people.keys() - alone for phone in people[name]}
+        groups = [
+            (people.keys() - alone, together, general),
+            *(({name}, people[name], policies[name]) for name in alone),
+        ]
+        waiting: set[str] = set()
+        for names, phones, policy in groups:
+            if len(phones) > policy.blast_limit:
+                waiting |= names
+                whose = "every text" if not alone else f"the texts of {', '.join(sorted(names))}"
+                self.result.notes.append(
+                    f"{len(phones)} people would be texted, more than {policy.setting('blast_limit')} "
+                    f"({policy.blast_limit}): {whose} would wait for `vtsync approve`."
+                )
         with reading(self.runtime.engine) as db:
-            checked = {
-                name: blast_guard.reason_to_hold(db, name, limit, self.now, also)
-                for name, also in sorted(people.items())
-            }
-        return {name: why for name, why in checked.items() if why is not None}
+            for name in sorted(people.keys() - waiting):
+                policy = policies[name]
+                why = blast_guard.reason_to_hold(
+                    *(db, name, policy.blast_limit, self.now, people[name]),
+                    setting=policy.setting("blast_limit"),
+                    rehearsed=self.watch.rehearsed,
+                )
+                if why is not None:
+                    waiting.add(name)
+                    self.result.notes.append(f"The texts of {name} would wait: {why}.")
+        return waiting
 
     def _backlog(self) -> None:
         c = contact.c

@@ -21,13 +21,15 @@ class Position:
     """The cursor (JSON; None: the top), and the listing in progress; None if the run does not see every record.
 
     ``resumes``: it continues after a cursor. ``restarted``: why it does not continue after the stored cursor, for a
-    person; "" if it does, or if there was none.
+    person; "" if it does, or if there was none. ``changed_settings``: the settings of the connection are others than in
+    the last run.
     """
 
     cursor: str | None
     listing: SeenRecords | None
     resumes: bool
     restarted: str = ""
+    changed_settings: bool = False
 
 
 def start_position(
@@ -45,8 +47,8 @@ def start_position(
     one. ``reconcile``: how often everything is read if the adapter cannot report or list what was removed. ``full``:
     why everything is read in any case; "" if that depends on the rest.
     """
-    why = full
-    if not why and stored["fingerprint"] not in ("", fingerprint):
+    why, changed = full, stored["fingerprint"] not in ("", fingerprint)
+    if not why and changed:
         why = "the connection's settings, or the fields that the configuration uses, have changed"
     elif not why and stored["listing"] is None:
         if not shape.kinds.keys() >= set(adapter.kinds):
@@ -54,7 +56,7 @@ def start_position(
         elif _must_reread(adapter) and is_due(stored["reconciled_at"], reconcile, now):
             why = "this CRM does not report deletions"
     if stored["cursor"] is None or why:
-        return Position(None, SeenRecords(), False, why if stored["cursor"] is not None else "")
+        return Position(None, SeenRecords(), False, why if stored["cursor"] is not None else "", changed)
     listing = None if stored["listing"] is None else SeenRecords.load(stored["listing"])
     return Position(str(stored["cursor"]), listing, True)
 

@@ -33,6 +33,7 @@ from worker.contacts import pull_rows
 from worker.contacts.adapters import build_adapter
 from worker.contacts.connection_gate import READY, read_connection, stop_values, wait_values, waiting_reason
 from worker.contacts.decide import ConnectionRules, PageDecision, RecordRejection, decide_page, reject_failed
+from worker.contacts.forgotten_people import require_number_key, set_aside_forgotten, text_no_remembered
 from worker.contacts.lease import CONNECTION_LEASE, ConnectionLease, LeaseLost, claim_connection, kept_alive
 from worker.contacts.position import Position, comparison_due, expired_reason, interval, start_position
 from worker.contacts.reader import CHUNK, PageReader, ReadPage
@@ -40,6 +41,7 @@ from worker.contacts.removals import is_confirmed, removal_refusal
 from worker.contacts.seen import SeenRecords
 from worker.contacts.services import EngineServices, engine_services, require_consent
 from worker.contacts.shape import Shape, ShapeWatch, watch_shape
+from worker.contacts.stated_consents import record_statements
 from worker.contacts.trigger_watch import TriggerWatch
 from worker.core.errors import described
 from worker.core.logs import working_on
@@ -209,6 +211,8 @@ class _Run:
 
     def _try_credentials(self, adapter: Adapter) -> None:
         require_consent(adapter, self.name)
+        with reading(self.runtime.engine) as db:
+            require_number_key(db)
         if self.stored["stopped_at"] is not None:  # the credentials were rejected: ask for little before asking for all
             adapter.check()
             with writing(self.runtime.engine) as db:
@@ -253,7 +257,8 @@ class _Run:
         self.shape = watch_shape(runtime.settings, self.name, stored, self.wanted, adapter, self._live_kinds)
         position = start_position(stored, fingerprint, adapter, self._reconcile, utcnow(), self.shape.before, self.full)
         self.restarted = position.restarted
-        self.rules = ConnectionRules.of(runtime.settings, self.name, self.shape.keeps)
+        rules = ConnectionRules.of(runtime.settings, self.name, self.shape.keeps)
+        self.rules = replace(rules, ids_may_differ=position.changed_settings)
         start = {} if position.resumes else {"cursor": None, "listing": None}
         before = self.shape.before
         with writing(runtime.engine) as db:
@@ -306,6 +311,7 @@ class _Run:
         with writing(self.runtime.engine) as db:
             decision = self._decide(db, read, now)
             pull_rows.store_decision(db, name, account, decision, now)
+            record_statements(db, self.runtime.settings, name, decision, now)
             if read.rejections:
                 pull_rows.store_rejections(db, name, read.rejections, now)
                 pull_rows.forget_hashes(db, name, [rejection.key for rejection in read.rejections])
@@ -345,7 +351,11 @@ class _Run:
             return PageDecision()
         lock_account(db, self.rules.account)
         state = pull_rows.load_state(db, self.rules, read.records, stored=read.stored)
-        return decide_page(read.records, state, self.rules, now)
+        records, forgotten = set_aside_forgotten(db, self.name, read.records, state)
+        decision = decide_page(records, state, self.rules, now)
+        decision.rejections |= forgotten
+        text_no_remembered(db, self.name, decision)
+        return decision
 
     def _compare_ids(self, adapter: Adapter, reader: PageReader) -> SyncReport:
         """After reading the changes, compare the ids of all live records, because the CRM may not report deletions."""

@@ -17,6 +17,7 @@ from worker.contacts.decide import (
     PageDecision,
     PageState,
     Precedence,
+    RecordChange,
     RecordRejection,
 )
 from worker.contacts.merge import Contribution
@@ -25,8 +26,9 @@ from worker.core.states import MessageState, PushState
 from worker.messages.merges import move_texts
 from worker.messages.opt_outs import NumberChange, follow_numbers
 from worker.store.db import is_postgres
+from worker.store.sealed import SealedHash, both_forms, cipher_of, is_hash_of
 from worker.store.sql import any_of, insert, insert_many
-from worker.store.tables import contact, contact_event, contact_mapping, message, rejected_record
+from worker.store.tables import contact, contact_event, contact_mapping, message, record_change, rejected_record
 
 _WITHOUT_REQUEST = (MessageState.HELD, MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
 _HASHES = "SELECT external_id, id, record_hash FROM contact_mapping WHERE connection = {} AND external_id {}"
@@ -46,7 +48,8 @@ def stored_hashes(connection: Connection, name: str, external_ids: Collection[st
     # Fetched at once: iterating would call the driver once per row, a million times in an unchanged sync of a million.
     rows = found.cursor.fetchall() if found.cursor else []
     found.close()
-    return {external_id: (mapping_id, record_hash) for external_id, mapping_id, record_hash in rows}
+    hashes = SealedHash().load_many(cipher_of(connection.dialect), [row[2] for row in rows])
+    return {row[0]: (row[1], record_hash) for row, record_hash in zip(rows, hashes, strict=True)}
 
 
 def load_state(
@@ -184,6 +187,7 @@ def store_decision(connection: Connection, name: str, account: str, decision: Pa
     """Write the drafts of a page: contacts first, since mappings, events and messages refer to them."""
     _store_contacts(connection, account, decision.contacts.values(), now)
     _store_mappings(connection, name, decision.mappings.values(), now)
+    _store_changes(connection, name, decision.changes, now)
     for person, moved_to in decision.moved_people.items():
         m = contact_mapping.c
         connection.execute(
@@ -259,7 +263,7 @@ def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now
     on_its_way = or_(*(c.push_state == state for state in (PushState.CREATING, PushState.UPDATING, PushState.UNKNOWN)))
     state = case(
         (on_its_way, c.push_state),
-        (c.pushed_hash == bindparam("hash"), PushState.SYNCED),
+        (is_hash_of(c.pushed_hash, "hash"), PushState.SYNCED),
         else_=PushState.DUE,
     )
     connection.execute(
@@ -269,12 +273,15 @@ def _update_contacts(connection: Connection, drafts: Sequence[ContactDraft], now
             phone=bindparam("phone_"),
             full_name=bindparam("name"),
             email=bindparam("email_"),
-            wanted_hash=bindparam("hash"),
+            wanted_hash=bindparam("hash", type_=c.wanted_hash.type),
             push_state=state,
             attempts=0,
             next_attempt_at=now,
         ),
-        [{"contact": d.id, "phone_": d.phone, "name": d.full_name, "email_": d.email, "hash": d.hash} for d in drafts],
+        [
+            {"contact": d.id, "phone_": d.phone, "name": d.full_name, "email_": d.email, **both_forms("hash", d.hash)}
+            for d in drafts
+        ],
     )
     for draft in drafts:
         draft.stored_phone, draft.stored_hash = draft.phone, draft.hash
@@ -301,6 +308,25 @@ def _store_mappings(connection: Connection, name: str, drafts: Collection[Mappin
     kept = {"connection", "external_id", "first_seen_at"}
     updated = [key for key in columns if key not in kept]
     insert_many(connection, contact_mapping, columns, unique=["connection", "external_id"], update=updated)
+
+
+def _store_changes(connection: Connection, name: str, changes: Iterable[RecordChange], now: datetime) -> None:
+    """Keep what the records held before. A page that is read again after a crash adds nothing."""
+    changed = [(change, change.old) for change in changes if change.old is not None]
+    columns: dict[str, Sequence[Any]] = {
+        "connection": [name] * len(changed),
+        "external_id": [change.mapping.external_id for change, _ in changed],
+        "revision": [change.mapping.revision for change, _ in changed],
+        "at": [now] * len(changed),
+        "before": [what_was(old, change.new) for change, old in changed],
+    }
+    insert_many(connection, record_change, columns, unique=["connection", "external_id", "revision"])
+
+
+def what_was(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return what ``record_change.before`` stores, from which ``new`` and it give ``old`` again."""
+    was = {key: value for key, value in old.items() if key not in new or new[key] != value}
+    return orjson.dumps({"was": was, "new": [key for key in new if key not in old]}).decode()
 
 
 def store_rejections(connection: Connection, name: str, rejections: Iterable[RecordRejection], now: datetime) -> None:

@@ -60,9 +60,10 @@ def push_account(runtime: Runtime, account: str, *, progress: Progress | None = 
     with working_on(account=account):
         with writing(runtime.engine) as db:
             push_rows.expire_push_claims(db, account, utcnow())
-            if not push_rows.has_due(db, account, utcnow()):
+            only = runtime.only_numbers(account)
+            if not push_rows.has_due(db, account, utcnow(), only):
                 return report
-            creates_wait = push_rows.has_creates(db, account)
+            creates_wait = push_rows.has_creates(db, account, only)
         if creates_wait and (why := _why_creates_wait(runtime, account)):
             return replace(report, deferred=why)
         look_up_lost_creates(runtime, account)

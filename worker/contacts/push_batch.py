@@ -48,6 +48,7 @@ class PushBatch:
     halted: threading.Event
 
     def __post_init__(self) -> None:
+        self.only_numbers = self.runtime.only_numbers(self.account)
         self.client: VirtualTextClient = self.runtime.client(self.account)
         self.draining = threading.Event()
         self.breaks = self.held_back = False
@@ -65,7 +66,9 @@ class PushBatch:
             self.overlaps = not (few or self.permit.probe or configured.max_in_flight)
             self.began = utcnow()
             seconds = self.runtime.lease_seconds(self.account)
-            self.claimed: PushClaim = push_rows.claim_pushes(db, self.account, limit, seconds, self.began)
+            self.claimed: PushClaim = push_rows.claim_pushes(
+                db, self.account, limit, seconds, self.began, self.only_numbers
+            )
         return bool(self.claimed.pushes or self.claimed.in_sync)
 
     def begin(self, pool: ThreadPoolExecutor, held: ExitStack) -> None:
@@ -163,6 +166,8 @@ class PushBatch:
 
     def _push(self, push: Push) -> None:
         body = ContactBody(push.phone, push.full_name or push.phone, push.email)
+        if self.runtime.only_numbers(self.account) != self.only_numbers:  # switched to test mode during the batch
+            self.client = self.runtime.client(self.account)
         with working_on(contact=push.contact_id):
             try:
                 if push.virtualtext_id is None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, not_, or_, select, update
 
 from worker.contacts.answers import RETRY_BY_HAND, WRONG_ANSWERS, wrong_answer_wait
 from worker.contacts.merge import wanted_hash
 from worker.core.states import PushState
 from worker.store.leases import Lease, LeaseColumns, new_lease
+from worker.store.sealed import both_forms, is_hash_of
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import contact, contact_event, remote_contact
 from worker.virtualtext.outcomes import RemoteContact
@@ -105,9 +106,9 @@ _CLAIMED = (
     c.missing_at,
     c.former_id,
     c.wrong_answers,
-    func.coalesce(c.followed_hash == c.wanted_hash, False),
+    c.followed_hash,
 )
-"""The fields of a ``Push``, in their order."""
+"""The fields of a ``Push``, in their order; the last one decides ``followed``."""
 
 
 def expire_push_claims(db: Connection, account: str, now: datetime) -> tuple[int, int]:
@@ -131,24 +132,28 @@ def expire_push_claims(db: Connection, account: str, now: datetime) -> tuple[int
     return unknown, due
 
 
-def has_creates(db: Connection, account: str) -> bool:
-    """Return True if any due contact is not known to be in VirtualText."""
-    found = select(c.id).where(c.account == account, c.push_state == PushState.DUE, c.virtualtext_id.is_(None)).limit(1)
-    return db.scalar(found) is not None
+def has_creates(db: Connection, account: str, only: Collection[str] | None = None) -> bool:
+    """Return True if any due contact (``only``: with one of these numbers) is not known to be in VirtualText."""
+    due = (c.account == account, c.push_state == PushState.DUE, c.virtualtext_id.is_(None), *_among(only))
+    return db.scalar(select(c.id).where(*due).limit(1)) is not None
 
 
-def claim_pushes(db: Connection, account: str, limit: int, seconds: float, now: datetime) -> PushClaim:
+def claim_pushes(
+    db: Connection, account: str, limit: int, seconds: float, now: datetime, only: Collection[str] | None = None
+) -> PushClaim:
     """Claim up to ``limit`` due contacts. From here on, a crash means that a request may be on its way.
+
+    ``only``: the numbers that may be written about; the other contacts stay due.
 
     Contacts that VirtualText's list already holds are adopted instead of created.
     """
     lock_account(db, account)
     lease = new_lease(now, seconds)
-    due = and_(c.account == account, _is_due(now))
+    due = and_(c.account == account, _is_due(now, only))
     rows = db.execute(
         select(*_CLAIMED).where(due).order_by(c.next_attempt_at, c.id).limit(limit).with_for_update(skip_locked=True)
     ).all()
-    found = [Push(*row) for row in rows]
+    found = [replace(Push(*row), followed=row.followed_hash == row.wanted_hash) for row in rows]
     adopted = _adopt(db, account, [push for push in found if push.virtualtext_id is None], now)
     pushes = [push for one in found if (push := adopted.get(one.contact_id, one)) is not None]
     if pushes:
@@ -233,12 +238,13 @@ def write_back(db: Connection, owner: str, results: Sequence[PushResult], now: d
     if not results:
         return 0
     is_synced = bindparam("is_synced", type_=c.attempts.type) == 1
-    sent = bindparam("sent", type_=c.wanted_hash.type)
+    sent = bindparam("sent", type_=c.pushed_hash.type)
+    is_wanted = is_hash_of(c.wanted_hash, "sent")
     statement = (
         update(contact)
         .where(c.id == bindparam("contact"), PUSH_LEASE.is_held_by(owner))
         .values(
-            push_state=case((and_(c.wanted_hash != sent, is_synced), PushState.DUE), else_=bindparam("state")),
+            push_state=case((and_(not_(is_wanted), is_synced), PushState.DUE), else_=bindparam("state")),
             virtualtext_id=bindparam("remote"),
             pushed_hash=func.coalesce(sent, c.pushed_hash),
             pushed_at=case((sent.is_not(None), now), else_=c.pushed_at),
@@ -258,7 +264,7 @@ def write_back(db: Connection, owner: str, results: Sequence[PushResult], now: d
         {
             "contact": r.contact_id,
             "state": r.state,
-            "sent": r.pushed_hash,
+            **both_forms("sent", r.pushed_hash),
             "is_synced": int(r.state == PushState.SYNCED),
             "remote": r.virtualtext_id,
             "next_at": r.next_attempt_at or now,
@@ -458,19 +464,26 @@ def _add_events(db: Connection, events: Sequence[tuple[int, str, str]], now: dat
         )
 
 
-def has_due(db: Connection, account: str, now: datetime) -> bool:
-    """Return True if a worker has something to do for the account: push, look up, or take back an ended lease."""
+def has_due(db: Connection, account: str, now: datetime, only: Collection[str] | None = None) -> bool:
+    """Return True if a worker has something to do for the account: push, look up, or take back an ended lease.
+
+    ``only``: the numbers that may be written about; other contacts that are due do not count.
+    """
     left = and_(c.push_state.in_((PushState.CREATING, PushState.UPDATING)), PUSH_LEASE.has_ended(now))
-    waits = or_(_is_due(now), left, c.push_state == PushState.UNKNOWN)
+    waits = or_(_is_due(now, only), left, c.push_state == PushState.UNKNOWN)
     return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
 
 
-def oldest_due(db: Connection, account: str, now: datetime) -> datetime | None:
-    """Return when the contact that has waited longest became due; None: none is due."""
-    due = select(c.next_attempt_at).where(c.account == account, _is_due(now))
+def oldest_due(db: Connection, account: str, now: datetime, only: Collection[str] | None = None) -> datetime | None:
+    """Return when the contact (``only``: with one of these numbers) that has waited longest became due, or None."""
+    due = select(c.next_attempt_at).where(c.account == account, _is_due(now, only))
     oldest: datetime | None = db.scalar(due.order_by(c.next_attempt_at).limit(1))
     return oldest
 
 
-def _is_due(now: datetime) -> ColumnElement[bool]:
-    return and_(c.push_state == PushState.DUE, c.next_attempt_at <= now)
+def _is_due(now: datetime, only: Collection[str] | None) -> ColumnElement[bool]:
+    return and_(c.push_state == PushState.DUE, c.next_attempt_at <= now, *_among(only))
+
+
+def _among(only: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
+    return () if only is None else (c.phone.in_(sorted(only)),)

@@ -21,6 +21,7 @@ from worker.contacts.mapping import RecordMapping
 from worker.contacts.records import NormalisedRecord, digest_record, normalise
 from worker.contacts.seen import SeenRecords
 from worker.contacts.shape import ShapeWatch
+from worker.messages.people import own_numbers
 from worker.store.db import reading
 
 CHUNK = 1000
@@ -74,7 +75,8 @@ class PageReader:
     def __post_init__(self) -> None:
         self.salt = reading_salt(self.settings, self.connection)
         configured = self.settings.connections[self.connection]
-        self.mapping = RecordMapping.of(configured.fields, self.adapter, configured.default_region)
+        own = own_numbers(self.settings)
+        self.mapping = RecordMapping.of(configured.fields, self.adapter, configured.default_region, own)
 
     def read(self, page: Page) -> ReadPage:
         """Hash the records, skip those that are stored with that hash, and normalise the others.

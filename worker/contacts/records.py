@@ -63,6 +63,9 @@ class NormalisedRecord:
         return self.change.external_id
 
 
+OWN_NUMBER = "holds a number that an account sends from; give the number of a person"
+
+
 def digest_record(change: ContactChange, properties: Properties, salt: bytes) -> tuple[bytes, bytes]:
     """Return (canonical properties, hash) of a record, of which ``properties`` are stored.
 
@@ -141,6 +144,8 @@ def normalise(
     try:
         mapped = mapping.read(change.properties)
         phone, problem = choose_phone(mapped, mapping.default_region)
+        if phone in mapping.own_numbers:
+            phone, problem = None, ("own_number", f'the field "{mapped.fields.phones[0][0]}" {OWN_NUMBER}')
         email, ignored = clean_email(mapped.fields.email)
         name = clean_name(mapped.fields.full_name)
     except UnfilledExpression as error:

@@ -7,7 +7,7 @@ failures when a few tries have failed while other calls work (``list_answer``). 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,7 @@ from worker.core.backoff import Backoff
 from worker.core.phones import PhoneProblem, parse_phone
 from worker.limits.account_gate import Permit, apply_effect, begin_probe, permitted
 from worker.limits.account_proof import prove_account
+from worker.messages.forgotten import forgotten_numbers, is_anybody_forgotten
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.leases import Lease, LeaseColumns, lease_end, new_lease
@@ -121,8 +122,11 @@ def ensure_list(runtime: Runtime, account: str) -> Listing:
     return Listing.READ if listing is Listing.LATER and state.listed_at is not None else listing
 
 
-def read_list(runtime: Runtime, account: str) -> Listing:
-    """Read the list into ``remote_contact``, one worker at a time. The request may be the account's probe."""
+def read_list(runtime: Runtime, account: str, seen: Callable[[Sequence[RemoteContact]], None] | None = None) -> Listing:
+    """Read the list into ``remote_contact``, one worker at a time. The request may be the account's probe.
+
+    ``seen`` gets the list, too, if it was read.
+    """
     permit = permitted(runtime.engine, account, runtime.stop.wait)
     lease = new_lease(utcnow(), runtime.lease_seconds(account))
     if not permit or not _take(runtime, account, lease, permit):
@@ -131,6 +135,8 @@ def read_list(runtime: Runtime, account: str) -> Listing:
     outcome = runtime.client(account).list_contacts()
     if outcome.done and not _store(runtime, account, outcome.value or [], began, lease.owner):
         return Listing.LATER
+    if outcome.done and seen is not None:
+        seen(outcome.value or [])
     with reading(runtime.engine) as db:
         failures = list_state(db, account).failures + 1
     verdict = _judge(runtime, account, outcome, failures, probe=permit.probe)
@@ -244,19 +250,23 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
 
     An older list must not be mixed into a newer one: contacts missing in the mixture would be created twice.
     """
-    rows = [_row(account, as_stored(contact), began) for contact in contacts if _can_be_stored(contact)]
-    for start in range(0, len(rows), ROWS):
+    storable = [as_stored(contact) for contact in contacts if _can_be_stored(contact)]
+    for start in range(0, len(storable), ROWS):
         with writing(runtime.engine) as db:
             if not _renew(runtime, db, account, owner):
                 return False
+            part = storable[start : start + ROWS]
+            erased = forgotten_numbers(db, {contact.phone for contact in part}) if is_anybody_forgotten(db) else {}
+            rows = [_row(account, contact, began) for contact in part if contact.phone not in erased]
             statement = insert(db, remote_contact)
-            db.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["account", "virtualtext_id"],
-                    set_={key: statement.excluded[key] for key in ("phone", "full_name", "email", "listed_at")},
-                ),
-                rows[start : start + ROWS],
-            )
+            if rows:
+                db.execute(
+                    statement.on_conflict_do_update(
+                        index_elements=["account", "virtualtext_id"],
+                        set_={key: statement.excluded[key] for key in ("phone", "full_name", "email", "listed_at")},
+                    ),
+                    rows,
+                )
     with writing(runtime.engine) as db:
         if not _renew(runtime, db, account, owner):
             return False

@@ -19,15 +19,18 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exist
 from worker.core.metrics import forward_tried
 from worker.core.states import DeliveryState
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, NotTried, RetryLater, next_attempt_at
-from worker.deliveries.targets import Receiver, Target
+from worker.deliveries.targets import CALLBACK, Receiver, Target
 from worker.store.db import after_commit
 from worker.store.leases import LeaseColumns, new_lease
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import delivery, public_event
 
 LEASE_SECONDS = 300.0
+LOOKED_AT = 1000
+"""Callbacks that are looked at to find origins with something due."""
 
 _LEASE = LeaseColumns(delivery)
+_IS_CALLBACK = delivery.c.receiver.startswith(f"{CALLBACK}:", autoescape=True)
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +45,8 @@ class ClaimedDelivery:
     target: Target
     payload: str
     attempt: int
+    url: str | None = None
+    """For a callback: the URL that the caller named."""
 
     @property
     def receiver(self) -> Receiver:
@@ -72,22 +77,33 @@ def claim_deliveries(connection: Connection, shares: Mapping[Receiver, int], now
         update(delivery)
         .where(any_of(connection, d.id, ids), d.state == DeliveryState.DUE)
         .values(state=DeliveryState.SENDING, attempts=d.attempts + 1, **_LEASE.held(lease))
-        .returning(d.id, d.event_id, d.target, d.payload, d.attempts)
+        .returning(d.id, d.event_id, d.target, d.payload, d.attempts, d.url)
     ).all()
     claimed = (
-        ClaimedDelivery(row.id, lease.owner, row.event_id, Target.from_text(row.target), row.payload, row.attempts)
+        ClaimedDelivery(
+            row.id, lease.owner, row.event_id, Target.from_text(row.target), row.payload, row.attempts, row.url
+        )
         for row in rows
     )
     return sorted(claimed, key=lambda one: one.id)
 
 
+def callers_due(connection: Connection, without: Collection[Receiver], limit: int, now: datetime) -> list[Receiver]:
+    """Return the origins whose callbacks have waited longest, apart from those that are busy or down."""
+    d = delivery.c
+    others = d.receiver.not_in([str(one) for one in without])
+    longest = select(d.receiver).where(*_is_due(now), _IS_CALLBACK, others).order_by(d.due_at).limit(LOOKED_AT)
+    found = dict.fromkeys(connection.scalars(longest))
+    return [Target.from_text(text).receiver for text in found][:limit]
+
+
 def give_up_removed(connection: Connection, receivers: Collection[Receiver], now: datetime) -> int:
     """Give up due deliveries to receivers that are no longer in the configuration. Return how many."""
-    removed = delivery.c.receiver.not_in([str(one) for one in receivers])
+    removed = and_(delivery.c.receiver.not_in([str(one) for one in receivers]), ~_IS_CALLBACK)
     values = {
         "state": DeliveryState.FAILED,
-        "last_error": "this subscriber or connection was removed from the configuration; restore it, then run"
-        " `vtsync forwards retry`",
+        "last_error": "this subscriber, connection or alert channel was removed from the configuration; restore it,"
+        " then run `vtsync forwards retry`",
     }
     return connection.execute(update(delivery).where(*_is_due(now), removed).values(values)).rowcount
 
@@ -125,7 +141,8 @@ def _count(results: Sequence[tuple[ClaimedDelivery, DeliveryOutcome]], after: Se
     ended = {row["b_id"]: "given_up" if row["b_state"] == DeliveryState.FAILED else "again" for row in after}
     for one, outcome in results:
         if not isinstance(outcome, NotTried):
-            forward_tried(str(one.receiver), ended.get(one.id, "done"))
+            label = CALLBACK if one.receiver.kind == CALLBACK else str(one.receiver)  # any number of origins
+            forward_tried(label, ended.get(one.id, "done"))
 
 
 def _release(connection: Connection, deliveries: Iterable[ClaimedDelivery], values: Mapping[str, Any]) -> None:

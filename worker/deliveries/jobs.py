@@ -11,10 +11,11 @@ import structlog
 from crm_adapters.base import AdapterError, WritesMessages
 from worker.core.logs import working_on
 from worker.deliveries import crm
+from worker.deliveries.alert_channels import tell
 from worker.deliveries.celery_tasks import call_task
 from worker.deliveries.claims import ClaimedDelivery
-from worker.deliveries.outcome import DeliveryOutcome, NotTried, RetryLater
-from worker.deliveries.targets import Receiver, Target
+from worker.deliveries.outcome import DeliveryOutcome, GaveUp, NotTried, RetryLater
+from worker.deliveries.targets import CALLBACK, CHANNEL, Receiver, Target
 from worker.deliveries.webhooks import WebhookSender
 from worker.runtime import Runtime
 
@@ -44,6 +45,10 @@ class DeliveryJob:
         """Make the deliveries."""
         name = self.receiver.name
         try:
+            if self.receiver.kind == CALLBACK:
+                return self._each(self._call_back)
+            if self.receiver.kind == CHANNEL:
+                return self._each(self._tell)
             return self._to_crm(name) if self.receiver.is_crm else self._to_subscriber(name)
         except Exception as error:  # an unexpected failure at one receiver must not stop the others
             log.exception("deliveries failed; they are tried again later", receiver=str(self.receiver))
@@ -58,6 +63,15 @@ class DeliveryJob:
             return call_task(subscriber.task, subscriber.queue, one.event_id, one.payload)
 
         return self._each(deliver)
+
+    def _tell(self, one: ClaimedDelivery) -> DeliveryOutcome:
+        channel = self.runtime.settings.alerts.channels[one.receiver.name]
+        return tell(channel, self.sender, one.event_id, one.payload)
+
+    def _call_back(self, one: ClaimedDelivery) -> DeliveryOutcome:
+        if one.url is None:
+            return GaveUp("its url was removed with the text (retention.texts)")
+        return self.sender.call_back(self.runtime.settings.callbacks, one.url, one.event_id, one.payload)
 
     def _to_crm(self, connection: str) -> Results:
         try:

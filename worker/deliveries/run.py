@@ -13,10 +13,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+import orjson
+
 from worker.core.logs import carrying_on
 from worker.deliveries.claims import (
     ClaimedDelivery,
     DeliveryCounts,
+    callers_due,
     claim_deliveries,
     find_due,
     finish_deliveries,
@@ -25,7 +28,7 @@ from worker.deliveries.claims import (
 from worker.deliveries.fan_out import fan_out
 from worker.deliveries.jobs import DeliveryJob, Results
 from worker.deliveries.outcome import RetryLater
-from worker.deliveries.targets import Receiver, receivers_of
+from worker.deliveries.targets import CALLBACK, CHANNEL, Receiver, channels_of, receivers_of
 from worker.deliveries.webhooks import WebhookSender
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -33,6 +36,8 @@ from worker.store.models import utcnow
 
 THREADS_PER_RECEIVER = 4
 MAX_THREADS = 64
+CALLERS = 4
+"""Origins of callbacks that are called at once. Their number has no limit, and subscribers must not wait for them."""
 SHARE = 64
 """Deliveries that a receiver claims at once."""
 LOOK_SECONDS = 1.0
@@ -45,6 +50,8 @@ class _Round:
 
     busy: Counter[Receiver] = field(default_factory=Counter)
     """Receiver -> jobs that run."""
+    only_these: bool = False
+    """Deliver to no callers, and give up nothing of other receivers."""
     down: set[Receiver] = field(default_factory=set)
     """Receivers that accept nothing now; they are skipped until the next call."""
     running: dict[Future[Results], Receiver] = field(default_factory=dict)
@@ -55,9 +62,17 @@ class _Round:
 
 def run_deliveries(runtime: Runtime, limit: int) -> DeliveryCounts:
     """Make up to ``limit`` deliveries that are due. Safe in any number of workers at once."""
-    round_ = _Round()
-    receivers = receivers_of(runtime.settings)
-    threads = min(MAX_THREADS, THREADS_PER_RECEIVER * max(1, len(receivers)))
+    return _run(runtime, receivers_of(runtime.settings), limit)
+
+
+def run_notices(runtime: Runtime, limit: int) -> DeliveryCounts:
+    """Deliver only the notices of alerts, where no worker may be there to do it."""
+    return _run(runtime, channels_of(runtime.settings), limit, only_these=True)
+
+
+def _run(runtime: Runtime, receivers: list[Receiver], limit: int, *, only_these: bool = False) -> DeliveryCounts:
+    round_ = _Round(only_these=only_these)
+    threads = min(MAX_THREADS, THREADS_PER_RECEIVER * (len(receivers) + CALLERS))
     with ThreadPoolExecutor(threads, "delivery") as pool, WebhookSender() as sender:
         while True:
             if round_.claimed < limit and not runtime.stop.requested:
@@ -68,7 +83,7 @@ def run_deliveries(runtime: Runtime, limit: int) -> DeliveryCounts:
                 break
             finished, _ = wait(round_.running, LOOK_SECONDS, FIRST_COMPLETED)
             _store_results(runtime, round_, finished)
-            if time.monotonic() - round_.looked_at >= LOOK_SECONDS:
+            if not only_these and time.monotonic() - round_.looked_at >= LOOK_SECONDS:
                 fan_out(runtime)
                 round_.looked_at = time.monotonic()
     return DeliveryCounts(round_.counts["done"], round_.counts["retried"], round_.counts["failed"])
@@ -77,24 +92,34 @@ def run_deliveries(runtime: Runtime, limit: int) -> DeliveryCounts:
 def _next_jobs(
     runtime: Runtime, round_: _Round, receivers: list[Receiver], sender: WebhookSender, limit: int
 ) -> list[DeliveryJob]:
-    free = {one: min(SHARE, limit) for one in receivers if not round_.busy[one] and one not in round_.down}
     now = utcnow()
+    callers = [one for one in round_.busy if one.kind == CALLBACK and round_.busy[one]]
     with writing(runtime.engine) as connection:
         if not find_due(connection, now):
             return []
-        round_.counts["failed"] += give_up_removed(connection, receivers, now)
-        claimed = claim_deliveries(connection, free, now)
+        if not round_.only_these:
+            round_.counts["failed"] += give_up_removed(connection, receivers, now)
+        callers_left = 0 if round_.only_these else CALLERS - len(callers)
+        unavailable = {*callers, *round_.down}
+        more = callers_due(connection, unavailable, callers_left, now) if callers_left > 0 else []
+        waiting = [one for one in (*receivers, *more) if not round_.busy[one] and one not in round_.down]
+        claimed = claim_deliveries(connection, dict.fromkeys(waiting, min(SHARE, limit)), now)
     round_.claimed += len(claimed)
     return [DeliveryJob(runtime, sender, several) for several in divided(claimed)]
 
 
 def divided(claimed: Iterable[ClaimedDelivery]) -> list[Sequence[ClaimedDelivery]]:
-    """Divide deliveries among the threads of their receivers; those of one CRM record stay in one thread. Pure."""
+    """Divide deliveries among the threads of their receivers. Pure.
+
+    Those of one CRM record stay in one thread, and so do the callbacks of one text, and the notices of one channel.
+    """
     parts: dict[tuple[Receiver, int], list[ClaimedDelivery]] = defaultdict(list)
     thread: dict[object, int] = {}
     turn: Counter[Receiver] = Counter()
     for one in claimed:
-        together: object = one.target if one.receiver.is_crm else one.id
+        together: object = one.target if one.receiver.is_crm or one.receiver.kind == CHANNEL else one.id
+        if one.receiver.kind == CALLBACK:
+            together = orjson.loads(one.payload)["data"]["id"]
         if together not in thread:
             thread[together] = turn[one.receiver] % THREADS_PER_RECEIVER
             turn[one.receiver] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from sqlalchemy import Connection, select
 
+from config.callbacks import origin_of
 from config.event_types import EventType
 from config.models import Settings
 from crm_adapters.base import CONTACT
@@ -20,12 +21,19 @@ from worker.store.tables import contact, contact_mapping
 LOGGED = (EventType.MESSAGE_RECEIVED, EventType.MESSAGE_SENT, EventType.MESSAGE_RECORDED)
 OPT_OUTS = (EventType.CONTACT_OPTED_OUT, EventType.CONTACT_OPTED_IN)
 
-ReceiverKind: TypeAlias = Literal["subscriber", "crm"]
+ALERTS = (EventType.ALERT_RAISED, EventType.ALERT_ENDED)
+
+ReceiverKind: TypeAlias = Literal["subscriber", "crm", "callback", "alert"]
+CALLBACK: ReceiverKind = "callback"
+CHANNEL: ReceiverKind = "alert"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Receiver:
-    """A subscriber or a CRM connection. Written as ``subscriber:NAME`` or ``crm:NAME``."""
+    """A subscriber, a CRM connection, the origin of callbacks, or a channel of alerts.
+
+    Written as ``subscriber:NAME``, ``crm:NAME``, ``callback:https://HOST`` or ``alert:NAME``.
+    """
 
     kind: ReceiverKind
     name: str
@@ -41,9 +49,9 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an event goes: to a subscriber, or to one record (``external_id``) of a CRM connection.
+    """Where an event goes: to a subscriber, to a caller, or to one record (``external_id``) of a CRM connection.
 
-    Written as ``subscriber:NAME`` or ``crm:CONNECTION:EXTERNAL_ID``.
+    Written as its receiver, for a record as ``crm:CONNECTION:EXTERNAL_ID``.
     """
 
     receiver: Receiver
@@ -55,14 +63,21 @@ class Target:
     @classmethod
     def from_text(cls, text: str) -> Target:
         """Read the written form. An external id may contain colons; names never do."""
+        if text.startswith(f"{CALLBACK}:"):
+            return cls(Receiver(CALLBACK, text.removeprefix(f"{CALLBACK}:")))
         kind, name, *external_id = text.split(":", 2)
         return cls(Receiver(cast(ReceiverKind, kind), name), *external_id)
 
 
 def receivers_of(settings: Settings) -> list[Receiver]:
-    """Return all receivers in the configuration."""
+    """Return all receivers in the configuration: all but callers."""
     subscribers = [Receiver("subscriber", name) for name in settings.subscribers]
-    return subscribers + [Receiver("crm", name) for name in settings.connections]
+    return [*subscribers, *(Receiver("crm", name) for name in settings.connections), *channels_of(settings)]
+
+
+def channels_of(settings: Settings) -> list[Receiver]:
+    """Return the channels of alerts."""
+    return [Receiver(CHANNEL, name) for name in settings.alerts.channels]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,8 @@ class OutgoingEvent:
     account: str
     phone: str
     data: Mapping[str, Any]
+    callback_url: str | None = None
+    """Where the caller who asked for the text wants its events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +142,19 @@ def targets_of(event: OutgoingEvent, settings: Settings, records: Records) -> li
     subscribers = [
         Target(Receiver("subscriber", name))
         for name, one in settings.subscribers.items()
-        if any(fnmatchcase(event.type, pattern) for pattern in one.events)
-        and (not one.accounts or not event.account or event.account in one.accounts)
+        if any(fnmatchcase(event.type, pattern) for pattern in one.events) and _is_for(one.accounts, event)
     ]
+    if event.callback_url is not None:
+        subscribers.append(Target(Receiver(CALLBACK, origin_of(event.callback_url))))
     crm_records = _crm_records(event, settings, records)
     return subscribers + [Target(Receiver("crm", one.connection), one.external_id) for one in crm_records]
+
+
+def _is_for(accounts: Collection[str], event: OutgoingEvent) -> bool:
+    """Return whether a subscriber of these accounts (none: of all) gets the event. Alerts are about all accounts."""
+    if not accounts or event.account in accounts:
+        return True
+    return not event.account and event.type not in ALERTS
 
 
 def _crm_records(event: OutgoingEvent, settings: Settings, records: Records) -> list[CrmRecord]:

@@ -28,6 +28,7 @@ from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
 from worker.store.leases import Lease
 from worker.store.models import utcnow
+from worker.store.sealed import is_hash
 from worker.store.tables import message
 from worker.virtualtext.outcomes import Cause, MessageBody, Outcome, Receipt, Status
 
@@ -185,7 +186,7 @@ def _move_from(
         message.c.id == attempt.message_id,
         # Only the message of this attempt: a later attempt has another number.
         message.c.attempts == attempt.number,
-        message.c.body_hash == attempt.body_hash,
+        is_hash(message.c.body_hash, attempt.body_hash),
         *where,
         ground=result.ground,
         reason=result.reason,

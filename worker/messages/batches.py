@@ -5,11 +5,13 @@ Too many are more people than the blast guard allows, in one sync or, for a trig
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from config.policy import Policy
 from worker.core.states import MessageKind, MessageState
@@ -41,7 +43,9 @@ def release_or_hold_batch(
     now: datetime,
     policy: Policy | None = None,
     *,
+    of_trigger: Mapping[str, Policy] = MappingProxyType({}),
     suspect: bool = False,
+    rehearsed: bool = False,
 ) -> BatchVerdict:
     """At the end of a sync run, release its texts, or hold all of them if they would text more than ``limit`` people.
 
@@ -49,22 +53,35 @@ def release_or_hold_batch(
     cannot pass the limit in portions. The texts of a trigger that would text more than ``limit`` people in 24 hours
     wait, too, in however many syncs (see ``worker.messages.blast_guard``). With a ``policy``, also hold the texts of
     triggers that fire far more often than before (see ``worker.messages.breaker``). ``suspect``: the run was refused,
-    so hold all of them.
+    so hold all of them. ``rehearsed``: see ``texts_of``.
+
+    ``of_trigger``: the policies of triggers with a table of their own. A trigger with a ``blast_limit`` of its own does
+    not count with the others: its texts wait for its own limit, in the run and in 24 hours.
     """
     in_batch = (message.c.batch_id == batch_id) & (message.c.kind == MessageKind.SEND)
-    people = select(func.count(message.c.to_number.distinct())).where(
-        in_batch, message.c.state != MessageState.SUPPRESSED
-    )
-    total = connection.execute(people).scalar_one()
+    alone = {name: own.blast_limit for name, own in of_trigger.items() if own.is_own_of_trigger("blast_limit")}
+    together = or_(message.c.trigger.is_(None), message.c.trigger.not_in(list(alone)))
     waiting = (in_batch, has_reason("run"))
+    general = policy or Policy()
     reasons = []
-    if suspect or total > limit:
-        decision = decide(view_of_held(batch_verdict="refused" if suspect else "over_limit"), now)
-        reasons += _hold_for(connection, decision, now, *waiting)
-    else:
-        for trigger in _triggers_of(connection, *waiting):
-            if why := _guarded(connection, trigger, limit, policy, now):
-                reasons += _hold_for(connection, decide(why, now), now, *waiting, message.c.trigger == trigger)
+    if suspect:
+        refused = decide(view_of_held(batch_verdict="refused"), now)
+        reasons += _hold_for(connection, refused, now, *waiting)
+    elif _people(connection, in_batch, together) > limit:
+        over_limit = decide(view_of_held(batch_verdict="over_limit", policy=general), now)
+        reasons += _hold_for(connection, over_limit, now, *waiting, together)
+    for trigger in _triggers_of(connection, *waiting):
+        mine, own = message.c.trigger == trigger, of_trigger.get(trigger, general)
+        if trigger in alone and _people(connection, in_batch, mine) > alone[trigger]:
+            why: PolicyFacts | None = view_of_held(batch_verdict="over_limit", policy=own)
+        else:
+            breakers = None if policy is None else own
+            why = _guarded(
+                *(connection, trigger, alone.get(trigger, limit), own.setting("blast_limit"), breakers, now),
+                rehearsed=rehearsed,
+            )
+        if why is not None:
+            reasons += _hold_for(connection, decide(why, now), now, *waiting, mine)
     # Texts that now wait for something else have another reason, so ``waiting`` no longer includes them.
     released = move(
         connection,
@@ -77,7 +94,14 @@ def release_or_hold_batch(
         now=now,
     )
     held = select(func.count()).where(in_batch, message.c.state == MessageState.HELD)
+    total = _people(connection, in_batch)
     return BatchVerdict(len(released), connection.execute(held).scalar_one(), total, tuple(reasons))
+
+
+def _people(connection: Connection, *where: ColumnElement[bool]) -> int:
+    """Count the people whom the texts reach, except those that are suppressed."""
+    reached = (*where, message.c.state != MessageState.SUPPRESSED)
+    return connection.execute(select(func.count(message.c.to_number.distinct())).where(*reached)).scalar_one()
 
 
 def view_of_held(**why: Any) -> PolicyFacts:
@@ -104,13 +128,23 @@ def _hold_for(
 
 
 def _guarded(
-    connection: Connection, trigger: str, limit: int, policy: Policy | None, now: datetime
+    connection: Connection,
+    trigger: str,
+    limit: int,
+    setting: str,
+    policy: Policy | None,
+    now: datetime,
+    *,
+    rehearsed: bool,
 ) -> PolicyFacts | None:
     """Return the facts with which the trigger's texts are held; None: they may go."""
-    if (reason := blast_guard.reason_to_hold(connection, trigger, limit, now)) is not None:
+    reason = blast_guard.reason_to_hold(connection, trigger, limit, now, setting=setting, rehearsed=rehearsed)
+    if reason is not None:
         return view_of_held(over_the_day=reason)
-    if policy is not None and (reason := breaker.check(connection, trigger, policy, now)) is not None:
-        return view_of_held(breaker=reason)
+    if policy is not None:
+        reason = breaker.check(connection, trigger, policy, now, rehearsed=rehearsed)
+        if reason is not None:
+            return view_of_held(breaker=reason)
     return None
 
 

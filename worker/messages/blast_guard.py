@@ -26,35 +26,51 @@ def allowed_today(limit: int, earlier: Sequence[int] | None) -> int:
     return max(limit, usual)
 
 
-def over_the_day(trigger: str, people: int, limit: int, earlier: Sequence[int] | None) -> str | None:
-    """Return why texts of ``trigger`` to ``people`` in 24 hours must wait, for a person; None: they need not. Pure."""
+def over_the_day(
+    trigger: str, people: int, limit: int, earlier: Sequence[int] | None, *, setting: str = "policy.blast_limit"
+) -> str | None:
+    """Return why texts of ``trigger`` to ``people`` in 24 hours must wait, for a person; None: they need not. Pure.
+
+    ``setting``: the name of the limit.
+    """
     allowed = allowed_today(limit, earlier)
     if people <= allowed:
         return None
     usual = f", and usually texts {allowed}" if allowed > limit else ""
     return (
-        f"its trigger would text {counted(people, 'person', 'people')} in 24 hours, more than policy.blast_limit"
+        f"its trigger would text {counted(people, 'person', 'people')} in 24 hours, more than {setting}"
         f" ({limit}) allows without approval{usual}; look at the texts, then run"
         f" `vtsync approve --trigger {trigger}` or `vtsync cancel --trigger {trigger}`"
     )
 
 
 def reason_to_hold(
-    connection: Connection, trigger: str, limit: int, now: datetime, also: Collection[str] = ()
+    connection: Connection,
+    trigger: str,
+    limit: int,
+    now: datetime,
+    also: Collection[str] = (),
+    *,
+    setting: str = "policy.blast_limit",
+    rehearsed: bool = False,
 ) -> str | None:
     """Return why further texts of ``trigger`` must wait for approval now; None: they need not.
 
-    ``also``: the numbers of texts that are not stored.
+    ``also``: the numbers of texts that are not stored. ``setting``: the name of the limit. ``rehearsed``: see
+    ``texts_of``.
     """
-    people = people_today(connection, trigger, now, also)
+    people = people_today(connection, trigger, now, also, rehearsed=rehearsed)
     if people <= limit:  # the earlier days can only allow more
         return None
-    return over_the_day(trigger, people, limit, earlier_days(connection, trigger, PEOPLE, now - DAY))
+    earlier = earlier_days(connection, trigger, PEOPLE, now - DAY, rehearsed=rehearsed)
+    return over_the_day(trigger, people, limit, earlier, setting=setting)
 
 
-def people_today(connection: Connection, trigger: str, now: datetime, also: Collection[str] = ()) -> int:
+def people_today(
+    connection: Connection, trigger: str, now: datetime, also: Collection[str] = (), *, rehearsed: bool = False
+) -> int:
     """Count the people whom ``trigger`` texts or would text in these 24 hours, without approval, and ``also`` them."""
-    where = not_approved_today(connection, trigger, now)
+    where = not_approved_today(connection, trigger, now, rehearsed=rehearsed)
     if also:
         where = (*where, not_(any_of(connection, PEOPLE, also)))
     people = connection.execute(select(func.count(PEOPLE.distinct())).where(*where)).scalar_one()

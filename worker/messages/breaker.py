@@ -25,10 +25,13 @@ def trips(
     """
     if busiest_earlier_day is not None:
         most = max(policy.breaker_floor, policy.breaker_factor * busiest_earlier_day)
-        why = f"and {busiest_earlier_day} on its busiest earlier day (policy.breaker_factor allows up to {most:.0f})"
+        why = (
+            f"and {busiest_earlier_day} on its busiest earlier day"
+            f" ({policy.setting('breaker_factor')} allows up to {most:.0f})"
+        )
     elif first_limit is not None:
         most = first_limit
-        why = f"and has no earlier days to compare with (policy.blast_limit allows up to {most})"
+        why = f"and has no earlier days to compare with ({policy.setting('blast_limit')} allows up to {most})"
     else:
         return None
     if fired_last_24h <= most:
@@ -47,12 +50,15 @@ def check(
     *,
     more: int = 0,
     first_limit: int | None = None,
+    rehearsed: bool = False,
 ) -> str | None:
     """Return why further texts of ``trigger`` must be held now; None: they need not be held.
 
     ``more``: texts that are about to be added and not stored yet. ``first_limit``: see ``trips``.
+    ``rehearsed``: see ``texts_of``.
     """
-    fired = connection.execute(select(func.count()).where(*not_approved_today(connection, trigger, now))).scalar_one()
-    earlier = earlier_days(connection, trigger, TEXTS, now - DAY)
+    today = not_approved_today(connection, trigger, now, rehearsed=rehearsed)
+    fired = connection.execute(select(func.count()).where(*today)).scalar_one()
+    earlier = earlier_days(connection, trigger, TEXTS, now - DAY, rehearsed=rehearsed)
     reason = trips(fired + more, None if earlier is None else max(earlier), policy, first_limit)
     return None if reason is None else reason.replace("--trigger NAME", f"--trigger {trigger}")

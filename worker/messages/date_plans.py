@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,23 +19,24 @@ from sqlalchemy import Connection, Row, and_, delete, or_, select, update
 
 from config.models import Settings
 from crm_adapters.base import CONTACT
+from worker.messages.conversations import load_conversations
 from worker.messages.intents import insert_planned
-from worker.messages.people import lost_its_phone, owner_number, person_is_gone, place
-from worker.policy.locations import locations_of
+from worker.messages.people import lost_its_phone, own_email, own_name, owner_number, person_is_gone, zones_of
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, writing
 from worker.store.sql import by_column, insert_many
 from worker.store.tables import contact, contact_mapping, date_plan
+from worker.triggers.conversation import ConversationFacts
 from worker.triggers.dates import Due
-from worker.triggers.evaluate import write_text
+from worker.triggers.evaluate import asks_first, write_text
 from worker.triggers.kinds import PlannedByDate, RecordEvent
-from worker.triggers.rules import TextRule, compile_rules, date_order_of
+from worker.triggers.rules import TextRule, compile_rules
 from worker.triggers.unread import Unreadable, UnreadValue
 
 PORTION = 200
 BACK_FILL = 1000
 UNREAD = "?"
-"""The occurrence of a plan whose record has a date that cannot be read. It is never due."""
+"""The occurrence of a plan whose record has a value that cannot be read. It is never due."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,19 +65,15 @@ def next_due(rule: TextRule, record: PlannedRecord, settings: Settings, now: dat
     if not record.phone or not isinstance(rule.kind, PlannedByDate):
         return None
 
-    def zones() -> Sequence[str]:
-        account = settings.accounts[settings.connections[record.connection].account]
-        here = place(settings, record.connection, record.properties)
-        return locations_of(record.phone, [here], account.time_zone).zones
-
-    return rule.kind.next_due(record.properties, zones, now, date_order_of(settings, record.connection))
+    zones = partial(zones_of, settings, record.connection, record.phone, record.properties)
+    return rule.kind.next_due(record.properties, zones, now, settings.connections[record.connection].default_region)
 
 
 def unread_date(rule: TextRule, record: PlannedRecord, settings: Settings) -> UnreadValue | None:
     """Return the record's date if it cannot be read, so that nothing can be planned for it; else None. Pure."""
     if not record.phone or not rule.planned_by_date:
         return None
-    return rule.kind.unread(record.properties, {}, date_order_of(settings, record.connection))
+    return rule.kind.unread(record.properties, {}, settings.connections[record.connection].default_region)
 
 
 def plan_records(
@@ -124,7 +122,7 @@ def plan_existing(
     while rules and not runtime.stop.requested:
         with writing(runtime.engine) as connection:
             rows = connection.execute(
-                _records()
+                records_and_contacts()
                 .where(m.connection == name, m.deleted_at.is_(None), m.id > last)
                 .order_by(m.id)
                 .limit(BACK_FILL)
@@ -198,13 +196,15 @@ def _fire_rule(
     now: datetime,
 ) -> None:
     settings, intents = runtime.settings, []
+    talks = _conversations(connection, rule, records.values(), now)
     for plan in plans:
         row = records.get((plan.connection, plan.external_id))
         record = _planned(row) if row is not None else None
         if row is None or record is None or not record.phone or not rule.watches(plan.connection, record.kind):
             connection.execute(delete(date_plan).where(date_plan.c.id == plan.id))
             continue
-        intent = write_text(rule, _event(row, record, settings), plan.occurrence)
+        event = replace(_event(row, record, settings), conversation=talks.get(record.phone))
+        intent = write_text(rule, event, plan.occurrence)
         if intent is not None:
             sender = intent.from_number or owner_number(settings, record.connection, record.properties)
             intents.append(replace(intent, from_number=sender, called_for_at=plan.due_at))
@@ -215,6 +215,14 @@ def _fire_rule(
         }
         connection.execute(update(date_plan).where(date_plan.c.id == plan.id).values(**values))
     insert_planned(connection, settings, rule, intents, now)
+
+
+def _conversations(
+    connection: Connection, rule: TextRule, records: Collection[Row[Any]], now: datetime
+) -> Mapping[str, ConversationFacts]:
+    if not asks_first(rule.options):
+        return {}
+    return load_conversations(connection, {row.phone for row in records if row.phone}, now)
 
 
 def _event(row: Row[Any], record: PlannedRecord, settings: Settings) -> RecordEvent:
@@ -229,15 +237,17 @@ def _event(row: Row[Any], record: PlannedRecord, settings: Settings) -> RecordEv
         new=record.properties,
         revision=row.revision,
         kind=record.kind,
-        order=date_order_of(settings, record.connection),
+        region=settings.connections[record.connection].default_region,
+        zones=partial(zones_of, settings, record.connection, record.phone, record.properties),
     )
 
 
-def _records() -> Any:
+def records_and_contacts() -> Any:
+    """Select records with what a trigger knows of their persons."""
     m = contact_mapping.c
     return select(
         m.id, m.connection, m.external_id, m.properties, m.deleted_at, m.revision, m.contact_id, m.kind,
-        contact.c.phone, contact.c.full_name, contact.c.email,
+        contact.c.phone, own_name(), own_email(),
         or_(lost_its_phone(), person_is_gone()).label("lost_its_phone"),
     ).select_from(contact_mapping.outerjoin(contact, contact.c.id == m.contact_id))  # fmt: skip
 
@@ -250,7 +260,7 @@ def _records_of(connection: Connection, plans: Sequence[Row[Any]]) -> dict[tuple
         by_connection[plan.connection].append(plan.external_id)
     m = contact_mapping.c
     wanted = or_(*(and_(m.connection == name, m.external_id.in_(ids)) for name, ids in by_connection.items()))
-    return {(row.connection, row.external_id): row for row in connection.execute(_records().where(wanted))}
+    return {(row.connection, row.external_id): row for row in connection.execute(records_and_contacts().where(wanted))}
 
 
 def _grouped(plans: Sequence[Row[Any]]) -> dict[str, list[Row[Any]]]:

@@ -6,12 +6,16 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, case, or_, select
+from sqlalchemy import ColumnElement, Connection, case, literal, or_, select
 
+from config.models import Settings
+from config.policy import Policy
 from worker.core.states import MessageState
 from worker.messages.acquaintance import accounts_that_know
+from worker.messages.consents import add_consent
+from worker.messages.forgotten import let_back
 from worker.messages.holds import not_before
-from worker.messages.opt_outs import add_opt_out, end_review
+from worker.messages.opt_outs import add_opt_out, end_review, opted_out, remove_opt_out
 from worker.messages.states import Ground
 from worker.messages.transitions import Moved, has_reason, move, reason_text
 from worker.runtime import Runtime
@@ -19,6 +23,9 @@ from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.sql import any_of
 from worker.store.tables import message
+
+APPROVABLE = ("approval", "breaker")
+"""The codes of the reasons for which a held text waits for an approval. Other held texts wait for something else."""
 
 
 class NothingChosen(ValueError):
@@ -51,7 +58,7 @@ def approve(
             MessageState.HELD,
             MessageState.QUEUED,
             *chosen,
-            or_(has_reason("approval"), has_reason("breaker")),
+            or_(*map(has_reason, APPROVABLE)),
             ground=Ground.PERSON,
             reason=reason,
             actor=actor,
@@ -188,11 +195,63 @@ def opt_out_number(
         return add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor, account=account)
 
 
+def opt_in_number(
+    connection: Connection,
+    phone: str,
+    *,
+    source: str,
+    detail: str,
+    actor: str,
+    now: datetime,
+    account: str = "",
+    only_of: Collection[str] = (),
+) -> bool:
+    """Put into the ledger that the person agreed to texts, and lift their opt-out. False: there was none to lift.
+
+    ``detail``: how they agreed. ``only_of``: see ``remove_opt_out``; where the opt-out stays, the ledger gets nothing.
+    """
+    same: dict[str, Any] = {"source": source, "now": now, "actor": actor, "account": account}
+    removed = remove_opt_out(connection, phone, detail=detail, only_of=only_of, **same)
+    if removed or not opted_out(connection, [phone]):
+        add_consent(connection, phone, words=detail, **same)
+    return removed
+
+
+def remember_number(runtime: Runtime, phone: str, *, why: str, actor: str) -> bool:
+    """Let a person who was forgotten come back from the CRM. False: nobody with this number was forgotten.
+
+    An opt-out from before holds: this says that they are known again, not that they agree to texts.
+    """
+    now = utcnow()
+    with writing(runtime.engine) as connection:
+        before = let_back(connection, phone, now)
+        if before is not None and before.opted_out:
+            add_opt_out(connection, phone, source="remembered", detail=why, now=now, actor=actor)
+    return before is not None
+
+
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Return the columns of a message that a person wants now: due now, and with a new expiry if it has expired."""
-    late = now + runtime.settings.policy.expires_after
+    late = _late(runtime.settings, now)
     expires_at = case((message.c.expires_at <= now, late), else_=message.c.expires_at)
     return {"due_at": now, "expires_at": expires_at, "approved_at": now}
+
+
+def _late(settings: Settings, now: datetime) -> ColumnElement[datetime]:
+    """Return when a message that is due now expires, by the most specific table that says so."""
+
+    def after(policy: Policy) -> ColumnElement[datetime]:
+        return literal(now + policy.expires_after, message.c.expires_at.type)
+
+    m = message.c
+    levels = ((m.trigger, settings.triggers), (m.connection, settings.connections), (m.account, settings.accounts))
+    own = [
+        (column == name, after(table.policy))
+        for column, tables in levels
+        for name, table in tables.items()
+        if table.policy is not None and "expires_after" in table.policy.model_fields_set
+    ]
+    return case(*own, else_=after(settings.policy)) if own else after(settings.policy)
 
 
 def _chosen(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Connection, Row
 
+from config.policy_levels import policy_for
 from worker.core.states import MessageKind, MessageState
 from worker.messages.attempts import Attempt
 from worker.messages.claims import MessageClaim, claim_sends, expire_leases, owned
@@ -38,6 +39,7 @@ class DeliveryReport:
     suppressed: int = 0
     expired: int = 0
     held: int = 0
+    simulated: int = 0
     waiting: tuple[tuple[str, str], ...] = ()
 
 
@@ -63,6 +65,7 @@ def deliver_due(
         suppressed=done.states[MessageState.SUPPRESSED],
         expired=done.states[MessageState.EXPIRED] + sum(one.expired for one in sends),
         held=done.states[MessageState.HELD],
+        simulated=done.states[MessageState.SIMULATED],
         waiting=done.waiting,
     )
 
@@ -85,7 +88,7 @@ class SendStrategy:
 
     def lock(self, connection: Connection, row: Row[Any]) -> None:
         """Let one worker at a time decide about texts to the recipient."""
-        lock_recipient(connection, self.account, row.to_number, self.runtime.settings.policy)
+        lock_recipient(connection, self.account, row.to_number, policy_for(self.runtime.settings, account=self.account))
 
     def refuse(self, connection: Connection, lease: Lease, row: Row[Any], now: datetime) -> MessageState | None:
         """Ask the policy with fresh data, and move a text that may not go now."""

@@ -25,6 +25,7 @@ from worker.limits.limiter import IN_FLIGHT_WAIT_SECONDS, NO_ROOM
 from worker.messages.attempts import Attempt, begin_attempt, make_request, store_result
 from worker.messages.claims import MessageClaim, owned, release_unstarted
 from worker.messages.results import AttemptResult
+from worker.messages.simulation import simulate
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.leases import Lease
@@ -189,7 +190,11 @@ class _ClaimedBatch:
             if not self._in_time():
                 return None
             refused = self.strategy.refuse(connection, lease, row, now)
-            return refused or begin_attempt(connection, self.strategy.account, lease, row, now)
+            if refused is not None:
+                return refused
+            only_numbers = self.runtime.only_numbers(self.strategy.account)
+            simulated = simulate(connection, lease, row, only_numbers, now)
+            return simulated or begin_attempt(connection, self.strategy.account, lease, row, now)
 
     def _claimed_row(self, connection: Connection, message_id: str) -> Row[Any] | None:
         """Read the message as it is now; None when the claim on it is lost or it was started."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, exists, select
 
 from config.accounts import Account
 from worker.core.states import InboxState, MessageKind
+from worker.store.event_numbers import events_with_number
 from worker.store.tables import inbox_event, message
 
 ECHOES_KNOWN_FOR = timedelta(days=7)
@@ -55,12 +56,13 @@ def echo_outlook(
     reported = select(m.id).where(
         m.account == account, m.kind == MessageKind.RECORD, m.echoed_at > now - ECHOES_KNOWN_FOR
     )
-    unprocessed = select(e.id).where(
+    unprocessed = events_with_number(
+        connection,
+        to_number[-_ENDING:],
         e.state == InboxState.NEW,
         e.source == "relay",
         e.name == account,
         e.received_at >= since,
-        e.payload.contains(to_number[-_ENDING:], autoescape=True),
     )
-    row = connection.execute(select(exists(reported), exists(unprocessed))).one()
-    return EchoOutlook(expected=row[0], arrived=row[1])
+    expected = bool(connection.scalar(select(exists(reported))))
+    return EchoOutlook(expected, arrived=any(True for _ in unprocessed))

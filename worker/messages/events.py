@@ -65,6 +65,7 @@ _EVENTS = {
     MessageState.REJECTED: EventType.MESSAGE_FAILED,
     MessageState.SUPPRESSED: EventType.MESSAGE_SUPPRESSED,
     MessageState.EXPIRED: EventType.MESSAGE_EXPIRED,
+    MessageState.SIMULATED: EventType.MESSAGE_SIMULATED,
     MessageState.UNKNOWN: EventType.MESSAGE_UNKNOWN,
 }
 
@@ -110,6 +111,8 @@ def _message_row(row: Row[Any], type_: EventType, reason: str, now: datetime) ->
         "trigger": row.trigger,
         "record": None if row.connection is None else {"connection": row.connection, "id": row.external_id},
         "virtualtext_message_id": row.virtualtext_message_id,
+        "metadata": orjson.loads(row.metadata),
+        "test": row.test or row.state == MessageState.SIMULATED,
         "sent_at": (row.sent_at or row.attempted_at or now).isoformat(),
     }
     return {

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
 from worker.core.states import PushState
+from worker.messages.consents import consents_of, decided_at, opt_out_times
 from worker.messages.opt_outs import opted_out
 from worker.messages.people import recipient_of
 from worker.messages.policy_facts import texts_since
-from worker.messages.read_models import MessageDetails, read_details
+from worker.messages.read_models import MessageDetails, ReceivedReply, read_details, read_replies
 from worker.messages.standing import AccountStanding, account_standing
+from worker.messages.unread_records import UnreadRecord, unread_of
+from worker.policy.consent import ConsentStatement, consent_at
 from worker.policy.decide import CAP_WINDOW, OptedOut
 from worker.runtime import Runtime
 from worker.store.db import reading
@@ -28,6 +32,7 @@ from worker.store.tables import (
     number_review,
     opt_out_event,
     rejected_record,
+    review_event,
 )
 
 
@@ -96,6 +101,16 @@ class OptOutChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewChange:
+    """The beginning (``opened``) or the end of a review: what the person wrote, or why it ended."""
+
+    at: datetime
+    opened: bool
+    detail: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Everything about one number. Empty parts mean that nothing is known."""
 
@@ -108,11 +123,18 @@ class Explanation:
     """Records of this number's people that cannot be used as they are now."""
     messages: tuple[MessageDetails, ...]
     planned: tuple[UpcomingText, ...] = ()
+    unread: tuple[UnreadRecord, ...] = ()
+    """Values of this number's records because of which a trigger does not text about them."""
     opt_out_history: tuple[OptOutChange, ...] = ()
+    review_history: tuple[ReviewChange, ...] = ()
     review_since: datetime | None = None
     """When a reply began to wait for a person to read it. The number's texts are held meanwhile."""
     texts_last_24h: int = 0
-    max_texts: int | None = None
+    consents: tuple[ConsentStatement, ...] = ()
+    """The ledger: what CRMs, the person and imports said about texts."""
+    replies: tuple[ReceivedReply, ...] = ()
+    consent_of: Mapping[str, str] = field(default_factory=dict)
+    """The consent that was on record for each message when it was decided; "" where there was none. By its id."""
     standings: tuple[AccountStanding, ...] = ()
     """For each account that has the number as a contact or texted it; for all accounts when none has."""
 
@@ -125,7 +147,10 @@ class Explanation:
             or self.opted_out
             or self.rejections
             or self.opt_out_history
+            or self.review_history
             or self.review_since
+            or self.consents
+            or self.replies
         )
 
 
@@ -133,12 +158,14 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
     """Return what is known about ``phone`` (E.164), oldest first everywhere."""
     now, settings = utcnow(), runtime.settings
     with reading(runtime.engine) as connection:
-        messages = read_details(connection, message.c.to_number == phone)
+        messages = read_details(connection, settings, message.c.to_number == phone)
         contacts = contact_histories(connection, phone)
         own = {(record.connection, record.external_id) for one in contacts for record in one.records}
         about = {one.about for one in messages if one.about is not None}
         person = recipient_of(connection, settings, phone)
         accounts = {one.account for one in contacts} | {one.account for one in messages}
+        consents = consents_of(connection, [phone]).get(phone, ())
+        outs = opt_out_times(connection, [phone]).get(phone, [])
         review = select(number_review.c.since).where(number_review.c.phone == phone)
         return Explanation(
             phone=phone,
@@ -148,16 +175,27 @@ def explain(runtime: Runtime, phone: str) -> Explanation:
             rejections=_record_rejections(connection, own | about),
             messages=messages,
             planned=_upcoming_texts(connection, list(settings.triggers), own),
+            unread=tuple(unread_of(connection, settings, own)),
             opt_out_history=_opt_out_history(connection, phone),
+            review_history=_review_history(connection, phone),
             review_since=connection.execute(review).scalar_one_or_none(),
             texts_last_24h=texts_since(connection, phone, now - CAP_WINDOW),
-            max_texts=settings.policy.max_per_contact,
+            consents=consents,
+            replies=read_replies(connection, phone),
+            consent_of={one.id: _consent_of(one, consents, outs) for one in messages},
             standings=tuple(
                 account_standing(connection, settings, account, phone, person, now)
                 for account in settings.accounts
                 if account in accounts or not accounts
             ),
         )
+
+
+def _consent_of(one: MessageDetails, consents: tuple[ConsentStatement, ...], opt_outs: list[datetime]) -> str:
+    """Return the consent that was on record when the policy decided last about a text."""
+    at = decided_at([(step.at, step.after) for step in one.steps], one.created_at)
+    found = consent_at(consents, opt_outs, at)
+    return "" if found is None else str(found)
 
 
 def contact_histories(connection: Connection, phone: str) -> tuple[ContactHistory, ...]:
@@ -240,3 +278,9 @@ def _opt_out_history(connection: Connection, phone: str) -> tuple[OptOutChange, 
     e = opt_out_event.c
     rows = connection.execute(select(opt_out_event).where(e.phone == phone).order_by(e.id))
     return tuple(OptOutChange(row.at, row.opted_out, row.source, row.detail, row.actor) for row in rows)
+
+
+def _review_history(connection: Connection, phone: str) -> tuple[ReviewChange, ...]:
+    e = review_event.c
+    rows = connection.execute(select(review_event).where(e.phone == phone).order_by(e.id))
+    return tuple(ReviewChange(row.at, row.opened, row.detail, row.actor) for row in rows)

@@ -10,13 +10,14 @@ from sqlalchemy import Connection, select
 
 from config.models import Settings
 from config.policy import Policy
+from config.policy_levels import policy_for
 from worker.core.states import MessageKind, MessageState
 from worker.messages import breaker
 from worker.messages.batches import view_of_held
 from worker.messages.opt_outs import opted_out
 from worker.messages.outbox import insert_new, media_json, payload_hash
 from worker.messages.policy_facts import load_facts, state_after
-from worker.messages.reentry import allowed_again, intent_key
+from worker.messages.reentry import allowed_again, for_each_record, intent_key
 from worker.messages.transitions import Moved, add_first_events, reason_text
 from worker.policy.countries import country_problem
 from worker.policy.decide import OptedOut, PolicyFacts, Suppress, decide
@@ -37,7 +38,7 @@ def insert_intents(
     from_number: str,
     batch_id: str,
     intents: Sequence[TextIntent],
-    policy: Policy,
+    settings: Settings,
     now: datetime,
 ) -> int:
     """Put the texts of a sync page into the outbox, in the page's own transaction. Return how many are new.
@@ -46,8 +47,12 @@ def insert_intents(
     """
     if not intents:
         return 0
+    intents = for_each_record(connection, account, intents)
     refused = opted_out(connection, {intent.phone for intent in intents})
-    rows = [_intent_row(account, from_number, batch_id, intent, policy, refused, now) for intent in intents]
+    policies = _policies(settings, account, intents)
+    rows = [
+        _intent_row(account, from_number, batch_id, intent, policies[_of(intent)], refused, now) for intent in intents
+    ]
     # In one order, so that two transactions that insert the same texts wait and do not deadlock.
     in_order = sorted(rows, key=lambda row: row["idempotency_key"])
     connection.execute(insert(connection, message).on_conflict_do_nothing(), in_order)
@@ -70,22 +75,29 @@ def insert_planned(
     """Put the texts of a date trigger into the outbox, in the caller's transaction. Return how many are new.
 
     They belong to no sync run, so the breaker guards against a blast, too: a trigger without enough history is held
-    above ``policy.blast_limit`` texts in 24 hours. An occurrence that was stored before changes nothing.
+    above ``blast_limit`` texts in 24 hours, by the limit of each connection. An occurrence that was stored before
+    changes nothing.
     """
     rows = []
-    for intent in allowed_again(connection, {rule.name: rule}, intents, now):
+    accounts = {settings.connections[intent.connection].account for intent in intents}
+    rehearsed = any(settings.accounts[account].mode == "test" for account in accounts)
+    for intent in allowed_again(connection, {rule.name: rule}, intents, now, rehearsed=rehearsed):
         account = settings.connections[intent.connection].account
         sender = settings.accounts[account].from_number
-        row = _intent_row(account, sender, None, intent, settings.policy, {}, now)
+        policy = policy_for(settings, account=account, connection=intent.connection, trigger=rule.name)
+        row = _intent_row(account, sender, None, intent, policy, {}, now)
         if not intent.problem:
             row |= state_after(decide(load_facts(connection, row, settings, now), now), row["due_at"])
         rows.append(row)
     going = [row for row in rows if row["state"] == MessageState.QUEUED]
-    limit = settings.policy.blast_limit
-    reason = breaker.check(connection, rule.name, settings.policy, now, more=len(going), first_limit=limit)
-    if reason is not None:
-        for row in going:
-            row |= state_after(decide(view_of_held(breaker=reason), now), row["due_at"])
+    for name in sorted({row["connection"] for row in going}):
+        policy, more = policy_for(settings, connection=name, trigger=rule.name), len(going)
+        reason = breaker.check(
+            *(connection, rule.name, policy, now), more=more, first_limit=policy.blast_limit, rehearsed=rehearsed
+        )
+        for row in going if reason is not None else ():
+            if row["connection"] == name:
+                row |= state_after(decide(view_of_held(breaker=reason), now), row["due_at"])
     return sum(insert_new(connection, row, "scheduler") for row in rows)
 
 
@@ -97,6 +109,7 @@ def foresee(
     Each comes with the reason why it would not be sent, or an empty string.
     """
     refused, now = opted_out(connection, {intent.phone for intent in intents}), utcnow()
+    intents = for_each_record(connection, account, intents)
     keys = {intent_key(intent): intent for intent in reversed(intents)}
     known = set(
         connection.scalars(
@@ -109,14 +122,15 @@ def foresee(
     )
     new = [intent for intent in intents if intent_key(intent) not in known and keys[intent_key(intent)] is intent]
     own = settings.accounts[account].from_number
-    decisions = [decide(_first_view(intent, refused, None, own, settings.policy), now) for intent in new]
+    policies = _policies(settings, account, new)
+    decisions = [decide(first_facts(intent, refused, None, own, policies[_of(intent)]), now) for intent in new]
     return [
         (intent, intent.problem or (decision.reason if isinstance(decision, Suppress) else ""))
         for intent, decision in zip(new, decisions, strict=True)
     ]
 
 
-def _first_view(
+def first_facts(
     intent: TextIntent, refused: dict[str, OptedOut], expires_at: datetime | None, own_number: str, policy: Policy
 ) -> PolicyFacts:
     """Return what is known about a text during a sync: its number, its record and the opt-outs.
@@ -131,8 +145,22 @@ def _first_view(
         to_number=intent.phone,
         do_not_text=intent.do_not_text,
         no_consent=intent.no_consent,
-        country=country_problem(intent.phone, own_number, policy.countries),
+        consent_missing=intent.consent_missing,
+        country=country_problem(intent.phone, own_number, policy),
+        policy=policy,
     )
+
+
+def _of(intent: TextIntent) -> tuple[str, str]:
+    return intent.connection, intent.trigger
+
+
+def _policies(settings: Settings, account: str, intents: Sequence[TextIntent]) -> dict[tuple[str, str], Policy]:
+    """Return the policies of the intents, by connection and trigger."""
+    return {
+        (connection, trigger): policy_for(settings, account=account, connection=connection, trigger=trigger)
+        for connection, trigger in {_of(intent) for intent in intents}
+    }
 
 
 def _intent_row(
@@ -151,7 +179,7 @@ def _intent_row(
         reason = reason_text("template", intent.problem)
         state: dict[str, Any] = {"state": MessageState.SUPPRESSED, "reason": reason, "due_at": due_at}
     else:
-        view = _first_view(intent, refused, expires_at, from_number, policy)
+        view = first_facts(intent, refused, expires_at, from_number, policy)
         state = state_after(decide(view, now), due_at)
     return {
         "id": new_message_id(),

@@ -1,27 +1,31 @@
 """Opt-outs and reviews: which numbers must not be texted, and the proof of who said so and when.
 
-This module is the only writer of ``opt_out``, ``opt_out_event`` and ``number_review`` (retention and migrations aside).
-So each change of an opt-out has its proof and publishes its event, and each review that ends releases what it held.
+This module is the only writer of ``opt_out``, ``number_review`` and their proofs, ``opt_out_event`` and
+``review_event`` (erasure and migrations aside). So each change of an opt-out and each beginning and end of a review
+has its proof and publishes its event, and a review that ends releases what it held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, select, update
 from sqlalchemy import insert as plain_insert
 
 from config.event_types import EventType
 from worker.messages.events import publish_each
+from worker.messages.forgotten import forgotten_numbers, let_back
 from worker.messages.holds import release_holds
 from worker.messages.transitions import reason_text
 from worker.policy.decide import OptedOut
+from worker.store.db import reading
 from worker.store.sql import any_of, insert
-from worker.store.tables import message, number_review, opt_out, opt_out_event
+from worker.store.tables import message, number_review, opt_out, opt_out_event, review_event
 
+PORTION = 5000
 NUMBER_CHANGED = "number_changed"
 """The source of an opt-out that follows a CRM record to its new number."""
 
@@ -40,8 +44,53 @@ def add_opt_out(
 
     ``account``: the account through which this became known; "" for none.
     """
-    given = {phone: _NewOptOut(detail, account)}
-    return bool(_add(connection, given, source=source, now=now, actor=actor, account=account))
+    given = {phone: NewOptOut(detail, account)}
+    return bool(add_opt_outs(connection, given, source=source, now=now, actor=actor, account=account))
+
+
+class NewOptOut(NamedTuple):
+    """What to store of an opt-out. ``account``: see ``add_opt_out``. ``since``: if it is older than today."""
+
+    detail: str
+    account: str = ""
+    since: datetime | None = None
+
+
+def add_opt_outs(
+    connection: Connection,
+    given: Mapping[str, NewOptOut],
+    *,
+    source: str,
+    now: datetime,
+    actor: str,
+    account: str = "",
+) -> list[str]:
+    """Add the opt-outs of several numbers. Return the numbers that are new. ``account``: of the event.
+
+    Where a number had opted out before, the older time counts. That is proven, too, and announced to nobody.
+    """
+    # In one order, so that two transactions that add the same numbers wait and do not deadlock.
+    rows = [
+        {
+            "phone": phone,
+            "since": given[phone].since or now,
+            "source": source,
+            "detail": given[phone].detail,
+            "account": given[phone].account,
+        }
+        for phone in sorted(given)
+    ]
+    added = insert(connection, opt_out).on_conflict_do_nothing().returning(opt_out.c.phone)
+    new = list(connection.execute(added, rows).scalars())
+    if new:
+        kept = {phone: given[phone] for phone in new}
+        _prove(connection, kept, True, source=source, now=now, actor=actor, account=account)
+    if again := sorted(given.keys() - set(new)):
+        # The person told a second account, too, so no account may lift it alone.
+        of_others = (any_of(connection, opt_out.c.phone, again), opt_out.c.account != account)
+        connection.execute(update(opt_out).where(*of_others).values(account=""))
+        _date_back(connection, {phone: given[phone] for phone in again}, source=source, now=now, actor=actor)
+    return new
 
 
 def remove_opt_out(
@@ -57,19 +106,38 @@ def remove_opt_out(
 ) -> bool:
     """Allow texts to ``phone`` again. Texts that were suppressed stay so. False: it had not opted out.
 
-    ``only_of``: only if it became known through one of these accounts alone; empty: in any case.
+    ``only_of``: only if it became known through one of these accounts alone; empty: in any case. A number that was
+    forgotten may come back with that.
     """
     mine = [opt_out.c.account.in_(only_of)] if only_of else []
     removed = connection.execute(delete(opt_out).where(opt_out.c.phone == phone, *mine)).rowcount == 1
+    if not only_of and let_back(connection, phone, now) is not None:
+        removed = True
     if removed:
-        _prove(connection, {phone: detail}, False, source=source, now=now, actor=actor, account=account)
+        _prove(connection, {phone: NewOptOut(detail)}, False, source=source, now=now, actor=actor, account=account)
     return removed
 
 
 def opted_out(connection: Connection, phones: Collection[str]) -> dict[str, OptedOut]:
-    """Return those of ``phones`` that have opted out."""
+    """Return those of ``phones`` that have opted out, or were forgotten."""
     rows = connection.execute(select(opt_out).where(any_of(connection, opt_out.c.phone, phones)))
-    return {row.phone: _read(row) for row in rows}
+    found = {row.phone: _read(row) for row in rows}
+    others = [phone for phone in phones if phone not in found]
+    erased = forgotten_numbers(connection, others)
+    return found | {phone: OptedOut(one.at, "forgotten") for phone, one in erased.items()}
+
+
+def all_opt_outs(engine: Engine) -> Iterator[list[tuple[str, OptedOut]]]:
+    """Yield all opt-outs by number, a few thousand at a time, each portion in a transaction of its own."""
+    after = ""
+    while True:
+        with reading(engine) as connection:
+            rows = select(opt_out).where(opt_out.c.phone > after).order_by(opt_out.c.phone).limit(PORTION)
+            found = [(row.phone, _read(row)) for row in connection.execute(rows)]
+        if not found:
+            return
+        yield found
+        after = found[-1][0]
 
 
 def newest_opt_outs(connection: Connection, limit: int) -> list[tuple[str, OptedOut]]:
@@ -97,10 +165,15 @@ def open_reviews(connection: Connection) -> list[Review]:
     return [Review(row.phone, row.since, row.excerpt) for row in rows]
 
 
-def open_review(connection: Connection, phone: str, *, excerpt: str, inbound_id: str | None, since: datetime) -> None:
-    """Hold all texts to ``phone`` until a person has read what its owner wrote. A review that is open already stays."""
-    row = {"phone": phone, "since": since, "inbound_id": inbound_id, "excerpt": excerpt}
-    connection.execute(insert(connection, number_review).values(row).on_conflict_do_nothing())
+def open_review(
+    connection: Connection, phone: str, *, excerpt: str, inbound_id: str | None, since: datetime, account: str = ""
+) -> None:
+    """Hold all texts to ``phone`` until a person has read what its owner wrote. A review that is open already stays.
+
+    ``account``: the account to which the owner wrote.
+    """
+    row = {"phone": phone, "since": since, "inbound_id": inbound_id, "excerpt": excerpt, "account": account}
+    _open_reviews(connection, [row], account=account, now=since, actor="relay")
 
 
 class EndedReview(NamedTuple):
@@ -113,9 +186,11 @@ class EndedReview(NamedTuple):
 def end_review(connection: Connection, phone: str, *, why: str, actor: str, now: datetime) -> EndedReview | None:
     """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no review."""
     this = number_review.c.phone == phone
-    review = connection.execute(delete(number_review).where(this).returning(number_review.c.excerpt)).first()
+    ended = delete(number_review).where(this).returning(number_review.c.excerpt, number_review.c.account)
+    review = connection.execute(ended).first()
     if review is None:
         return None
+    _prove_reviews(connection, {phone: why}, False, account=review.account, now=now, actor=actor)
     held, reason = message.c.to_number == phone, reason_text("reviewed", why)
     return EndedReview(review.excerpt, release_holds(connection, "review", held, reason=reason, actor=actor, now=now))
 
@@ -139,27 +214,22 @@ def follow_numbers(connection: Connection, changes: Collection[NumberChange], ac
     phones = {phone for change in changes for phone in (change.old, change.new)}
     carried = _carried_opt_outs(changes, opted_out(connection, phones), account)
     if carried:
-        _add(connection, carried, source=NUMBER_CHANGED, now=now, actor="sync", account=account)
+        add_opt_outs(connection, carried, source=NUMBER_CHANGED, now=now, actor="sync", account=account)
     under_review = select(number_review).where(any_of(connection, number_review.c.phone, phones))
-    reviews = _carried_reviews(changes, connection.execute(under_review))
+    reviews = _carried_reviews(changes, connection.execute(under_review), account)
     if reviews:
-        connection.execute(insert(connection, number_review).on_conflict_do_nothing(), reviews)
-
-
-class _NewOptOut(NamedTuple):
-    detail: str
-    account: str
+        _open_reviews(connection, reviews, account=account, now=now, actor="sync")
 
 
 def _carried_opt_outs(
     changes: Collection[NumberChange], before: Mapping[str, OptedOut], account: str
-) -> dict[str, _NewOptOut]:
+) -> dict[str, NewOptOut]:
     """Return the numbers that must opt out, with the detail for a person. ``before``: those that have already.
 
     An opt-out that another account's people made does not become ``account``'s own with the new number.
     """
     owners = {phone: one.account for phone, one in before.items()}
-    carried: dict[str, _NewOptOut] = {}
+    carried: dict[str, NewOptOut] = {}
     for change in changes:
         if change.old in owners and change.new not in owners:
             # Noted, because the record may change its number again within one page.
@@ -168,46 +238,79 @@ def _carried_opt_outs(
                 f"follows the opt-out of {change.old}: the CRM record {change.record} has a new number;"
                 f' `vtsync opt-in {change.new} --why "..."` lifts it'
             )
-            carried[change.new] = _NewOptOut(detail, owners[change.new])
+            carried[change.new] = NewOptOut(detail, owners[change.new])
     return carried
 
 
-def _carried_reviews(changes: Collection[NumberChange], under_review: Iterable[Row[Any]]) -> list[dict[str, Any]]:
-    """Return the rows of the reviews that follow. ``under_review``: the reviews that are open."""
+def _carried_reviews(
+    changes: Collection[NumberChange], under_review: Iterable[Row[Any]], account: str
+) -> list[dict[str, Any]]:
+    """Return the rows of the reviews that follow. ``under_review``: the reviews that are open.
+
+    A review of another account does not become ``account``'s own with the new number.
+    """
     rows: dict[str, dict[str, Any]] = {row.phone: dict(row._mapping) for row in under_review}
     carried = []
     for change in changes:
         if change.old in rows and change.new not in rows:
             excerpt = f"{rows[change.old]['excerpt']} (written from {change.old}, {change.record}'s number before)"
-            rows[change.new] = rows[change.old] | {"phone": change.new, "excerpt": excerpt}
+            owner = account if rows[change.old]["account"] == account else ""
+            rows[change.new] = rows[change.old] | {"phone": change.new, "excerpt": excerpt, "account": owner}
             carried.append(rows[change.new])
     return sorted(carried, key=lambda row: str(row["phone"]))  # in one order, so that two transactions do not deadlock
 
 
-def _add(
-    connection: Connection, given: Mapping[str, _NewOptOut], *, source: str, now: datetime, actor: str, account: str
-) -> list[str]:
-    """Add the opt-outs of several numbers. Return the numbers that are new. ``account``: of the event."""
-    # In one order, so that two transactions that add the same numbers wait and do not deadlock.
+def _open_reviews(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], *, account: str, now: datetime, actor: str
+) -> None:
+    """Open reviews, except those that are open already. ``account``: of the event."""
+    opened = insert(connection, number_review).on_conflict_do_nothing().returning(number_review.c.phone)
+    new = set(connection.execute(opened, rows).scalars())
+    _prove_reviews(
+        connection,
+        {row["phone"]: row["excerpt"] for row in rows if row["phone"] in new},
+        True,
+        account=account,
+        now=now,
+        actor=actor,
+    )
+
+
+def _prove_reviews(
+    connection: Connection, details: Mapping[str, str], opened: bool, *, account: str, now: datetime, actor: str
+) -> None:
+    """Store the proof of each review that began or ended, and publish its event."""
+    if not details:
+        return
     rows = [
-        {"phone": phone, "since": now, "source": source, "detail": given[phone].detail, "account": given[phone].account}
-        for phone in sorted(given)
+        {"phone": phone, "at": now, "opened": opened, "detail": detail, "actor": actor[:80]}
+        for phone, detail in details.items()
     ]
-    added = insert(connection, opt_out).on_conflict_do_nothing().returning(opt_out.c.phone)
-    new = list(connection.execute(added, rows).scalars())
-    if new:
-        kept = {phone: given[phone].detail for phone in new}
-        _prove(connection, kept, True, source=source, now=now, actor=actor, account=account)
-    if again := sorted(given.keys() - set(new)):
-        # The person told a second account, too, so no account may lift it alone.
-        of_others = (any_of(connection, opt_out.c.phone, again), opt_out.c.account != account)
-        connection.execute(update(opt_out).where(*of_others).values(account=""))
-    return new
+    connection.execute(plain_insert(review_event), rows)
+    event = EventType.CONTACT_REVIEW_OPENED if opened else EventType.CONTACT_REVIEW_ENDED
+    data = {phone: {"detail": detail} for phone, detail in details.items()}
+    publish_each(connection, event, account=account, now=now, data=data)
+
+
+def _date_back(
+    connection: Connection, given: Mapping[str, NewOptOut], *, source: str, now: datetime, actor: str
+) -> None:
+    """Let the older time of each opt-out count."""
+    dated = {phone: one.since for phone, one in given.items() if one.since is not None}
+    known = opted_out(connection, dated)
+    older = {phone: since for phone, since in dated.items() if phone in known and since < known[phone].since}
+    if older:
+        back = update(opt_out).where(opt_out.c.phone == bindparam("number")).values(since=bindparam("older"))
+        connection.execute(back, [{"number": phone, "older": since} for phone, since in sorted(older.items())])
+        connection.execute(
+            plain_insert(opt_out_event),
+            _proofs({phone: given[phone] for phone in older}, True, source=source, now=now, actor=actor),
+        )
 
 
 def _prove(
     connection: Connection,
-    details: Mapping[str, str],
+    given: Mapping[str, NewOptOut],
     out: bool,
     *,
     source: str,
@@ -216,11 +319,23 @@ def _prove(
     account: str,
 ) -> None:
     """Store the proof of each change and publish its event."""
-    rows = [
-        {"phone": phone, "at": now, "opted_out": out, "source": source, "detail": detail, "actor": actor[:80]}
-        for phone, detail in details.items()
-    ]
-    connection.execute(plain_insert(opt_out_event), rows)
+    connection.execute(plain_insert(opt_out_event), _proofs(given, out, source=source, now=now, actor=actor))
     event = EventType.CONTACT_OPTED_OUT if out else EventType.CONTACT_OPTED_IN
-    data = {phone: {"source": source, "detail": detail} for phone, detail in details.items()}
+    data = {phone: {"source": source, "detail": one.detail} for phone, one in given.items()}
     publish_each(connection, event, account=account, now=now, data=data)
+
+
+def _proofs(
+    given: Mapping[str, NewOptOut], out: bool, *, source: str, now: datetime, actor: str
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "phone": phone,
+            "at": one.since or now,
+            "opted_out": out,
+            "source": source,
+            "detail": one.detail,
+            "actor": actor[:80],
+        }
+        for phone, one in given.items()
+    ]

@@ -5,17 +5,18 @@ A number may belong to several records, of several connections and accounts. All
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Exists, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Exists, case, exists, func, select
 
 from config.models import Settings
 from crm_adapters.base import CONTACT
 from worker.messages.permission import LiveRecord, missing_names, no_consent, permission_unknown, read_shape
-from worker.policy.locations import RecordPlace
+from worker.policy.locations import RecordPlace, locations_of
 from worker.store.sql import any_of
 from worker.store.tables import connection_state, contact, contact_mapping, rejected_record
 from worker.triggers.values import property_named, value_text
@@ -40,10 +41,23 @@ class Recipient:
 
 def recipient_of(connection: Connection, settings: Settings, phone: str) -> Recipient:
     """Read the live CRM records with this number, in all accounts, and what they say."""
+    return _recipient(settings, _live_records(connection, settings, contact.c.phone == phone).get(phone, ()))
+
+
+def recipients_of(connection: Connection, settings: Settings, phones: Collection[str]) -> dict[str, Recipient]:
+    """Do the same for many numbers at once."""
+    found = _live_records(connection, settings, any_of(connection, contact.c.phone, phones))
+    return {phone: _recipient(settings, found.get(phone, ())) for phone in phones}
+
+
+def _live_records(
+    connection: Connection, settings: Settings, numbers: ColumnElement[bool]
+) -> Mapping[str, Sequence[LiveRecord]]:
+    """Return the live records of these numbers, by number."""
     m = contact_mapping.c
     found = connection.execute(
         select(
-            *(m.connection, m.external_id, m.properties, m.kind, m.person),
+            *(contact.c.phone, m.connection, m.external_id, m.properties, m.kind, m.person),
             connection_state.c.shape,
             _rejected(rejected_record.c.code == "unreadable").label("unreadable"),
         )
@@ -55,28 +69,32 @@ def recipient_of(connection: Connection, settings: Settings, phone: str) -> Reci
         .where(
             # The index over phones begins with the account, so the accounts are listed.
             any_of(connection, contact.c.account, list(settings.accounts)),
-            contact.c.phone == phone,
+            numbers,
             m.deleted_at.is_(None),
         )
         .order_by(m.id)
     )
-    records = tuple(
-        LiveRecord(
-            connection=row.connection,
-            external_id=row.external_id,
-            properties=orjson.loads(row.properties),
-            kind=row.kind,
-            person=row.person,
-            missing=missing_names(read_shape(row.shape)),
-            unreadable=bool(row.unreadable),
-        )
-        for row in found
-        if row.connection in settings.connections
-    )
+    records: defaultdict[str, list[LiveRecord]] = defaultdict(list)
+    for row in found:
+        if row.connection in settings.connections:
+            record = LiveRecord(
+                connection=row.connection,
+                external_id=row.external_id,
+                properties=orjson.loads(row.properties),
+                kind=row.kind,
+                person=row.person,
+                missing=missing_names(read_shape(row.shape)),
+                unreadable=bool(row.unreadable),
+            )
+            records[row.phone].append(record)
+    return records
+
+
+def _recipient(settings: Settings, records: Sequence[LiveRecord]) -> Recipient:
     people = [record for record in records if record.kind == CONTACT]
     places = tuple(place(settings, record.connection, record.properties) for record in people)
     do_not_text = next((field for record in people if (field := record.do_not_text(settings))), "")
-    return Recipient(records, do_not_text, places)
+    return Recipient(tuple(records), do_not_text, places)
 
 
 def place(settings: Settings, connection: str, properties: Mapping[str, Any]) -> RecordPlace:
@@ -89,12 +107,45 @@ def place(settings: Settings, connection: str, properties: Mapping[str, Any]) ->
     )
 
 
+def zones_of(settings: Settings, connection: str, phone: str, properties: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the time zones that the person of a record may be in; none if nothing is known."""
+    account = settings.accounts[settings.connections[connection].account]
+    return locations_of(phone, [place(settings, connection, properties)], account.time_zone).zones
+
+
+def own_name() -> ColumnElement[str]:
+    """Return the name in a row of ``contact_mapping``; of a record that belongs to a person, the person's."""
+    return _own("full_name").label("full_name")
+
+
+def own_email() -> ColumnElement[str]:
+    """Return the email in a row of ``contact_mapping``; of a record that belongs to a person, the person's."""
+    return _own("email").label("email")
+
+
+def _own(column: str) -> ColumnElement[str]:
+    m, person = contact_mapping.c, contact_mapping.alias().c
+    of_person = select(person[column]).where(person.connection == m.connection, person.external_id == m.person)
+    return case((m.kind == CONTACT, m[column]), else_=func.coalesce(of_person.scalar_subquery(), ""))
+
+
 def owner_number(settings: Settings, connection: str, properties: Mapping[str, Any]) -> str | None:
     """Return the number from which texts of the record's owner are sent; None if its connection has none for them."""
     configured = settings.connections[connection]
     owner = first_filled(configured.fields.owner, properties).casefold()
     numbers = {name.strip().casefold(): number for name, number in configured.owner_numbers.items()}
     return numbers.get(owner)
+
+
+def own_numbers(settings: Settings) -> frozenset[str]:
+    """Return the numbers that texts are sent from: no person has one of them."""
+    return frozenset(
+        [
+            *(account.from_number for account in settings.accounts.values()),
+            *(number for connection in settings.connections.values() for number in connection.owner_numbers.values()),
+            *(trigger.from_number for trigger in settings.triggers.values() if trigger.from_number),
+        ]
+    )
 
 
 def lost_its_phone() -> Exists:

@@ -70,6 +70,11 @@ class LiveRecord:
         rule = self.rule(settings, "consent")
         return self.field(rule) if rule is not None and self.consents(rule) is Answer.NO else ""
 
+    def gives_consent(self, settings: Settings) -> bool:
+        """Return True if this record has a consent field, and it says yes."""
+        rule = self.rule(settings, "consent")
+        return rule is not None and self.consents(rule) is Answer.YES
+
     def rule(self, settings: Settings, name: str) -> PropertyRule | None:
         """Return the rule ``do_not_text`` or ``consent`` that applies to this record."""
         found: PropertyRule | None = getattr(settings.connections[self.connection], name)
@@ -88,6 +93,11 @@ class LiveRecord:
         if not allows_texts(self._value(rule), rule.values):
             return Answer.NO
         return Answer.YES if self._is_known(rule) else Answer.UNKNOWN
+
+    def words(self, rule: PropertyRule) -> str:
+        """Return what the field says, as text."""
+        value = self._value(rule)
+        return value_text(value).strip() or ("" if value is None else str(value))
 
     def field(self, rule: PropertyRule) -> str:
         """Name the field that the rule reads, and its record, for a person."""

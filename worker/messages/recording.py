@@ -38,6 +38,7 @@ class RecordingReport:
     rejected: int = 0
     unknown: int = 0
     requeued: int = 0
+    simulated: int = 0
     waiting: tuple[tuple[str, str], ...] = ()
 
 
@@ -56,6 +57,7 @@ def record_due(
         rejected=done.states[MessageState.REJECTED],
         unknown=done.states[MessageState.UNKNOWN],
         requeued=done.states[MessageState.QUEUED],
+        simulated=done.states[MessageState.SIMULATED],
         waiting=done.waiting,
     )
 

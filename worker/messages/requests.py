@@ -26,8 +26,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from config.types import NOT_A_URL, public_url_problem
 from worker.core.phones import is_e164
+from worker.core.text import is_invisible
 from worker.core.times import plausible
+from worker.messages.metadata import Metadata
 from worker.messages.request_problems import (
     E164_PATTERN,
     NO_NUL_PATTERN,
@@ -59,12 +62,13 @@ __all__ = [
 ]
 
 MOST_MEDIA = 10
+LONGEST_RECORD = 10_000
+"""Characters of a text that was sent already: VirtualText states no limit, and the longest texts are MMS and RCS."""
 LONGEST_KEY = 200
 LONGEST_URL = 2000
-RESERVED_KEYS = ("trigger:", "auto:")
+LONGEST_CALLBACK_URL = 1000
+RESERVED_KEYS = ("trigger:", "auto:", "test:")
 """The outbox itself uses keys with these prefixes, so a caller's key must not have one."""
-
-_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
 def _e164(value: str) -> str:
@@ -92,6 +96,19 @@ def _sendable(text: str) -> str:
     if "\x00" in text:
         raise ValueError(UNSENDABLE)
     return text
+
+
+def _callback_url(url: str) -> str:
+    if not url.isascii() or not url.isprintable() or not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
+        raise ValueError(f"must be an https URL, not {_shown(url)}")
+    return url
+
+
+def _shown(url: str) -> str:
+    """Quote a URL without the user name and password that it may have."""
+    scheme, separator, rest = url.partition("://")
+    host = rest.partition("/")[0]
+    return quoted(f"{scheme}://…{rest[host.rindex('@') :]}" if separator and "@" in host else url, 100)
 
 
 def _key(key: str) -> str:
@@ -180,10 +197,12 @@ class _Text(_Model):
     @classmethod
     def _has_content(cls, media: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         for url in media:
-            if not _URL.fullmatch(url):
-                raise ValueError(f"must be public http or https URLs, not {quoted(url, 100)}")
-        if not media and not info.data.get("message", "invalid").strip():
-            raise FieldProblem("message", "is empty and there is no media; give at least one of them")
+            if problem := public_url_problem(url):
+                why = "" if problem == NOT_A_URL else f", which {problem}"
+                raise ValueError(f"must be public http or https URLs, not {_shown(url)}{why}")
+        if not media and is_invisible(message := info.data.get("message", "invalid")):
+            seen = "shows nothing but blank or invisible characters" if message.strip() else "is empty"
+            raise FieldProblem("message", f"{seen} and there is no media; give at least one of them")
         return media
 
 
@@ -199,6 +218,25 @@ class SendContent(_Text):
     urgent: StrictBool = Field(
         False, description="Send it in quiet hours, too. Only for what the person is waiting for right now."
     )
+    metadata: Metadata = Field(
+        {},
+        description="What to find the text by: up to 50 keys with text, numbers, true or false, together up to 2 KB."
+        " Returned with the text and in its events.",
+        examples=[{"order": 17}],
+    )
+    callback_url: Annotated[str, Field(max_length=LONGEST_CALLBACK_URL), AfterValidator(_callback_url)] | None = Field(
+        None,
+        description="An https URL that every event of this text is POSTed to, signed. Needs `callbacks.secret`.",
+        examples=[None],
+    )
+
+    @field_validator("expires_at")
+    @classmethod
+    def _is_later(cls, expires_at: datetime | None, info: ValidationInfo) -> datetime | None:
+        send_at = info.data.get("send_at")
+        if expires_at is not None and send_at is not None and expires_at <= send_at:
+            raise ValueError("must be later than send_at, or the text would never be sent")
+        return expires_at
 
 
 class SendRequest(SendContent, JobRequest):
@@ -212,8 +250,17 @@ class SendRequest(SendContent, JobRequest):
 
 
 class RecordContent(_Text):
-    """A text that another system has sent already, without the account and the key."""
+    """A text that another system has sent already, without the account and the key.
 
+    It may be longer than a text that is sent from here: it is recorded whole.
+    """
+
+    message: Annotated[str, AfterValidator(_sendable)] = Field(
+        "",
+        max_length=LONGEST_RECORD,
+        description="May be empty when there is media.",
+        examples=["Your table is ready."],
+    )
     carrier: str | None = Field(None, max_length=40, pattern=NO_NUL_PATTERN, examples=["twilio"])
     carrier_message_id: str | None = Field(
         None,
@@ -275,4 +322,9 @@ def account_problems(settings: Settings, request: SendRequest | RecordRequest) -
         return [RequestProblem(("account",), sentence)]
     if request.to == (request.from_number or account.from_number):
         return [RequestProblem(("to",), "to and from_number are the same number")]
+    if isinstance(request, SendRequest) and any(request.to == one.from_number for one in settings.accounts.values()):
+        return [RequestProblem(("to",), "to is a number that an account sends from; give the number of a person")]
+    if isinstance(request, SendRequest) and request.callback_url is not None:
+        problem = settings.callbacks.problem_of(request.callback_url)
+        return [RequestProblem(("callback_url",), f"callback_url {problem}")] if problem else []
     return []

@@ -104,6 +104,8 @@ def _common(outcome: Outcome[Receipt], now: datetime) -> AttemptResult:
             return _stopped(outcome, f"VirtualText is not at the configured URL ({outcome_text(outcome)})", now)
         case Cause.RATE_LIMITED:
             return _stopped(outcome, f"VirtualText asked to wait ({outcome_text(outcome)})", now)
+        case Cause.TEST_MODE:
+            return AttemptResult(MessageState.SIMULATED, Ground.NOT_SENT, simulated_reason(now, outcome.detail))
         case Cause.OPTED_OUT:
             explanation = f"VirtualText says that this number has opted out ({outcome_text(outcome)})"
             return AttemptResult(
@@ -157,6 +159,11 @@ def _unreachable(outcome: Outcome[Receipt], how_long: str) -> AttemptResult:
 
 def _code(outcome: Outcome[Receipt]) -> str:
     return str(outcome.cause) if outcome.cause is not None else "unclear"
+
+
+def simulated_reason(now: datetime, why: str) -> str:
+    """Return the reason of a message that would have been requested now."""
+    return reason_text("test", f"it would have gone at {now:%Y-%m-%d %H:%M:%S} UTC; nothing was sent: {why}")
 
 
 def vanished_reason(message_id: str, attempted_at: datetime) -> str:

@@ -4,7 +4,7 @@
        |           |-> rejected | suppressed          (a definite response)
        |           |-> queued                         (provably not sent)
        |           '-> unknown -> confirmed | queued | cancelled  (resolved by an echo or a person)
-       |-> suppressed | expired | cancelled
+       |-> suppressed | expired | cancelled | simulated
        '-> held -> queued | expired | cancelled
 
 ``worker.messages.transitions`` makes the moves and enforces this table. A send that may have gone out never goes back
@@ -19,6 +19,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.core.states import MessageKind, MessageState
+
+MAY_HAVE_GONE_OUT = (
+    MessageState.DISPATCHING,
+    MessageState.ACCEPTED,
+    MessageState.CONFIRMED,
+    MessageState.DELIVERED,
+    MessageState.UNKNOWN,
+    MessageState.FAILED,
+)
+"""The states of a text that somebody may have received."""
 
 
 class Ground(StrEnum):
@@ -36,6 +46,8 @@ class Ground(StrEnum):
     """The response was lost, or the worker that made the request vanished."""
     ECHO = "echo"
     """VirtualText reported the text itself, or a receipt for it."""
+    TEST = "test"
+    """Everything allows the request, but the account is in test mode, or the message was made with a test key."""
     PERSON = "person"
     """A person decided it; the event names them."""
 
@@ -84,6 +96,11 @@ EDGES: tuple[Edge, ...] = (
     _edge(_S.QUEUED, _S.CANCELLED, _G.PERSON),
     # Committed before the request, with its number and body hash.
     _edge(_S.QUEUED, _S.DISPATCHING, _G.ATTEMPT),
+    # Its request would begin now, and is not made. An earlier attempt, made before the account was in test mode, may
+    # have been carried out: then nobody knows, and an echo or a person resolves it.
+    _edge(_S.QUEUED, _S.SIMULATED, _G.TEST),
+    _edge(_S.QUEUED, _S.UNKNOWN, _G.TEST),
+    _edge(_S.DISPATCHING, _S.SIMULATED, _G.NOT_SENT),  # the client, as the last check, refused to make the request
     # A person asked to send an unknown text again (or a record waits for its next attempt), and then the response or
     # echo of the first attempt arrived after all. It was sent, so the next attempt must not happen.
     _edge(_S.QUEUED, _S.ACCEPTED, _G.ANSWER),

@@ -21,16 +21,21 @@ TEXTS, PEOPLE = message.c.id, message.c.to_number
 _NEVER_SENT = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED)
 
 
-def texts_of(trigger: str) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for the texts of a trigger that were sent, or may still be."""
+def texts_of(trigger: str, *, rehearsed: bool = False) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for the texts of a trigger that were sent, or may still be.
+
+    ``rehearsed``: the account is in test mode, so what was simulated counts as if it had been sent.
+    """
     return (
         message.c.trigger == trigger,
         message.c.kind == MessageKind.SEND,
-        message.c.state.not_in(_NEVER_SENT),
+        message.c.state.not_in(_NEVER_SENT if rehearsed else (*_NEVER_SENT, MessageState.SIMULATED)),
     )
 
 
-def not_approved_today(connection: Connection, trigger: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
+def not_approved_today(
+    connection: Connection, trigger: str, now: datetime, *, rehearsed: bool = False
+) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for the trigger's texts of the last 24 hours that no approval covers.
 
     An approval restarts the count, or every further text of that day would wait for approval, too. What still waits
@@ -38,8 +43,8 @@ def not_approved_today(connection: Connection, trigger: str, now: datetime) -> t
     sync released after the approval counts as well, even if it was made before. Sending one text again is no approval.
     """
     since = now - DAY
-    today = (*texts_of(trigger), message.c.created_at > since)
-    approved_at = _approved_at(connection, trigger, now)
+    today = (*texts_of(trigger, rehearsed=rehearsed), message.c.created_at > since)
+    approved_at = _approved_at(connection, texts_of(trigger, rehearsed=rehearsed), now)
     if approved_at is None:
         return today
     later = message_event.c.at > approved_at
@@ -55,13 +60,13 @@ def not_approved_today(connection: Connection, trigger: str, now: datetime) -> t
     return (*today, uncovered)
 
 
-def _approved_at(connection: Connection, trigger: str, now: datetime) -> datetime | None:
-    """Return when a person last approved texts of the trigger, if that was in the last 24 hours."""
+def _approved_at(connection: Connection, texts: tuple[ColumnElement[bool], ...], now: datetime) -> datetime | None:
+    """Return when a person last approved texts of a trigger, if that was in the last 24 hours."""
     statement = (
         select(func.max(message_event.c.at))
         .select_from(message.join(message_event, message_event.c.message_id == message.c.id))
         .where(
-            *texts_of(trigger),
+            *texts,
             message.c.created_at > now - EARLIER_DAYS * DAY,
             message.c.approved_at > now - DAY,
             has_reason("approved", message_event.c.reason),
@@ -71,7 +76,9 @@ def _approved_at(connection: Connection, trigger: str, now: datetime) -> datetim
     return last
 
 
-def earlier_days(connection: Connection, trigger: str, what: ColumnElement[str], until: datetime) -> list[int] | None:
+def earlier_days(
+    connection: Connection, trigger: str, what: ColumnElement[str], until: datetime, *, rehearsed: bool = False
+) -> list[int] | None:
     """Count ``what`` (TEXTS or PEOPLE) on each of the 28 days before ``until``, with one scan of the index.
 
     None: the past is too short to compare with.
@@ -82,6 +89,7 @@ def earlier_days(connection: Connection, trigger: str, what: ColumnElement[str],
         func.count(case((and_(message.c.created_at > start, message.c.created_at <= start + DAY), what)).distinct())
         for start in starts
     ]
-    counted = select(*days).where(*texts_of(trigger), message.c.created_at > first, message.c.created_at <= until)
+    texts = texts_of(trigger, rehearsed=rehearsed)
+    counted = select(*days).where(*texts, message.c.created_at > first, message.c.created_at <= until)
     found = [int(one) for one in connection.execute(counted).one()]
     return found if sum(1 for one in found if one) >= LEAST_DAYS else None

@@ -52,6 +52,9 @@ class Behaviour(_Switches):
     list_timeout: bool = Field(False, description="The contact list answers 408 for every account.")
     list_timeout_seconds: float = Field(0, ge=0, description="Seconds until that 408; 30 on the platform.")
     list_lag_seconds: float = Field(0, ge=0, description="Seconds until a new contact appears in the list.")
+    opt_out_flags: bool = Field(
+        False, description="Contacts of the list have `optedOut`, as has been observed. It is not documented."
+    )
     create_existing: bool = Field(
         False, description="A create for a number that has a contact answers with that contact, unchanged."
     )

@@ -156,7 +156,11 @@ class Platform:
         behaviour = self._behaviour
         if behaviour.list_timeout or self._state.count_contacts(account.uid) > behaviour.list_limit:
             return SandboxReply(error_envelope(408), wait=behaviour.list_timeout_seconds)
-        return SandboxReply(ok_json({"contacts": self._state.contacts(account.uid, behaviour.list_lag_seconds)}))
+        contacts = [dict(one) for one in self._state.contacts(account.uid, behaviour.list_lag_seconds)]
+        if behaviour.opt_out_flags:
+            out = self._state.opt_outs
+            contacts = [one | {"optedOut": (account.uid, one["phoneNumber"]) in out} for one in contacts]
+        return SandboxReply(ok_json({"contacts": contacts}))
 
     def _webhook(self, account: SandboxAccount, call: Call) -> SandboxReply:
         """Register a webhook. The body of the answer is not documented; this is the one of a send."""

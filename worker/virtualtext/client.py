@@ -21,6 +21,7 @@ from worker.core.metrics import request_ended
 from worker.virtualtext import wire
 from worker.virtualtext.classify import classify
 from worker.virtualtext.outcomes import (
+    Cause,
     ContactBody,
     Endpoint,
     MessageBody,
@@ -28,6 +29,7 @@ from worker.virtualtext.outcomes import (
     Receipt,
     RemoteContact,
     Status,
+    may_reach,
 )
 
 T = TypeVar("T")
@@ -35,6 +37,8 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 1 << 20
 MAX_LIST_BYTES = 512 << 20
 LIST_SECONDS = 300.0
+
+NOT_IN_TEST_MODE = "the account is in test mode, and the number is not in its test_numbers"
 
 _HEADER_TEXT = re.compile(r"[!-~]+")
 
@@ -74,13 +78,16 @@ class VirtualTextClient:
     def create_contact(self, contact: ContactBody) -> Outcome[RemoteContact]:
         """Create a contact, on the host that only creates. Not idempotent."""
         return self._post(
-            "create_contact", self._create, "/api/contacts", wire.contact_fields(contact), wire.read_contact
+            *("create_contact", self._create, "/api/contacts"),
+            *(wire.contact_fields(contact), wire.read_contact),
+            about=contact.phone,
         )
 
     def update_contact(self, virtualtext_id: str, contact: ContactBody) -> Outcome[RemoteContact]:
         """Overwrite all three fields of a contact."""
         path, fields = wire.contact_path(virtualtext_id), wire.contact_fields(contact)
-        return self._post("update_contact", self._api, path, fields, wire.contact_reader(virtualtext_id))
+        read = wire.contact_reader(virtualtext_id)
+        return self._post("update_contact", self._api, path, fields, read, about=contact.phone)
 
     def get_contact(self, virtualtext_id: str) -> Outcome[RemoteContact]:
         """Get one contact. An id that does not exist gives ``GATEWAY``, as an outage does."""
@@ -97,11 +104,13 @@ class VirtualTextClient:
 
     def send_message(self, message: MessageBody) -> Outcome[Receipt]:
         """Text the recipient. Not idempotent."""
-        return self._post("send", self._api, "/api/send", wire.send_fields(message), wire.read_receipt)
+        fields = wire.send_fields(message)
+        return self._post("send", self._api, "/api/send", fields, wire.read_receipt, about=message.to)
 
     def record_message(self, message: MessageBody) -> Outcome[Receipt]:
         """Store a text that was sent elsewhere in its conversation. Texts nobody."""
-        return self._post("record", self._api, "/api/send", wire.record_fields(message), wire.read_receipt)
+        fields = wire.record_fields(message)
+        return self._post("record", self._api, "/api/send", fields, wire.read_receipt, about=message.to)
 
     def health(self) -> Outcome[str]:
         """Ask for the platform's own state: "pass", "warn" (still serving) or "fail". Sends no credentials."""
@@ -125,7 +134,8 @@ class VirtualTextClient:
         if not url.startswith(("http://", "https://")):
             raise ValueError("The relay URL must start with http:// or https://.")
         path = f"/api/users/{quote(self.endpoint.uid, safe='')}/webhook"
-        return self._post("register_relay", self._api, path, {"url": url}, wire.read_nothing, secrets=(url,))
+        fields = {"url": url}
+        return self._post("register_relay", self._api, path, fields, wire.read_nothing, about=None, secrets=(url,))
 
     def close(self) -> None:
         """Close idle connections. Later calls give ``UNREACHABLE``."""
@@ -138,8 +148,16 @@ class VirtualTextClient:
         path: str,
         fields: dict[str, Any],
         read: Callable[[bytes], T],
+        *,
+        about: str | None,
         secrets: tuple[str, ...] = (),
     ) -> Outcome[T]:
+        """Make a request that writes. ``about``: the number of the person whom it concerns; None: it concerns nobody.
+
+        Every write passes here, so this is where test mode ends it, whatever the caller has checked.
+        """
+        if about is not None and not may_reach(about, self.endpoint.only_numbers):
+            return Outcome(Status.NOT_DONE, cause=Cause.TEST_MODE, detail=NOT_IN_TEST_MODE)
         body = wire.encode(fields)
         began = time.perf_counter()
         answer = self._transport.exchange(origin, "POST", path, self._json_headers, body, max_bytes=MAX_ANSWER_BYTES)

@@ -31,6 +31,8 @@ class Cause(StrEnum):
     """DNS failure, connection refused, connect timeout, TLS failure: the request never left."""
     REDIRECTED = "redirected"
     """3xx: the base URL is wrong. Redirects are never followed."""
+    TEST_MODE = "test_mode"
+    """The account is in test mode and the number is not in its list: no request was made."""
     # unknown
     TIMEOUT = "timeout"
     """No response in time, or 408."""
@@ -102,6 +104,8 @@ class RemoteContact:
     full_name: str = ""
     email: str = ""
     omitted: frozenset[str] = field(default=frozenset(), compare=False)
+    opted_out: bool | None = field(default=None, compare=False)
+    """What an undocumented flag says, which has been observed; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +138,16 @@ class Endpoint:
     concurrency: int = 16
     account: str = ""
     """The name of the account in the configuration, for metrics."""
+    only_numbers: frozenset[str] | None = None
+    """The only numbers that may be texted or written about; None: all. Set while the account is in test mode."""
 
     def __repr__(self) -> str:
         return f"Endpoint(uid={self.uid!r}, api_url={self.api_url!r}, create_url={self.create_url!r})"
+
+
+def may_reach(number: str, only_numbers: frozenset[str] | None) -> bool:
+    """Return True if a request about ``number`` may be made: not in test mode, unless the number is listed."""
+    return only_numbers is None or number in only_numbers
 
 
 def outcome_text(outcome: Outcome[Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,11 @@ import orjson
 from worker.virtualtext.outcomes import ContactBody, MessageBody, Receipt, RemoteContact
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_OPT_OUT_FLAGS = frozenset(
+    "optedout isoptedout hasoptedout optout isoptout smsoptout smsoptedout optedoutat optoutat optoutdate".split()
+)
+"""Names of a flag that contacts have been seen with; it is not documented, so any usual spelling counts."""
+_NO = frozenset({"", "false", "0", "no", "none", "null", "[]", "{}"})
 _OMITTED = {
     (True, True): frozenset[str](),
     (True, False): frozenset({"email"}),
@@ -139,7 +144,21 @@ def _contact(data: Mapping[str, Any]) -> RemoteContact:
         _text(data.get("fullName")),
         _text(data.get("email")),
         _OMITTED["fullName" in data, "email" in data],
+        _opted_out(data),
     )
+
+
+def _opted_out(data: Mapping[str, Any]) -> bool | None:
+    """Return what a contact's opt-out flag says. A flag that is a time, or anything else but a no, means yes."""
+    flags = [value for name, value in data.items() if _is_opt_out_flag(name)]
+    if not flags:
+        return None
+    return any(str(value).strip().casefold() not in _NO for value in flags)
+
+
+@lru_cache(maxsize=1024)
+def _is_opt_out_flag(name: str) -> bool:
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) in _OPT_OUT_FLAGS
 
 
 def _id(value: object) -> str:
