@@ -37,6 +37,18 @@ JUDGED: dict[str, tuple[dict[str, Any], list[tuple[str, str, str]]]] = {
     "nothing special": ({}, [("ok", "may be read", "")]),
     "it waits": ({"waits_until": NOW, "waits_reason": "the budget is spent"}, [("ok", "the budget is spent", "")]),
     "its key was rejected": ({"stopped": "401"}, [("problem", "is stopped: 401", "vtsync check")]),
+    "its last run failed": (
+        {"failure": "failed", "error": "the file is not there"},
+        [("warning", "its last sync failed: the file is not there", "vtsync sync crm")],
+    ),
+    "its last run failed, and it waits": (
+        {"failure": "failed", "error": "429", "waits_until": NOW, "waits_reason": "429"},
+        [("ok", "waits until", "")],
+    ),
+    "its last run failed, and it is stopped": (
+        {"failure": "failed", "error": "401", "stopped": "401"},
+        [("problem", "is stopped: 401", "vtsync check")],
+    ),
     "it was never connected": ({"needs_consent": True}, [("problem", "no credential yet", "vtsync connect crm")]),
     "never connected, and stopped for that": (
         {"needs_consent": True, "stopped": "no credential"},

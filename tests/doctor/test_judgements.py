@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ import pytest
 
 from config.integrations import Carrier
 from config.models import Account, Broker, Policy, Settings, Store
+from config.policy import PolicyOverride
 from worker.broker.jobs import IntakeUse, foreign_tasks
 from worker.broker.unacked import TakenJobs
 from worker.contacts.remote_list import ListState
 from worker.core.findings import Finding
-from worker.doctor.accounts import judge_account_state, judge_contact_list
+from worker.doctor.accounts import judge_account_state, judge_contact_list, judge_test_mode
 from worker.doctor.broker import RedisFacts, foreign_keys, judge_rabbitmq, judge_redis
 from worker.doctor.checks import checks_for, machine_checks, runtime_checks
 from worker.doctor.clocks import judge_clock, judge_fleet_clocks, judge_own_clock
 from worker.doctor.configuration import check_settings
+from worker.doctor.encryption import judge_encryption
 from worker.doctor.exposure import check_relay_secrets
 from worker.doctor.fleet import FleetProcess, judge_hosts, judge_processes
 from worker.doctor.host import (
@@ -38,6 +40,7 @@ from worker.doctor.work import OverdueWork, judge_work
 from worker.monitoring.state import AccountNow
 from worker.runtime import Runtime
 from worker.store.configuration import UnusedConfiguration
+from worker.store.content import Outdated
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PATH = Path("/data/vtsync.sqlite3")
@@ -188,6 +191,11 @@ def test_a_careful_configuration() -> None:
         ({"accounts": {"main": account(api_url="http://a.example", allow_http=True)}}, "allow_http"),
         ({"policy": Policy(quiet_hours="none")}, "quiet_hours"),
         ({"policy": Policy(blast_limit=5000)}, "blast_limit"),
+        ({"accounts": {"main": account(policy=PolicyOverride(quiet_hours="none"))}}, "quiet_hours"),
+        ({"accounts": {"main": account(policy=PolicyOverride(blast_limit=5000))}}, "without approval"),
+        ({"policy": Policy(text_from=time(21), text_until=time(23))}, "leaves no hour between 21:00 and 23:00"),
+        ({"policy": Policy(text_from=time(18))}, "in Rhode Island"),
+        ({"accounts": {"main": account(policy=PolicyOverride(text_from=time(20), text_until=time(21)))}}, "Florida"),
         ({"broker": Broker(url="redis://10.0.0.5:6379/0")}, "password"),
         ({"store": Store(url="postgresql+psycopg://db.example.com/x")}, "password"),
         (
@@ -389,7 +397,7 @@ def test_engines_that_do(values: dict[str, Any]) -> None:
         (OverdueWork(NOW - timedelta(minutes=6), 0, (), 1), "warning", "6 minutes"),
         (OverdueWork(NOW - timedelta(hours=3), 0, (), 1), "problem", "3 hours"),
         (OverdueWork(None, 2, (), 0), "problem", "2 rows"),
-        (OverdueWork(None, 0, ("crm",), 0), "warning", "crm"),
+        (OverdueWork(None, 0, ("crm",), 0), "warning", "5 minutes late"),
     ],
 )
 def test_work_that_is_left_undone(work: OverdueWork, level: str, words: str) -> None:
@@ -498,6 +506,18 @@ def test_contact_lists_by_their_stored_state(state: ListState, words: str) -> No
     bad(found)
 
 
+def test_whoever_has_forgotten_test_mode_is_told() -> None:
+    assert judge_test_mode(settings()) == []
+    account = settings().accounts["main"]
+    for numbers, said in (((), "for anybody"), (("+14155552671",), "except about 1 number")):
+        test = account.model_copy(update={"mode": "test", "test_numbers": numbers})
+        only(
+            judge_test_mode(settings(accounts={"main": test})),
+            "warning",
+            f"the account main writes nothing to VirtualText, {said}",
+        )
+
+
 def test_a_changed_file_that_cannot_be_used() -> None:
     file = UnusedConfiguration("a:/etc/vtsync.toml", "It has 1 problem:\n\nworker.x\n    unknown", NOW)
     only([judge_unused_configuration(file)], "warning", "a:/etc/vtsync.toml was changed and cannot be used: It has 1")
@@ -518,8 +538,22 @@ def test_each_check_is_listed_once_after_what_it_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("surface", "names"),
     [
-        ("check", ["configuration", "relay secrets", "store", "broker", "countries", "account main"]),
-        ("health", ["store", "broker", "fleet"]),
+        (
+            "check",
+            *(
+                [
+                    "configuration",
+                    "test mode",
+                    "relay secrets",
+                    "store",
+                    "broker",
+                    "countries",
+                    "people",
+                    "account main",
+                ],
+            ),
+        ),
+        ("health", ["test mode", "store", "broker", "fleet"]),
     ],
 )
 def test_surfaces_run_a_part_of_the_list(surface: Any, names: list[str], tmp_path: Path) -> None:
@@ -545,3 +579,34 @@ def test_a_relay_secret_that_can_be_guessed(secret: str | None, web: dict[str, s
     assert levels(found) == ([level] if level else [])
     assert all(SHORT not in f"{one.found} {one.do}" for one in found)
     assert all("fewer than 24 characters" in one.found for one in bad(found))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outdated", "found"),
+    [
+        ("k1", [], [("ok", "all content is encrypted with the key k1")]),
+        ("clear", [], [("ok", "off: all content is in clear, and store.encryption_key can be removed")]),
+        ("k1", [Outdated("message", 1, 0, 0)], [("warning", "1 row still in clear")]),
+        ("k1", [Outdated("message", 3, 3, 0)], [("warning", "3 rows encrypted with an old key")]),
+        (
+            "k1",
+            [Outdated("message", 5, 3, 1), Outdated("contact", 2, 0, 0)],
+            [
+                ("problem", "1 row encrypted with a key that store.encryption_key does not hold"),
+                ("warning", "4 rows still in clear"),
+                ("warning", "2 rows encrypted with an old key"),
+            ],
+        ),
+        ("clear", [Outdated("message", 4, 0, 0)], [("warning", "4 rows still encrypted")]),
+        (
+            "clear",
+            [Outdated("message", 4, 1, 1)],
+            [
+                ("problem", "1 row encrypted with a key that store.encryption_key does not hold"),
+                ("warning", "3 rows still encrypted"),
+            ],
+        ),
+    ],
+)
+def test_encryption_of_content(wanted: str, outdated: list[Outdated], found: list[tuple[str, str]]) -> None:
+    assert [(one.level.value, one.found) for one in judge_encryption(wanted, outdated)] == found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from config.alert_kinds import AlertKind
+from config.models import Settings
 from worker.contacts.list_answer import LIST_TRIES
 from worker.contacts.remote_list import ListState
 from worker.core.findings import Finding, ok, problem, warning
+from worker.messages.simulation import notes_on_test_mode
 from worker.monitoring.state import AccountNow
 
 
@@ -20,6 +23,7 @@ def judge_account_state(name: str, account: AccountNow) -> Finding:
             "vtsync syncs and sends nothing for it",
             f"correct [accounts.{name}], then run `vtsync check`",
             command="vtsync check",
+            alert=AlertKind.ACCOUNT_STOPPED,
         )
     until = f" until {account.paused_until:%Y-%m-%d %H:%M} UTC" if account.paused and account.paused_until else ""
     if account.breaker_open:
@@ -28,10 +32,24 @@ def judge_account_state(name: str, account: AccountNow) -> Finding:
             f"is paused{until}: {account.reason}" if until else account.reason,
             "texts and contacts for it wait",
             "check VirtualText's own status; vtsync tries again by itself, and `vtsync check` tries now",
+            alert=AlertKind.BREAKER_OPEN,
         )
     if account.paused:
         return ok(what, f"is paused{until}: {account.reason}; `vtsync check` tries now")
     return ok(what, "is active")
+
+
+def judge_test_mode(settings: Settings) -> list[Finding]:
+    """Warn of accounts in test mode: whoever has forgotten it waits for texts that never go. Pure."""
+    return [
+        warning(
+            "TEST MODE",
+            note.removeprefix("TEST MODE: "),
+            "texts are decided about and shown, and not sent; contacts that changed wait",
+            'set mode = "live" when you have seen enough; what was simulated is not sent then',
+        )
+        for note in notes_on_test_mode(settings)
+    ]
 
 
 def list_note(state: ListState, now: datetime) -> str:

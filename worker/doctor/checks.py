@@ -10,14 +10,18 @@ from typing import Literal, TypeAlias
 
 from worker.core.findings import Finding
 from worker.doctor import (
+    accounts,
+    alerting,
     broker,
     configuration,
     connections,
     countries,
     credentials,
+    encryption,
     exposure,
     fleet,
     host,
+    people,
     queues,
     sharing,
     store,
@@ -72,10 +76,22 @@ def runtime_checks(runtime: Runtime, *, resume: bool = False) -> list[Check]:
     longest = {name: runtime.request_seconds(name) + SLACK_SECONDS for name in settings.accounts}
     return [
         Check("configuration", lambda: configuration.summarize(settings), also=("check",)),
+        Check("test mode", lambda: accounts.judge_test_mode(settings), also=("check", "health")),
         Check("settings", lambda: configuration.check_settings(settings)),
+        *(
+            [Check("alerts", lambda: alerting.check_channels(settings), also=("check",))]
+            if settings.alerts.channels
+            else ()
+        ),
         Check("relay secrets", lambda: exposure.check_relay_secrets(settings), also=("check",)),
         *_server_checks(runtime),
+        *(
+            [Check("encryption", lambda: encryption.check_encryption(runtime), ("store",))]
+            if settings.store.encryption_key is not None
+            else ()
+        ),
         Check("countries", lambda: countries.check_countries(runtime), ("store",), also=("check",)),
+        Check("people", lambda: people.check_people(runtime), ("store",), also=("check",)),
         *(
             Check(
                 f"account {name}",

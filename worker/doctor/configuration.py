@@ -6,11 +6,16 @@ from collections.abc import Iterator, Sized
 from urllib.parse import urlsplit
 
 from config.models import Account, Settings
+from config.policy import Policy
+from config.policy_levels import every_policy
 from config.types import holds_password, is_loopback
 from worker.contacts.services import connection_limits
 from worker.core.findings import Finding, ok, warning
+from worker.core.numbering import subdivisions
 from worker.core.text import counted
 from worker.fleet.processes import STOP_SECONDS
+from worker.policy.locations import Locations
+from worker.policy.quiet_hours import rules_for
 
 MANY_PEOPLE = 1000
 REQUEST_HEADROOM_SECONDS = 15
@@ -20,7 +25,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     """Check the settings by themselves, without connecting to anything."""
     for name, account in settings.accounts.items():
         yield from _account(name, account)
-    yield from _policy(settings)
+    yield from _policies(settings)
     yield from _broker(settings)
     yield from _unprotected_servers(settings)
 
@@ -63,22 +68,60 @@ def _account(name: str, account: Account) -> Iterator[Finding]:
         )
 
 
-def _policy(settings: Settings) -> Iterator[Finding]:
-    policy = settings.policy
+def _policies(settings: Settings) -> Iterator[Finding]:
+    """Check every policy that texts may have. What several of them inherit is said once."""
+    shown: list[Finding] = []
+    for table, policy in every_policy(settings):
+        for finding in (*_policy(policy), *_closed_hours(table, policy)):
+            if finding not in shown:
+                shown.append(finding)
+                yield finding
+
+
+def _policy(policy: Policy) -> Iterator[Finding]:
     if policy.quiet_hours == "none":
+        setting = policy.setting("quiet_hours")
         yield warning(
-            "policy",
+            setting.removesuffix(".quiet_hours"),
             'quiet_hours is "none"',
             "people may get texts in the middle of the night; in the US that is illegal",
-            'set policy.quiet_hours = "us", and mark texts that cannot wait as urgent',
+            f'set {setting} = "us", and mark texts that cannot wait as urgent',
         )
     if policy.blast_limit > MANY_PEOPLE:
+        setting = policy.setting("blast_limit")
         yield warning(
-            "policy",
+            setting.removesuffix(".blast_limit"),
             f"one sync, and each trigger in 24 hours, may text {policy.blast_limit:,} people without approval",
             "an import or a mistake in the CRM would send a text to all of them",
-            "lower policy.blast_limit; larger batches then wait for `vtsync approve`",
+            f"lower {setting}; larger batches then wait for `vtsync approve`",
         )
+
+
+def _closed_hours(table: str, policy: Policy) -> Iterator[Finding]:
+    """Find places where the law leaves no hour of those that are configured."""
+    setting = f"{policy.setting('text_from')} and {policy.setting('text_until')}"
+    if _never_open(policy, Locations(())):
+        yield warning(
+            table,
+            f"the law leaves no hour between {policy.text_from:%H:%M} and {policy.text_until:%H:%M}",
+            "no text is ever sent, except urgent ones",
+            f"set {setting} to hours of the day",
+        )
+        return
+    states = [one.name for one in subdivisions().values() if _never_open(policy, Locations((), (one.code,)))]
+    if states:
+        yield warning(
+            table,
+            f"the law leaves no hour between {policy.text_from:%H:%M} and {policy.text_until:%H:%M} in"
+            f" {', '.join(states)}",
+            "texts to people there wait until they expire, except urgent ones",
+            f"widen {setting}",
+        )
+
+
+def _never_open(policy: Policy, locations: Locations) -> bool:
+    rules = rules_for(policy, locations)
+    return rules is not None and all(day.opens >= day.closes for day in (rules.weekday, rules.saturday, rules.sunday))
 
 
 def _broker(settings: Settings) -> Iterator[Finding]:

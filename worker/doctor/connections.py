@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
+from config.alert_kinds import AlertKind
 from config.models import Settings
 from worker.contacts.budgets import BudgetState, budget_states
 from worker.contacts.consent import needs_consent
 from worker.contacts.grants import GrantState, grant_states
 from worker.contacts.services import connection_limits
 from worker.core.findings import Finding, ok, problem, warning
-from worker.store.tables import connection_state
+from worker.core.states import RunState
+from worker.store.tables import connection_state, contact_mapping, rejected_record, sync_run
 
 NOT_SYNCED = "changes in this CRM do not arrive"
+_FAILURES = {RunState.FAILED: "failed", RunState.REFUSED: "was refused"}
+_ALERTS = {"failed": AlertKind.SYNC_FAILED, "was refused": AlertKind.SYNC_REFUSED}
+NEW_REJECTS = timedelta(days=1)
+FEWEST_REJECTS, REJECT_SHARE = 5, 0.05
+"""Many records were rejected in a day: at least this many, and at least this share of the connection's records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,14 @@ class ConnectionNow:
     needs_consent: bool = False
     grant: GrantState | None = None
     budgets: Sequence[BudgetState] = ()
+    failure: str = ""
+    """What became of its last run, if that was not completed: "failed", "was refused"; "" if it was."""
+    error: str = ""
+    """Why the last run failed or was refused."""
+    rejected_lately: int = 0
+    """How many of its records were rejected within ``NEW_REJECTS`` and still are."""
+    records: int = 0
+    """How many records it has, apart from rejected ones; 0 if none were rejected lately."""
 
     @property
     def note(self) -> str:
@@ -46,6 +61,8 @@ def read_connections(db: Connection, settings: Settings, now: datetime) -> list[
     """Return the state of every configured connection."""
     rows = {row.connection: row for row in db.execute(select(connection_state))}
     grants = {state.connection: state for state in grant_states(db, now)}
+    failures = _failures(db)
+    lately = _rejected_lately(db, now)
     found = []
     for name in settings.connections:
         row = rows.get(name)
@@ -54,8 +71,33 @@ def read_connections(db: Connection, settings: Settings, now: datetime) -> list[
         budgets = budget_states(db, name, connection_limits(settings, name), now)
         reason = row.waits_reason if row is not None and waits is not None else ""
         consent = needs_consent(settings, name)
-        found.append(ConnectionNow(name, stopped, waits, reason, consent, grants.get(name), budgets))
+        failure, error = failures.get(name, ("", ""))
+        rejected = lately.get(name, 0)
+        records = _records(db, name) if rejected else 0
+        found.append(
+            ConnectionNow(
+                *(name, stopped, waits, reason, consent, grants.get(name), budgets, failure, error, rejected, records)
+            )
+        )
     return found
+
+
+def _rejected_lately(db: Connection, now: datetime) -> dict[str, int]:
+    r = rejected_record.c
+    counts = select(r.connection, func.count()).where(r.since > now - NEW_REJECTS).group_by(r.connection)
+    return {str(row[0]): int(row[1]) for row in db.execute(counts)}
+
+
+def _records(db: Connection, name: str) -> int:
+    m = contact_mapping.c
+    return db.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
+
+
+def _failures(db: Connection) -> dict[str, tuple[str, str]]:
+    """Return what became of the last run, and why, for each connection whose last run failed or was refused."""
+    newest = select(func.max(sync_run.c.id)).group_by(sync_run.c.connection)
+    rows = db.execute(select(sync_run).where(sync_run.c.id.in_(newest), sync_run.c.state.in_(_FAILURES)))
+    return {row.connection: (_FAILURES[row.state], row.error) for row in rows}
 
 
 def check_connections(db: Connection, settings: Settings, now: datetime) -> Iterator[Finding]:
@@ -80,9 +122,30 @@ def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
             NOT_SYNCED,
             f"run `{connect}`" if connection.needs_consent else "correct the credential, then run `vtsync check`",
             command=connect if connection.needs_consent else "vtsync check",
+            alert=AlertKind.CONNECTION_STOPPED,
+        )
+    elif connection.failure and not connection.note:
+        yield warning(
+            what,
+            f"its last sync {connection.failure}: {connection.error}",
+            NOT_SYNCED,
+            f"do what it says; `vtsync sync {connection.name}` tries again at once",
+            command=f"vtsync sync {connection.name}",
+            alert=_ALERTS[connection.failure],
         )
     else:
         yield ok(what, connection.note or "may be read")
+    for budget in connection.budgets:
+        if budget.used >= budget.amount:
+            yield warning(
+                what,
+                f"{budget.text}; it is full again at {budget.full_again_at:%Y-%m-%d %H:%M} UTC",
+                "no sync reads this CRM until then",
+                "wait, run it less often, or ask the CRM's vendor for more calls",
+                alert=AlertKind.BUDGET_USED_UP,
+            )
+    if connection.rejected_lately:
+        yield from judge_rejects(what, connection.rejected_lately, connection.records)
     if connection.needs_consent and grant is not None and grant.unfinished_since is not None:
         yield warning(
             what,
@@ -91,6 +154,19 @@ def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
             "many CRMs accept an old credential only once; if this one does, the connection will stop",
             f"wait for the next sync, which tries the old one once more, or run `{connect}` now",
             command=connect,
+        )
+
+
+def judge_rejects(what: str, rejected: int, records: int) -> Iterator[Finding]:
+    """Judge whether many more records than before cannot be used. Pure."""
+    if rejected >= FEWEST_REJECTS and rejected >= REJECT_SHARE * (records + rejected):
+        yield warning(
+            what,
+            f"{rejected:,} of its {records + rejected:,} records were rejected within a day",
+            "these people are not in VirtualText, and get no texts",
+            "a field may have been renamed, or an import may have gone wrong",
+            command="vtsync status --rejected",
+            alert=AlertKind.REJECTS_UP,
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 
 from config.models import Settings
+from config.policy_levels import every_policy, policy_for
 from worker.core.findings import Finding, warning
 from worker.core.phones import mask
 from worker.core.text import counted
@@ -49,7 +50,7 @@ def judge_countries(settings: Settings, contacts: Mapping[str, Sequence[AreaCoun
         account, region = settings.accounts.get(connection.account), connection.default_region
         if account is None or region is None:
             continue
-        allowed = allowed_countries(account.from_number, settings.policy.countries)
+        allowed = allowed_countries(account.from_number, policy_for(settings, connection=name).countries)
         if not allowed.allow_region(region):
             yield warning(
                 f"connection {name}",
@@ -58,7 +59,7 @@ def judge_countries(settings: Settings, contacts: Mapping[str, Sequence[AreaCoun
                 remedy,
             )
     for name, account in settings.accounts.items():
-        allowed = allowed_countries(account.from_number, settings.policy.countries)
+        allowed = allowed_countries(account.from_number, policy_for(settings, account=name).countries)
         abroad = [area for area in contacts.get(name, ()) if not allowed.allow(area.example)]
         if abroad:
             total = sum(area.contacts for area in abroad)
@@ -88,7 +89,7 @@ def _countries(areas: Sequence[AreaCount]) -> str:
 
 def _remedy(settings: Settings, contacts: Mapping[str, Sequence[AreaCount]]) -> str:
     """Propose a value that allows the countries of all contacts and connections, and forbids none that is allowed."""
-    wanted = set(settings.policy.countries or ())
+    wanted = {region for _, policy in every_policy(settings) for region in policy.countries or ()}
     for name, account in settings.accounts.items():
         wanted |= {region_of_number(account.from_number)}
         wanted |= {region_of_number(area.example) for area in contacts.get(name, ())}
@@ -96,4 +97,6 @@ def _remedy(settings: Settings, contacts: Mapping[str, Sequence[AreaCount]]) -> 
     if settings.policy.countries is None:
         wanted |= {"US", "CA"}
     value = ", ".join(f'"{region}"' for region in sorted(wanted - {""}))
-    return f"if texts may go there, set policy.countries to all countries that you text, such as [{value}]"
+    own = [policy.setting("countries") for _, policy in every_policy(settings) if policy.countries is not None]
+    names = " and ".join(dict.fromkeys(own or ["policy.countries"]))
+    return f"if texts may go there, set {names} to all countries that you text, such as [{value}]"

@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import date, timedelta
 from email.utils import parsedate_to_datetime
 
+from config.alert_kinds import AlertKind
 from crm_adapters.base import AdapterError, ApiVersion, CredentialsRejected, SourceUnavailable
 from worker.contacts.connection_gate import note_check_succeeded
 from worker.contacts.consent import needs_consent
@@ -14,6 +15,7 @@ from worker.contacts.services import open_adapter
 from worker.core.clock import utcnow
 from worker.core.findings import Finding, ok, problem, warning
 from worker.doctor import clocks
+from worker.doctor.field_values import judge_values
 from worker.doctor.fields import judge_fields, may_name_deleted
 from worker.limits.account_gate import clear_stop
 from worker.limits.account_proof import AccountProof, prove_account
@@ -86,7 +88,9 @@ def check_connection(runtime: Runtime, name: str) -> Iterator[Finding]:
             if adapter.api_version is not None:
                 yield judge_api_version(what, adapter.api_version, utcnow().date())
             deleted = may_name_deleted(adapter.options)
-            yield from judge_fields(runtime.settings, name, adapter.describe(), deleted=deleted)
+            fields = list(adapter.describe())
+            yield from judge_fields(runtime.settings, name, fields, deleted=deleted)
+            yield from judge_values(runtime.settings, name, fields)
     except AdapterError as error:
         remedy = _remedy(runtime, name, error)
         yield problem(what, str(error).removesuffix(f"; {remedy}"), "changes in this CRM do not arrive", remedy)
@@ -103,6 +107,7 @@ def judge_api_version(what: str, version: ApiVersion, today: date) -> Finding:
         f"version {version.name} of the API {'ended' if gone else 'ends'} on {version.ends}",
         "after that day the vendor may switch it off, and changes in this CRM do not arrive",
         "upgrade vtsync, or the package that has the adapter",
+        alert=AlertKind.VERSION_ENDING,
     )
 
 

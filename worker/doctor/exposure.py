@@ -13,7 +13,7 @@ from config.url_secrets import MIN_SECRET_LENGTH, is_short
 from worker.core.findings import Finding, ok, problem, warning
 from worker.runtime import Runtime
 from worker.store.db import reading
-from worker.store.tables import api_key
+from worker.store.tables import api_key, web_user
 
 _WHAT_TO_DO = "create a longer one with `openssl rand -hex 24`, then register it again with `vtsync relay register`"
 
@@ -39,6 +39,13 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
             "web",
             "web.public_url is http://",
             "keys, numbers and texts travel unencrypted",
+            "put a proxy with TLS in front of `vtsync web`, and set web.public_url to its https:// address",
+        )
+    elif web.public_url is None and not _is_loopback(web.host) and _has_users(runtime):
+        yield warning(
+            "web",
+            f"people sign in to its pages at {web.host}, and web.public_url is not set",
+            "without TLS, passwords, numbers and texts travel unencrypted; the cookie is not limited to TLS either",
             "put a proxy with TLS in front of `vtsync web`, and set web.public_url to its https:// address",
         )
     else:
@@ -98,10 +105,11 @@ def _require_credential(runtime: Runtime, host: str) -> None:
         return
     relays = any(account.relay_secret is not None for account in settings.accounts.values())
     webhooks = any(connection.webhook_secret is not None for connection in settings.connections.values())
-    if not (relays or webhooks or settings.carriers or _has_key(runtime)):
+    if not (relays or webhooks or settings.carriers or _has_key(runtime) or _has_users(runtime)):
         raise Unprotected(
             f"it would listen on {host}, beyond this machine, and no caller needs a credential",
-            "create a key with `vtsync keys create NAME --scope SCOPE`, set a relay_secret, or listen on 127.0.0.1",
+            "create a key with `vtsync keys create NAME --scope SCOPE`, or a user with `vtsync users create NAME`, set"
+            " a relay_secret, or listen on 127.0.0.1",
         )
 
 
@@ -109,6 +117,11 @@ def _has_key(runtime: Runtime) -> bool:
     with reading(runtime.engine) as connection:
         active = select(api_key.c.id).where(api_key.c.revoked_at.is_(None)).limit(1)
         return connection.execute(active).first() is not None
+
+
+def _has_users(runtime: Runtime) -> bool:
+    with reading(runtime.engine) as connection:
+        return connection.execute(select(web_user.c.name).limit(1)).first() is not None
 
 
 def _is_loopback(host: str) -> bool:

@@ -182,14 +182,14 @@ def _policy_values(what: str, configured: Connection, fields: Sequence[CrmField]
         verb = "forbid" if name == PolicyColumn.DO_NOT_TEXT else "allow"
         yes = [value for value in field.values if says(value, rule.values)]
         no = [value for value in field.values if value not in yes]
-        yield ok(what, f'{name} reads "{rule.field}": {_listed(yes)} {verb} texts, {_listed(no)} do not')
+        yield ok(what, f'{name} reads "{rule.field}": {listed_values(yes)} {verb} texts, {listed_values(no)} do not')
         strange = [value for value in rule.values if not any(_same(value, choice) for choice in field.values)]
         if field.type == "choice" and strange:
             yield warning(
                 what,
-                f'{name}.values: the field "{rule.field}" has no choice {_listed(strange)}',
+                f'{name}.values: the field "{rule.field}" has no choice {listed_values(strange)}',
                 f"no record can have it, so it does not {verb} texts",
-                f"its choices are: {_listed(field.values)}",
+                f"its choices are: {listed_values(field.values)}",
             )
 
 
@@ -244,7 +244,8 @@ def _same(value: str, choice: str) -> bool:
     return is_listed(choice, (value,)) or both in ({Meaning.YES}, {Meaning.NO})
 
 
-def _listed(values: Sequence[str]) -> str:
+def listed_values(values: Sequence[str]) -> str:
+    """Return some values for a person, short and masked."""
     return ", ".join(f'"{_sample(value)}"' for value in values[:8]) + (" ..." if len(values) > 8 else "") or "none"
 
 

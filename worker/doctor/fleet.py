@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import select
 
+from config.alert_kinds import AlertKind
 from config.models import Settings
 from config.types import is_loopback
 from worker.core.findings import Finding, ok, problem, warning
@@ -40,6 +41,12 @@ class FleetProcess:
 
 def check_fleet(runtime: Runtime) -> Iterator[Finding]:
     """Check heartbeats, overdue work, accounts, and what waits for a person, all from the store."""
+    yield from check_processes(runtime)
+    yield from overview(runtime).findings
+
+
+def check_processes(runtime: Runtime) -> Iterator[Finding]:
+    """Check heartbeats and overdue work."""
     now = utcnow()
     with reading(runtime.engine) as db:
         processes = [_process(row) for row in db.execute(select(heartbeat))]
@@ -49,7 +56,6 @@ def check_fleet(runtime: Runtime) -> Iterator[Finding]:
     yield from judge_hosts(processes, runtime.settings, now)
     yield from judge_work(work, now)
     yield from stuck
-    yield from overview(runtime).findings
 
 
 def check_history(runtime: Runtime) -> Iterator[Finding]:
@@ -60,6 +66,7 @@ def check_history(runtime: Runtime) -> Iterator[Finding]:
             "it is older than the last tick, as after restoring a backup",
             "texts sent since then would be sent again, so vtsync sends nothing",
             "stop every process, then run `vtsync restored`",
+            alert=AlertKind.NO_TICK,
         )
 
 
@@ -80,7 +87,13 @@ def judge_processes(
     if not alive:
         level = problem if queued else warning
         waiting = f"; {counted(queued, 'queued text')}" if queued else ""
-        yield level("fleet", f"no vtsync process is running{waiting}", "nothing is synced or sent", START_ALL)
+        yield level(
+            "fleet",
+            f"no vtsync process is running{waiting}",
+            "nothing is synced or sent",
+            START_ALL,
+            alert=AlertKind.NO_TICK,
+        )
         yield from _long_silence(processes, now)
         return
     yield ok("fleet", ", ".join(f"{number} {role}" for role, number in count.items() if number))
@@ -90,6 +103,7 @@ def judge_processes(
             "no worker is running",
             "nothing is synced or sent",
             "start `vtsync worker`; the log of the last one says why it stopped",
+            alert=AlertKind.NO_TICK,
         )
     if not count["beat"]:
         yield problem(
@@ -97,6 +111,7 @@ def judge_processes(
             "no scheduler is running",
             "no sync starts on schedule, and nobody picks up work that a crashed worker left behind",
             "start `vtsync beat`; the log of the last one says why it stopped",
+            alert=AlertKind.NO_TICK,
         )
     yield from _tick(processes, settings, now) if count["worker"] and count["beat"] else ()
     if _expects_calls(settings) and not count["web"]:
@@ -142,6 +157,7 @@ def _tick(processes: Sequence[FleetProcess], settings: Settings, now: datetime) 
         "no worker has carried out a tick yet" if last is None else f"the last tick was {duration(now - last)} ago",
         "schedules do not run: no worker takes the scheduler's ticks, or they wait in the queue",
         "read the logs of the scheduler and the workers; both must use the same broker",
+        alert=AlertKind.NO_TICK,
     )
 
 

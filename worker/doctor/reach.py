@@ -16,14 +16,17 @@ WITHOUT_STORE = "all data is in the store: without it vtsync accepts, syncs and 
 WITHOUT_BROKER = "workers get no work, and services cannot send jobs"
 
 
-def reach_store(runtime: Runtime, *, writable: bool = False) -> Finding:
-    """Check that the store has this version's tables, and takes writes if ``writable``. A SQLite file is migrated."""
+def reach_store(runtime: Runtime, *, writable: bool = False, reads_content: bool = True) -> Finding:
+    """Check that the store has this version's tables, and takes writes if ``writable``. A SQLite file is migrated.
+
+    With ``reads_content``, its content must be readable with the keys of the configuration, too.
+    """
     from sqlalchemy.exc import DBAPIError
 
     from worker.store.migrate import StoreOutdated, ensure_current, ensure_writable
 
     try:
-        ensure_current(runtime.engine)
+        ensure_current(runtime.engine, reads_content=reads_content)
         if writable:
             ensure_writable(runtime.engine)
     except (StoreOutdated, OSError) as error:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, case, func, or_, select, type_coerce
 from sqlalchemy.sql import Select
 
+from config.alert_kinds import AlertKind
 from config.models import Settings
-from config.triggers import DateTrigger
+from config.policy_levels import policy_for
 from worker.contacts.linking import LINK_COMMAND, waiting_for_link
 from worker.core.findings import Finding, Level, warning
 from worker.core.states import DeliveryState, InboxState, MessageState, PushState
 from worker.core.text import counted
-from worker.doctor.accounts import judge_account_state, judge_contact_list, list_note
+from worker.doctor.accounts import judge_account_state, judge_contact_list, judge_test_mode, list_note
 from worker.doctor.clocks import check_clocks
 from worker.doctor.connections import ConnectionNow, check_connections, read_connections
+from worker.doctor.encryption import pending_rewrite
 from worker.messages.blast_guard import people_today
-from worker.messages.date_plans import UNREAD
 from worker.messages.permission import missing_policy_fields, read_shape
+from worker.messages.simulation import notes_on_test_mode
 from worker.messages.transitions import has_reason
+from worker.messages.unread_records import unread_groups
 from worker.monitoring.state import AccountNow, read_account
 from worker.runtime import Runtime
 from worker.store.configuration import UnusedConfiguration, unused_files
@@ -32,7 +35,6 @@ from worker.store.models import utcnow
 from worker.store.tables import (
     connection_state,
     contact,
-    date_plan,
     dead_letter,
     delivery,
     inbox_event,
@@ -77,6 +79,7 @@ class AccountStatus:
     pause_reason: str = ""
     contact_list: str = ""
     """Why VirtualText's contact list cannot be read, or empty."""
+    mode: str = "live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class Overview:
     connections: Sequence[ConnectionStatus]
     accounts: Sequence[AccountStatus]
     configuration: Sequence[UnusedConfiguration]
+    test_mode: Sequence[str]
+    """A sentence for each account in test mode."""
     findings: Sequence[Finding]
 
     @property
@@ -98,6 +103,7 @@ class Overview:
         return {
             "connections": self.connections,
             "accounts": self.accounts,
+            "test_mode": self.test_mode,
             "attention": [
                 {"what": attention_text(one), "count": one.count, "command": one.command} for one in self.attention
             ],
@@ -122,33 +128,44 @@ class Rejected:
     since: datetime
 
 
-def overview(runtime: Runtime) -> Overview:
-    """Read the state of everything, in one consistent view."""
+def overview(runtime: Runtime, *, count_rows: bool = False, brief: bool = False) -> Overview:
+    """Read the state of everything, in one consistent view.
+
+    ``count_rows``: while content is stored in several ways, count its rows, which reads whole tables.
+    ``brief``: leave out what takes long where there are millions of messages: how many each account has in each state,
+    and how many people the triggers whose texts wait have texted today.
+    """
     now = utcnow()
     with reading(runtime.engine) as db:
         connections = [_connection(db, runtime, state) for state in read_connections(db, runtime.settings, now)]
         states = {name: read_account(db, name, now) for name in runtime.settings.accounts}
-        accounts = [_account(db, name, state, now) for name, state in states.items()]
+        accounts = [
+            replace(_account(db, name, state, now, brief), mode=runtime.settings.accounts[name].mode)
+            for name, state in states.items()
+        ]
         unused = unused_files(db, now)
         missing = _missing_fields(db, runtime.settings)
-        unread = _unread_dates(db, runtime.settings)
+        unread = _unread_values(db, runtime.settings)
         clocks = list(check_clocks(db, now))
+        rewrite = list(pending_rewrite(db)) if count_rows else []
         unlinked = [one for name in states for one in _unlinked(db, name)]
         waiting = [
             *check_connections(db, runtime.settings, now),
             *unlinked,
-            *_waiting(db, accounts, runtime.settings, now),
+            *_waiting(db, accounts, runtime.settings, now, brief),
         ]
     findings = [
+        *judge_test_mode(runtime.settings),
         *(judge_account_state(name, state) for name, state in states.items()),
         *(one for name, state in states.items() for one in judge_contact_list(name, state.contact_list, now)),
         *map(judge_unused_configuration, unused),
         *missing,
         *unread,
         *clocks,
+        *rewrite,
         *waiting,
     ]
-    return Overview(connections, accounts, unused, findings)
+    return Overview(connections, accounts, unused, notes_on_test_mode(runtime.settings), findings)
 
 
 def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
@@ -161,28 +178,25 @@ def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
     )
 
 
-def _unread_dates(db: Connection, settings: Settings) -> list[Finding]:
-    """Find records whose date a date trigger cannot read, so that it never texts about them."""
-    p = date_plan.c
-    rows = db.execute(
-        select(p.trigger, p.connection, func.count().label("records"), func.min(p.external_id).label("first"))
-        .where(p.occurrence == UNREAD, p.due_at.is_(None))
-        .group_by(p.trigger, p.connection)
-        .order_by(p.trigger, p.connection)
-    )
+def _unread_values(db: Connection, settings: Settings) -> list[Finding]:
+    """Find records with a value that a trigger cannot read, so that it does not text about them."""
     return [
         warning(
             WAITING,
-            f"{counted(row.records, 'record')} of the connection {row.connection} with a date in "
-            f'"{trigger.field}" that the trigger {row.trigger} cannot read, such as record {row.first}',
-            "nobody is texted about such a date",
-            "write the date like 2027-04-03; if it is written like 03/04/2027, set "
-            f"connections.{row.connection}.default_region",
-            count=row.records,
+            f"{counted(group.records, 'record')} of the connection {group.connection} with a value that the trigger "
+            f"{group.trigger} cannot read: {_some(group.first, group.records)}",
+            "the trigger does not text about such a record",
+            "see which value it is; correct it in the CRM, or set default_region of the connection",
+            command="vtsync status --unread",
+            count=group.records,
         )
-        for row in rows
-        if isinstance(trigger := settings.triggers.get(row.trigger), DateTrigger) and trigger.enabled
+        for group in unread_groups(db, settings)
     ]
+
+
+def _some(ids: Sequence[str], count: int) -> str:
+    more = f" and {count - len(ids)} more" if count > len(ids) else ""
+    return f"{'records' if count > 1 else 'record'} {', '.join(ids)}{more}"
 
 
 def _missing_fields(db: Connection, settings: Settings) -> list[Finding]:
@@ -261,13 +275,18 @@ def _unlinked(db: Connection, account: str) -> list[Finding]:
     ]
 
 
-def _account(db: Connection, name: str, state: AccountNow, now: datetime) -> AccountStatus:
+def connection_statuses(runtime: Runtime) -> list[ConnectionStatus]:
+    """Read the state of the connections alone."""
+    with reading(runtime.engine) as db:
+        return [_connection(db, runtime, state) for state in read_connections(db, runtime.settings, utcnow())]
+
+
+def _account(db: Connection, name: str, state: AccountNow, now: datetime, brief: bool) -> AccountStatus:
     contacts = _grouped(
         db, select(contact.c.push_state, func.count()).where(contact.c.account == name).group_by(contact.c.push_state)
     )
-    messages = _grouped(
-        db, select(message.c.state, func.count()).where(message.c.account == name).group_by(message.c.state)
-    )
+    by_state = select(message.c.state, func.count()).where(message.c.account == name).group_by(message.c.state)
+    messages = {} if brief else _grouped(db, by_state)
     stopped = state.reason if state.stopped else ""
     note = list_note(state.contact_list, now)
     return AccountStatus(name, contacts, messages, stopped, state.paused_until, state.pause_reason, note)
@@ -277,7 +296,9 @@ def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in db.execute(statement)}
 
 
-def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime) -> list[Finding]:
+def _waiting(
+    db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime, brief: bool
+) -> list[Finding]:
     """Count what waits until a person decides or repairs something."""
     held = message.c.state == MessageState.HELD
     breakers = db.execute(
@@ -287,12 +308,14 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settin
     def rows(*where: ColumnElement[bool]) -> int:
         return db.scalar(select(func.count()).where(*where)) or 0
 
-    unknown = sum(account.messages.get(MessageState.UNKNOWN, 0) for account in accounts)
+    names = [account.name for account in accounts]
+    unknown = rows(message.c.account.in_(names), message.c.state == MessageState.UNKNOWN)
     lost = sum(account.contacts.get(PushState.UNKNOWN, 0) for account in accounts)
     refused = sum(account.contacts.get(PushState.REJECTED, 0) for account in accounts)
     c = contact.c
     again_and_again = or_(c.missing_checks > 0, c.attempts >= MANY_ATTEMPTS)
-    failing = rows(c.push_state == PushState.DUE, c.virtualtext_id.is_not(None), again_and_again)
+    due = sum(account.contacts.get(PushState.DUE, 0) for account in accounts)
+    failing = rows(c.push_state == PushState.DUE, c.virtualtext_id.is_not(None), again_and_again) if due else 0
     rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
     reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
     no_time_zone = rows(held, has_reason("time_zone"))
@@ -301,15 +324,19 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settin
     refused_messages = db.scalar(select(func.count()).select_from(dead_letter)) or 0
     failed_deliveries = rows(delivery.c.state == DeliveryState.FAILED)
     found = [
-        *_approvals(db, settings.policy.blast_limit, now),
+        *_approvals(db, settings, now, brief),
         *(
             _wait(
                 *(count, "text", f"held because the trigger {name} fires unusually often"),
                 f"vtsync approve --trigger {name}",
+                alert=AlertKind.APPROVAL_NEEDED,
             )
             for name, count in breakers
         ),
-        _wait(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
+        _wait(
+            *(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
+            alert=AlertKind.UNKNOWN_TEXTS,
+        ),
         _wait(
             *(lost, "create", "without a response", "vtsync status --contacts unknown"),
             why="vtsync looks them up in VirtualText by itself; they need you only if they remain",
@@ -320,7 +347,9 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settin
         ),
         _wait(refused, "contact", "refused by VirtualText", "vtsync status --contacts rejected"),
         _wait(rejected, "CRM record", "rejected", "vtsync status --rejected"),
-        _wait(reviews, "reply", "that may mean STOP", "vtsync review", many="replies"),
+        _wait(
+            *(reviews, "reply", "that may mean STOP", "vtsync review"), many="replies", alert=AlertKind.REVIEW_NEEDED
+        ),
         _wait(no_time_zone, "text", "held because the time zone is not known", "vtsync messages --state held"),
         _wait(
             *(not_permitted, "text", "held because it is not known if the person may be texted"),
@@ -330,6 +359,7 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settin
         _wait(
             *(failed_deliveries, "failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
             many="failed deliveries",
+            alert=AlertKind.DELIVERY_FAILED,
         ),
         _wait(
             *(refused_messages, "message", "of the broker refused", "vtsync dead-letters"),
@@ -339,7 +369,7 @@ def _waiting(db: Connection, accounts: Sequence[AccountStatus], settings: Settin
     return [one for one in found if one.count]
 
 
-def _approvals(db: Connection, limit: int, now: datetime) -> list[Finding]:
+def _approvals(db: Connection, settings: Settings, now: datetime, brief: bool) -> list[Finding]:
     """Count the texts of large syncs. An import that arrives in slices is one line, not one for each sync."""
     m = message.c
     waiting = (m.state == MessageState.HELD, has_reason("approval"))
@@ -353,7 +383,10 @@ def _approvals(db: Connection, limit: int, now: datetime) -> list[Finding]:
         of_batch += of_trigger[trigger]
     return [
         *(
-            _wait(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}")
+            _wait(
+                *(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}"),
+                alert=AlertKind.APPROVAL_NEEDED,
+            )
             for batch, count in sorted(of_batch.items())
         ),
         *(
@@ -361,13 +394,24 @@ def _approvals(db: Connection, limit: int, now: datetime) -> list[Finding]:
                 of_trigger[trigger].total(),
                 "text",
                 f"of the trigger {trigger} from {len(of_trigger[trigger])} syncs waiting for approval"
-                f" ({counted(people_today(db, trigger, now), 'person', 'people')} in 24 hours,"
-                f" policy.blast_limit is {limit})",
+                f" ({'' if brief else _people_today(db, trigger, now)}{_blast_limit(settings, trigger)})",
                 f"vtsync approve --trigger {trigger}",
+                alert=AlertKind.APPROVAL_NEEDED,
             )
             for trigger in sliced
         ),
     ]
+
+
+def _people_today(db: Connection, trigger: str, now: datetime) -> str:
+    return f"{counted(people_today(db, trigger, now), 'person', 'people')} in 24 hours, "
+
+
+def _blast_limit(settings: Settings, trigger: str) -> str:
+    """Return the limit of a trigger and its name. Connections that it watches may have different ones."""
+    watched = settings.triggers[trigger].connections if trigger in settings.triggers else (None,)
+    policies = [policy_for(settings, connection=name, trigger=trigger) for name in watched]
+    return " and ".join(dict.fromkeys(f"{one.setting('blast_limit')} is {one.blast_limit}" for one in policies))
 
 
 def _wait(
@@ -378,9 +422,11 @@ def _wait(
     *,
     many: str | None = None,
     why: str = "nothing happens with these until you act",
+    alert: AlertKind | None = None,
 ) -> Finding:
     """Return a finding about ``count`` things called ``one`` (plural ``many``, default: with an s) in a state."""
-    return warning(WAITING, f"{counted(count, one, many)} {state}", why, f"`{command}`", command=command, count=count)
+    found = f"{counted(count, one, many)} {state}"
+    return warning(WAITING, found, why, f"`{command}`", command=command, count=count, alert=alert)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
+from config.alert_kinds import AlertKind
 from config.models import Settings
 from worker.core.findings import Finding, ok, problem, warning
 from worker.core.states import DeliveryState, InboxState, MessageState, PushState
@@ -41,7 +42,9 @@ def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
     m, s, a = message.c, connection_state.c, account_state.c
     idle = select(a.account).where(or_(a.stopped_at.is_not(None), a.paused_until > now))
     active = set(settings.accounts).difference(db.scalars(idle))
-    oldest = (kind.oldest_due(db, name, now) for kind in (SENDS, RECORDS) if kind.oldest_due for name in active)
+    oldest = (
+        kind.oldest_due(db, settings, name, now) for kind in (SENDS, RECORDS) if kind.oldest_due for name in active
+    )
     waited = or_(s.waits_until.is_(None), s.waits_until < now - LATE)
     unread = or_(s.lease_until.is_(None), s.lease_until < now - LATE)
     late = select(s.connection).where(
@@ -79,6 +82,7 @@ def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:
             f"the oldest due text has been waiting for {duration(late)}",
             "people get their texts late, or not at all once the texts expire",
             "fix the problems above; look for paused accounts in `vtsync status`; otherwise start more workers",
+            alert=AlertKind.TEXTS_LATE,
         )
     if work.abandoned:
         yield problem(
@@ -87,12 +91,13 @@ def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:
             "the tick releases such rows, so no tick is carried out",
             "start `vtsync beat` and a worker",
         )
-    if work.late_syncs:
+    for name in work.late_syncs:
         yield warning(
-            "work",
-            f"syncs more than {duration(LATE)} late: {', '.join(work.late_syncs)}",
+            f"connection {name}",
+            f"its sync is more than {duration(LATE)} late",
             "changes in the CRM arrive late",
             "look at `vtsync status`; if a sync takes longer than its schedule allows, run it less often",
+            alert=AlertKind.SYNC_LATE,
         )
     if late <= LATE and not (work.abandoned or work.late_syncs):
         yield ok("work", "nothing is late")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.models import Settings
 from worker.core.log_lines import masked
-from worker.monitoring.heartbeats import installed_version
+from worker.core.version import installed_version
 from worker.monitoring.liveness import Role
 from worker.monitoring.tracing import TelemetryError
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.core.metrics import REGISTRY
-from worker.monitoring.heartbeats import installed_version
+from worker.core.version import installed_version
 from worker.monitoring.liveness import Role
 from worker.monitoring.state import FleetState, StateCache
 from worker.runtime import Runtime, open_runtime
@@ -94,6 +94,7 @@ def gauges(state: FleetState) -> Iterator[Metric]:
         ("stopped", "1 if VirtualText refuses the credential or address of an account.", "stopped"),
         ("paused", "1 if vtsync makes no requests for an account at the moment.", "paused"),
         ("breaker_open", "1 if VirtualText keeps failing for an account.", "breaker_open"),
+        ("test_mode", "1 if an account is in test mode: texts are simulated.", "test_mode"),
     ):
         values = {account: float(getattr(one, field)) for account, one in accounts.items()}
         yield _gauge(f"vtsync_account_{name}", help_text, ("account",), values)

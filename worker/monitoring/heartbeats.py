@@ -10,13 +10,13 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 
 import structlog
 from sqlalchemy import Connection, delete
 from sqlalchemy.exc import SQLAlchemyError
 
 from worker.core.clock import CLOCK, NOTICED_SECONDS, describe_clock
+from worker.core.version import installed_version
 from worker.monitoring.liveness import EVERY_SECONDS, MAX_SILENCE_SECONDS, LivenessFile, Role, liveness_folder
 from worker.runtime import Runtime
 from worker.store.db import writing
@@ -137,14 +137,6 @@ def write_heartbeat(
     update = {column: statement.excluded[column] for column in ("seen_at", "version", "clock_ahead")}
     db.execute(statement.on_conflict_do_update(index_elements=["id"], set_=update), row)
     db.execute(delete(heartbeat).where(heartbeat.c.role != TICK_ROLE, heartbeat.c.seen_at < now - FORGOTTEN_AFTER))
-
-
-def installed_version() -> str:
-    """Return the installed version."""
-    try:
-        return version("virtualtext-crm-sync")
-    except PackageNotFoundError:  # run from a copy of the sources
-        return "unknown"
 
 
 def _work_patience(runtime: Runtime) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +53,7 @@ class AccountNow:
     paused_until: datetime | None = None
     pause_reason: str = ""
     contact_list: ListState = field(default_factory=ListState)
+    test_mode: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def read_state(runtime: Runtime) -> FleetState:
     m, c, e, f = message.c, contact.c, inbox_event.c, delivery.c
     with reading(runtime.engine) as db:
         lags = {
-            (kind.task, name): kind.lag(db, name, now)
+            (kind.task, name): kind.lag(db, runtime.settings, name, now)
             for kind in WORK
             if kind.oldest_due is not None
             for name in kind.names(runtime.settings)
@@ -128,7 +129,10 @@ def read_state(runtime: Runtime) -> FleetState:
             ),
             last_success={name: found for name in connections if (found := _last_success(db, name)) is not None},
             next_run={row[0]: row[1] for row in db.execute(states) if row[0] in connections and row[1] is not None},
-            accounts={name: read_account(db, name, now) for name in accounts},
+            accounts={
+                name: replace(read_account(db, name, now), test_mode=runtime.settings.accounts[name].mode == "test")
+                for name in accounts
+            },
             inbox=_all(
                 db.execute(
                     select(e.state, func.count())

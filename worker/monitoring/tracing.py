@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from worker.monitoring.heartbeats import installed_version
+from worker.core.version import installed_version
 from worker.monitoring.liveness import Role
 
 if TYPE_CHECKING:
