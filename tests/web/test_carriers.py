@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import pytest
@@ -32,6 +33,7 @@ def site(engine: Engine, hinted: list[tuple[str, ...]]) -> Iterator[Site]:
     runtime = runtime_over(engine, public_url=PUBLIC)
     carriers = {
         "tw": Carrier(carrier="twilio", account="main", auth_token="hush", account_id="AC1", look_up=False),
+        "pl": Carrier(carrier="plivo", account="main", auth_token="hush"),
         "bw": Carrier(carrier="bandwidth", account="main", username="user", password="hush"),
     }
     runtime.settings = runtime.settings.model_copy(update={"carriers": carriers})
@@ -111,6 +113,79 @@ def test_a_signature_that_does_not_cover_the_body_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("what", "body", "signed", "status"),
+    [
+        ("a field that is there twice, with one value", b"MessageSid=SM1&MessageSid=SM1", {"MessageSid": "SM1"}, 204),
+        ("a field with two values", b"MessageSid=SM1&MessageStatus=sent&MessageStatus=failed",
+         {"MessageSid": "SM1", "MessageStatus": "failedMessageStatussent"}, 401),
+        ("the same in the other order", b"MessageSid=SM1&MessageStatus=failed&MessageStatus=sent",
+         {"MessageSid": "SM1", "MessageStatus": "failedMessageStatussent"}, 401),
+        ("a field in the body that only the URL has", b"MessageSid=SM1&shop=1", {"MessageSid": "SM1"}, 401),
+    ],
+)  # fmt: skip
+def test_only_fields_whose_order_does_not_matter_are_taken(
+    site: Site, what: str, body: bytes, signed: dict[str, str], status: int
+) -> None:
+    headers = signed_by_twilio(signed) | {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = site.http.post("/carriers/twilio/tw", content=body, headers=headers)
+    assert answer.status_code == status, what
+    assert len(stored(site)) == (status == 204)
+
+
+def test_the_signed_form_is_stored_and_not_another_reading_of_the_body(site: Site) -> None:
+    """JSON is a form with one strange field, which the signature covers as such."""
+    body = b'{"MessageSid": "SM1"}'
+    headers = signed_by_twilio({body.decode(): ""}) | {"Content-Type": "application/x-www-form-urlencoded"}
+    assert site.http.post("/carriers/twilio/tw", content=body, headers=headers).status_code == 204
+    (payload,) = stored(site)
+    assert "MessageSid" not in payload
+
+
+def plivo_headers(url: str, form: dict[str, str] | None, header: str) -> dict[str, str]:
+    from plivo.utils.signature_v3 import construct_get_url, construct_post_url, get_signature_v3
+
+    base = construct_get_url(url, {}) if form is None else construct_post_url(url, dict(form))
+    return {
+        header: get_signature_v3(b"hush", base.decode(), b"7").decode(),
+        "X-Plivo-Signature-V3-Nonce": "7",
+    }
+
+
+PLIVO_FIELDS = {"MessageUUID": "p1", "To": "12125550123", "From": "14155550100", "Status": "sent", "Units": "1"}
+
+
+@pytest.mark.parametrize("header", ["X-Plivo-Signature-V3", "X-Plivo-Signature-Ma-V3"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_plivo_signs_for_either_account_and_calls_with_either_method(site: Site, method: str, header: str) -> None:
+    path = "/carriers/plivo/pl"
+    if method == "POST":
+        headers = plivo_headers(PUBLIC + path, PLIVO_FIELDS, header)
+        answer = site.http.post(path, data=PLIVO_FIELDS, headers=headers)
+        assert site.http.post(path, data=PLIVO_FIELDS | {"More": "1"}, headers=headers).status_code == 401
+    else:
+        called = f"{path}?{urlencode(PLIVO_FIELDS)}"
+        headers = plivo_headers(PUBLIC + called, None, header)
+        answer = site.http.get(called, headers=headers)
+        assert site.http.get(f"{called}&More=1", headers=headers).status_code == 401
+        assert site.http.request("GET", called, content=b'{"MessageUUID": "p2"}', headers=headers).status_code == 401
+    assert answer.status_code == 204
+    assert stored(site) == [PLIVO_FIELDS]
+
+
+def test_twilio_may_call_with_get(site: Site) -> None:
+    called = f"/carriers/twilio/tw?{urlencode(TWILIO)}"
+    signature = RequestValidator("hush").compute_signature(PUBLIC + called, {})
+    assert site.http.get(called, headers={"X-Twilio-Signature": signature}).status_code == 204
+    assert stored(site) == [TWILIO]
+    assert site.http.get(called).status_code == 401
+
+
+def test_a_carrier_that_cannot_sign_a_query_is_told_to_post(site: Site) -> None:
+    answer = site.http.get("/carriers/bandwidth/bw?a=b", auth=("user", "hush"))
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
     "content_type", ["application/x-www-form-urlencoded; charset=UTF-8", "Application/X-WWW-Form-URLEncoded"]
 )
 def test_a_form_is_known_by_its_type_in_any_spelling(site: Site, content_type: str) -> None:
@@ -132,7 +207,7 @@ ASKED = {
     "telnyx": ("telnyx-timestamp", "telnyx-signature-ed25519"),
     "bandwidth": ("authorization",),
     "vonage": ("authorization",),
-    "plivo": ("x-plivo-signature-v3", "x-plivo-signature-v3-nonce"),
+    "plivo": ("x-plivo-signature-v3", "x-plivo-signature-ma-v3", "x-plivo-signature-v3-nonce"),
     "sinch": (
         "x-sinch-webhook-signature",
         "x-sinch-webhook-signature-nonce",

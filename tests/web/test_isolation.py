@@ -31,7 +31,9 @@ ROUTES: dict[str, tuple[str, str, Any]] = {
     "send for other": ("POST", "/v1/messages", {"account": "other", "to": OURS, "message": "x"}),
     "send from other's number": ("POST", "/v1/messages", {"account": "main", "to": OURS, "message": "x"}
                                  | {"from_number": "+14155550199"}),
+    "send a batch": ("POST", "/v1/messages:batch", {"messages": [{"account": "main", "to": OURS, "message": "x"}]}),
     "list": ("GET", "/v1/messages", None),
+    "find by metadata": ("GET", "/v1/messages?metadata.order=17", None),
     "read": ("GET", f"/v1/messages/{MESSAGE}", None),
     "cancel": ("POST", f"/v1/messages/{MESSAGE}/cancel", None),
     "record": ("POST", "/v1/records", {"account": "main", "to": OURS, "message": "x", "carrier": "c"}
@@ -47,6 +49,12 @@ ROUTES: dict[str, tuple[str, str, Any]] = {
     "lift one made by hand": ("DELETE", f"/v1/opt-outs/{BY_HAND}?reason=x", None),
     "contact of ours": ("GET", f"/v1/contacts/{OURS}", None),
     "contact of theirs": ("GET", f"/v1/contacts/{THEIRS}", None),
+    "export ours": ("GET", f"/v1/people/{OURS}/export", None),
+    "export theirs": ("GET", f"/v1/people/{THEIRS}/export", None),
+    "forget theirs": ("DELETE", f"/v1/people/{THEIRS}?reason=x", None),
+    "forget a person of both": ("DELETE", f"/v1/people/{SHARED}?reason=x", None),
+    "forget one opted out by hand": ("DELETE", f"/v1/people/{BY_HAND}?reason=x", None),
+    "forget ours": ("DELETE", f"/v1/people/{OURS}?reason=x", None),
     "metrics": ("GET", "/metrics", None),
     "fleet": ("GET", "/health/fleet", None),
 }  # fmt: skip
@@ -55,7 +63,9 @@ NEEDS = {
     "send urgently": "messages:write messages:urgent",
     "send for other": "messages:write",
     "send from other's number": "messages:write",
+    "send a batch": "messages:write",
     "list": "messages:read",
+    "find by metadata": "messages:read",
     "read": "messages:read",
     "cancel": "messages:write",
     "record": "records:write",
@@ -69,6 +79,12 @@ NEEDS = {
     "lift one made by hand": "opt-outs:lift",
     "contact of ours": "contacts:read",
     "contact of theirs": "contacts:read",
+    "export ours": "people:read",
+    "export theirs": "people:read",
+    "forget theirs": "people:forget",
+    "forget a person of both": "people:forget",
+    "forget one opted out by hand": "people:forget",
+    "forget ours": "people:forget",
     "metrics": "metrics:read",
     "fleet": "metrics:read",
 }
@@ -81,6 +97,10 @@ BEYOND_MAIN = {  # what a key of the account "main" gets in place of an answer, 
     "lift theirs, of a person of both": 403,
     "lift one made by hand": 403,
     "contact of theirs": 404,
+    "export theirs": 404,
+    "forget theirs": 404,
+    "forget a person of both": 403,
+    "forget one opted out by hand": 403,
     "metrics": 403,
     "fleet": 403,
 }
@@ -132,7 +152,8 @@ def people(site: Site) -> Site:
             add_opt_out(db, phone, source=source, detail=detail, now=later, account=account)
     texts = [("main", OURS, "ours"), ("other", THEIRS, CANARY), ("other", SHARED, CANARY), ("main", SHARED, "ours")]
     for account, phone, text in texts:
-        site.http.post("/v1/messages", json={"account": account, "to": phone, "message": text})
+        body = {"account": account, "to": phone, "message": text, "metadata": {"order": "17", "of": text}}
+        site.http.post("/v1/messages", json=body)
     return site
 
 
@@ -175,10 +196,13 @@ def test_no_answer_to_a_key_of_one_account_has_data_of_another(people: Site) -> 
     ]
     for phone in (OURS, THEIRS, SHARED, STRANGER, BY_HAND):
         asked += [("GET", f"/v1/{part}/{phone}", None) for part in ("contacts", "opt-outs")]
+        asked += [("GET", f"/v1/people/{phone}/export", None)]
         asked += [("GET", f"/v1/messages?to=%2B{phone[1:]}", None)]
         asked += [("POST", "/v1/messages", {"to": phone, "message": "x", "account": "main"})]
+        batch = [{"to": phone, "message": "x", "account": account} for account in ("main", "other")]
+        asked += [("POST", "/v1/messages:batch", {"messages": batch})]
         asked += [("POST", "/v1/opt-outs", {"phone": phone, "reason": "x"})]
-        asked += [("DELETE", f"/v1/opt-outs/{phone}?reason=x", None)]
+        asked += [("DELETE", f"/v1/{part}/{phone}?reason=x", None) for part in ("opt-outs", "people")]
     for one in ids:
         asked += [("GET", f"/v1/messages/{one}", None), ("POST", f"/v1/messages/{one}/cancel", None)]
         asked += [("GET", f"/v1/messages?before={one}", None)]

@@ -145,7 +145,7 @@ BODIES = st.one_of(
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(bodies=st.lists(BODIES, min_size=1, max_size=8), number=st.integers(1, 10**12))
 def test_no_payload_breaks_it_and_no_valid_event_is_lost(site: Site, bodies: list[bytes], number: int) -> None:
-    valid = orjson.dumps(inbound("a valid one", f"valid-{number}"))
+    valid = orjson.dumps(inbound(f"a valid one {number}", f"valid-{number}"))
     for body in [*bodies, valid, orjson.dumps(echo())]:
         assert site.http.post(URL, content=body).status_code == 200
     process_due(site.runtime, {"relay": prepare_relay}, 1000)

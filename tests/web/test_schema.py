@@ -10,7 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from sqlmodel import SQLModel
 
 from tests.messages.conftest import number
@@ -51,9 +51,10 @@ def test_whatever_is_asked_is_answered_as_described(served: Any, mode: Generatio
             if isinstance(case.body, dict) and isinstance(case.body.get("to"), str):
                 case.body["to"] = number(0)  # a number that exists, or most requests would end early
             # Some rules a schema cannot say: the account's own number, text or media, what a record is known by.
-            case.call_and_validate(
-                headers={"Authorization": f"Bearer {key}"}, excluded_checks=[positive_data_acceptance]
-            )
+            excluded: list[Any] = [positive_data_acceptance]
+            if case.path.endswith(":batch"):  # a bad text is refused in the answer, and stops no other
+                excluded.append(negative_data_rejection)
+            case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, excluded_checks=excluded)
 
         try:
             ask()

@@ -13,12 +13,14 @@ from worker.inbox.intake import BatchIntake
 from worker.runtime import Runtime
 from worker.web import carriers, connect, crm_events, health, metrics, page, relay, v1
 from worker.web.access import AccessLog
+from worker.web.alerts import AlertWatch
 from worker.web.context import WebContext
 from worker.web.heartbeat import WebHeartbeat
 from worker.web.keys import SCOPE_HELP
 from worker.web.limits import RequestLimits
 from worker.web.notifier import Notifier
 from worker.web.openapi import openapi
+from worker.web.pages.app import install as install_pages
 from worker.web.problems import install_error_handlers
 
 VERSION = "1"
@@ -42,14 +44,17 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
     notifier = Notifier(lambda *what: wake(*what))
     heartbeat = WebHeartbeat(runtime)
     context = WebContext(current or (lambda: runtime), intake, notifier.notify)
+    alerts = AlertWatch(lambda: context.runtime)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await heartbeat.start()
         await intake.start()
         notifier.start()
+        alerts.start()
         notifier.notify("vtsync.process_inbox")  # for events from before the start; also connects to the broker
         yield
+        await asyncio.to_thread(alerts.stop)
         await intake.stop()
         await asyncio.to_thread(notifier.stop)
         await heartbeat.stop()
@@ -68,8 +73,11 @@ def create_app(runtime: Runtime, current: Callable[[], Runtime] | None = None) -
     relay.install(app, context)  # first, because it has the most requests
     for routes in (v1.routes, carriers.routes, crm_events.routes, connect.routes, health.routes, metrics.routes):
         app.include_router(routes(context))
+    install_pages(app, context)
     web = runtime.settings.web
-    app.add_middleware(RequestLimits, max_body=web.max_body, seconds=web.body_timeout)
+    app.add_middleware(
+        RequestLimits, max_body=web.max_body, seconds=web.body_timeout, larger={v1.BATCH: web.max_batch_body}
+    )
     app.add_middleware(AccessLog, proxies=lambda: context.runtime.settings.web.trusted_proxies)
     app.openapi = lambda: openapi(app, web.public_url)  # type: ignore[method-assign]
 

@@ -9,7 +9,9 @@ from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import Connection
 
+from worker.messages.acquaintance import accounts_that_know
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -82,6 +84,16 @@ def require_scope(key: Key, scope: Scope) -> None:
     if scope in key.scopes:
         detail = f'the scope "{scope}" shows all accounts, and this key is for some; create one for all accounts'
     raise Problem(403, "forbidden", detail)
+
+
+def require_known(connection: Connection, key: Key, phone: str) -> None:
+    """Raise the problem 404 where the number is not one of the people of the key's accounts."""
+    if key.accounts and not accounts_that_know(connection, phone, key.accounts):
+        detail = (
+            "the accounts of this key have no contact, text or opt-out with this number; this does not say whether its"
+            " owner has opted out, which is checked for every text"
+        )
+        raise Problem(404, "not_found", detail)
 
 
 def require_own_number(key: Key, number: str | None, runtime: Runtime) -> None:

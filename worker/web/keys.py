@@ -1,4 +1,6 @@
-"""API keys: ``vtk_<id>_<secret>``. Only a hash of the secret is stored; a key is shown once, when it is created.
+"""API keys: ``vtk_<id>_<secret>``, or ``vtk_test_<id>_<secret>`` for tests.
+
+Only a hash of the secret is stored; a key is shown once, when it is created.
 
 A key may do only what its scopes name, and only for its accounts.
 """
@@ -27,6 +29,8 @@ Scope: TypeAlias = Literal[
     "opt-outs:write",
     "opt-outs:lift",
     "contacts:read",
+    "people:read",
+    "people:forget",
     "metrics:read",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -38,18 +42,25 @@ SCOPE_HELP: dict[Scope, str] = {
     "opt-outs:write": "stop texts to a number",
     "opt-outs:lift": "allow texts to a number again that had opted out",
     "contacts:read": "read contacts, replies and opt-outs",
+    "people:read": "export everything that is stored about a person",
+    "people:forget": "erase everything that is stored about a person",
     "metrics:read": "read metrics and the state of the fleet, which show all accounts",
 }
 FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)
 """Scopes that show all accounts, so only keys for all accounts can have them."""
+TEST_SCOPES: tuple[Scope, ...] = ("messages:write", "messages:urgent", "messages:read", "records:write")
+"""What a test key may have. It reads and changes nothing but its tests."""
 USED_EVERY = timedelta(minutes=1)
 
-_KEY = re.compile(r"vtk_([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
+_KEY = re.compile(r"vtk_(test_)?([0-9a-f]{12})_([0-9A-Za-z_-]{43})")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key without its secret. ``accounts``: the accounts that it may use; empty means all."""
+    """A key without its secret. ``accounts``: the accounts that it may use; empty means all.
+
+    ``test``: what it makes is decided about like anything else, and never leaves. It sees only what test keys made.
+    """
 
     id: str
     name: str
@@ -59,6 +70,12 @@ class Key:
     created_by: str
     revoked_at: datetime | None
     last_used_at: datetime | None
+    test: bool = False
+
+    @property
+    def sees(self) -> bool | None:
+        """The ``test`` of the messages that the key sees: True for a test key, None (any) for the others."""
+        return True if self.test else None
 
     def may_use(self, account: str) -> bool:
         """Return whether the key may text or read for ``account``."""
@@ -77,10 +94,12 @@ def create_key(
     *,
     created_by: str,
     now: datetime,
+    test: bool = False,
 ) -> str:
     """Create a key and return it with its secret, which is not stored. No ``accounts``: all, also later ones.
 
-    Raises ValueError for no scopes, unknown ones, and those for the fleet in a key of some accounts.
+    Raises ValueError for no scopes, unknown ones, those for the fleet in a key of some accounts, and those that a
+    ``test`` key cannot have.
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
@@ -89,6 +108,8 @@ def create_key(
         raise ValueError(f"the key has no scope; there are: {', '.join(SCOPES)}")
     if accounts and (of_the_fleet := [scope for scope in scopes if scope in FLEET_SCOPES]):
         raise ValueError(f"{of_the_fleet[0]} shows all accounts, so a key for some accounts cannot have it")
+    if test and (real := [scope for scope in scopes if scope not in TEST_SCOPES]):
+        raise ValueError(f"a test key cannot have {real[0]}; it can have: {', '.join(TEST_SCOPES)}")
     # The secret has 256 random bits, so a plain hash of it cannot be reversed by guessing.
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = {
@@ -99,9 +120,10 @@ def create_key(
         "accounts": orjson.dumps(list(accounts)).decode(),
         "created_at": now,
         "created_by": created_by[:80],
+        "test": test,
     }
     connection.execute(insert(api_key), row)
-    return f"vtk_{key_id}_{secret}"
+    return f"vtk_{'test_' if test else ''}{key_id}_{secret}"
 
 
 def find_key(connection: Connection, given: str) -> Key | None:
@@ -109,9 +131,11 @@ def find_key(connection: Connection, given: str) -> Key | None:
     match = _KEY.fullmatch(given)
     if match is None:
         return None
-    row = connection.execute(select(api_key).where(api_key.c.id == match[1])).first()
-    right = hmac.compare_digest(_digest(match[2]), row.key_hash if row is not None else _digest(""))
-    return _key(row) if row is not None and right and row.revoked_at is None else None
+    row = connection.execute(select(api_key).where(api_key.c.id == match[2])).first()
+    right = hmac.compare_digest(_digest(match[3]), row.key_hash if row is not None else _digest(""))
+    if row is None or not right or row.revoked_at is not None:
+        return None
+    return _key(row) if row.test == bool(match[1]) else None  # a key is used as it was given, so that nobody is misled
 
 
 def note_use(connection: Connection, key: Key, now: datetime) -> None:
@@ -141,6 +165,7 @@ def _key(row: Row[Any]) -> Key:
         row.created_by,
         row.revoked_at,
         row.last_used_at,
+        row.test,
     )
 
 

@@ -43,6 +43,7 @@ _TAGS = [
     {"name": "records", "description": "Texts that were sent elsewhere, put into their conversations."},
     {"name": "opt-outs", "description": "Numbers that must not be texted from any account."},
     {"name": "contacts", "description": "What is known about a number."},
+    {"name": "people", "description": "A copy of all that is stored about a person, and its erasure."},
     {"name": "health", "description": "For orchestrators; no key needed."},
 ]
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}

@@ -62,8 +62,9 @@ class Problem(Exception):
         """Return the name of the status."""
         return HTTPStatus(self.status).phrase
 
-    def response(self) -> Response:
-        """Return the answer."""
+    @property
+    def body(self) -> dict[str, Any]:
+        """Return the problem as RFC 9457 writes it."""
         body: dict[str, Any] = {
             "type": f"/problems/{self.code}",
             "title": self.title,
@@ -72,8 +73,12 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
+        return body
+
+    def response(self) -> Response:
+        """Return the answer."""
         headers = {"Cache-Control": "no-store", **(self.headers or {})}
-        return Response(orjson.dumps(body), self.status, headers, MEDIA_TYPE)
+        return Response(orjson.dumps(self.body), self.status, headers, MEDIA_TYPE)
 
 
 class UnexpectedErrors:
@@ -118,15 +123,11 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidRequest)
     async def refused(_: Request, error: InvalidRequest) -> Response:
-        return invalid_request((_body_pointer(one.path), one.sentence) for one in error.problems).response()
+        return refused_problem(error).response()
 
     @app.exception_handler(IdempotencyConflict)
     async def conflict(_: Request, error: IdempotencyConflict) -> Response:
-        detail = (
-            f"this Idempotency-Key was used before, for message {error.message_id} with other contents; nothing was"
-            " enqueued. Use a new key for a new message, or repeat the first request unchanged"
-        )
-        return Problem(422, "idempotency_conflict", detail).response()
+        return conflict_problem(error).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -147,12 +148,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def away(_: Request, error: Exception) -> Response:
         log.warning("a request was refused: the store or the inbox is not available", error=type(error).__name__)
-        detail = (
-            "the store cannot be used now; send the request again with the same Idempotency-Key, because in rare"
-            " cases this request was stored"
-        )
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        return Problem(503, "unavailable", detail, headers=headers).response()
+        return unavailable_problem().response()
 
     for kind in (*STORE_AWAY, Overloaded):
         app.add_exception_handler(kind, away)
@@ -161,6 +157,29 @@ def install_error_handlers(app: FastAPI) -> None:
 def invalid_request(errors: Iterable[tuple[str, str]]) -> Problem:
     """Return the problem for a request that is wrong at these (pointer, detail)."""
     return Problem(422, "invalid_request", "the request cannot be done as it stands", errors=list(errors))
+
+
+def refused_problem(error: InvalidRequest, *, of_batch: bool = False) -> Problem:
+    """Return the problem for a job that cannot be done as it stands. In a batch, all its fields are in the body."""
+    return invalid_request((_body_pointer(one.path, in_header=not of_batch), one.sentence) for one in error.problems)
+
+
+def conflict_problem(error: IdempotencyConflict) -> Problem:
+    """Return the problem for a key that was used for another request."""
+    detail = (
+        f"this Idempotency-Key was used before, for message {error.message_id} with other contents; nothing was"
+        " enqueued. Use a new key for a new message, or repeat the first request unchanged"
+    )
+    return Problem(422, "idempotency_conflict", detail)
+
+
+def unavailable_problem() -> Problem:
+    """Return the problem for a store that cannot be used."""
+    detail = (
+        "the store cannot be used now; send the request again with the same Idempotency-Key, because in rare"
+        " cases this request was stored"
+    )
+    return Problem(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _field_problems(request: Request, errors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -174,7 +193,7 @@ def _field_problems(request: Request, errors: Sequence[Mapping[str, Any]]) -> li
     ]
 
 
-def _body_pointer(path: Sequence[str | int]) -> str:
-    if path == ("idempotency_key",):
+def _body_pointer(path: Sequence[str | int], *, in_header: bool = True) -> str:
+    if in_header and path == ("idempotency_key",):
         return "/Idempotency-Key"  # the field is a header here
     return printable("/" + "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in path))

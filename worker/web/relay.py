@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from config.models import Account, Settings
 from worker.inbox.events import Incoming
 from worker.inbox.payloads import read_payload
+from worker.inbox.relay import relay_numbers
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.problems import Problem
@@ -30,7 +31,8 @@ def install(app: FastAPI, context: WebContext) -> None:
         if request.method == "POST":
             secrets = _account_secrets(context.runtime.settings.accounts[account])
             payload = read_payload(await request.body(), request.headers.get("content-type", ""), secrets)
-            await context.intake.put(Incoming("relay", account, orjson.dumps(payload).decode(), utcnow()))
+            event = Incoming("relay", account, orjson.dumps(payload).decode(), utcnow(), relay_numbers(payload))
+            await context.intake.put(event)
         return Response(status_code=200)
 
     # A plain route: FastAPI's handling of documented routes would double the cost of a request.

@@ -6,21 +6,34 @@ account may be left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Header, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
+from worker.messages.metadata import Value
 from worker.messages.read_models import MessageDetails, MessageSummary
 from worker.messages.request_problems import (
     E164_PATTERN,
     MESSAGE_ID_PATTERN,
     NOT_BLANK_PATTERN,
     PRINTABLE_PATTERN,
+    InvalidRequest,
+    read_errors,
 )
 from worker.messages.requests import AccountName, PhoneNumber, RecordContent, SendContent
+from worker.web.problems import ProblemBody
 
+LARGEST_BATCH = 1000
 LONGEST_KEY_HEADER = 150
 """Shorter than in the outbox, which stores the id of the API key in front of it."""
 
@@ -43,10 +56,45 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
+_EXPECTED_AT = (
+    "When a queued text will go, as far as that is known now: after quiet hours, caps and pauses. Null: it waits for"
+    " somebody, expires before it may go, or is not queued; `state` and `reason` say why."
+)
+
+
 class SendBody(SendContent):
     """A text to send, now or later."""
 
     account: OptionalAccount = None
+
+
+class BatchItem(SendBody):
+    """One text of a batch."""
+
+    idempotency_key: Annotated[
+        str | None, Field(min_length=1, max_length=LONGEST_KEY_HEADER, pattern=PRINTABLE_PATTERN)
+    ] = Field(None, description="As the header `Idempotency-Key` of a single text.", examples=["order-17-ready"])
+
+
+def _item(value: object, read: ValidatorFunctionWrapHandler) -> BatchItem | InvalidRequest:
+    """Read one text, or find what is wrong with it: one bad text must not stop the others."""
+    try:
+        item: BatchItem = read(value)
+    except ValidationError as error:
+        return InvalidRequest(read_errors(error.errors(include_url=False), BatchItem.model_fields))
+    return item
+
+
+class BatchBody(BaseModel):
+    """Texts to send."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    messages: list[Annotated[BatchItem, WrapValidator(_item)]] = Field(min_length=1, max_length=LARGEST_BATCH)
+
+    def items(self) -> Sequence[BatchItem | InvalidRequest]:
+        """Return each text, or what is wrong with it."""
+        return self.messages
 
 
 class RecordBody(RecordContent):
@@ -73,6 +121,26 @@ class Taken(BaseModel):
     state: str = Field(examples=["queued"])
     reason: str = Field(description="Why it is in this state: a code, then an explanation.", examples=[""])
     duplicate: bool = Field(description="An earlier request created it.")
+    test: bool = Field(
+        description="Nothing is sent: this is a test key, or the account is in test mode.", examples=[False]
+    )
+    expected_at: datetime | None = Field(description=_EXPECTED_AT, examples=["2027-03-01T14:34:00Z"])
+
+
+class BatchOutcome(BaseModel):
+    """What became of one text: it was stored (`taken`), or it was not (`problem`)."""
+
+    status: int = Field(description="The status that this text would have got alone.", examples=[202])
+    taken: Taken | None = None
+    problem: ProblemBody | None = None
+
+
+class BatchOut(BaseModel):
+    """The outcomes of a batch, in the order of its texts."""
+
+    stored: int = Field(description="How many are stored, also by an earlier request.", examples=[1])
+    refused: int = Field(description="How many are not.", examples=[0])
+    outcomes: list[BatchOutcome]
 
 
 class MessageOut(BaseModel):
@@ -93,6 +161,8 @@ class MessageOut(BaseModel):
     due_at: datetime = Field(description="The earliest time to send it.", examples=["2027-03-01T14:30:00Z"])
     attempts: int = Field(description="Requests to VirtualText.", examples=[1])
     virtualtext_message_id: str | None = Field(examples=["8842"])
+    metadata: dict[str, Value] = Field(description="What the caller gave it.", examples=[{"order": 17}])
+    test: bool = Field(description="It was made with a test key, and is never sent.", examples=[False])
 
 
 class Event(BaseModel):
@@ -118,6 +188,7 @@ class MessageDetail(MessageOut):
     media: list[str]
     expires_at: datetime | None
     sent_at: datetime | None
+    expected_at: datetime | None = Field(description=_EXPECTED_AT, examples=["2027-03-01T14:34:00Z"])
     record: RecordOut | None = Field(description="The CRM record that it is about.")
     carrier: str | None
     carrier_message_id: str | None
@@ -168,6 +239,35 @@ class PersonOut(BaseModel):
     contacts: list[ContactOut]
     messages: list[MessageOut]
     replies: list[ReplyOut]
+
+
+class PersonExport(BaseModel):
+    """Everything that is stored about a person. The sections are described in docs/privacy.md."""
+
+    model_config = ConfigDict(extra="allow")
+
+    schema_: str = Field(alias="schema", examples=["vtsync.person/1"])
+    phone: str = Field(examples=["+14155552671"])
+    exported_at: datetime
+    accounts: list[str] | None = Field(description="The accounts whose part this is; null: all of them.")
+    opted_out: bool
+    forgotten_at: datetime | None
+    may_be_texted: dict[str, str] | None = Field(
+        description="What happens to a text that is made now, by account; null for a key of some accounts."
+    )
+    texts: list[dict[str, Any]]
+
+
+class ForgottenOut(BaseModel):
+    """What was erased, and what this service cannot reach."""
+
+    phone: str = Field(examples=["+14155552671"])
+    rows: dict[str, int] = Field(description="Erased rows, by the section of an export.", examples=[{"texts": 4}])
+    mentions: int = Field(description="Rows about the work from which the number was erased.", examples=[0])
+    opted_out: bool = Field(description="The person had opted out, which holds.")
+    other_numbers: list[str] = Field(description="Earlier numbers of the person.")
+    named: list[str] = Field(description="Rows about other people that mention the number, and stay.")
+    not_erased: list[str] = Field(description="Where the person's data may still be.")
 
 
 def message_out(summary: MessageSummary) -> MessageOut:

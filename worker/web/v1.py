@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import Connection
 
 from worker.core.states import MessageState
-from worker.messages.acquaintance import accounts_that_know
-from worker.messages.decisions import cancel, opt_out_number
+from worker.messages.decisions import cancel, opt_in_number, opt_out_number
 from worker.messages.explain import contact_histories
-from worker.messages.opt_outs import opted_out, remove_opt_out
+from worker.messages.opt_outs import opted_out
 from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send
 from worker.messages.read_models import (
     MessageSummary,
@@ -26,16 +25,19 @@ from worker.messages.request_problems import (
     NOT_BLANK_PATTERN,
     unknown_name,
 )
-from worker.messages.requests import RecordRequest, SendRequest
+from worker.messages.requests import RecordRequest
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.web.auth import Guard, account_of, require_own_number, require_scope
+from worker.web.auth import Guard, account_of, require_known, require_own_number
 from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
+from worker.web.people import add_people
 from worker.web.problems import Problem, invalid_request
 from worker.web.schemas import (
+    BatchBody,
+    BatchOut,
     ContactOut,
     IdempotencyKeyHeader,
     MessageDetail,
@@ -54,8 +56,12 @@ from worker.web.schemas import (
     message_detail,
     message_out,
 )
+from worker.web.send_jobs import own_key, send_batch, send_request, taken
 
 NEWEST = 20
+BATCH = "/v1/messages:batch"
+FILTER = "metadata."
+MOST_FILTERS = 5
 
 
 def routes(context: WebContext) -> APIRouter:
@@ -67,15 +73,37 @@ def routes(context: WebContext) -> APIRouter:
     _records(router, context, guard)
     _opt_outs(router, context, guard)
     _contacts(router, context, guard)
+    add_people(router, context, guard)
     return router
 
 
 def only_known_parameters(request: Request) -> None:
     """Refuse unknown query parameters: a misspelt filter must not return everything. A dependency of every route."""
-    known = [field.alias for field in request.scope["route"].dependant.query_params]
-    unknown = sorted(set(request.query_params) - set(known))
+    route = request.scope["route"]
+    known = [field.alias for field in route.dependant.query_params]
+    given = set(request.query_params)
+    if route.name == "list_messages":
+        known, given = [*known, f"{FILTER}KEY"], {name for name in given if not _is_filter(name)}
+    unknown = sorted(given - set(known))
     if unknown:
         raise invalid_request([(name[:100], unknown_name(name, known)) for name in unknown[:20]])
+
+
+def metadata_filter(request: Request) -> dict[str, str]:
+    """Return the entries that ``metadata.KEY=VALUE`` parameters name."""
+    given = [(name, value) for name, value in request.query_params.multi_items() if _is_filter(name)]
+    wanted = {name.removeprefix(FILTER): value for name, value in given}
+    if len(wanted) < len(given):
+        raise invalid_request([("metadata", "metadata names a key twice; a text has one value for each key")])
+    if len(wanted) > MOST_FILTERS:
+        raise invalid_request([("metadata", f"metadata names {len(wanted)} keys, at most {MOST_FILTERS} are allowed")])
+    if any("\x00" in key + value for key, value in wanted.items()):
+        raise invalid_request([("metadata", "metadata must not contain NUL characters")])
+    return wanted
+
+
+def _is_filter(parameter: str) -> bool:
+    return parameter.startswith(FILTER) and parameter != FILTER
 
 
 def only_json(request: Request) -> None:
@@ -106,17 +134,26 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
         202: the text is stored, and is sent as soon as the policy allows. `state` and `reason` describe its progress.
         """
         runtime = context.runtime
-        if body.urgent:
-            require_scope(key, "messages:urgent")
-        require_own_number(key, body.from_number, runtime)
-        request = SendRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
-        taken = enqueue_send(runtime, request, source="http", actor=f"key {key.name}")
+        request = send_request(runtime, key, body, idempotency_key)
+        enqueued = enqueue_send(runtime, request, source="http", actor=f"key {key.name}", test=key.test)
         context.notify("vtsync.deliver_messages", request.account)
-        return _taken(taken, response)
+        return _taken(enqueued, response)
+
+    @router.post("/messages:batch", tags=["messages"], responses=problem_answers_to_a_body(), dependencies=_JSON)
+    def send_messages(body: BatchBody, idempotency_key: IdempotencyKeyHeader = None, key: Key = writer) -> BatchOut:
+        """Send up to 1,000 texts. Each has its own outcome, in the same order; one that is refused stops no other.
+
+        An `idempotency_key` for each text, or the header for all, makes repeating harmless, also after a part of it.
+        """
+        batch, accounts = send_batch(context.runtime, key, body, idempotency_key)
+        for account in sorted(accounts):
+            context.notify("vtsync.deliver_messages", account)
+        return batch
 
 
 def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer, reader = Depends(guard.needs("messages:write")), Depends(guard.needs("messages:read"))
+    entries = Depends(metadata_filter)
 
     @router.get("/messages", tags=["messages"], responses=problem_answers())
     def list_messages(
@@ -127,15 +164,32 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
         trigger: Annotated[
             str | None, Query(max_length=200, pattern=NO_NUL_PATTERN, description="Only messages of this trigger.")
         ] = None,
+        test: Annotated[
+            bool | None, Query(description="Only messages that were made with test keys, or only the others.")
+        ] = None,
         before: Annotated[
             str | None, Query(pattern=MESSAGE_ID_PATTERN, description="`next` of the previous page.")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200, description="How many messages to return.")] = 50,
+        metadata: dict[str, str] = entries,
         key: Key = reader,
     ) -> MessageList:
-        """List messages, newest first."""
+        """List messages, newest first. A test key sees only the messages of test keys.
+
+        `metadata.order=17` keeps those with this value for `order` in their metadata; several must all hold.
+        """
+        if key.test and test is False:
+            raise Problem(403, "forbidden", "a test key sees only the messages of test keys")
         found = find_messages(
-            context.runtime, state=state, number=to, trigger=trigger, accounts=key.accounts, before=before, limit=limit
+            context.runtime,
+            state=state,
+            number=to,
+            trigger=trigger,
+            metadata=metadata,
+            accounts=key.accounts,
+            test=key.sees if test is None else test,
+            before=before,
+            limit=limit,
         )
         following = found[-1].id if len(found) == limit else None
         return MessageList(messages=[message_out(one) for one in found], next=following)
@@ -143,7 +197,7 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
     @router.get("/messages/{message_id}", tags=["messages"], responses=problem_answers(404))
     def get_message(message_id: MessageIdPath, key: Key = reader) -> MessageDetail:
         """Return one message with its history."""
-        details = message_details(context.runtime, message_id, key.accounts)
+        details = message_details(context.runtime, message_id, key.accounts, test=key.sees)
         if details is None:
             raise _no_message()
         return message_detail(details)
@@ -180,10 +234,11 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
         """
         runtime = context.runtime
         require_own_number(key, body.from_number, runtime)
-        request = RecordRequest.parse(dict(body) | _account_and_key(runtime, key, body.account, idempotency_key))
-        taken = enqueue_record(runtime, request, source="http", actor=f"key {key.name}")
+        asked = {"account": account_of(key, body.account, runtime), "idempotency_key": own_key(key, idempotency_key)}
+        request = RecordRequest.parse(dict(body) | asked)
+        enqueued = enqueue_record(runtime, request, source="http", actor=f"key {key.name}", test=key.test)
         context.notify("vtsync.record_messages", request.account)
-        return _taken(taken, response)
+        return _taken(enqueued, response)
 
 
 def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
@@ -204,7 +259,7 @@ def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
     def get_opt_out(phone: PhonePath, key: Key = reader) -> OptOutOut:
         """Return a number's opt-out. A key for some accounts sees only numbers that these accounts know."""
         with reading(context.runtime.engine) as connection:
-            _require_known(connection, key, phone)
+            require_known(connection, key, phone)
             return _opt_out_of(connection, key, phone)
 
     @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(404))
@@ -215,14 +270,14 @@ def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
         ],
         key: Key = lifter,
     ) -> OptOutOut:
-        """Text a number again because its owner agreed. Texts that were not sent meanwhile stay unsent.
+        """Text a number again because its owner agreed, which is put on record. Unsent texts stay unsent.
 
         A key for some accounts lifts only an opt-out that became known through these accounts.
         """
         with writing(context.runtime.engine) as connection:
-            _require_known(connection, key, phone)
+            require_known(connection, key, phone)
             actor, now = f"key {key.name}", utcnow()
-            remove_opt_out(connection, phone, source="http", detail=reason, now=now, actor=actor, only_of=key.accounts)
+            opt_in_number(connection, phone, source="http", detail=reason, now=now, actor=actor, only_of=key.accounts)
             left = _opt_out_of(connection, key, phone)
         if left.opted_out:
             detail = "this opt-out was not made through an account of this key alone; `vtsync opt-in` lifts it"
@@ -241,7 +296,7 @@ def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
         """
         runtime = context.runtime
         with reading(runtime.engine) as connection:
-            _require_known(connection, key, phone)
+            require_known(connection, key, phone)
             has_opted_out = phone in opted_out(connection, [phone])
             contacts = [one for one in contact_histories(connection, phone) if key.may_use(one.account)]
         newest = find_messages(runtime, number=phone, accounts=key.accounts, limit=NEWEST)
@@ -267,21 +322,15 @@ def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
         )
 
 
-def _account_and_key(runtime: Runtime, key: Key, account: str | None, idempotency_key: str | None) -> dict[str, object]:
-    """Return the fields of a request that are not in its body. The keys of two callers never collide."""
-    own_key = None if idempotency_key is None else f"http:{key.id}:{idempotency_key}"
-    return {"account": account_of(key, account, runtime), "idempotency_key": own_key}
-
-
 def _taken(enqueued: Enqueued, response: Response) -> Taken:
     response.headers["Location"] = f"/v1/messages/{enqueued.message_id}"
     if enqueued.duplicate:
         response.headers["Idempotent-Replayed"] = "true"
-    return Taken(id=enqueued.message_id, state=enqueued.state, reason=enqueued.reason, duplicate=enqueued.duplicate)
+    return taken(enqueued)
 
 
 def _find_one(runtime: Runtime, key: Key, message_id: str) -> MessageSummary:
-    found = find_messages(runtime, message_id=message_id, accounts=key.accounts, limit=1)
+    found = find_messages(runtime, message_id=message_id, accounts=key.accounts, test=key.sees, limit=1)
     if not found:
         raise _no_message()
     return found[0]
@@ -289,16 +338,6 @@ def _find_one(runtime: Runtime, key: Key, message_id: str) -> MessageSummary:
 
 def _no_message() -> Problem:
     return Problem(404, "not_found", "there is no message with this id that this key may see")
-
-
-def _require_known(connection: Connection, key: Key, phone: str) -> None:
-    """Raise the problem 404 where the number is not one of the people of the key's accounts."""
-    if key.accounts and not accounts_that_know(connection, phone, key.accounts):
-        detail = (
-            "the accounts of this key have no contact, text or opt-out with this number; this does not say whether its"
-            " owner has opted out, which is checked for every text"
-        )
-        raise Problem(404, "not_found", detail)
 
 
 def _opt_out_of(connection: Connection, key: Key, phone: str) -> OptOutOut:

@@ -1,0 +1,53 @@
+"""The audit trail of the pages: who did or read what. It is only added to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from worker.store.tables import audit_event
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the trail. ``about``: a number, an id, or a name."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    about: str
+    detail: str
+    address: str
+
+
+def note(
+    connection: Connection,
+    actor: str,
+    action: str,
+    *,
+    now: datetime,
+    about: str = "",
+    detail: str = "",
+    address: str = "",
+) -> None:
+    """Add a line."""
+    row = {"at": now, "actor": actor[:80], "action": action, "about": about[:200], "detail": detail, "address": address}
+    connection.execute(insert(audit_event).values(**row))
+
+
+def entries(
+    connection: Connection, *, actor: str = "", action: str = "", about: str = "", before: int | None = None, limit: int
+) -> list[AuditEntry]:
+    """Return the newest lines that match everything given."""
+    a = audit_event.c
+    chosen = select(audit_event).order_by(a.id.desc()).limit(limit)
+    for column, value in ((a.actor, actor), (a.action, action), (a.about, about)):
+        if value:
+            chosen = chosen.where(column == value)
+    if before is not None:
+        chosen = chosen.where(a.id < before)
+    rows = connection.execute(chosen)
+    return [AuditEntry(row.id, row.at, row.actor, row.action, row.about, row.detail, row.address) for row in rows]

@@ -1,0 +1,63 @@
+"""Connections: their state, their runs, what was rejected, and a run at once."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
+
+from crm_adapters.base import AdapterError
+from worker.doctor.fields import report_fields
+from worker.doctor.status import connection_statuses
+from worker.store.db import reading
+from worker.web.context import WebContext
+from worker.web.pages.gate import Form, Gate, Refused
+from worker.web.pages.queries import newest_runs, rejections_of
+from worker.web.pages.render import page
+from worker.web.sessions import Session
+
+
+def routes(context: WebContext, gate: Gate) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/ui", include_in_schema=False)
+    reader, writer = Depends(gate.reads()), Depends(gate.writes())
+
+    @router.get("/connections")
+    def listed(session: Session = reader) -> Response:
+        found = connection_statuses(context.runtime)
+        with reading(context.runtime.engine) as connection:
+            runs = {
+                one.name: [(run.state, run.seen, run.title) for run in newest_runs(connection, one.name)[::-1]]
+                for one in found
+            }
+        return page("connections.html", session, connections=found, runs=runs)
+
+    @router.get("/connections/{name}")
+    def one(request: Request, name: str, session: Session = reader) -> Response:
+        runtime = context.runtime
+        found = next((one for one in connection_statuses(runtime) if one.name == name), None)
+        if found is None:
+            raise Refused(f"there is no connection {name[:80]}", 404)
+        fields, problem = [], ""
+        if "fields" in request.query_params:  # the CRM is asked only on demand
+            try:
+                fields = report_fields(runtime, name)
+            except AdapterError as error:
+                problem = str(error)
+        with reading(runtime.engine) as connection:
+            runs = newest_runs(connection, name)
+            rejected = rejections_of(connection, name)
+        values = {"one": found, "runs": runs, "rejected": rejected, "fields": fields, "problem_of_fields": problem}
+        return page("connection.html", session, values, asked="asked" in request.query_params)
+
+    @router.post("/connections/{name}")
+    def sync(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
+        if name not in context.runtime.settings.connections:
+            raise Refused(f"there is no connection {name[:80]}", 404)
+        from worker.tasks import sync_connection
+
+        full = fields.get("what") == "full"
+        sync_connection.apply_async((name,), {"full": full}, retry=False)
+        gate.note(request, session, "asked_for_full_sync" if full else "asked_for_sync", name)
+        return RedirectResponse(f"/ui/connections/{name}?asked", 303)
+
+    return router

@@ -1,0 +1,165 @@
+"""Who may see a page: the session of a browser, the role that a page needs, and the proof that a form is ours."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Annotated
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import RedirectResponse
+
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.web import audit
+from worker.web.callers import caller_address
+from worker.web.context import WebContext
+from worker.web.sessions import Session, find_session, note_seen
+from worker.web.users import Role
+
+COOKIE = "vtsync_session"
+BACKGROUND = "x-vtsync-background"
+"""Sent by our script when it refreshes a page: a page that is only open does not keep its session alive."""
+MOST_FIELDS = 200
+
+
+class Elsewhere(Exception):
+    """The browser is sent to another page."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+    def response(self) -> Response:
+        """Return the redirect."""
+        return RedirectResponse(self.url, 303)
+
+
+class Refused(Exception):
+    """The person may not do this. ``status`` is 403 or 404."""
+
+    def __init__(self, message: str, status: int = 403) -> None:
+        super().__init__(message)
+        self.message, self.status = message, status
+
+
+async def posted(request: Request) -> dict[str, str]:
+    """Return the fields of a form. A field that is there twice has its last value."""
+    body = await request.body()
+    try:
+        # PostgreSQL stores no NUL, and nobody types one.
+        text = body.decode().replace("%00", "").replace("\0", "")
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS))
+    except ValueError:
+        raise Refused("this is not a form of these pages", 400) from None
+
+
+Form = Annotated[Mapping[str, str], Depends(posted)]
+
+
+class Gate:
+    """Finds the person of a request."""
+
+    def __init__(self, context: WebContext) -> None:
+        self._context = context
+        self.noted_at = utcnow()
+        """When somebody last did something here. What was read before that may be out of date."""
+
+    def of(self, request: Request) -> Session | None:
+        """Return the session of the browser; None if nobody has signed in."""
+        token = request.cookies.get(self.cookie(request), "")
+        if not token:
+            return None
+        now, engine = utcnow(), self._context.runtime.engine
+        with reading(engine) as connection:
+            found = find_session(connection, token, now)
+        if found is None:
+            return None
+        session, is_to_be_noted = found
+        if is_to_be_noted and BACKGROUND not in request.headers:
+            with writing(engine) as connection:
+                note_seen(connection, session, now)
+        request.state.key = f"user {session.person.name}"  # for the log
+        return session
+
+    def reads(self, role: Role = "viewer") -> Callable[[Request], Session]:
+        """Return a dependency for a page that needs this role."""
+
+        def session(request: Request) -> Session:
+            if "\0" in request.url.path or "%00" in request.url.query:
+                raise Refused("there is no such page", 404)
+            found = self.of(request)
+            if found is None:
+                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                following = f"?next={quote(here)}" if request.method == "GET" else ""
+                raise Elsewhere(f"/ui/sign-in{following}")
+            if not found.person.may(role):
+                self.note(request, found, "refused", request.url.path, f"needs the role {role}")
+                raise Refused(f"this page is for the role {role}; an admin can change yours")
+            return found
+
+        return session
+
+    def writes(self, role: Role = "operator") -> Callable[[Request, Mapping[str, str]], Session]:
+        """Return a dependency for a form that changes something."""
+        find = self.reads(role)
+
+        def session(request: Request, form: Form) -> Session:
+            self.require_own_page(request)
+            found = find(request)
+            if not hmac.compare_digest(form.get("csrf", "").encode(), found.csrf.encode()):
+                raise Refused("this form is older than your session; go back, reload the page and try again")
+            return found
+
+        return session
+
+    def require_own_page(self, request: Request) -> None:
+        """Raise Refused if the browser says that a form was sent by another site."""
+        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+        if site is not None:  # the browser compares the addresses itself; a proxy cannot spoil that
+            is_own = site in ("same-origin", "none")
+        else:
+            public = self._context.runtime.settings.web.public_url
+            own = {request.headers.get("host", ""), _place(public or "")}
+            is_own = origin is not None and _place(origin) in own - {""}
+        if not is_own:
+            raise Refused(
+                "this form was sent by another site, or by a browser that does not say by which. If it was this site,"
+                " set web.public_url to the address in your browser"
+            )
+
+    def cookie(self, request: Request) -> str:
+        """Return the name of the cookie. With TLS, no other host of the domain can set it."""
+        return f"__Host-{COOKIE}" if self.is_secure(request) else COOKIE
+
+    def note(self, request: Request, session: Session, action: str, about: str = "", detail: str = "") -> None:
+        """Add a line to the audit trail."""
+        self.noted_at = utcnow()
+        with writing(self._context.runtime.engine) as connection:
+            audit.note(
+                connection,
+                session.person.name,
+                action,
+                now=utcnow(),
+                about=about,
+                detail=detail,
+                address=self.address(request),
+            )
+
+    def address(self, request: Request) -> str:
+        """Return the address of the browser."""
+        return caller_address(request.scope, self._context.runtime.settings.web.trusted_proxies)
+
+    def is_secure(self, request: Request) -> bool:
+        """Return True if the browser reaches these pages by TLS."""
+        public = self._context.runtime.settings.web.public_url
+        return request.url.scheme == "https" or (public or "").startswith("https://")
+
+
+def _place(url: str) -> str:
+    """Return host and port of an address; "" if it has none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""

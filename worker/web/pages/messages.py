@@ -1,0 +1,170 @@
+"""Messages: a list with filters, one message with its history, and the decisions about one or about all that match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
+
+from worker.core.states import MessageState
+from worker.core.text import counted
+from worker.messages.decisions import APPROVABLE, WrongState, approve, cancel, resolve, retry
+from worker.messages.read_models import find_messages, message_details
+from worker.messages.transitions import reason_code
+from worker.runtime import Runtime
+from worker.store.db import reading
+from worker.web.context import WebContext
+from worker.web.pages.gate import Form, Gate, Refused
+from worker.web.pages.queries import how_many, states_of_all
+from worker.web.pages.render import page
+from worker.web.sessions import Session
+
+FILTERS = ("state", "trigger", "batch", "number")
+SHOWN = 50
+_WAITS = (MessageState.QUEUED, MessageState.HELD)
+
+
+def routes(context: WebContext, gate: Gate) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/ui/messages", include_in_schema=False)
+    reader, writer = Depends(gate.reads()), Depends(gate.writes())
+
+    @router.get("")
+    def listed(request: Request, session: Session = reader) -> Response:
+        runtime, filters = context.runtime, _filters(request.query_params)
+        if "number" in filters and not session.person.may("operator"):
+            raise Refused("viewers cannot look people up")
+        before = request.query_params.get("before") or None
+        found = find_messages(
+            runtime,
+            state=filters.get("state"),
+            trigger=filters.get("trigger"),
+            batch_id=filters.get("batch"),
+            number=filters.get("number"),
+            before=before,
+            limit=SHOWN,
+        )
+        with reading(runtime.engine) as connection:
+            states = states_of_all(connection, filters)
+        following = found[-1].id if len(found) == SHOWN else ""
+        values = {"filters": filters, "found": found, "states": states, "following": following, "before": before}
+        return page("messages.html", session, values)
+
+    @router.get("/all")
+    def preview(request: Request, session: Session = Depends(gate.reads("operator"))) -> Response:  # noqa: B008
+        """Show what a decision about all that match would touch."""
+        runtime, filters = context.runtime, _filters(request.query_params)
+        what = request.query_params.get("what", "")
+        return _preview(runtime, session, what, filters)
+
+    @router.post("/all")
+    def decide(request: Request, fields: Form, session: Session = writer) -> Response:
+        runtime, filters = context.runtime, _filters(fields)
+        what, shown = fields.get("what", ""), fields.get("shown", "")
+        states = _states_of(what, filters)
+        with reading(runtime.engine) as connection:
+            count, _ = how_many(connection, filters, states)
+        if not shown.isdecimal() or count > int(shown):
+            return _preview(runtime, session, what, filters, grown=True)
+        decision = approve if what == "approve" else cancel
+        count = decision(runtime, batch_id=filters.get("batch"), trigger=filters.get("trigger"), actor=_actor(session))
+        context.notify("vtsync.deliver_messages")
+        gate.note(request, session, what, filters.get("batch") or filters.get("trigger", ""), counted(count, "text"))
+        return RedirectResponse(f"/ui/messages?{urlencode(filters)}", 303)
+
+    @router.get("/{message_id}")
+    def one(message_id: str, session: Session = reader) -> Response:
+        return _show(context.runtime, session, message_id)
+
+    @router.post("/{message_id}")
+    def decide_one(request: Request, message_id: str, fields: Form, session: Session = writer) -> Response:
+        what = fields.get("what", "")
+        try:
+            done = _decide_one(context.runtime, message_id, what, _actor(session))
+        except (WrongState, LookupError) as error:
+            return _show(context.runtime, session, message_id, error=str(error))
+        if not done:
+            why = "nothing was done: the message is in another state now"
+            return _show(context.runtime, session, message_id, error=why)
+        context.notify("vtsync.deliver_messages")
+        gate.note(request, session, what, message_id)
+        return RedirectResponse(f"/ui/messages/{message_id}", 303)
+
+    return router
+
+
+def _preview(
+    runtime: Runtime, session: Session, what: str, filters: Mapping[str, str], *, grown: bool = False
+) -> Response:
+    """Show what a decision about many would touch. ``grown``: more wait now than the person was shown."""
+    states = _states_of(what, filters)
+    found = [
+        one
+        for state in states
+        for one in find_messages(
+            runtime, state=str(state), trigger=filters.get("trigger"), batch_id=filters.get("batch"), limit=50
+        )
+        if what == "cancel" or reason_code(one.reason) in APPROVABLE
+    ]
+    with reading(runtime.engine) as connection:
+        count, people = how_many(connection, filters, states)
+    values = {"what": what, "filters": filters, "found": found[:10], "count": count, "people": people, "grown": grown}
+    return page("decide.html", session, values, status=409 if grown else 200)
+
+
+def _show(runtime: Runtime, session: Session, message_id: str, error: str = "") -> Response:
+    found = message_details(runtime, message_id)
+    if found is None:
+        raise Refused(f"there is no message {message_id[:40]}", 404)
+    decisions = {
+        MessageState.QUEUED: ("cancel",),
+        MessageState.HELD: ("approve", "cancel") if reason_code(found.reason) in APPROVABLE else ("cancel",),
+        MessageState.UNKNOWN: ("sent", "resend", "drop"),
+        MessageState.REJECTED: ("retry",),
+        MessageState.FAILED: ("retry",),
+    }.get(found.state, ())
+    account = runtime.settings.accounts.get(found.account)
+    values = {
+        "message": found,
+        "decisions": decisions,
+        "error": error,
+        "test_account": account is not None and account.mode == "test",
+    }
+    return page("message.html", session, values, status=409 if error else 200)
+
+
+def _decide_one(runtime: Runtime, message_id: str, what: str, actor: str) -> bool:
+    match what:
+        case "approve":
+            return bool(approve(runtime, message_ids=[message_id], actor=actor))
+        case "cancel":
+            return bool(cancel(runtime, message_ids=[message_id], actor=actor))
+        case "retry":
+            return bool(retry(runtime, [message_id], actor))
+        case "sent" | "resend" | "drop":
+            resolve(runtime, message_id, what, actor)
+            return True
+        case _:
+            raise Refused("this is no decision about a message", 400)
+
+
+def _filters(values: Mapping[str, str]) -> dict[str, str]:
+    found = {name: values[name].strip()[:200] for name in FILTERS if values.get(name, "").strip()}
+    if "state" in found and found["state"] not in list(MessageState):
+        raise Refused(f'there is no state "{found["state"]}"', 404)
+    return found
+
+
+def _states_of(what: str, filters: Mapping[str, str]) -> tuple[MessageState, ...]:
+    """Return the states that a decision about many touches. It needs a batch or a trigger."""
+    if what not in ("approve", "cancel") or not (filters.get("batch") or filters.get("trigger")):
+        raise Refused("choose a batch or a trigger first", 400)
+    if filters.get("number"):
+        raise Refused("a decision is about a whole batch or trigger; open a message to decide about one", 400)
+    return (MessageState.HELD,) if what == "approve" else (MessageState.HELD, MessageState.QUEUED)
+
+
+def _actor(session: Session) -> str:
+    return session.person.name

@@ -1,0 +1,172 @@
+"""What the pages count and list besides what `vtsync status` and `vtsync explain` read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, distinct, func, or_, select, type_coerce
+
+from worker.core.states import MessageKind, MessageState
+from worker.messages.decisions import APPROVABLE
+from worker.messages.transitions import has_reason
+from worker.store.ids import first_id_at
+from worker.store.sealed import cipher_of
+from worker.store.tables import contact, inbound_message, message, rejected_record, sync_run
+
+DAY = timedelta(hours=24)
+RUNS = 30
+COUNTED = 10_000
+"""More messages than this are not counted for a page."""
+WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.UNKNOWN)
+COMPARED = 50_000
+"""Encrypted names that are compared with the words of a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a connection."""
+
+    id: int
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    seen: int
+    unchanged: int
+    added: int
+    changed: int
+    removed: int
+    rejected: int
+    messages: int
+    error: str
+
+    @property
+    def title(self) -> str:
+        """Describe it in a line."""
+        return (
+            f"{self.started_at:%Y-%m-%d %H:%M} UTC: {self.state},"
+            f" {self.seen:,} read, {self.added:,} new, {self.changed:,} changed"
+        )
+
+
+_RUN = [sync_run.c[name] for name in Run.__dataclass_fields__]
+
+
+def newest_runs(connection: Connection, name: str, limit: int = RUNS) -> list[Run]:
+    """Return the newest runs of a connection, newest first."""
+    rows = connection.execute(
+        select(*_RUN).where(sync_run.c.connection == name).order_by(sync_run.c.id.desc()).limit(limit)
+    )
+    return [Run(*row) for row in rows]
+
+
+def texts_by_state(connection: Connection, since: datetime, until: datetime) -> dict[str, int]:
+    """Count the texts that were asked for in this time, by their state now."""
+    m = message.c
+    rows = connection.execute(
+        select(m.state, func.count())
+        .where(m.id >= first_id_at(since), m.id < first_id_at(until), m.kind == MessageKind.SEND)
+        .group_by(m.state)
+    )
+    return {str(state): int(count) for state, count in rows}
+
+
+def states_of_all(connection: Connection, filters: Mapping[str, str]) -> dict[str, int]:
+    """Count the messages of a filter by state: at most a little more than COUNTED of each, or the newest COUNTED.
+
+    What waits is always counted, however old it is.
+    """
+    m = message.c
+    where = _matching(filters)
+    found: dict[str, int] = {}
+    if where:
+        newest = select(m.state).where(*where).order_by(m.created_at.desc()).limit(COUNTED + 1).subquery()
+        rows = connection.execute(select(newest.c.state, func.count()).group_by(newest.c.state))
+        found = {str(state): int(count) for state, count in rows}
+        if sum(found.values()) <= COUNTED:
+            return {state: found[state] for state in MessageState if state in found}
+    also = _matching(filters, by_state=True)
+    for state in WAITING if where else MessageState:
+        some = select(m.id).where(m.state == state, *also).limit(COUNTED + 1).subquery()
+        found[state] = connection.scalar(select(func.count()).select_from(some)) or 0
+    return {state: found[state] for state in MessageState if found.get(state)}
+
+
+def how_many(connection: Connection, filters: Mapping[str, str], states: tuple[MessageState, ...]) -> tuple[int, int]:
+    """Return how many messages of these states a decision would touch, and to how many people.
+
+    Held ones alone are those that wait for an approval.
+    """
+    m = message.c
+    where = [*_matching(filters, by_state=True), m.state.in_(states)]
+    if states == (MessageState.HELD,):
+        where.append(or_(*map(has_reason, APPROVABLE)))
+    row = connection.execute(select(func.count(), func.count(distinct(m.to_number))).where(*where)).one()
+    return int(row[0]), int(row[1])
+
+
+def _matching(filters: Mapping[str, str], *, by_state: bool = False) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter. ``by_state``: keep other indexes out of it, because few messages wait."""
+    m = message.c
+    columns = {"trigger": m.trigger, "batch": m.batch_id, "number": m.to_number}
+    return [
+        (func.coalesce(column, "") if by_state else column) == filters[name]
+        for name, column in columns.items()
+        if filters.get(name)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """One text of a conversation."""
+
+    at: datetime
+    is_ours: bool
+    text: str
+    state: str
+    id: str
+
+
+def conversation(connection: Connection, phone: str, limit: int = 200) -> list[Bubble]:
+    """Return the newest texts of a conversation, oldest first."""
+    m, i = message.c, inbound_message.c
+    at = func.coalesce(m.sent_at, m.attempted_at, m.created_at)
+    ours = select(at, m.text, m.state, m.id).where(m.to_number == phone).order_by(m.id.desc()).limit(limit)
+    theirs = select(i.received_at, i.text, i.keyword, i.id).where(i.from_number == phone)
+    theirs = theirs.order_by(i.received_at.desc()).limit(limit)
+    found = [Bubble(m_at, True, text, state, id_) for m_at, text, state, id_ in connection.execute(ours)]
+    found += [Bubble(i_at, False, text, keyword, id_) for i_at, text, keyword, id_ in connection.execute(theirs)]
+    return sorted(found, key=lambda one: one.at)[-limit:]
+
+
+def people_called(connection: Connection, words: str, limit: int = 20) -> list[tuple[str, str, str]]:
+    """Return (number, name, account) of contacts whose name or number contains this.
+
+    Where names are encrypted, the database cannot look for them, so the newest contacts are read and compared here.
+    """
+    c = contact.c
+    found = select(c.phone, c.full_name, c.account).order_by(c.id.desc())
+    cipher = cipher_of(connection.dialect)
+    if cipher is None or not cipher.seals:
+        pattern = "%" + words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        name = type_coerce(c.full_name, Text())
+        alike = or_(name.ilike(pattern, escape="\\"), c.phone.like(pattern, escape="\\"))
+        return [tuple(row) for row in connection.execute(found.where(alike).limit(limit))]
+    wanted = words.casefold()
+    people: list[tuple[str, str, str]] = []
+    for row in connection.execute(found.limit(COMPARED)):
+        if wanted in row.full_name.casefold() or wanted in row.phone:
+            people.append((row.phone, row.full_name, row.account))
+        if len(people) == limit:
+            break
+    return people
+
+
+def rejections_of(connection: Connection, name: str, limit: int = 100) -> list[Any]:
+    """Return the rejected records of a connection, oldest first."""
+    r = rejected_record.c
+    return list(
+        connection.execute(select(rejected_record).where(r.connection == name).order_by(r.since, r.id).limit(limit))
+    )

@@ -1,0 +1,64 @@
+"""``/v1/people``: a copy of everything that is stored about a person, and its erasure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from worker.messages.forgotten import NoNumberKey
+from worker.messages.request_problems import NOT_BLANK_PATTERN
+from worker.people.erase import ForgetRefused, accounts_beyond, forget
+from worker.people.export import export_person as export
+from worker.people.export import is_known
+from worker.store.db import reading
+from worker.web.auth import Guard, require_known
+from worker.web.context import WebContext
+from worker.web.keys import Key
+from worker.web.openapi import problem_answers
+from worker.web.problems import Problem
+from worker.web.schemas import ForgottenOut, PersonExport, PhonePath
+
+
+def add_people(router: APIRouter, context: WebContext, guard: Guard) -> None:
+    """Add these routes to ``router``."""
+    reader, eraser = Depends(guard.needs("people:read")), Depends(guard.needs("people:forget"))
+
+    @router.get("/people/{phone}/export", tags=["people"], responses=problem_answers(404))
+    def export_person(phone: PhonePath, key: Key = reader) -> PersonExport:
+        """Return everything that is stored about a person: CRM records, texts, replies, opt-outs, consents.
+
+        A key for some accounts gets their part.
+        """
+        with reading(context.runtime.engine) as connection:
+            require_known(connection, key, phone)
+        found = export(context.runtime, phone, key.accounts)
+        if not is_known(found):
+            raise Problem(404, "not_found", "nothing is stored about this number")
+        return PersonExport.model_validate(found)
+
+    @router.delete("/people/{phone}", tags=["people"], responses=problem_answers(404, 409))
+    def forget_person(
+        phone: PhonePath,
+        reason: Annotated[
+            str,
+            Query(pattern=NOT_BLANK_PATTERN, max_length=500, description="Who asked. Stored: do not name the person."),
+        ],
+        key: Key = eraser,
+    ) -> ForgottenOut:
+        """Erase everything about a person, except a keyed hash of the number: no account texts it any more.
+
+        A key for some accounts may erase only people whom no other account knows. 409: a text is being sent right now,
+        or the service has no key for the hash.
+        """
+        runtime = context.runtime
+        with reading(runtime.engine) as connection:
+            require_known(connection, key, phone)
+            if accounts_beyond(connection, runtime, phone, key.accounts):
+                detail = "other accounts know this person, too; a key for all accounts, or `vtsync forget`, erases them"
+                raise Problem(403, "forbidden", detail)
+        try:
+            done = forget(runtime, phone, why=reason, actor=f"key {key.name}")
+        except (ForgetRefused, NoNumberKey) as error:
+            raise Problem(409, "too_late", str(error)) from None
+        return ForgottenOut(**{name: getattr(done, name) for name in ForgottenOut.model_fields})
