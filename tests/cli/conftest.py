@@ -43,11 +43,15 @@ class Shell:
 
     def __call__(self, *command: str, code: int = 0) -> Result:
         """Run a command and expect its exit code."""
-        common.console.cache_clear()
-        common.error_console.cache_clear()
-        result = CliRunner().invoke(load_commands(), list(command))
+        result = self.run(*command)
         assert result.exit_code == code, (command, result.exit_code, result.output, result.exception)
         return result
+
+    def run(self, *command: str) -> Result:
+        """Run a command, whatever its exit code."""
+        common.console.cache_clear()
+        common.error_console.cache_clear()
+        return CliRunner().invoke(load_commands(), list(command))
 
     def json(self, *command: str, code: int = 0) -> Any:
         return json.loads(self(*command, "--json", code=code).stdout)

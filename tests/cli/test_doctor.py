@@ -154,7 +154,8 @@ def test_a_broker_and_a_store_that_are_away(shell: Shell) -> None:
     assert level_of("store: postgresql", found) == "problem"
     assert level_of("broker: redis://127.0.0.1:1/0 cannot be used", found) == "problem"
     left_out = (
-        "store's server, broker's server, countries, account main, store's history, fleet, queues, shared queues, web"
+        "store's server, broker's server, countries, people, account main, store's history, fleet, queues,"
+        " shared queues, web"
     )
     assert level_of(f"not checked: {left_out}", found) == "warning"
 
@@ -250,7 +251,7 @@ def test_the_fields_that_scripts_read(shell: Shell) -> None:
     with writing(open_runtime().engine) as connection:
         connection.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
     status = shell.json("status")
-    assert list(status) == ["connections", "accounts", "attention", "configuration", "jobs"]
+    assert list(status) == ["connections", "accounts", "test_mode", "attention", "configuration", "jobs"]
     stopped = {"what": "account main is stopped: 401", "count": 1, "command": "vtsync check"}
     assert status["attention"] == [stopped]
     assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "level", "detail")}

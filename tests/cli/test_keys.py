@@ -56,6 +56,17 @@ def test_a_key_that_nobody_described_is_not_made(shell: Shell, more: str, option
     assert shell.json("keys", "list") == []
 
 
+def test_a_test_key_says_what_it_is(shell: Shell) -> None:
+    shell.configure()
+    made = shell("keys", "create", "shop", *NAMED, "--test")
+    assert made.stdout.startswith("vtk_test_")
+    assert "nothing that it makes is sent" in " ".join(made.stderr.split())
+    assert [key["test"] for key in shell.json("keys", "list")] == [True]
+    assert "active, test" in shell("keys", "list").stdout
+    refused = shell("keys", "create", "shop", "--scope", "contacts:read", "--test", code=2).stderr
+    assert "a test key cannot have contacts:read" in " ".join(refused.split())
+
+
 def test_every_scope_is_explained(shell: Shell) -> None:
     shown = shell("keys", "scopes").stdout
     assert all(scope in shown for scope in SCOPES)

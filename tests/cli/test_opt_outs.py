@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,78 @@ def test_an_opt_out_by_hand_and_its_end(shell: Shell) -> None:
     assert "opted out (cli," in told
     assert "opted in again (cli," in told
     assert "asked at the desk" in told
+
+
+LIST = """\ufeffPhone Number;Opted Out At;Source;Reason
+(415) 555-0101;5/1/2025;Twilio;STOP
+4155550102;someday;;
+12;5/1/2025;;
+"""
+
+
+def test_a_list_is_imported_once_and_exported_again(shell: Shell) -> None:
+    Path("list.csv").write_text(LIST, encoding="utf-8")
+    tried = shell("opt-outs", "import", "list.csv", "--region", "us", "--dry-run", code=1)
+    assert "2 opt-outs would be added, 0 known before" in tried.stdout
+    assert shell.json("opt-outs") == []
+    done = shell("opt-outs", "import", "list.csv", "--region", "US", code=1)
+    assert "2 opt-outs added, 0 known before" in done.stdout
+    assert 'line 3: its date "someday" cannot be read' in done.stderr
+    assert 'line 4: its phone number "12"' in done.stderr
+    again = shell.json("opt-outs", "import", "list.csv", "--region", "US", code=1)
+    assert (again["new"], again["known"], again["older"], len(again["unusable"])) == (0, 2, 0, 1)
+    newest, oldest = shell.json("opt-outs")
+    assert (oldest["phone"], oldest["since"][:10], oldest["source"]) == (ANNA, "2025-05-01", "import")
+    assert oldest["detail"] == "list.csv, line 2; source: Twilio; reason: STOP"
+    assert newest["phone"] == "+14155550102"
+    assert rows_of("opt_out_event") == rows_of("public_event") == 2
+    told = shell("explain", ANNA).stdout
+    assert "2025-05-01" in told
+    assert "opted out (import," in told
+
+    shell("opt-outs", "export", "--to", "out.csv")
+    exported = Path("out.csv").read_text(encoding="utf-8")
+    assert exported == shell("opt-outs", "export").stdout.replace("\r\n", "\n")
+    assert exported.splitlines()[:2] == [
+        "phone,since,source,reason,account",
+        f'{ANNA},2025-05-01T00:00:00+00:00,import,"list.csv, line 2; source: Twilio; reason: STOP",',
+    ]
+    assert not Path("out.csv.part").exists()
+    assert shell.json("opt-outs", "import", "out.csv")["known"] == 2
+
+
+def rows_of(table: str) -> int:
+    with sqlite3.connect(".vtsync/vtsync.sqlite3") as store:
+        return int(store.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def test_an_older_date_counts_and_a_later_opt_in_is_kept(shell: Shell) -> None:
+    shell("opt-out", ANNA, "--why", "she called")
+    shell("opt-out", "+14155550102")
+    shell("opt-in", "+14155550102", "--why", "asked in person")
+    Path("list.csv").write_text(f"phone,since\n{ANNA},2025-05-01\n+14155550102,2025-05-01\n", encoding="utf-8")
+    found = shell.json("opt-outs", "import", "list.csv")
+    assert (found["new"], found["older"], found["opted_in_later"]) == (0, 1, ["+14155550102"])
+    (listed,) = shell.json("opt-outs")
+    assert (listed["phone"], listed["since"][:10], listed["source"]) == (ANNA, "2025-05-01", "cli")
+    assert "opted in again on" in shell("opt-outs", "import", "list.csv").stdout
+    Path("list.csv").write_text("phone\n+14155550102\n", encoding="utf-8")
+    assert shell.json("opt-outs", "import", "list.csv")["new"] == 1, "without a date, it counts as of today"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "error"),
+    [
+        (("none.csv",), 1, "there is no file none.csv; nothing was changed"),
+        (("list.csv", "--region", "Atlantis"), 2, 'region: "Atlantis" is no country'),
+        (("list.csv", "--phone-column", "Handy"), 1, 'no column "Handy"'),
+    ],
+)
+def test_an_import_that_cannot_be_done_is_explained(
+    shell: Shell, options: tuple[str, ...], code: int, error: str
+) -> None:
+    Path("list.csv").write_text("phone\n+14155550101\n", encoding="utf-8")
+    assert error in shell("opt-outs", "import", *options, code=code).stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize("command", [("opt-out",), ("opt-in", "--why", "x"), ("review", "--continue")])

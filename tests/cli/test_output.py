@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import CONFIGURATION, Shell
 from worker.core.isolated import isolated
+from worker.store.models import utcnow
 
 ASCII = {
     "the C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -25,7 +27,8 @@ COMMANDS = {
 @pytest.fixture
 def folder(shell: Shell) -> Path:
     """A store with a text that ASCII does not have."""
-    shell("send", "--to", "+14155550101", "--message", "Žluťoučký kůň 🎉", "--at", "2099-01-01T00:00:00Z")
+    later = (utcnow() + timedelta(days=30)).isoformat()
+    shell("send", "--to", "+14155550101", "--message", "Žluťoučký kůň 🎉", "--at", later)
     return shell.folder
 
 

@@ -46,7 +46,7 @@ def test_check_without_a_store_names_what_it_did_not_check(shell: Shell) -> None
     findings = {finding["what"]: finding for finding in shell.json("check", code=1)}
     assert {what for what, finding in findings.items() if not finding["ok"]} == {"store", "not checked"}
     assert findings["store"]["detail"].endswith("; start it, or correct store.url")
-    assert findings["not checked"]["detail"].startswith("countries, account main")
+    assert findings["not checked"]["detail"].startswith("countries, people, account main")
 
 
 def test_all_mistakes_are_named_at_once(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def server() -> Iterator[OwnPostgres]:
             "old": "UPDATE vtsync_version SET version_num = '0003'",
             "new": "UPDATE vtsync_version SET version_num = '9999'",
             "tables": "SELECT 1",
-            "rows": "GRANT SELECT ON vtsync_version TO guest",
+            "rows": "GRANT SELECT ON vtsync_version, store_key TO guest",
         }.items():
             engine = open_engine(made.url.replace("/postgres", f"/{name}"))
             migrate(engine)

@@ -91,6 +91,10 @@ def test_a_missing_file_is_named_and_nothing_is_lost(crm: Shell) -> None:
     assert "export.csv" in crm("sync", code=1).stdout
     assert "export.csv" in crm("plan", code=1).stderr
     assert crm.json("status")["connections"][0]["state"] == "failed"
+    shown = crm("status").stdout
+    assert "its last sync failed" in " ".join(shown.split())
+    assert "`vtsync sync crm`" in shown
+    assert "Nothing waits" not in shown
 
 
 def test_an_account_that_refuses_says_what_to_do_and_goes_on_after_a_check(

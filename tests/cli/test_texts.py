@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.conftest import a_night
+from worker.store.models import utcnow
 
 ANNA = "+14155550101"
 
@@ -17,6 +21,23 @@ def test_a_text_goes_out_at_once_and_is_explained(shell: Shell) -> None:
     assert sent["message_id"] in shown
     assert "dispatching" in shown
     assert "accepted" in shown
+
+
+def test_a_text_for_the_night_is_said_to_wait_for_the_morning(shell: Shell) -> None:
+    shell.configure("[policy]\nquiet_hours = 'us'\nexpires_after = '3d'\n")
+    night = a_night()
+    at, opens = night.isoformat(), night + timedelta(hours=7.5)
+    said = shell("send", "--to", "+12125550101", "-m", "see you", "--at", at).stdout
+    assert f"it is due at {night:%Y-%m-%d %H:%M:%S} UTC; then it is Wed 01:30 in America/New_York" in " ".join(
+        said.split()
+    )
+    assert f"it will go at {night:%Y-%m-%d}" in said
+    sent = shell.json("send", "--to", "+12125550101", "-m", "see you again", "--at", at)
+    assert sent["state"] == "queued"
+    assert opens <= datetime.fromisoformat(sent["expected_at"]) < opens + timedelta(minutes=15)
+    assert f"it will go at {night:%Y-%m-%d}" in shell("explain", "+12125550101").stdout
+    late = shell("send", "--to", "+12125550101", "-m", "soon", "--at", (night - timedelta(hours=1)).isoformat()).stdout
+    assert "it will go at" in late
 
 
 def test_the_same_key_texts_once(shell: Shell) -> None:
@@ -93,8 +114,9 @@ def test_texts_are_found_by_their_number_as_people_write_it_and_by_trigger(shell
 
 
 def test_a_text_for_later_waits_and_can_be_cancelled(shell: Shell) -> None:
-    later = shell.json("send", "--to", ANNA, "-m", "see you", "--at", "2099-03-01T10:00:00+00:00")
-    assert (later["state"], later["reason"]) == ("queued", "scheduled: it is due at 2099-03-01 10:00:00 UTC")
+    at = (utcnow() + timedelta(days=30)).replace(microsecond=0)
+    later = shell.json("send", "--to", ANNA, "-m", "see you", "--at", at.isoformat())
+    assert (later["state"], later["reason"]) == ("queued", f"scheduled: it is due at {at:%Y-%m-%d %H:%M:%S} UTC")
     assert shell.sandbox.messages() == []
     assert shell.json("cancel", later["message_id"])["count"] == 1
     assert "cancelled: by " in shell("explain", ANNA).stdout
@@ -138,11 +160,12 @@ def test_a_refused_text_can_be_tried_again(shell: Shell) -> None:
 def test_scripts_find_each_message_under_the_same_names(shell: Shell) -> None:
     shell("send", "--to", ANNA, "-m", "hello")
     names = "id account kind state reason to_number from_number text segments source trigger batch_id created_at due_at"
-    listed = {*names.split(), "attempts", "virtualtext_message_id", "reference_code"}
+    listed = {*names.split(), "test", "attempts", "virtualtext_message_id", "reference_code", "metadata"}
     assert set(shell.json("messages")[0]) == listed
     (explained,) = shell.json("explain", ANNA)["messages"]
     assert set(explained) == listed | {
-        *("media", "expires_at", "sent_at", "carrier", "carrier_message_id", "about", "steps")
+        *("media", "callback_url", "expires_at", "sent_at", "expected_at", "carrier", "carrier_message_id"),
+        *("about", "steps"),
     }
     assert set(explained["steps"][0]) == {"at", "before", "after", "reason", "actor", "attempt"}
 

@@ -30,19 +30,26 @@ def main() -> None:
 
 def load_commands() -> Typer:
     """Import every module of commands and return the application that they belong to."""
-    from worker.cli import setup  # noqa: F401, I001 - first, because `vtsync --help` lists commands in this order
+    from worker.cli import init, setup  # noqa: F401, I001 - first, because `vtsync --help` lists commands in this order
     from worker.cli import (  # noqa: F401 - each registers its commands
+        alerts,
         connect,
         contacts,
         doctor,
+        encryption,
         fleet,
         forwards,
         health,
         link,
         opt_outs,
+        people,
+        reconcile,
         relay,
+        send_file,
         texts,
+        triggers,
         upkeep,
+        users,
         web,
     )
     from worker.cli.common import app

@@ -11,16 +11,17 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import fields, is_dataclass
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from worker.cli.group import Commands
+from worker.cli.group import Commands, reply, show_error_as_json
 from worker.cli.output import shows_unicode
+from worker.core.text import visible, visible_json
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -37,7 +38,6 @@ app = typer.Typer(
     cls=Commands,
     help="Keep CRMs and VirtualText in sync: contacts, texts, records. Start with `vtsync demo` or `vtsync init`.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -49,12 +49,23 @@ MOST_LISTED = 1_000_000
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from worker.core.version import installed_version
+
+        sys.stdout.write(f"vtsync {installed_version()}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="The configuration file (default: VTSYNC_CONFIG, else ./vtsync.toml)."),
     ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Read the options before the command's name."""
     if config is not None:
@@ -85,7 +96,7 @@ def open_store_runtime(
         runtime = _last_good_runtime(error)
     close_to_others(runtime.settings.data_dir)
     if ensure_store:
-        require_store(runtime)
+        require_store(runtime, reads_content=load is None)
     return runtime
 
 
@@ -95,10 +106,9 @@ def _last_good_runtime(error: ConfigError) -> Runtime:
 
     found = last_good()
     if found is None:
-        complain(str(error))
         usage(
-            "\nThe data folder of this machine keeps no configuration that was in use before, so nothing can be shown."
-            " Correct the file; `vtsync check` lists every mistake."
+            f"{error}\n\nThe data folder of this machine keeps no configuration that was in use before, so nothing can"
+            " be shown. Correct the file; `vtsync check` lists every mistake."
         )
     complain(using_last_good(error, found.since))
     return Runtime(found.settings)
@@ -122,12 +132,12 @@ def enable_telemetry(runtime: Runtime, role: Role) -> TracerProvider | None:
         fail(str(error), USAGE)
 
 
-def require_store(runtime: Runtime) -> None:
-    """End the command when the store cannot be used, and say what to do."""
+def require_store(runtime: Runtime, *, reads_content: bool = True) -> None:
+    """End the command when the store cannot be used, and say what to do. The scheduler reads no content."""
     from worker.core.findings import Level
     from worker.doctor.reach import reach_store
 
-    store = reach_store(runtime)
+    store = reach_store(runtime, reads_content=reads_content)
     if store.level is not Level.OK:
         fail(f"the store {store.detail}", FAILED)
 
@@ -135,24 +145,25 @@ def require_store(runtime: Runtime) -> None:
 @cache
 def console() -> Console:
     """Return the console for output to people."""
-    from rich.console import Console
+    from worker.cli.console import SafeConsole
 
     # Without a terminal, Rich assumes 80 columns and would wrap every id.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
-    return Console(highlight=False, soft_wrap=False, width=width)
+    return SafeConsole(highlight=False, soft_wrap=False, width=width)
 
 
 @cache
 def error_console() -> Console:
     """Return the console for errors and progress, so that standard output stays clean for scripts."""
-    from rich.console import Console
+    from worker.cli.console import SafeConsole
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return SafeConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End the command with a message on standard error."""
+    """End the command with a message on standard error; with --json, on standard output, too, as JSON."""
     error_console().print(message, markup=False)
+    show_error_as_json(message, code)
     raise typer.Exit(code)
 
 
@@ -175,25 +186,34 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         usage("this needs your agreement, and there is no terminal to ask on; add --yes. Nothing was done.")
-    if not typer.confirm(question, err=True):
+    if not typer.confirm(visible(question), err=True):
         fail("nothing was done", FAILED)
 
 
 def show_json(value: Any) -> None:
     """Print a result for scripts."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=not shows_unicode(), indent=2) + "\n")
+    reply.has_json = True
+    sys.stdout.write(visible_json(json_text(value, ascii_only=not shows_unicode())))
+
+
+def json_text(value: Any, *, ascii_only: bool = False) -> str:
+    """Return a result for scripts as text."""
+    return json.dumps(plain(value), ensure_ascii=ascii_only, indent=2) + "\n"
 
 
 def plain(value: Any) -> Any:
     """Convert dataclasses, times and tuples to JSON types."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {key: plain(item) for key, item in asdict(value).items()}
+        # Not ``asdict``, which makes a Counter count its pairs.
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bytes):
@@ -288,6 +308,33 @@ def phone_number(text: str) -> str:
     if isinstance(parsed, PhoneProblem):
         usage(f'"{text}" {parsed.reason}; write it with the country code, such as +14155552671')
     return parsed.e164
+
+
+def typed_number(runtime: Runtime, text: str) -> str:
+    """Convert a number as people type it, such as "(415) 555-2671", or end the command if it is not certain.
+
+    Without a country code it may be of any country of the accounts' own numbers and of the connections.
+    """
+    from worker.core.phones import Phone, parse_phone
+
+    parsed = [parse_phone(text, region) for region in (None, *own_regions(runtime))]
+    found = sorted({one.e164 for one in parsed if isinstance(one, Phone)})
+    if len(found) > 1:
+        usage(f'"{text}" can be {" or ".join(found)}; write it with the country code')
+    if not found:
+        reason = next(one.reason for one in reversed(parsed) if not isinstance(one, Phone))
+        usage(f'"{text}" {reason}; write it with the country code, such as +14155552671')
+    return found[0]
+
+
+def own_regions(runtime: Runtime) -> list[str]:
+    """Return the countries of the accounts' own numbers and of the connections."""
+    from worker.policy.countries import region_of_number
+
+    settings = runtime.settings
+    regions = {region_of_number(one.from_number) for one in settings.accounts.values()}
+    regions |= {one.default_region for one in settings.connections.values() if one.default_region is not None}
+    return sorted(regions - {""})
 
 
 def web_address(text: str, option: str, example: str) -> str:

@@ -48,7 +48,7 @@ def plan(
     runtime = open_store_runtime()
     plans: list[Plan] = []
     for name in chosen_connections(runtime, connections):
-        with _progress(f"{name}: reading") as report:
+        with progress(f"{name}: reading") as report:
             try:
                 plans.append(plan_connection(runtime, name, progress=report))
             except AdapterError as error:
@@ -57,7 +57,8 @@ def plan(
         show_json(plans)
         return
     for one in plans:
-        _show_plan(one, limit)
+        show_plan(one, limit)
+    _say_test_mode(runtime)
 
 
 @app.command()
@@ -89,10 +90,18 @@ def sync(
             show_json({"syncs": reports, "pushes": pushes, "texts": deliveries})
         else:
             _show_sync(reports, pushes, deliveries)
+            _say_test_mode(runtime)
             if runtime.stop.requested:
                 say("Stopped before everything was done. Nothing is lost: run the command again to continue.", "yellow")
         if any(not report.ok for report in reports) or any(one.deferred for one in pushes):
             raise typer.Exit(FAILED)
+
+
+def _say_test_mode(runtime: Runtime) -> None:
+    from worker.messages.simulation import notes_on_test_mode
+
+    for note in notes_on_test_mode(runtime.settings):
+        say(note, "yellow")
 
 
 def _until_stopped(runtime: Runtime, names: Iterable[str]) -> Iterator[str]:
@@ -110,7 +119,7 @@ def _queue(names: list[str], accept_removals: bool, full: bool) -> None:
 def _pull(runtime: Runtime, name: str, accept_removals: bool, full: bool) -> SyncReport:
     from worker.contacts.pull import sync_connection
 
-    with _progress(f"{name}: reading") as report:
+    with progress(f"{name}: reading") as report:
         return sync_connection(
             runtime, name, accept_removals=accept_removals, full=full, progress=lambda counts: report(counts.seen)
         )
@@ -119,7 +128,7 @@ def _pull(runtime: Runtime, name: str, accept_removals: bool, full: bool) -> Syn
 def _push(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a PushReport; imported late
     from worker.contacts.push import push_account
 
-    with _progress(f"{account}: pushing to VirtualText") as report:
+    with progress(f"{account}: pushing to VirtualText") as report:
         return push_account(runtime, account, progress=lambda counts: report(counts.requests_answered))
 
 
@@ -130,7 +139,7 @@ def _deliver(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # 
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Callable[[int], None]]:
+def progress(label: str) -> Iterator[Callable[[int], None]]:
     """Show a counter on standard error while something long runs, if it is a terminal."""
     if not error_console().is_terminal:
         yield lambda _: None
@@ -191,7 +200,8 @@ def _counts(delivery: object) -> dict[str, int]:
     return {name: value for name, value in asdict(delivery).items() if isinstance(value, int)}  # type: ignore[call-overload]
 
 
-def _show_plan(plan: Plan, limit: int) -> None:
+def show_plan(plan: Plan, limit: int) -> None:
+    """Print what a sync would do."""
     say(f"{plan.connection}: {counted(plan.seen, 'record')} read, {plan.unchanged:,} unchanged", "bold")
     for note in plan.notes:
         say(f"  {note}")

@@ -24,22 +24,52 @@ def show_explanation(found: Explanation, link_of: LinkOf) -> None:
     say(found.phone, "bold")
     if not found.known:
         say("  nothing is known about this number")
-    if found.opted_out:
-        since, source = local_time(found.opted_out.since), found.opted_out.source
-        say(f"  opted out since {since} ({source}): no account texts it", WARNING)
-    for change in found.opt_out_history:
-        what = "opted out" if change.opted_out else "opted in again"
-        say(f"    {local_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
+    _show_permission(found)
     _show_policy(found)
     for contact in found.contacts:
         _show_contact(contact, link_of)
     for record in found.rejections:
         say(f"  rejected: {record.connection} {record.key} ({record.where}): {record.reason}", WARNING)
-    for message in found.messages:
-        show_message(message)
+    _show_conversation(found)
+    for unread in found.unread:
+        about = f"the CRM record {unread.connection} {unread.external_id}"
+        say(f'  the trigger {unread.trigger} cannot read "{unread.value}" of {about}: {unread.reason}', WARNING)
     for plan in found.planned:
         about = f"CRM record {plan.connection} {plan.external_id}"
         say(f"  at {local_time(plan.at)} the trigger {plan.trigger} makes a text about {about}")
+
+
+def _show_permission(found: Explanation) -> None:
+    """Print opt-outs, reviews and consents, with their proof."""
+    from worker.policy.decide import opt_out_reason
+
+    if found.opted_out and found.opted_out.source == "forgotten":
+        since = local_time(found.opted_out.since)
+        say(f"  forgotten since {since}: no account texts it, and CRM records with it are rejected", WARNING)
+    elif found.opted_out:
+        since, why = local_time(found.opted_out.since), opt_out_reason(found.opted_out.source)
+        say(f"  opted out since {since} ({why}): no account texts it", WARNING)
+    for change in found.opt_out_history:
+        what = "opted out" if change.opted_out else "opted in again"
+        say(f"    {local_time(change.at)}  {what} ({change.source}, {change.actor}): {change.detail}".rstrip(": "))
+    for review in found.review_history:
+        what = "under review" if review.opened else "review ended"
+        say(f"    {local_time(review.at)}  {what} ({review.actor}): {review.detail}")
+    for statement in found.consents:
+        rule = "" if statement.kind == "consent" else " (do not text)"
+        say(f"    {local_time(statement.since)}  consent{rule}: {statement.answer}, by {statement}")
+
+
+def _show_conversation(found: Explanation) -> None:
+    """Print every text, with the consent that was on record, and every reply."""
+    for message in found.messages:
+        show_message(message)
+        if message.kind == "send":
+            say(f"    consent on record then: {found.consent_of.get(message.id) or 'none'}")
+    for reply in found.replies:
+        read_as = f", read as {reply.keyword.upper()}" if reply.keyword else ""
+        say(f"  they wrote to {reply.account} on {local_time(reply.received_at)}{read_as}:", "bold")
+        say(f"    “{reply.text}”")
 
 
 def _show_policy(found: Explanation) -> None:
@@ -47,7 +77,8 @@ def _show_policy(found: Explanation) -> None:
     if found.review_since:
         since = local_time(found.review_since)
         say(f"  its texts have been held since {since}: a person must read its reply, see `vtsync review`", WARNING)
-    cap = f" of at most {found.max_texts}" if found.max_texts else ""
+    caps = sorted({one.max_texts for one in found.standings if one.max_texts})
+    cap = f" of at most {' or '.join(map(str, caps))}" if caps else ""
     say(f"  texts in the last 24 hours: {found.texts_last_24h}{cap}")
     for standing in found.standings:
         _show_standing(standing)
@@ -57,7 +88,7 @@ def _show_standing(standing: AccountStanding) -> None:
     say(f"  texts from the account {standing.account}:")
     say(f"    {standing.verdict}", None if standing.verdict.endswith("at once") else WARNING)
     if standing.hours is None:
-        say("    at any hour (policy.quiet_hours is none)")
+        say("    at any hour (quiet_hours is none)")
         return
     clocks = ", ".join(f"{clock} in {zone}" for zone, clock in standing.clocks)
     states = f", state {' or '.join(standing.states)}" if standing.states else ""

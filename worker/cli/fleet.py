@@ -81,6 +81,9 @@ def beat(metrics_port: MetricsPort = None) -> None:
 @app.command()
 def status(
     rejected: Annotated[bool, typer.Option("--rejected", help="List the rejected CRM records with reasons.")] = False,
+    unread: Annotated[
+        bool, typer.Option("--unread", help="List the records with a value that a trigger cannot read.")
+    ] = False,
     contacts: Annotated[
         str | None, typer.Option(help="List contacts in this state: due, unknown, rejected, ...")
     ] = None,
@@ -93,6 +96,8 @@ def status(
     from worker.contacts.links import RecordLinks
     from worker.core.states import PushState
     from worker.doctor.status import contacts_in, overview, rejected_records
+    from worker.messages.unread_records import unread_records
+    from worker.store.db import reading
 
     if contacts is not None and contacts not in set(PushState):
         usage(f'there is no state "{contacts}"; there are: {", ".join(PushState)}')
@@ -109,6 +114,17 @@ def status(
                 ((r.connection, r.key, link or r.where, ago(r.since), r.reason) for r, link in linked),
             )
             say("Correct them in the CRM; the next sync reads them again." if records else "No record is rejected.")
+    elif unread:
+        with reading(runtime.engine) as db:
+            found_unread = unread_records(db, runtime.settings, limit)
+        if json:
+            show_json([asdict(one) for one in found_unread])
+        else:
+            table(
+                ["Connection", "Record", "Trigger", "Value", "Why"],
+                ((one.connection, one.external_id, one.trigger, one.value, one.reason) for one in found_unread),
+            )
+            say("" if found_unread else "Triggers can read the values of all records.")
     elif contacts is not None:
         stuck = contacts_in(runtime, contacts, limit)
         if json:
@@ -127,7 +143,7 @@ def status(
             )
             say("" if stuck else f"No contact is {contacts}.")
     else:
-        found = overview(runtime)
+        found = overview(runtime, count_rows=True)
         jobs = _jobs(runtime)
         if json:
             show_json(found.as_json() | {"jobs": jobs})
@@ -169,6 +185,22 @@ def show_dead_letters(
 def _show(found: Overview) -> None:
     from worker.doctor.status import attention_text
 
+    _show_state(found)
+    for file in found.configuration:
+        say(
+            f"{file.place} was changed {ago(file.since)} and cannot be used; processes keep the previous configuration:"
+        )
+        say(file.problem, "yellow")
+    if found.attention:
+        say("Waiting for you:", "bold")
+        for one in found.attention:
+            say(f"  {attention_text(one)}: `{one.command}`", "yellow")
+    elif not found.configuration and not any(one.note for one in found.connections):
+        say("Nothing waits for you.")
+
+
+def _show_state(found: Overview) -> None:
+    """Print the state of the connections and accounts."""
     table(
         ["Connection", "Adapter", "Schedule", "Last run", "State", "#Seen", "#Changed", "#Rejected", "Next"],
         (
@@ -192,6 +224,8 @@ def _show(found: Overview) -> None:
     )
     from worker.core.clock import utcnow
 
+    for note in found.test_mode:
+        say(note, "yellow")
     now = utcnow()
     for account in found.accounts:
         if not account.stopped and account.paused_until and account.paused_until > now:
@@ -201,23 +235,10 @@ def _show(found: Overview) -> None:
         if account.contact_list:
             say(f"{account.name}: {account.contact_list}", "yellow")
     for connection in found.connections:
-        if connection.error and connection.error not in connection.note:
-            say(f"{connection.name}: {connection.error}", "yellow")
         if connection.note:
             say(f"{connection.name} {connection.note}", "yellow")
         for budget in connection.budgets:
             say(f"{connection.name}: {budget}")
-    for file in found.configuration:
-        say(
-            f"{file.place} was changed {ago(file.since)} and cannot be used; processes keep the previous configuration:"
-        )
-        say(file.problem, "yellow")
-    if found.attention:
-        say("Waiting for you:", "bold")
-        for one in found.attention:
-            say(f"  {attention_text(one)}: `{one.command}`", "yellow")
-    elif not found.configuration:
-        say("Nothing waits for you.")
 
 
 def _jobs(runtime: Runtime) -> dict[str, Any]:

@@ -35,13 +35,30 @@ def show_messages(messages: Sequence[MessageSummary]) -> None:
 
 def show_message(message: MessageDetails) -> None:
     """Print one message with its history."""
-    asked_by = f"trigger {message.trigger}" if message.trigger else message.source
+    from worker.messages.metadata import value_text
+
+    asked_by = (f"trigger {message.trigger}" if message.trigger else message.source) + (
+        ", test" if message.test else ""
+    )
     say(f"  {message.kind} {message.id} ({asked_by}, from {message.from_number}): {message.state}", "bold")
     say(f"    “{_shortened(message, 200)}”")
     for url in message.media:
         say(f"    with {url}")
+    if message.metadata:
+        say(f"    metadata: {', '.join(f'{key}={value_text(one)}' for key, one in message.metadata.items())}")
+    if outlook := outlook_line(message):
+        say(f"    {outlook}")
     for step in message.steps:
         say(f"    {local_time(step.at)}  {step.after}{': ' + step.reason if step.reason else ''} ({step.actor})")
+
+
+def outlook_line(message: MessageDetails) -> str:
+    """Say when a queued text will go; "" for all others."""
+    if message.kind != "send" or message.state != "queued":
+        return ""
+    if message.expected_at is None:
+        return "unless something changes, it will not go before it expires"
+    return f"it will go at {message.expected_at.astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def is_pruned(message: MessageSummary) -> bool:
@@ -50,8 +67,9 @@ def is_pruned(message: MessageSummary) -> bool:
 
 
 def _asked_by(message: MessageSummary) -> str:
-    record = " (record)" if message.kind == "record" else ""
-    return f"{message.trigger or message.source}{record}"
+    marks = [mark for mark, is_marked in (("record", message.kind == "record"), ("test", message.test)) if is_marked]
+    who = message.trigger or message.source
+    return f"{who} ({', '.join(marks)})" if marks else who
 
 
 def _shortened(message: MessageSummary, limit: int) -> str:

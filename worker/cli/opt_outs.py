@@ -1,8 +1,11 @@
-"""The commands for opt-outs: opt-outs, opt-out, opt-in, review."""
+"""The commands for opt-outs: opt-outs (list, import, export), opt-out, opt-in, review."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +16,9 @@ from worker.cli.common import (
     actor,
     ago,
     app,
+    complain,
     fail,
+    local_time,
     open_store_runtime,
     phone_number,
     say,
@@ -21,17 +26,34 @@ from worker.cli.common import (
     table,
     usage,
 )
+from worker.cli.contacts import progress
+from worker.core.text import counted
+
+if TYPE_CHECKING:
+    from worker.contacts.opt_out_file import OptOutFile
+    from worker.messages.opt_out_lists import ComparedOptOuts
+    from worker.runtime import Runtime
+
+SHOWN_ROWS = 20
+PORTION = 1000
+"""Opt-outs per transaction of an import."""
+
+opt_outs = typer.Typer(help="List, import and export the numbers that must not be texted.", rich_markup_mode=None)
+app.add_typer(opt_outs, name="opt-outs")
 
 Number = Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")]
 Why = Annotated[str, typer.Option("--why", help="What happened; stored as proof.")]
 
 
-@app.command("opt-outs")
-def opt_outs(
+@opt_outs.callback(invoke_without_command=True)
+def list_opt_outs(
+    context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="List at most this many, newest first.")] = 50,
     json: Json = False,
 ) -> None:
-    """List the numbers that vtsync must not text."""
+    """List the numbers that vtsync must not text, newest first. Or import or export them."""
+    if context.invoked_subcommand is not None:
+        return
     from worker.messages.opt_outs import newest_opt_outs
     from worker.store.db import reading
 
@@ -51,6 +73,142 @@ def opt_outs(
     )
 
 
+@opt_outs.command("export")
+def export_opt_outs(
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write this file (default: standard output).")
+    ] = None,
+) -> None:
+    """Write all opt-outs as CSV: phone, since, source, reason, account. `vtsync opt-outs import` reads it."""
+    from worker.messages.opt_out_lists import write_opt_outs
+
+    runtime = open_store_runtime()
+    if to is None:
+        write_opt_outs(runtime.engine, sys.stdout)
+        return
+    if to.is_dir():
+        usage(f"--to: {to} is a folder; name a file")
+    part = to.with_name(f"{to.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        count = write_opt_outs(runtime.engine, file)
+    part.replace(to)
+    say(f"{counted(count, 'opt-out')} written to {to}.")
+
+
+@opt_outs.command("import")
+def import_opt_outs(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Excel, with a column of phone numbers.")],
+    region: Annotated[
+        str | None,
+        typer.Option(
+            help="The country of numbers without a country code, such as US; also how dates are written"
+            " (default: the default_region of all connections, if it is the same)."
+        ),
+    ] = None,
+    phone_column: Annotated[
+        str | None, typer.Option("--phone-column", metavar="NAME", help="The column of phone numbers.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change. Changes nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Take over the opt-outs of another system from a file.
+
+    Each new one is stored with its date and source as its proof, and announced once. Importing a file again changes
+    nothing. A number that opted in later than its date in the file stays as it is.
+    """
+    from worker.contacts.opt_out_file import UnusableOptOutFile, read_opt_out_file
+    from worker.store.models import utcnow
+
+    runtime = open_store_runtime()
+    country = _region(runtime, region)
+    try:
+        with progress(f"{file}: reading"):
+            read = read_opt_out_file(file, country, utcnow(), phone_column)
+    except UnusableOptOutFile as error:
+        fail(f"{error}; nothing was changed", FAILED)
+    compared = _merge(runtime, file, read, dry_run)
+    if json:
+        show_json(_import_as_json(read, compared, dry_run))
+    else:
+        _show_import(file, read, compared, dry_run)
+    if read.unusable:
+        raise typer.Exit(FAILED)
+
+
+def _region(runtime: Runtime, region: str | None) -> str | None:
+    """Return the country of numbers without a country code: the given one, else that of all connections."""
+    from worker.core.regions import region_of
+
+    if region is not None:
+        found = region_of(region)
+        if found is None:
+            usage(f'--region: "{region[:20]}" is no country; write its code, such as US')
+        return found
+    used = {one.default_region for one in runtime.settings.connections.values()}
+    return used.pop() if len(used) == 1 else None
+
+
+def _merge(runtime: Runtime, file: Path, read: OptOutFile, dry_run: bool) -> ComparedOptOuts:
+    """Take over the opt-outs, a thousand in a transaction, or only compare them. Return all that was found."""
+    from worker.messages.opt_out_lists import ComparedOptOuts, compare_opt_outs, merge_opt_outs
+    from worker.messages.opt_outs import NewOptOut
+    from worker.store.db import reading, writing
+    from worker.store.models import utcnow
+
+    total = ComparedOptOuts({}, {}, {}, {})
+    listed = [(phone, NewOptOut(one.as_detail(file.name), since=one.since)) for phone, one in read.opt_outs.items()]
+    with progress(f"{file}: comparing" if dry_run else f"{file}: importing") as report:
+        for start in range(0, len(listed), PORTION):
+            portion = dict(listed[start : start + PORTION])
+            if dry_run:
+                with reading(runtime.engine) as connection:
+                    found = compare_opt_outs(connection, portion)
+            else:
+                with writing(runtime.engine) as connection:
+                    found = merge_opt_outs(connection, portion, source="import", now=utcnow(), actor=actor())
+            total.include(found)
+            report(min(start + PORTION, len(listed)))
+    return total
+
+
+def _import_as_json(read: OptOutFile, compared: ComparedOptOuts, dry_run: bool) -> dict[str, object]:
+    return {
+        "dry_run": dry_run,
+        "new": len(compared.new),
+        "known": len(compared.known),
+        "older": len(compared.older),
+        "opted_in_later": sorted(compared.lifted),
+        "opted_in_by_file": read.opted_in,
+        "unusable": [list(one) for one in read.unusable],
+        "doubtful": [list(one) for one in read.doubtful],
+    }
+
+
+def _show_import(file: Path, read: OptOutFile, compared: ComparedOptOuts, dry_run: bool) -> None:
+    would = "would be added" if dry_run else "added"
+    say(f"{file}: {counted(len(compared.new), 'opt-out')} {would}, {len(compared.known):,} known before.")
+    if compared.older:
+        say(f"  {len(compared.older):,} of the known ones are older in the file; the older date counts.")
+    if read.opted_in:
+        say(f"  {counted(read.opted_in, 'number')} may be texted as the file says; nothing is changed for them.")
+    for phone, at in sorted(compared.lifted.items())[:SHOWN_ROWS]:
+        say(f"  {phone} opted in again on {local_time(at)}, later than in the file; it stays as it is.")
+    if len(compared.lifted) > SHOWN_ROWS:
+        say(f"  and {len(compared.lifted) - SHOWN_ROWS:,} more opted in again later than in the file.")
+    _complain_of(read.doubtful, "not understood in full")
+    _complain_of(read.unusable, "without a usable phone number: texts to these people are not stopped")
+
+
+def _complain_of(rows: Sequence[tuple[str, str]], what: str) -> None:
+    if not rows:
+        return
+    complain(f"{counted(len(rows), 'row')} {what}:")
+    for place, reason in rows[:SHOWN_ROWS]:
+        complain(f"  {place}: {reason}")
+    if len(rows) > SHOWN_ROWS:
+        complain(f"  and {len(rows) - SHOWN_ROWS:,} more; --json names all of them")
+
+
 @app.command("opt-out")
 def opt_out(number: Number, why: Why = "entered by hand") -> None:
     """Stop texting a number, from every account."""
@@ -66,8 +224,8 @@ def opt_out(number: Number, why: Why = "entered by hand") -> None:
 def opt_in(
     number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; stored as proof.")]
 ) -> None:
-    """Allow texts to a number again, after its owner agreed."""
-    from worker.messages.opt_outs import remove_opt_out
+    """Put on record that a number's owner agreed to texts, and allow texts to it again."""
+    from worker.messages.decisions import opt_in_number
     from worker.store.db import writing
     from worker.store.models import utcnow
 
@@ -76,11 +234,11 @@ def opt_in(
         usage("say with --why how the person agreed to get texts again; it is stored as proof")
     runtime = open_store_runtime()
     with writing(runtime.engine) as connection:
-        removed = remove_opt_out(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
+        removed = opt_in_number(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
     say(
         f"{phone} may be texted again. Texts that were not sent in the meantime stay unsent."
         if removed
-        else f"{phone} has not opted out."
+        else f"{phone} has not opted out. The consent is on record."
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands for the setup: init, check, fields, schema, migrate, adapters, sandbox, demo."""
+"""The commands for the setup: check, fields, schema, migrate, adapters, sandbox, demo."""
 
 from __future__ import annotations
 
@@ -19,33 +19,8 @@ from worker.cli.common import (
     show_findings,
     show_json,
     table,
-    usage,
     web_address,
 )
-
-
-@app.command()
-def init(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Where to write the configuration.")] = Path(
-        "vtsync.toml"
-    ),
-) -> None:
-    """Write a commented starter configuration."""
-    from config.errors import ConfigError
-    from config.starter import write_starter
-
-    try:
-        write_starter(path)
-    except ConfigError as error:
-        usage(str(error))
-    say(f"Wrote {path}. Next:")
-    say("  1. put VTSYNC_UID and VTSYNC_TOKEN into .env next to it (never into the file itself)", hang=5)
-    say("  2. add your CRM under [connections]; `vtsync adapters` lists the kinds")
-    say("  3. vtsync check     finds every mistake and tries every credential")
-    say("  4. vtsync plan      shows what a sync would do, without doing it")
-    say("  5. vtsync up        runs everything")
-    say("If VirtualText cannot list an account's contacts, `vtsync status` asks before any is created: `vtsync link`.")
-    say("To try it without a VirtualText account: `vtsync sandbox` in another terminal.")
 
 
 @app.command()

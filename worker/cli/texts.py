@@ -22,11 +22,12 @@ from worker.cli.common import (
     phone_number,
     say,
     show_json,
+    typed_number,
     usage,
 )
 from worker.cli.explanation import show_explanation
 from worker.cli.interruption import stopping_safely
-from worker.cli.message_view import is_pruned, show_messages
+from worker.cli.message_view import is_pruned, outlook_line, show_messages
 
 if TYPE_CHECKING:
     from worker.messages.outbox import Enqueued
@@ -42,6 +43,10 @@ MediaOption = Annotated[
 KeyOption = Annotated[
     str | None, typer.Option("--key", help="Idempotency key: repeating the command with it sends no second text.")
 ]
+MetadataOption = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="KEY=VALUE", help="An entry of its metadata. Repeat it for several."),
+]
 QueueOption = Annotated[bool, typer.Option("--queue", help="Leave the work to the running workers.")]
 MessageIds = Annotated[list[str] | None, typer.Argument(metavar="MESSAGE_ID")]
 
@@ -56,6 +61,13 @@ def send(
     key: KeyOption = None,
     urgent: Annotated[bool, typer.Option("--urgent", help="Send it in quiet hours too.")] = False,
     at: Annotated[str | None, typer.Option(help="The earliest time to send it, ISO 8601 with a time zone.")] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help="The latest time to send it (default: policy.expires_after after it is due).")
+    ] = None,
+    metadata: MetadataOption = None,
+    callback_url: Annotated[
+        str | None, typer.Option(help="An https URL that each event of this text is POSTed to.")
+    ] = None,
     queue: QueueOption = False,
     json: Json = False,
 ) -> None:
@@ -73,7 +85,10 @@ def send(
         "from_number": from_number,
         "idempotency_key": key,
         "send_at": at,
+        "expires_at": expires_at,
         "urgent": urgent,
+        "metadata": _entries(metadata),
+        "callback_url": callback_url,
     }
     with _refusals():
         request = SendRequest.parse(values)
@@ -134,6 +149,10 @@ def messages(
     trigger: Annotated[str | None, typer.Option(help="Only messages of this trigger.")] = None,
     number: Annotated[str | None, typer.Option(help="Only messages to this number.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only messages of this batch.")] = None,
+    metadata: MetadataOption = None,
+    test: Annotated[
+        bool | None, typer.Option("--test/--no-test", help="Only messages of test keys, or only the others.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST_LISTED, help="How many messages to show, newest first.")] = 50,
     json: Json = False,
 ) -> None:
@@ -145,7 +164,16 @@ def messages(
         usage(f'there is no state "{state}"; there are: {", ".join(MessageState)}')
     phone = None if number is None else phone_number(number)
     runtime = open_store_runtime()
-    found = find_messages(runtime, state=state, trigger=trigger, number=phone, batch_id=batch, limit=limit)
+    found = find_messages(
+        runtime,
+        state=state,
+        trigger=trigger,
+        number=phone,
+        batch_id=batch,
+        metadata=_entries(metadata),
+        test=test,
+        limit=limit,
+    )
     if json:
         show_json(found)
         return
@@ -156,7 +184,10 @@ def messages(
 
 @app.command()
 def explain(
-    number: Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")], json: Json = False
+    number: Annotated[
+        str, typer.Argument(metavar="NUMBER", help='As people write it: +14155552671, "(415) 555-2671".')
+    ],
+    json: Json = False,
 ) -> None:
     """Show everything about one number.
 
@@ -165,9 +196,8 @@ def explain(
     from worker.contacts.links import RecordLinks
     from worker.messages.explain import explain as find
 
-    phone = phone_number(number)
     runtime = open_store_runtime(shows=True)
-    found = find(runtime, phone)
+    found = find(runtime, typed_number(runtime, number))
     if json:
         show_json(found)
     else:
@@ -293,6 +323,17 @@ def _create_again(runtime: Runtime, account: str, phone: str, yes: bool) -> str 
     return None
 
 
+def _entries(options: Sequence[str] | None) -> dict[str, str]:
+    """Read the options ``--metadata KEY=VALUE``."""
+    entries = {}
+    for option in options or ():
+        key, separator, value = option.partition("=")
+        if not separator or not key or key in entries:
+            usage(f'--metadata needs KEY=VALUE with another KEY each time, such as order=17, not "{option}"')
+        entries[key] = value
+    return entries
+
+
 @contextmanager
 def _refusals() -> Iterator[None]:
     """End the command if the request is invalid, or its key was used for another request."""
@@ -307,11 +348,22 @@ def _refusals() -> Iterator[None]:
 
 
 def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
-    from worker.messages.read_models import find_messages
+    from worker.messages.read_models import message_details
 
-    (now,) = find_messages(runtime, message_id=enqueued.message_id, limit=1)
+    now = message_details(runtime, enqueued.message_id)
+    if now is None:
+        fail(f"message {enqueued.message_id} is gone", FAILED)
     if json:
-        show_json({"message_id": now.id, "state": now.state, "reason": now.reason, "duplicate": enqueued.duplicate})
+        show_json(
+            {
+                "message_id": now.id,
+                "state": now.state,
+                "reason": now.reason,
+                "duplicate": enqueued.duplicate,
+                "test": enqueued.test,
+                "expected_at": now.expected_at,
+            }
+        )
     else:
         again = (
             " (the same request was made before; this is its message, and nothing was sent again)"
@@ -321,6 +373,8 @@ def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
         say(f"{now.id} {now.state}{again}")
         if now.reason:
             say(f"  {now.reason}")
+        if outlook := outlook_line(now):
+            say(f"  {outlook}")
     if now.state in ("rejected", "suppressed", "expired", "unknown", "failed"):
         raise typer.Exit(FAILED)
 

@@ -31,7 +31,7 @@ def web(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default: web.host).")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (default: web.port).")] = None,
 ) -> None:
-    """Run the HTTP API.
+    """Run the HTTP API and the pages.
 
     It accepts jobs of other services, and events of VirtualText's Relay and of carriers.
     """
@@ -67,6 +67,10 @@ def create(
     all_accounts: Annotated[
         bool, typer.Option("--all-accounts", help="Let the key use every account, also later ones.")
     ] = False,
+    test: Annotated[
+        bool,
+        typer.Option("--test", help="A test key: what it makes is decided about like anything else, and never sent."),
+    ] = False,
 ) -> None:
     """Create a key. It may do only what its options name. It is shown only once."""
     from worker.store.db import writing
@@ -80,12 +84,14 @@ def create(
     accounts = _accounts_of_new_key(list(runtime.settings.accounts), scopes, account or [], all_accounts)
     try:
         with writing(runtime.engine) as connection:
-            made = create_key(connection, name, scopes, accounts, created_by=actor(), now=utcnow())
+            made = create_key(connection, name, scopes, accounts, created_by=actor(), now=utcnow(), test=test)
     except ValueError as error:
-        usage(f"{error}; add --all-accounts, or create two keys" if accounts else str(error))
+        usage(f"{error}; add --all-accounts, or create two keys" if accounts and not test else str(error))
     typer.echo(made)
     whose = ", ".join(accounts) or "all"
     typer.echo(f"Save the key now: it cannot be shown again. It may: {', '.join(scopes)}. Accounts: {whose}.", err=True)
+    if test:
+        typer.echo("It is a test key: nothing that it makes is sent, and it sees only what test keys made.", err=True)
 
 
 def _accounts_of_new_key(configured: list[str], scopes: list[str], named: list[str], every: bool) -> list[str]:
@@ -130,7 +136,7 @@ def list_keys(json: Json = False) -> None:
         (
             key.id,
             key.name,
-            f"revoked {ago(key.revoked_at)}" if key.revoked_at else "active",
+            f"revoked {ago(key.revoked_at)}" if key.revoked_at else "active, test" if key.test else "active",
             ", ".join(key.scopes),
             ", ".join(key.accounts) or "all",
             ago(key.last_used_at),

@@ -1,0 +1,45 @@
+"""The command ``vtsync reconcile opt-outs``: compares our opt-outs with VirtualText, the carriers and the CRMs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from worker.cli.common import FAILED, Json, actor, app, open_store_runtime, say, show_json
+
+reconcile = typer.Typer(
+    no_args_is_help=True, help="Compare with the other systems what must not differ.", rich_markup_mode=None
+)
+app.add_typer(reconcile, name="reconcile")
+
+
+@reconcile.callback()
+def group() -> None:
+    """Compare with the other systems what must not differ."""
+
+
+@reconcile.command("opt-outs")
+def reconcile_opt_outs(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what differs. Changes nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Compare our opt-outs with VirtualText's contact list, the carriers' lists and the CRM records.
+
+    Opt-outs that are missing here are added. CRM records that do not show an opt-out are written again by the running
+    workers. An opt-out that only we have stays. Exits with 1 if a system that should answer did not.
+    """
+    from worker.upkeep import reconcile_opt_outs as work
+
+    runtime, failed, results = open_store_runtime(), False, []
+    for one in work.reconcile_opt_outs(runtime, actor=actor(), dry_run=dry_run):
+        failed |= one.failed
+        results.append(one)
+        if not json:
+            say(f"{one.system}: {one.result}.", None if one.asked else "yellow")
+    if json:
+        show_json(results)
+    elif dry_run:
+        say("Nothing was changed.")
+    if failed:
+        raise typer.Exit(FAILED)
