@@ -10,7 +10,7 @@ RUN python -m venv /opt/vtsync
 ENV PATH=/opt/vtsync/bin:$PATH
 COPY requirements.lock requirements-otel-sentry.lock ./
 RUN pip install --no-cache-dir --require-hashes -r "$LOCK"
-COPY pyproject.toml README.md LICENSE vtsync.py ./
+COPY pyproject.toml README.md LICENSE vtsync.py vtsync_testing.py ./
 COPY config config
 COPY crm_adapters crm_adapters
 COPY worker worker

@@ -2,7 +2,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test adapters faults lint types imports check lowest bench lock sbom audit pin-images clean
+.PHONY: install demo test interfaces adapters faults lint types imports check lowest bench lock sbom audit pin-images docs clean
 
 install: $(STAMP)
 	@echo "Ready: $(VENV)/bin/vtsync --help"
@@ -15,8 +15,14 @@ FLEETS := tests/faults tests/fleet/test_processes.py tests/fleet/test_canaries.p
 	tests/broker/test_shared_broker.py tests/limits/test_fleet_limits.py tests/store/test_poolers.py \
 	tests/contacts/test_wrong_answers.py tests/contacts/test_lost_ids.py tests/cli/test_output.py tests/cli/test_nonsense.py
 
+# What people and other programs use: commands, HTTP API and pages, deployment files, documented examples.
+INTERFACES := tests/cli tests/web tests/deploy tests/testing
+
 test: $(STAMP)
-	@$(PY) -m pytest -n 4 --dist worksteal tests --ignore tests/adapters --ignore tests/bench $(FLEETS:%=--ignore %)
+	@$(PY) -m pytest -n 4 --dist worksteal tests $(patsubst %,--ignore %,tests/adapters tests/bench $(INTERFACES) $(FLEETS))
+
+interfaces: $(STAMP)
+	@$(PY) -m pytest -n 4 --dist worksteal $(INTERFACES) $(FLEETS:%=--ignore %)
 
 # Each adapter against its stand-in and the conformance kit, the proof that the kit catches mistakes, and the benchmarks.
 adapters: $(STAMP)
@@ -25,6 +31,17 @@ adapters: $(STAMP)
 # Kills, outages and hostile data against whole fleets, for minutes.
 faults: $(STAMP)
 	@$(PY) -m pytest -n 4 --dist worksteal $(FLEETS)
+
+# The documentation as pages in build/docs, with every link checked. It has an environment of its own.
+DOCS := build/docs-venv
+docs: $(DOCS)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+	@echo "Open build/docs/index.html."
+
+$(DOCS)/.installed: requirements-docs.lock
+	@test -x $(DOCS)/bin/python || python3 -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
@@ -35,7 +52,7 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(VENV)/bin/lint-imports
 
-check: lint types imports test adapters faults
+check: lint types imports test interfaces adapters faults
 
 # On a machine that does nothing else; see docs/performance.md.
 bench: $(STAMP)
@@ -56,7 +73,9 @@ LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 
 lock:
 	@$(LOCK) -o requirements.lock
 	@$(LOCK) --extra otel --extra sentry -o requirements-otel-sentry.lock
-	@$(LOCK) --extra dev --extra otel --extra sentry --extra xlsx --extra mysql -o requirements-dev.lock
+	@uv pip compile docs/_site/requirements.in --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements-docs.lock
+	@$(LOCK) --extra dev --extra otel --extra sentry --extra xlsx --extra mysql --extra apprise -o requirements-dev.lock
 
 # The lowest versions that pyproject.toml admits, in an environment of their own, and the tests that wait for nobody.
 # Needs a package index with old releases, so CI does not run it: run it when a bound or a library's use changes.

@@ -1,6 +1,6 @@
 """Measures a sync without its requests: a first sync, and one in which nothing has changed.
 
-    python bench/sync.py [--rows 100000] [--adapter csv|sql] [--store postgresql+psycopg://...] [--rounds 3]
+    python bench/sync.py [--rows 100000] [--adapter csv|sql] [--store postgresql+psycopg://...] [--encrypted]
 
 The same run compares the unchanged sync with the minimum that it must do: read every row from the same source, hash it,
 look up the hashes in batches of 1,000 in a table of the same database, and compare them. Both take turns, so that other
@@ -10,6 +10,7 @@ peak of memory is its own. ``--store`` uses a temporary schema.
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import multiprocessing
@@ -82,15 +83,18 @@ def make_sql(path: Path, rows: int) -> None:
         )
 
 
-def configure(folder: Path, adapter: str, store: str | None) -> None:
+def configure(folder: Path, adapter: str, store: str | None, *, encrypted: bool = False, data: str = "data") -> None:
     """Write a configuration that syncs the people, and name it in the environment."""
+    os.environ["BENCH_STORE_KEY"] = base64.b64encode(bytes(32)).decode()
     source = {
         "csv": 'path = "people.csv", settle_seconds = 0',
         "sql": 'url = "sqlite:///people.db", table = "customers"',
     }
+    key = "" if store else "[store]\n"
+    key = f'{key}encryption_key = {{ env = "BENCH_STORE_KEY" }}' if encrypted else ""
     (folder / "vtsync.toml").write_text(
         f"""
-data_dir = "data"
+data_dir = "{data}"
 [accounts.main]
 uid = "u"
 token = {{ env = "BENCH_TOKEN" }}
@@ -100,7 +104,7 @@ adapter = "{adapter}"
 account = "main"
 default_region = "US"
 options = {{ {source[adapter]} }}
-{engines(None, store)}
+{engines(None, store)}{key}
 """,
         encoding="utf-8",
     )
@@ -204,17 +208,19 @@ def main() -> None:
     made.add_argument("--adapter", choices=("csv", "sql"), default="csv")
     made.add_argument("--store", help="a PostgreSQL database (default: a new SQLite file)")
     made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--encrypted", action="store_true", help="with store.encryption_key")
     options = made.parse_args()
     from tests.faults.servers import own_schema  # not at the top, because the measured processes import this module
 
     rows, adapter = options.rows, options.adapter
     title = f"{rows:,} rows from {adapter.upper()}, store {'PostgreSQL' if options.store else 'SQLite'}"
+    title += ", encrypted" if options.encrypted else ""
     with ExitStack() as stack, results(title, options) as found:
         folder = Path(tempfile.mkdtemp(prefix="vtsync-bench-"))
         stack.callback(shutil.rmtree, folder)
         store = stack.enter_context(own_schema(options.store)) if options.store else None
         make_csv(folder / "people.csv", rows) if adapter == "csv" else make_sql(folder / "people.db", rows)
-        configure(folder, adapter, store)
+        configure(folder, adapter, store, encrypted=options.encrypted)
         os.chdir(folder)
         first = alone(sync)
         assert first["counts"] == (rows, 0), first

@@ -6,9 +6,11 @@ Each event is a new version of a CRM record that a trigger watches. Two processe
 events, as a sync does, each page in one transaction, and then all of them once more in another order. Then two
 processes send the outbox to a sandbox. All of them are killed with -9 again and again, and restarted.
 
-In the end every occurrence must be in the outbox once, and the sandbox must not have a text twice. A text whose worker
-was killed during the request must be accepted or unknown. Exits with 1 otherwise. ``--sends`` limits how many of the
-texts are sent (default: all).
+Meanwhile people answer, and the trigger stops on a reply.
+
+In the end every occurrence must be in the outbox once, and the sandbox must not have a text twice, nor one that began
+after a reply was stored. A text whose worker was killed during the request must be accepted or unknown. Exits with 1
+otherwise. ``--sends`` limits how many of the texts are sent (default: all).
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
@@ -32,11 +35,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import structlog
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection as Database
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy import insert as plain_insert
 from sqlmodel import SQLModel
 
-from config.models import Account, Settings, Store
+from config.models import Account, Connection, Settings, Store
 from config.policy import Policy
 from config.triggers import ChangedTrigger
 from tests.faults.crowd import number
@@ -45,11 +49,15 @@ from worker.core.states import MessageState
 from worker.messages.batches import release_or_hold_batch
 from worker.messages.delivery import deliver_due
 from worker.messages.intents import insert_intents
+from worker.messages.policy_facts import recipient_lock
+from worker.messages.states import MAY_HAVE_GONE_OUT
 from worker.runtime import Runtime
 from worker.sandbox import Sandbox
 from worker.store.db import open_engine, reading, writing
+from worker.store.ids import new_message_id
 from worker.store.models import utcnow
-from worker.store.tables import contact, contact_mapping, message
+from worker.store.sql import lock_account
+from worker.store.tables import contact, contact_mapping, inbound_message, message
 from worker.triggers.evaluate import TextIntent, evaluate
 from worker.triggers.kinds import RecordEvent
 from worker.triggers.rules import compile_rules
@@ -57,13 +65,20 @@ from worker.triggers.rules import compile_rules
 PAGE = 100
 FROM = "+12025550100"
 VERSIONS = 5
+SHARE_OF_REPLIES = 0.05
+"""Of the people."""
 TRIGGERS = {
     "stage": ChangedTrigger(
-        connections="crm", on="changed", field="stage", message="Order {{ order }} is at stage {{ stage }}."
+        connections="crm",
+        on="changed",
+        field="stage",
+        message="Order {{ order }} is at stage {{ stage }}.",
+        stop_on_reply=True,
     ),  # type: ignore[arg-type]
 }
-RULES = compile_rules(Settings(triggers=TRIGGERS))["crm"]
 POLICY = Policy(quiet_hours="none", expires_after=timedelta(days=7))
+SETTINGS = Settings(triggers=TRIGGERS, policy=POLICY)
+RULES = compile_rules(SETTINGS)["crm"]
 
 
 def event(index: int) -> RecordEvent:
@@ -91,7 +106,7 @@ def insert(url: str, numbers: list[int], seed: int) -> None:
                     FROM,
                     f"run-{seed}",
                     intents(numbers[start : start + PAGE]),
-                    POLICY,
+                    SETTINGS,
                     utcnow(),
                 )
 
@@ -163,22 +178,60 @@ def run(url: str, events: int, sends: int, kills: int, seed: int) -> int:
             connection.execute(
                 update(message).where(message.c.id.in_(rest)).values(due_at=datetime(2100, 1, 1, tzinfo=UTC))
             )
-        killed = _killed(
-            send,
-            lambda _: (settings,),
-            lambda killed: len(sandbox.state.messages) > (killed + rng.random()) * sends / (kills // 2 + 1),
-            kills // 2,
-            rng,
-        )
+        with _answering(engine, sandbox, sends, -(-events // VERSIONS), rng):
+            killed = _killed(
+                send,
+                lambda _: (settings,),
+                lambda killed: len(sandbox.state.messages) > (killed + rng.random()) * sends / (kills // 2 + 1),
+                kills // 2,
+                rng,
+            )
         sent = Counter((one.to, one.text) for one in sandbox.messages("sent_by_platform"))
     states, twice = ended(url) or Counter(), sum(1 for times in sent.values() if times > 1)
     accepted, unknown = states[MessageState.ACCEPTED], states[MessageState.UNKNOWN]
+    stopped, late = states[MessageState.SUPPRESSED], _sent_after_a_reply(engine)
     figures = {"workers killed": killed, "texts in the sandbox": len(sent), "texted twice": twice}
-    _show(figures | {"known as accepted": accepted, "known as unknown": unknown}, began)
-    right = rows == occurrences == events and accepted + unknown == sends
-    right = right and not twice and accepted <= len(sent) <= sends
+    figures |= {"known as accepted": accepted, "known as unknown": unknown}
+    _show(figures | {"stopped by a reply": stopped, "begun after a reply": late}, began)
+    right = rows == occurrences == events and accepted + unknown + stopped == sends
+    right = right and not twice and not late and accepted <= len(sent) <= sends
     print("  each occurrence once" if right else f"  BROKEN: {dict(states)}")
     return 0 if right else 1
+
+
+@contextmanager
+def _answering(engine: Engine, sandbox: Sandbox, sends: int, people: int, rng: random.Random) -> Iterator[None]:
+    """Let some people answer, one after the other, while the texts go out."""
+    who, over = rng.sample(range(people), int(people * SHARE_OF_REPLIES)), threading.Event()
+
+    def answer() -> None:
+        for index, person in enumerate(who):
+            while len(sandbox.state.messages) < index * sends / len(who):
+                if over.wait(0.01):
+                    return
+            with writing(engine) as connection:
+                lock_account(connection, recipient_lock(number(person)))
+                row = {"id": new_message_id(), "account": "main", "from_number": number(person), "to_number": FROM}
+                row |= {"text": "Yes", "media": "[]", "keyword": "", "received_at": utcnow()}
+                connection.execute(plain_insert(inbound_message), row)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _sent_after_a_reply(engine: Engine) -> int:
+    """Count the texts whose dispatch was committed after their receiver's reply."""
+    m, i = message.c, inbound_message.c
+    late = select(func.count()).where(
+        m.to_number == i.from_number, m.state.in_(MAY_HAVE_GONE_OUT), m.attempted_at > i.received_at
+    )
+    with reading(engine) as connection:
+        return connection.scalar(late) or 0
 
 
 def _settings(url: str, sandbox: Sandbox) -> Settings:
@@ -192,7 +245,14 @@ def _settings(url: str, sandbox: Sandbox) -> Settings:
         read_timeout=5,
         concurrency=8,
     )
-    return Settings(accounts={"main": account}, triggers=TRIGGERS, policy=POLICY, store=Store(url=url))
+    crm = Connection(adapter="csv", account="main")
+    return Settings(
+        accounts={"main": account},
+        connections={"crm": crm},
+        triggers=TRIGGERS,
+        policy=POLICY,
+        store=Store(url=url),
+    )
 
 
 def _killed(
@@ -226,7 +286,7 @@ def _killed(
     return killed
 
 
-def _records(connection: Connection, count: int) -> None:
+def _records(connection: Database, count: int) -> None:
     """Insert the CRM records of the events, as a sync stores them."""
     now = utcnow()
     known = {"account": "main", "full_name": "Ada", "email": "", "wanted_hash": b"1", "push_state": "synced"}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import sys
 import threading
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
@@ -17,6 +23,7 @@ from sqlmodel import SQLModel
 
 from tests.services import postgres_url
 from worker.core.clock import CLOCK
+from worker.core.content_cipher import ContentCipher
 from worker.core.logs import OURS
 from worker.store.db import open_engine
 
@@ -39,6 +46,7 @@ WAITING = (
     "monitoring/test_liveness",
     "web/test_serve",
     "messages/test_delivery_wire",
+    "testing/",
 )
 """Tests of real processes, which wait more than they compute."""
 
@@ -89,15 +97,20 @@ def own_umask() -> Iterator[None]:
     os.umask(before)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Engine]:
+STORE_KEY = base64.b64encode(bytes(range(32))).decode()
+"""A key for stores with encryption."""
+
+
+@contextmanager
+def postgres_schema(cipher: ContentCipher | None = None) -> Iterator[Engine]:
     """A PostgreSQL schema of this process's own."""
     url = postgres_url()
     admin = create_engine(url)
     schema = f"vtsync_{uuid.uuid4().hex[:12]}"
     with admin.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
-    engine = open_engine(f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}")
+    separator = "&" if "?" in url else "?"
+    engine = open_engine(f"{url}{separator}options=-csearch_path%3D{schema}", cipher=cipher)
     SQLModel.metadata.create_all(engine)
     yield engine
     engine.dispose()
@@ -106,26 +119,70 @@ def postgres() -> Iterator[Engine]:
     admin.dispose()
 
 
-@pytest.fixture(scope="session")
-def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A SQLite store of this process's own."""
-    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'store.sqlite3'}")
+@contextmanager
+def sqlite_file(path: Path, cipher: ContentCipher | None = None) -> Iterator[Engine]:
+    """A SQLite store in a file."""
+    engine = open_engine(f"sqlite:///{path}", cipher=cipher)
     SQLModel.metadata.create_all(engine)
     yield engine
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Engine]:
+    """A PostgreSQL schema of this process's own."""
+    with postgres_schema() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A SQLite store of this process's own."""
+    with sqlite_file(tmp_path_factory.mktemp("sqlite") / "store.sqlite3") as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def encrypted_postgres() -> Iterator[Engine]:
+    """The same with encryption."""
+    with postgres_schema(ContentCipher(STORE_KEY)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def encrypted_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """The same with encryption."""
+    with sqlite_file(tmp_path_factory.mktemp("sqlite") / "store.sqlite3", ContentCipher(STORE_KEY)) as engine:
+        yield engine
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """An empty store of each kind."""
-    yield from emptied(request.getfixturevalue(request.param))
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """An empty store of each kind. One of the two is encrypted; which one depends on the name of the test.
+
+    So half of all tests run encrypted on SQLite and in clear on PostgreSQL, and the other half the other way round.
+    """
+    name = request.node.originalname or request.node.name
+    encrypted = ("sqlite", "postgres")[zlib.crc32(name.encode()) % 2]
+    is_encrypted = request.param == encrypted and not request.node.get_closest_marker("in_clear")
+    monkeypatch.setenv("TEST_STORE_KEY", STORE_KEY if is_encrypted else "")
+    yield from emptied(request.getfixturevalue(f"encrypted_{encrypted}" if is_encrypted else request.param))
+
+
+def a_night() -> datetime:
+    """Return a Wednesday, 1:30 in New York, from two to eight days ahead."""
+    day = datetime.now(ZoneInfo("America/New_York")).date() + timedelta(days=2)
+    day += timedelta(days=(2 - day.weekday()) % 7)
+    return datetime.combine(day, time(1, 30), ZoneInfo("America/New_York")).astimezone(UTC)
 
 
 def emptied(engine: Engine) -> Iterator[Engine]:
     """The store, without what a test leaves in it: statements that were compiled once stay so."""
     yield engine
     # Not TRUNCATE, which makes new files of every table and index: 40 ms instead of one.
-    rows = [f'DELETE FROM "{table.name}"' for table in reversed(SQLModel.metadata.sorted_tables)]
+    # The key of an encrypted store stays, because the engine has it.
+    tables = [table.name for table in reversed(SQLModel.metadata.sorted_tables) if table.name != "store_key"]
+    rows = [f'DELETE FROM "{name}"' for name in tables]
     if engine.dialect.name == "postgresql":
         ours = "relkind = 'S' AND relnamespace = current_schema()::regnamespace"
         rows = ["; ".join([*rows, f"SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE {ours}"])]

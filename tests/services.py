@@ -15,6 +15,8 @@ import pytest
 from fakeredis import FakeConnection, FakeServer
 from redis import ConnectionPool
 
+from config.models import Store
+
 REQUIRED = os.environ.get("VTSYNC_REQUIRE_SERVICES") == "1"
 REDISES = ("fakeredis", pytest.param("redis", marks=pytest.mark.redis))
 """What is kept in Redis is tested on both: fakeredis needs no server, and the server is what counts."""
@@ -73,3 +75,8 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def store_at(url: str) -> Store:
+    """The store of a test for a process that it starts, with the key that ``engine`` has put into the environment."""
+    return Store(url=url, encryption_key=os.environ.get("TEST_STORE_KEY") or None)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
@@ -39,7 +40,7 @@ from worker.messages.requests import (
 from worker.monitoring.consumer import SET_ASIDE
 from worker.runtime import Runtime, open_runtime
 from worker.store.db import STORE_AWAY
-from worker.work.registry import PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
+from worker.work.registry import ALERTS, DELIVERIES, PUSH, SENDS, SYNC, TICK, WORK, TaskKind, WorkKind
 
 if TYPE_CHECKING:
     from worker.contacts.pull import SyncReport
@@ -70,7 +71,8 @@ def send_message(self: Any, *args: Any, **kwargs: Any) -> Answer:
     """Commit a text to send, and wake the task that sends it."""
     from worker.messages.outbox import enqueue_send
 
-    return _intake(self, SendRequest, args, kwargs, enqueue_send, "vtsync.deliver_messages")
+    waited = partial(enqueue_send, may_be_late=True)  # in the broker, while no worker ran
+    return _intake(self, SendRequest, args, kwargs, waited, "vtsync.deliver_messages")
 
 
 @app.task(name="vtsync.record_message", **_public)  # type: ignore[untyped-decorator]
@@ -145,6 +147,7 @@ def run_sync(self: Any, connection: str, claimed_until: str = "") -> None:
 @app.task(name=TICK.task, throws=STORE_AWAY)  # type: ignore[untyped-decorator]
 def tick() -> None:
     """Start what is due by schedule, and find work that was left behind."""
+    from worker.alerts.evaluate import is_due
     from worker.fleet.tick import begin_tick
     from worker.fleet.tick import tick as run
     from worker.monitoring.heartbeats import TICK_ROLE, write_heartbeat
@@ -160,10 +163,24 @@ def tick() -> None:
             return
     for call in run(runtime):
         wake(call.task, *call.arguments)
+    if is_due(runtime, utcnow()):
+        wake(ALERTS.task)
     began = utcnow()
     with writing(runtime.engine) as db:
         write_heartbeat(db, TICK_ROLE, TICK_ROLE)
     rollback_guard.remember_tick(runtime, began)
+
+
+@app.task(name=ALERTS.task, throws=STORE_AWAY)  # type: ignore[untyped-decorator]
+def check_alerts() -> None:
+    """Compare what is wrong with what people know, and commit the notices to send."""
+    from worker.alerts.evaluate import evaluate
+    from worker.store.models import utcnow
+
+    runtime = open_runtime()
+    with _thread_for(runtime, ALERTS) as free:
+        if free and evaluate(runtime, utcnow()):
+            wake(DELIVERIES.task)
 
 
 def _register(kind: WorkKind) -> None:
@@ -292,6 +309,8 @@ def _enqueued(enqueued: Enqueued, account: str) -> Answer:
         "state": str(enqueued.state),
         "duplicate": enqueued.duplicate,
         "reason": enqueued.reason,
+        "test": enqueued.test,
+        "expected_at": None if enqueued.expected_at is None else enqueued.expected_at.isoformat(),
     }
 
 

@@ -15,7 +15,8 @@ from bench.results import Goal, Results
 ROOT = Path(__file__).parents[2]
 TINY = {
     "client.py": "--seconds 0.02 --rounds 1",
-    "sync.py": "--rows 50 --rounds 1 --markdown",
+    "sync.py": "--rows 50 --rounds 1 --encrypted --markdown",
+    "encryption.py": "--rows 20 --texts 3 --rounds 1 --markdown",
     "push.py": "--contacts 20 --rounds 1 --latency-ms 0 --concurrency 2 --processes 1 --markdown",
     "start.py": "--rounds 1 --contacts 20 --markdown",
     "latency.py": "--texts 3 --every-ms 1 --warm-up 1 --markdown",

@@ -1,7 +1,8 @@
 """Where secrets, texts and numbers may be after a whole run, and nowhere else.
 
 Each secret is a word that occurs nowhere else, a canary. A fleet of real processes runs with debug logs: it syncs,
-sends, receives, delivers, and fails in many ways. Then everything that it has written or shown is searched for them.
+sends, receives, delivers, and fails in many ways. Its store is encrypted. Then everything that it has written or shown
+is searched for them.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "CRM token": set(),
     "client secret of OAuth": set(),
     "key of the grants": set(),
+    "key of the store": set(),
     "grant of a CRM": set(),  # the store has it encrypted
     "secret of a webhook": set(),
     "token of a carrier": set(),
@@ -64,10 +66,10 @@ ALLOWED: dict[str, set[str]] = {
     "AccessToken of a Relay event": set(),
     "a wrong API key": set(),
     "a wrong relay secret": set(),
-    # Texts: only where texts are kept and shown.
-    "text that is sent": {STORE, CLI, HTTP},
-    "text that VirtualText repeats in an error": {STORE, CLI, HTTP},
-    "text of a reply": {STORE, HTTP},
+    # Texts: only where texts are shown. The store has them encrypted.
+    "text that is sent": {CLI, HTTP},
+    "text that VirtualText repeats in an error": {CLI, HTTP},
+    "text of a reply": {CLI, HTTP},
     "text of a job with a misspelt task": set(),
     "text of a job with a misspelt argument": set(),
     "text of a malformed message": set(),
@@ -75,9 +77,9 @@ ALLOWED: dict[str, set[str]] = {
     "text of a request that is refused": set(),
     "text of a request with a wrong key": set(),
     "field of a CRM that is not used": set(),
-    # People: never in the log.
+    # People: never in the log. Numbers are keys of the store, and in clear.
     "number": {STORE, CLI, HTTP},
-    "name of a person": {STORE, CLI, HTTP},
+    "name of a person": {CLI, HTTP},
 }
 """Each canary, and the places in which it may be."""
 
@@ -90,7 +92,8 @@ class Run:
     def __init__(self, folder: Path, store: str | None, redis: bool) -> None:
         self.folder = folder
         self.values = {name: canary() for name in ALLOWED}
-        self.values |= {"number": NUMBERS[0][1:], "key of the grants": base64.b64encode(os.urandom(32)).decode()}
+        keys = ("key of the grants", "key of the store")
+        self.values |= {"number": NUMBERS[0][1:]} | {one: base64.b64encode(os.urandom(32)).decode() for one in keys}
         self.values |= {"secret of a webhook": base64.b64encode(os.urandom(24)).decode()}
         self.values |= {"a wrong API key": f"{secrets.token_hex(22)[:43]}"}
         self.seen: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
@@ -133,6 +136,7 @@ class Run:
             "CANARY_CRM": v["CRM token"],
             "CANARY_CLIENT": v["client secret of OAuth"],
             "CANARY_GRANTS": v["key of the grants"],
+            "CANARY_STORE": v["key of the store"],
             "CANARY_WEBHOOK": f"whsec_{v['secret of a webhook']}",
             "CANARY_CARRIER": v["token of a carrier"],
             "CANARY_CRM_EVENTS": v["secret of CRM events"],
@@ -142,7 +146,7 @@ class Run:
     def configuration(self) -> str:
         """What fails is part of it: a subscriber, a carrier and a CRM that do not answer."""
         dead = f"http://127.0.0.1:{free_port()}"
-        grants = 'grant_key = { env = "CANARY_GRANTS" }'
+        grants = 'grant_key = { env = "CANARY_GRANTS" }\nencryption_key = { env = "CANARY_STORE" }'
         return f"""
 {grants if self.store else "[store]" + chr(10) + grants}
 [connections.crm]
@@ -446,10 +450,11 @@ def test_every_canary_is_only_where_it_may_be(run: Run) -> None:
     wrong = {name: run.where(name, places - ALLOWED[name]) for name, places in found.items() if places - ALLOWED[name]}
     assert wrong == {}
     # The search finds what is there, so it would find the rest.
-    for name in ("text that is sent", "number", "name of a person"):
-        assert found[name] == {STORE, CLI, HTTP}
-    assert found["text of a reply"] == {STORE, HTTP}
-    assert STORE in found["text that VirtualText repeats in an error"]
+    assert found["number"] == {STORE, CLI, HTTP}
+    for name in ("text that is sent", "name of a person"):
+        assert found[name] == {CLI, HTTP}
+    assert found["text of a reply"] == {CLI, HTTP}
+    assert CLI in found["text that VirtualText repeats in an error"]
     assert found["API key"] == {"keys create"}
     assert any(b"1415" + "•••".encode() + b"0101" in log for _, log in run.seen[LOGS])
 

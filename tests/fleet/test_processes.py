@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import a_night
 from tests.faults.servers import Gate, OwnRedis, alone_on_rabbitmq, database_of_our_own
 from tests.harness import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
@@ -71,6 +72,9 @@ def test_jobs_by_name_from_a_service_that_does_not_know_us(made: Fleet) -> None:
     again = call("vtsync.send_message", **TEXT, idempotency_key="order-1")
     assert first["ok"] is True
     assert (again["message_id"], again["duplicate"]) == (first["message_id"], True)
+    night = a_night()
+    later = call("vtsync.send_message", **TEXT | {"to": BORIS}, send_at=night.isoformat())
+    assert later["expected_at"] == night.isoformat(), "this fleet has no quiet hours"
     conflict = call("vtsync.send_message", **TEXT | {"message": "other"}, idempotency_key="order-1")
     assert conflict["error"]["code"] == "idempotency_conflict"  # type: ignore[index]
     wrong = call("vtsync.send_message", account="nobody", to="12", mesage="x")

@@ -11,9 +11,9 @@ import worker.tasks  # noqa: F401 - registers the tasks
 from config.models import Settings
 from worker.app import app
 from worker.broker.settings import BY_NAME, INTERNAL, celery_settings, queues_of
-from worker.work.registry import SYNC, TICK, WORK, TaskKind, route
+from worker.work.registry import ALERTS, SYNC, TICK, WORK, TaskKind, route
 
-KINDS = (*WORK, SYNC, TICK)
+KINDS = (*WORK, SYNC, TICK, ALERTS)
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,7 @@ def test_names_and_queues_are_those_that_running_fleets_know() -> None:
         "vtsync.forward_events": "vtsync.forward",
         "vtsync.prune": "vtsync.sync",
         "vtsync.tick": "vtsync.tick",
+        "vtsync.check_alerts": "vtsync.forward",
     }
     assert set(BY_NAME) == {"intake", "sync", "push", "messages", "records", "inbox", "forward"}
 

@@ -56,6 +56,7 @@ TABLE: dict[Cause | str, tuple[AccountEffect, AccountEffect]] = {
     Cause.SERVER_ERROR: (NO_EFFECT, OPENS),
     Cause.GATEWAY: (NO_EFFECT, OPENS),
     Cause.UNREADABLE: (NO_EFFECT, NO_EFFECT),
+    Cause.TEST_MODE: (NO_EFFECT, NO_EFFECT),
 }
 
 

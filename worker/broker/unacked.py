@@ -80,6 +80,7 @@ class OwnerKeeper:
     def _keep(self, connection: Any) -> None:
         """Run forever, and continue after errors: the main loop reports that the broker cannot be used."""
         since: float | None = None
+        failing = False
         while True:
             wait = 1.0
             try:
@@ -91,8 +92,11 @@ class OwnerKeeper:
                 if now - since > channel.take_back_after:
                     take_back(channel)
                 wait = channel.take_back_after / _REFRESHES
+                failing = False
             except Exception as error:  # noqa: BLE001 - this thread must not end before its process
-                log.debug("owners of messages could not be kept", error=type(error).__name__)
+                if not failing:  # one line for each outage
+                    log.debug("owners of messages could not be kept", error=type(error).__name__)
+                failing = True
                 since = None
                 _close(connection)
             time.sleep(wait)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
+from worker.core.isolated import isolated
 from worker.demo import people
 from worker.demo.people import DemoPerson
 from worker.demo.setting import Setting
@@ -64,8 +66,24 @@ def run_demo(keep: bool = False) -> int:
     finally:
         if keep:
             console.print(f"The demo's files are in {folder}")
+            _offer_pages(console, Setting(folder))
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _offer_pages(console: Console, setting: Setting) -> None:
+    """Create a user of the pages, and say how to look at them."""
+    password = secrets.token_urlsafe(12)
+    command = isolated("vtsync", "users", "create", "demo", "--role", "admin")
+    created = subprocess.run(
+        command, input=password, text=True, capture_output=True, env=setting.environment(), check=False
+    )
+    if created.returncode:  # the demo failed before there was a configuration or a store
+        return
+    setting.keep_token()
+    console.print("To look at all of it as pages, start this, and sign in at the address that it prints:")
+    console.print(f"  VTSYNC_CONFIG={setting.configuration} vtsync web --port 8765", markup=False)
+    console.print(f"  name demo, password {password}", markup=False)
 
 
 @dataclass

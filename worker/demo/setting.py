@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 
 from worker.core.isolated import isolated
+from worker.core.private_files import private_file
 
 CONFIGURATION = """\
 data_dir = "data"
@@ -60,6 +61,7 @@ class Setting:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.configuration = folder / "vtsync.toml"
         self.export = folder / "export.csv"
         self.database = folder / "crm.sqlite3"
         self.ready_file = folder / "sandbox.json"
@@ -72,12 +74,16 @@ class Setting:
     def configure(self) -> None:
         """Write the configuration, as a user does."""
         text = CONFIGURATION.format(api_url=self.api_url, create_url=self.create_url, database=self.database)
-        (self.folder / "vtsync.toml").write_text(text, encoding="utf-8")
+        self.configuration.write_text(text, encoding="utf-8")
+
+    def keep_token(self) -> None:
+        """Write the token of the sandbox where commands find it that are run later."""
+        private_file(self.folder / ".env").write_text(f"DEMO_TOKEN={self.token}\n", encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the demo's processes, without the user's own settings."""
         mine = {key: value for key, value in os.environ.items() if not key.startswith("VTSYNC_")}
-        return mine | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "DEMO_TOKEN": self.token}
+        return mine | {"VTSYNC_CONFIG": str(self.configuration), "DEMO_TOKEN": self.token}
 
     def sandbox_command(self) -> list[str]:
         """Return the command that starts the sandbox on free ports."""

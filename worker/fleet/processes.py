@@ -141,7 +141,7 @@ class _Child:
             self.started = now
             self.process = subprocess.Popen(
                 isolated("vtsync", self.command),
-                preexec_fn=partial(_die_with, os.getpid()),
+                preexec_fn=partial(die_with, os.getpid()),
                 start_new_session=True,
             )
 
@@ -186,7 +186,7 @@ class _Supervisor:
         return max((0 if one.returncode in ended else abs(one.returncode) for one in running), default=0)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """End this child when its parent is killed (only on Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

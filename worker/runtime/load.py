@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from config.adapter_options import AdapterChecks
     from config.carriers import CarrierNeeds
     from config.models import Settings
 
@@ -17,27 +18,43 @@ def load_settings(path: str | None = None) -> Settings:
 
     Raises config.errors.ConfigError with every problem at once.
     """
-    from config.adapter_options import AdapterChecks
     from config.load import load
+
+    return load(Path(path) if path else None, adapter_checks())
+
+
+def adapter_checks() -> AdapterChecks:
+    """Return the checks of adapters, templates and conditions, which ``config`` cannot import."""
+    from config.adapter_options import AdapterChecks
     from crm_adapters.registry import adapter_class, adapter_names
     from worker.triggers.expressions import expression_problems
     from worker.triggers.templates import problems
 
-    checks = AdapterChecks(
+    return AdapterChecks(
         options_model_of=lambda name: adapter_class(name).Options,
         check_template=problems,
         check_expression=expression_problems,
         check_condition=_condition_problems,
+        check_only_if=_only_if_problems,
         adapter_names=adapter_names,
         can_write=_can_write,
         can_wake=_can_wake,
         kinds_of=_kinds_of,
         known_carriers=_known_carriers,
     )
-    return load(Path(path) if path else None, checks)
 
 
 def _condition_problems(condition: str) -> list[str]:
+    from worker.triggers.conditions import asks_about_conversation
+
+    if found := _only_if_problems(condition):
+        return found
+    if asks_about_conversation(condition):
+        return ["a condition compares two versions of the record; ask about the conversation in only_if"]
+    return []
+
+
+def _only_if_problems(condition: str) -> list[str]:
     from worker.triggers.conditions import problem  # loads the template engine
 
     found = problem(condition)

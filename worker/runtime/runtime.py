@@ -80,20 +80,41 @@ class Runtime:
         self.stop = stop or StopSignal()
         self._engine = engine
         self._failures: dict[str, FailureCounter] = {}
+        self._newest = [settings]
+        """The settings of the newest of the runtimes that ``but`` has made of this one; they share the list."""
 
     def but(self, *, settings: Settings | None = None, stop: StopSignal | None = None) -> Self:
         """Return a runtime with other settings or another stop signal, on the same store and limits."""
         _ = self.engine, self.limiter  # opened first, so that the copy shares them
         other = copy.copy(self)
         other.settings, other.stop = settings or self.settings, stop or self.stop
+        self._newest[:] = [settings or self._newest[0]]
+        if settings is not None:
+            from worker.store.number_keys import use_number_keys
+
+            use_number_keys(other.engine, settings)
         return other
 
     @cached_property
     def engine(self) -> Engine:
         """Return the store."""
+        from worker.core.content_cipher import content_cipher
         from worker.store.db import open_engine
+        from worker.store.number_keys import use_number_keys
 
-        return self._engine or open_engine(self.settings.database_url())
+        engine = self._engine or open_engine(self.settings.database_url(), cipher=content_cipher(self.settings))
+        use_number_keys(engine, self.settings)
+        return engine
+
+    def only_numbers(self, account: str) -> frozenset[str] | None:
+        """Return the only numbers that VirtualText may be told about; None: all, because the account is live.
+
+        Work keeps the settings with which it began, except here: a switch to test mode counts at once. A switch back
+        counts for work that begins after it.
+        """
+        mine = self.settings.accounts[account].only_numbers
+        newest = self._newest[0].accounts.get(account)
+        return mine if mine is not None or newest is None else newest.only_numbers
 
     def endpoint(self, account: str) -> Endpoint:
         """Return the address and credential of an account."""
@@ -107,6 +128,7 @@ class Runtime:
             read_timeout=found.read_timeout,
             concurrency=found.concurrency,
             account=account,
+            only_numbers=self.only_numbers(account),
         )
 
     def client(self, account: str) -> VirtualTextClient:

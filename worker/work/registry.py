@@ -76,7 +76,7 @@ class WorkKind(TaskKind):
 
     has_due: Callable[[Connection, Settings, str, datetime], bool]
     run: Callable[[Runtime, str], Ran]
-    oldest_due: Callable[[Connection, str, datetime], datetime | None] | None = None
+    oldest_due: Callable[[Connection, Settings, str, datetime], datetime | None] | None = None
     per_account: bool = False
 
     def names(self, settings: Settings) -> Iterable[str]:
@@ -88,9 +88,9 @@ class WorkKind(TaskKind):
         due = (name for name in self.names(settings) if self.has_due(db, settings, name, now))
         return [self.call(name) for name in due]
 
-    def lag(self, db: Connection, account: str, now: datetime) -> float:
+    def lag(self, db: Connection, settings: Settings, account: str, now: datetime) -> float:
         """Return for how many seconds the oldest row has been due; 0 if nothing is due."""
-        oldest = self.oldest_due(db, account, now) if self.oldest_due else None
+        oldest = self.oldest_due(db, settings, account, now) if self.oldest_due else None
         return 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
 
     def call(self, account: str = "") -> TaskCall:
@@ -170,7 +170,7 @@ def _messages_of(
         queue,
         share,
         has_due=lambda db, _, account, now: messages.has_due(db, account, kind, now),
-        oldest_due=lambda db, account, now: messages.oldest_due(db, account, kind, now),
+        oldest_due=lambda db, _, account, now: messages.oldest_due(db, account, kind, now),
         run=run,
         per_account=True,
     )
@@ -180,12 +180,18 @@ SYNC = TaskKind("vtsync.run_sync", queues.SYNC, share="quarter")
 """Not in ``WORK``: ``fleet.schedule`` finds due connections, because each sync has a slot that the tick claims."""
 TICK = TaskKind("vtsync.tick", queues.TICK)
 """It has its own queue, because it would expire behind thousands of jobs."""
+ALERTS = TaskKind("vtsync.check_alerts", queues.FORWARD)
+"""Not in ``WORK``: it looks at the work of all kinds, so it is above them. ``worker.alerts`` says when it is due."""
 PUSH = WorkKind(
     "vtsync.push_contacts",
     queues.PUSH,
     share="quarter",
-    has_due=lambda db, _, account, now: push_rows.has_due(db, account, now),
-    oldest_due=push_rows.oldest_due,
+    has_due=lambda db, settings, account, now: push_rows.has_due(
+        db, account, now, settings.accounts[account].only_numbers
+    ),
+    oldest_due=lambda db, settings, account, now: push_rows.oldest_due(
+        db, account, now, settings.accounts[account].only_numbers
+    ),
     run=_push,
     per_account=True,
 )
@@ -195,7 +201,7 @@ INBOX = WorkKind(
     "vtsync.process_inbox",
     queues.INBOX,
     has_due=lambda db, _, __, now: inbox.has_due(db, now),
-    oldest_due=lambda db, _, now: inbox.oldest_due(db, now),
+    oldest_due=lambda db, _, __, now: inbox.oldest_due(db, now),
     run=_process_inbox,
 )
 POLLS = WorkKind(
@@ -208,13 +214,13 @@ DELIVERIES = WorkKind(
     "vtsync.forward_events",
     queues.FORWARD,
     has_due=lambda db, _, __, now: deliveries.has_due(db, now),
-    oldest_due=lambda db, _, now: deliveries.oldest_due(db, now),
+    oldest_due=lambda db, _, __, now: deliveries.oldest_due(db, now),
     run=_deliver,
 )
 PRUNING = WorkKind("vtsync.prune", queues.SYNC, has_due=lambda db, _, __, now: retention.has_due(db, now), run=_prune)
 
 WORK = (PUSH, SENDS, RECORDS, INBOX, DELIVERIES, POLLS, PRUNING)
-_QUEUES = {kind.task: kind.queue for kind in (*WORK, SYNC, TICK)}
+_QUEUES = {kind.task: kind.queue for kind in (*WORK, SYNC, TICK, ALERTS)}
 
 
 def route(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
