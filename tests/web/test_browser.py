@@ -19,6 +19,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import Engine, insert
 
 from tests.messages.conftest import Outbox, number
+from tests.services import REQUIRED
 from tests.web.conftest import runtime_over
 from worker.core.states import MessageState
 from worker.messages.opt_outs import opted_out
@@ -30,7 +31,9 @@ from worker.web.users import create_user
 
 selenium = pytest.importorskip("selenium", reason="Selenium is not installed")
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium and chromedriver are not installed")
+pytestmark = pytest.mark.skipif(
+    not (REQUIRED or (BROWSER and DRIVER)), reason="Chromium and chromedriver are not installed"
+)
 
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 PASSWORD = "correct horse battery"
