@@ -44,7 +44,8 @@ class Shell:
     def __call__(self, *command: str, code: int = 0) -> Result:
         """Run a command and expect its exit code."""
         result = self.run(*command)
-        assert result.exit_code == code, (command, result.exit_code, result.output, result.exception)
+        if result.exit_code != code:
+            pytest.fail(f"{command} ended with {result.exit_code} ({result.exception!r}):\n{result.output}")
         return result
 
     def run(self, *command: str) -> Result:
