@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,8 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> 
 
     sandbox.reset()
     monkeypatch.setattr(current, "_runtimes", {})
+    if (loaded := sys.modules.get("worker.app")) is not None:  # Celery reads its settings once in a process
+        loaded.app._conf, loaded.app.configured = None, False
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("CLI_TOKEN", "sandbox-token")
