@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.results import machine  # noqa: E402
+from config.generated_part import replace_part  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: written by bench/all.py -->", "<!-- end of the figures -->"
@@ -73,8 +74,7 @@ def main() -> None:
     print(figures)
     if options.write:
         text = DOCUMENT.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        DOCUMENT.write_text(replace_part(text, BEGIN, END, f"\n{figures}"), encoding="utf-8")
 
 
 def nameless(argument: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from config.generated_part import replace_part
 from config.models import Settings
 from config.policy import PolicyOverride
 from config.problems import in_toml
@@ -26,11 +27,7 @@ def reference() -> str:
 
 def with_reference(document: str) -> str:
     """Replace the part of ``document`` between the two marks by the current reference. Raises ValueError."""
-    head, begin, rest = document.partition(BEGIN)
-    _old, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError("the document lacks the marks of the generated reference")
-    return f"{head}{BEGIN}\n\n{reference()}\n{END}{tail}"
+    return replace_part(document, BEGIN, END, f"\n{reference()}")
 
 
 def _tables(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.generated_part import replace_part
 from crm_adapters.base import WritesMessages
 from crm_adapters.testing import AdapterConformance, WritesConformance
 from crm_adapters.testing.hooks import AdapterHooks, reason_against
@@ -67,12 +68,7 @@ def render(adapters: list[Coverage]) -> str:
 
 def with_part(text: str, name: str, part: str) -> str:
     """Return a document whose part with this name is replaced. Raises ValueError if it has no such part."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = text.partition(begin)
-    _old, also, after = rest.partition(end)
-    if not (found and also):
-        raise ValueError(f"the file needs a line {begin} and, below it, a line {end}; the table goes between them")
-    return f"{before}{begin}\n{part}\n{end}{after}"
+    return replace_part(text, f"<!-- {name} -->", f"<!-- end of {name} -->", part)
 
 
 def _test_classes(folder: Path) -> Iterator[type[AdapterHooks]]:
