@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from config.problems import in_toml
 
 SANDBOX_UID, SANDBOX_TOKEN, SANDBOX_NUMBER = "sandbox", "sandbox-token", "+12025550100"
 SANDBOX_API, SANDBOX_CREATE = "http://127.0.0.1:8700", "http://127.0.0.1:8701"
@@ -85,17 +86,7 @@ class Draft:
 
 
 def _lines(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key} = {toml_value(value)}" for key, value in table.items()]
-
-
-def toml_value(value: Any) -> str:
-    """Write a value as TOML."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_value(one)}" for key, one in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(toml_value, value))}]"
-    # The strings, numbers and booleans of JSON are those of TOML, but for one character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return [f"{key} = {in_toml(value)}" for key, value in table.items()]
 
 
 _SANDBOX_NOTE = (

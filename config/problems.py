@@ -62,7 +62,8 @@ def in_toml(value: Any) -> str:
         return f'"{readable_duration(value)}"'
     if isinstance(value, time):
         return f'"{value:%H:%M}"'
-    return json.dumps(value, ensure_ascii=False)
+    # The strings, numbers and booleans of JSON are those of TOML, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def nearest_name(given: str, allowed: Iterable[str]) -> str | None:

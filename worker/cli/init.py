@@ -293,9 +293,7 @@ def _find(name: str, fields: Sequence[CrmField]) -> str | None:
 
 
 def _region(questions: Questions, draft: Draft, region: str | None) -> Draft:
-    from pydantic import TypeAdapter, ValidationError
-
-    from config.types import Region
+    from worker.core.regions import region_of
 
     usual = re.match(r"[a-z]{2}_([A-Z]{2})\b", os.environ.get("LC_ALL") or os.environ.get("LANG") or "")
     chosen = region or questions.text(
@@ -305,11 +303,10 @@ def _region(questions: Questions, draft: Draft, region: str | None) -> Draft:
     )
     if not chosen:
         return draft
-    try:
-        TypeAdapter(Region).validate_python(chosen.upper())
-    except ValidationError:
+    found = region_of(chosen)
+    if found is None:
         usage(f'"{chosen}" is not a country; write two letters, such as US')
-    return replace(draft, region=chosen.upper())
+    return replace(draft, region=found)
 
 
 def _mapping(

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 SHOWN_ROWS = 20
-PORTION = 1000
-"""Opt-outs per transaction of an import."""
 
 opt_outs = typer.Typer(help="List, import and export the numbers that must not be texted.", rich_markup_mode=None)
 app.add_typer(opt_outs, name="opt-outs")
@@ -149,26 +147,13 @@ def _region(runtime: Runtime, region: str | None) -> str | None:
 
 
 def _merge(runtime: Runtime, file: Path, read: OptOutFile, dry_run: bool) -> ComparedOptOuts:
-    """Take over the opt-outs, a thousand in a transaction, or only compare them. Return all that was found."""
-    from worker.messages.opt_out_lists import ComparedOptOuts, compare_opt_outs, merge_opt_outs
+    """Take over the opt-outs, or only compare them. Return all that was found."""
+    from worker.messages.opt_out_lists import take_over
     from worker.messages.opt_outs import NewOptOut
-    from worker.store.db import reading, writing
-    from worker.store.models import utcnow
 
-    total = ComparedOptOuts({}, {}, {}, {})
-    listed = [(phone, NewOptOut(one.as_detail(file.name), since=one.since)) for phone, one in read.opt_outs.items()]
+    listed = {phone: NewOptOut(one.as_detail(file.name), since=one.since) for phone, one in read.opt_outs.items()}
     with progress(f"{file}: comparing" if dry_run else f"{file}: importing") as report:
-        for start in range(0, len(listed), PORTION):
-            portion = dict(listed[start : start + PORTION])
-            if dry_run:
-                with reading(runtime.engine) as connection:
-                    found = compare_opt_outs(connection, portion)
-            else:
-                with writing(runtime.engine) as connection:
-                    found = merge_opt_outs(connection, portion, source="import", now=utcnow(), actor=actor())
-            total.include(found)
-            report(min(start + PORTION, len(listed)))
-    return total
+        return take_over(runtime.engine, listed, source="import", actor=actor(), dry_run=dry_run, progress=report)
 
 
 def _import_as_json(read: OptOutFile, compared: ComparedOptOuts, dry_run: bool) -> dict[str, object]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +14,6 @@ from worker.cli.common import (
     app,
     complain,
     confirm,
-    error_console,
     fail,
     local_time,
     open_store_runtime,
@@ -26,6 +23,7 @@ from worker.cli.common import (
     table,
     usage,
 )
+from worker.cli.contacts import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ def show_trial(
     phone = None if to_me is None else phone_number(to_me)
     _require_trigger(runtime, name)
     try:
-        with _progress("reading the CRM") as report:
+        with progress("reading the CRM") as report:
             trial = try_trigger(runtime, name, record, connection, report)
     except (NothingToTry, AdapterError) as error:
         fail(str(error), FAILED)
@@ -110,7 +108,7 @@ def show_backtest(name: TriggerName, days: Days = 30, json: Json = False) -> Non
 
     runtime = open_store_runtime()
     _require_trigger(runtime, name)
-    with _progress("records read") as report:
+    with progress("records read") as report:
         result = backtest(runtime, name, days, report)
     if json:
         show_json(result)
@@ -136,7 +134,7 @@ def show_what_if(
         changed = changed_policy(runtime.settings.policy, changes)
     except InvalidSetting as error:
         usage(str(error))
-    with _progress("texts replayed") as report:
+    with progress("texts replayed") as report:
         result = what_if(runtime, changed, days, to=phone, progress=report)
     if json:
         show_json(result)
@@ -147,17 +145,6 @@ def show_what_if(
 def _require_trigger(runtime: Runtime, name: str) -> None:
     if name not in runtime.settings.triggers:
         usage(f'there is no trigger "{name}"; there are: {", ".join(runtime.settings.triggers) or "none"}')
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None]]:
-    """Show a counter on standard error while it is a terminal."""
-    console = error_console()
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status(what) as status:
-        yield lambda count: status.update(f"{what}: {count:,}")
 
 
 def _show_trial(trial: Trial) -> None:

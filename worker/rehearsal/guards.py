@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from config.policy import Policy
 from worker.messages import blast_guard, breaker
 from worker.messages.trigger_history import DAY, EARLIER_DAYS, LEAST_DAYS
+from worker.policy.decide import BatchState, PolicyFacts
 
 BatchKey = tuple[str, str]
 """A trigger and a sync, or a trigger and a time where there is no sync."""
@@ -63,6 +64,13 @@ class TriggerLoad:
         if len(days) < LEAST_DAYS:
             return None
         return [people for people, _ in days], [count for _, count in days]
+
+    def guarded(self, facts: PolicyFacts, trigger: str, batch: str, at: datetime, *, planned: bool) -> PolicyFacts:
+        """Return the facts about a text of a trigger with what the guards say. See ``held``."""
+        over_the_day, trips = self.held(trigger, batch, at, facts.policy, planned=planned)
+        over_limit = not planned and self.of_batch[batch] > facts.policy.blast_limit
+        verdict: BatchState = "over_limit" if over_limit else "none"
+        return replace(facts, batch_verdict=verdict, over_the_day=over_the_day, breaker=trips)
 
     def held(self, trigger: str, batch: str, at: datetime, policy: Policy, *, planned: bool) -> tuple[str, str]:
         """Return (why the blast guard, why the breaker) holds the texts of a trigger in a sync; "" if it does not.

@@ -39,7 +39,7 @@ from sqlalchemy import (
 from worker.core.clock import utcnow
 from worker.core.content_cipher import ContentCipher
 from worker.store import tables
-from worker.store.db import is_postgres, reading, writing
+from worker.store.db import overwrite_deleted, reading, writing
 from worker.store.sealed import Sealed, cipher_of
 from worker.store.store_key import note_rewritten
 
@@ -171,7 +171,7 @@ def _rewrite_table(engine: Engine, one: ContentTable, cipher: ContentCipher) -> 
         last = tuple(found[-1]._mapping[name] for name in one.key)
         changes = [_change(one, cipher, row) for row in found]
         with writing(engine) as connection:
-            _erase_what_is_replaced(connection)
+            overwrite_deleted(connection)
             rows: int = connection.execute(_compare_and_set(one), changes).rowcount
         yield rows
 
@@ -197,12 +197,6 @@ def _compare_and_set(one: ContentTable) -> Any:
         )
         .values({name: bindparam(f"new_{name}", type_=c[name].type) for name in one.types})
     )
-
-
-def _erase_what_is_replaced(connection: Connection) -> None:
-    """Have SQLite overwrite what a row held with zeros, and not leave it in free space of the file."""
-    if not is_postgres(connection):
-        connection.execute(text("PRAGMA secure_delete = ON"))
 
 
 def vacuum(engine: Engine) -> None:

@@ -16,14 +16,13 @@ from worker.core.phones import Phone, parse_phone
 from worker.core.text import counted
 from worker.deliveries.opt_out_records import RecordsReport, compare_records
 from worker.inbox.carrier_opt_out_lists import read_carrier_opt_outs
-from worker.messages.opt_out_lists import ComparedOptOuts, compare_opt_outs, merge_opt_outs
+from worker.messages.opt_out_lists import ComparedOptOuts, take_over
 from worker.messages.opt_outs import NewOptOut, all_opt_outs
 from worker.runtime import Runtime
-from worker.store.db import reading, writing
+from worker.store.db import reading
 from worker.store.models import utcnow
 from worker.virtualtext.outcomes import RemoteContact
 
-PORTION = 1000
 SHOWN = 5
 
 
@@ -70,7 +69,14 @@ def _with_virtualtext(runtime: Runtime, account: str, actor: str, dry_run: bool)
     phones = (parse_phone(one.phone, None) for one in listed if one.opted_out)
     detail = f"VirtualText's contact list of the account {account} shows it"
     found = {phone.e164: NewOptOut(detail, account) for phone in phones if isinstance(phone, Phone)}
-    compared = _take_over(runtime, found, "virtualtext_list", actor, dry_run, account=account, may_be_old=True)
+    compared = take_over(
+        *(runtime.engine, found),
+        source="virtualtext_list",
+        actor=actor,
+        dry_run=dry_run,
+        account=account,
+        may_be_old=True,
+    )
     return _taken_over(system, compared, 0, dry_run)
 
 
@@ -90,40 +96,8 @@ def _with_carrier(runtime: Runtime, name: str, actor: str, dry_run: bool) -> Rec
         found = read_carrier_opt_outs(name, config, list_opt_outs, utcnow())
     except CarrierUnavailable as error:
         return ReconciledSystem(system, f"{error}; nothing was compared", asked=False, failed=True)
-    compared = _take_over(runtime, found.opt_outs, "carrier", actor, dry_run)
+    compared = take_over(runtime.engine, found.opt_outs, source="carrier", actor=actor, dry_run=dry_run)
     return _taken_over(system, compared, found.unreadable, dry_run)
-
-
-def _take_over(
-    runtime: Runtime,
-    found: Mapping[str, NewOptOut],
-    source: str,
-    actor: str,
-    dry_run: bool,
-    *,
-    account: str = "",
-    may_be_old: bool = False,
-) -> ComparedOptOuts:
-    total, rows = ComparedOptOuts({}, {}, {}, {}), list(found.items())
-    for start in range(0, len(rows), PORTION):
-        portion = dict(rows[start : start + PORTION])
-        if dry_run:
-            with reading(runtime.engine) as connection:
-                total.include(compare_opt_outs(connection, portion, may_be_old=may_be_old))
-            continue
-        with writing(runtime.engine) as connection:
-            total.include(
-                merge_opt_outs(
-                    connection,
-                    portion,
-                    source=source,
-                    now=utcnow(),
-                    actor=actor,
-                    account=account,
-                    may_be_old=may_be_old,
-                )
-            )
-    return total
 
 
 def _taken_over(system: str, compared: ComparedOptOuts, unreadable: int, dry_run: bool) -> ReconciledSystem:
