@@ -24,9 +24,9 @@ def policy_problems(data: Table) -> Iterator[ConfigProblem]:
         if problem is not None and problem.key not in seen:
             seen.add(problem.key)
             yield problem
-    for kind in ("connections", "triggers"):
+    for kind in ("accounts", "connections", "triggers"):
         for name, table in named_tables(data, kind):
-            yield from _account_cap(kind, name, section(table, "policy"))
+            yield from _only_above(kind, name, section(table, "policy"))
     for name, trigger in named_tables(data, "triggers"):
         if "expires_after" in trigger and "expires_after" in section(trigger, "policy"):
             key = dotted(["triggers", name, "policy", "expires_after"])
@@ -74,8 +74,13 @@ def _never_open(levels: Sequence[_Level]) -> ConfigProblem | None:
     return ConfigProblem(path[wrong], redact_value(value[wrong]), message, remedy)
 
 
-def _account_cap(kind: str, name: str, policy: Table) -> Iterator[ConfigProblem]:
-    if "max_per_account" in policy:
+def _only_above(kind: str, name: str, policy: Table) -> Iterator[ConfigProblem]:
+    """Yield the keys that only more general tables can have."""
+    if "max_per_account" in policy and kind != "accounts":
         key = dotted([kind, name, "policy", "max_per_account"])
         message = "counts the texts of a whole account, so it cannot be different here"
         yield ConfigProblem(key, None, message, "write it in [accounts.<name>.policy] or [policy]")
+    if "consent" in policy:
+        key = dotted([kind, name, "policy", "consent"])
+        message = "decides about a person, whoever texts them, so it cannot be different here"
+        yield ConfigProblem(key, None, message, "write it in [policy]")

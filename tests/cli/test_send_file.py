@@ -39,6 +39,15 @@ def test_a_line_that_is_refused_is_named_and_stops_no_other(shell: Shell) -> Non
     assert '"nobody" is not configured' in complaints[4]
 
 
+def test_with_several_accounts_only_lines_without_one_are_refused(shell: Shell) -> None:
+    other = '\n[accounts.other]\nuid = "o"\ntoken = { env = "CLI_TOKEN" }\nfrom_number = "+14155550109"\n'
+    shell.configure(other)
+    done = shell("send-file", written(shell, GOOD[0], GOOD[1] | {"account": "main"}), code=1)
+    assert "1 stored, 0 stored before, 1 refused" in done.stdout
+    assert done.stderr.startswith("line 1: account is missing")
+    assert "1 stored, 1 stored before" in shell("send-file", "--account", "main", written(shell, *GOOD[:2])).stdout
+
+
 def test_running_a_corrected_file_again_sends_only_what_is_new(shell: Shell) -> None:
     shell("send-file", written(shell, GOOD[0], {"to": "415", "message": "x"}), code=1)
     assert "1 stored, 1 stored before, 0 refused" in shell("send-file", written(shell, GOOD[0], GOOD[1])).stdout

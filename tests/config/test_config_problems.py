@@ -67,6 +67,8 @@ MISTAKES = {
     "hours of a trigger that end before those above it": (CREATED + '[triggers.ready.policy]\ntext_until = "08:00"', "triggers.ready.policy.text_until", '"08:00"', "not later than policy.text_from (09:00)", "hours of the same day"),
     "hours of a trigger that begin after those of its connection": (CRM + '[connections.crm.policy]\ntext_until = "12:00"\n' + CREATED.removeprefix(CRM) + '[triggers.ready.policy]\ntext_from = "13:00"', "triggers.ready.policy.text_from", '"13:00"', "not earlier than connections.crm.policy.text_until (12:00)", "hours of the same day"),
     "a cap of the account for a trigger": (CREATED + "[triggers.ready.policy]\nmax_per_account = 5", "triggers.ready.policy.max_per_account", None, "counts the texts of a whole account", "[accounts.<name>.policy]"),
+    "a consent of one trigger": (CREATED + '[triggers.ready.policy]\nconsent = "required"', "triggers.ready.policy.consent", None, "decides about a person", "write it in [policy]"),
+    "a consent of one connection": (CRM + '[connections.crm.policy]\nconsent = "required"', "connections.crm.policy.consent", None, "decides about a person", "write it in [policy]"),
     "two expiries of a trigger": (CREATED + 'expires_after = "1h"\n[triggers.ready.policy]\nexpires_after = "2h"', "triggers.ready.policy.expires_after", None, "also set as triggers.ready.expires_after", "keep one"),
     "misspelt key of a policy below": (CREATED + "[triggers.ready.policy]\nblast_limt = 5", "triggers.ready.policy.blast_limt", None, "not a key", '"blast_limit"'),
     "holidays of nowhere": ('policy.holidays = "xx"', "policy.holidays[0]", '"xx"', "neither a country", '"none"'),

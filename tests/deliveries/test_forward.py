@@ -56,6 +56,20 @@ def test_what_waits_for_a_merged_record_goes_to_the_survivor(outward: Outward) -
     assert outward.logged() == [(2, "in", "Hello")]
 
 
+def test_a_damaged_delivery_is_given_up_alone(outward: Outward, receiver: Receiver) -> None:
+    for number in (1, 2):
+        outward.comes(inbound(f"Hello {number}", f"in{number}"))
+    while fan_out(outward.runtime):
+        pass
+    first = min(one.id for one in outward.forwards() if one.target == "subscriber:shop")
+    with outward.engine.begin() as connection:  # as it is stored
+        connection.exec_driver_sql(f"UPDATE forward SET payload = 'vts1.deadbeef.{'A' * 60}' WHERE id = {first}")
+    outward.goes()
+    assert [event["data"]["text"] for event in receiver.heard] == ["Hello 2"]
+    with outward.engine.connect() as connection:
+        assert connection.execute(select(delivery.c.state).where(delivery.c.id == first)).scalar() == "failed"
+
+
 def test_a_text_is_told_of_once_however_it_goes_on(outward: Outward, receiver: Receiver) -> None:
     outward.send(THEM, "hello")
     deliver_due(outward.runtime)

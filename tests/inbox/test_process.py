@@ -78,6 +78,19 @@ def test_an_event_that_breaks_takes_no_other_along_and_is_given_up_with_a_reason
     assert "somebody" not in failed.detail
 
 
+def test_a_damaged_event_fails_alone(inbox: Inbox) -> None:
+    fill(inbox.engine, 3)
+    with inbox.engine.begin() as connection:  # as it is stored
+        connection.exec_driver_sql(f"UPDATE inbox_event SET payload = 'vts1.deadbeef.{'A' * 60}' WHERE id = 2")
+    taken = {"relay": lambda *_: lambda *_: Handled(InboxState.DONE)}
+    assert process_due(inbox.runtime, taken, 100) == InboxReport(done=2, waiting=1)
+    for _ in range(ATTEMPTS - 1):
+        with writing(inbox.engine) as connection:
+            connection.execute(update(inbox_event).values(due_at=utcnow()))
+        last = process_due(inbox.runtime, taken, 100)
+    assert last == InboxReport(failed=1)
+
+
 def test_a_lease_that_was_lost_leaves_nothing_behind(inbox: Inbox) -> None:
     fill(inbox.engine, 1)
 

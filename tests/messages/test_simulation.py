@@ -9,10 +9,13 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from tests.messages.conftest import PAST, Outbox, number
+from config.models import Account, Connection, Settings
+from config.triggers import DateTrigger
+from tests.messages.conftest import AT_ANY_HOUR, PAST, Outbox, number
 from worker.core.states import MessageState
 from worker.messages.decisions import resolve
 from worker.messages.delivery import deliver_due
+from worker.messages.intents import insert_planned
 from worker.messages.opt_outs import add_opt_out
 from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send
 from worker.messages.policy_facts import load_facts
@@ -22,7 +25,9 @@ from worker.messages.simulation import why_simulated
 from worker.policy.decide import Hold, QuietHours
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import public_event
+from worker.store.tables import message, public_event
+from worker.triggers.evaluate import TextIntent
+from worker.triggers.rules import compile_rules
 from worker.virtualtext.outcomes import Cause, Outcome, Status
 
 ME, SOMEBODY = number(0), number(1)
@@ -201,3 +206,37 @@ def test_a_recorded_test_leaves_the_carriers_id_to_the_real_record(box: Outbox) 
         assert not made.duplicate
     report = record_due(box.runtime)
     assert (report.simulated, report.recorded) == (1, 1)
+
+
+def test_a_test_account_does_not_hold_back_the_texts_of_a_live_one(box: Outbox) -> None:
+    """One date trigger watches both. What was simulated while all were in test mode counts only for who still is."""
+
+    def with_modes(main: str, other: str) -> Settings:
+        accounts = {
+            name: Account(uid="u", token="t", from_number=sender, mode=mode, test_numbers=())
+            for name, sender, mode in (("main", number(8), main), ("other", number(9), other))
+        }
+        connections = {
+            name: Connection(adapter="csv", account=account, options={"path": "x"})
+            for name, account in (("crm", "main"), ("shop", "other"))
+        }
+        triggers = {"t": DateTrigger(connections=("crm", "shop"), on="date", field="day", message="Hi", again="never")}
+        return Settings(accounts=accounts, connections=connections, triggers=triggers, policy=AT_ANY_HOUR)
+
+    def plans(settings: Settings, occurrence: str) -> int:
+        (rule,) = compile_rules(settings)["crm"]
+        intents = [
+            TextIntent("t", name, "1", None, to, "Hi", (), None, None, occurrence)
+            for name, to in (("crm", number(1)), ("shop", number(2)))
+        ]
+        with writing(box.engine) as db:
+            return insert_planned(db, settings, rule, intents, utcnow())
+
+    both = with_modes("test", "test")
+    assert plans(both, "2026-01-01") == 2
+    box.change(state=S.SIMULATED)
+    assert plans(both, "2026-01-02") == 0
+    assert plans(with_modes("live", "test"), "2026-01-02") == 1
+    with reading(box.engine) as db:
+        (live,) = db.execute(select(message).where(message.c.state != S.SIMULATED)).all()
+    assert (live.account, live.to_number) == ("main", number(1))

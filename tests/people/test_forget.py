@@ -16,6 +16,8 @@ from worker.core.states import MessageState
 from worker.doctor.people import check_people
 from worker.messages.decisions import opt_in_number, remember_number
 from worker.messages.forgotten import NoNumberKey, unfinished_erasures
+from worker.messages.opt_out_lists import take_over
+from worker.messages.opt_outs import NewOptOut
 from worker.people import erase
 from worker.people.erase import ForgetRefused, forget, rehearse_forget
 from worker.people.export import export_person, is_known
@@ -206,6 +208,17 @@ def test_a_remembered_person_comes_back_with_the_opt_out_and_without_a_welcome(s
     asked = scene.texts(ANN, "Your new order is ready")
     assert scene.state(asked) == ("suppressed" if opted_out else "queued")
     assert [row.source for row in scene.rows(opt_out)] == (["remembered"] if opted_out else [])
+
+
+def test_an_opt_out_that_is_imported_meanwhile_holds_when_the_person_comes_back(scene: Scene) -> None:
+    scene.everything()
+    forgets(scene)
+    with writing(scene.engine) as db:
+        db.execute(update(forgotten).values(opted_out=False))  # they had not opted out then
+    found = take_over(scene.engine, {ANN: NewOptOut("list.csv")}, source="import", actor="operator", dry_run=False)
+    assert list(found.new) == [ANN]
+    assert remember_number(scene.runtime(), ANN, why="bought again", actor="operator")
+    assert scene.state(scene.texts(ANN, "Hello again")) == "suppressed"
 
 
 @pytest.mark.parametrize("how", ["START", "opt-in"])

@@ -12,7 +12,7 @@ from config.models import Account, Connection, Policy, Settings
 from worker.core.states import MessageKind
 from worker.doctor.countries import AreaCount, judge_countries
 from worker.messages.policy_facts import country_problem_of
-from worker.policy.countries import allowed_countries, country_problem
+from worker.policy.countries import allowed_countries, country_problem, possible_numbers
 from worker.policy.decide import Go, PolicyFacts, Suppress, decide
 from worker.store.models import utcnow
 
@@ -129,3 +129,11 @@ def test_what_check_proposes_allows_everybody_and_forbids_nobody() -> None:
     (finding,) = judge_countries(settings(), {"main": areas})
     assert finding.do.endswith('such as ["CA", "GB", "MX", "US"]')
     assert not list(judge_countries(settings(("CA", "GB", "MX", "US")), {"main": areas}))
+
+
+def test_a_number_without_a_country_code_may_be_of_any_own_country() -> None:
+    assert possible_numbers("(415) 555-2671", settings()) == (["+14155552671"], "")
+    assert possible_numbers("(415) 555-2671", settings(region="DE"))[0] == ["+14155552671", "+494155552671"]
+    assert possible_numbers("+49 4155 552671", settings())[0] == ["+494155552671"]
+    none, why = possible_numbers("hello", settings(region="DE"))
+    assert (none, bool(why)) == ([], True)

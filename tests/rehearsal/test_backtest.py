@@ -71,6 +71,21 @@ def test_it_says_what_the_trigger_has_done(world: World, rule: dict[str, Trigger
     assert done, "every rule of the table makes a text"
 
 
+def test_each_new_record_of_a_person_counts(world: World) -> None:
+    """As the rows of an export of orders, and as a sync does it."""
+    world.triggers = trigger("created", message="{{ stage }}")
+    world.policy = Policy(quiet_hours="none", duplicate_window=timedelta(0))
+    world.source.put("0", CY, "Cy", stage="old")
+    world.sync()
+    world.source.put("1", ANNA, "Anna", stage="roof")
+    world.source.put("2", ANNA, "Anna", stage="door")
+    world.sync()
+    world.source.put("3", ANNA, "Anna", stage="gate")
+    world.sync()
+    done = sorted(row.text for row in world.messages())
+    assert (sorted(one.text for one in run(world).examples), done) == (["door", "gate", "roof"],) * 2
+
+
 def test_a_rule_that_is_only_planned_needs_no_past(world: World) -> None:
     """What the operator wants to know: before the trigger is switched on."""
     world.triggers = trigger("changed", field="stage", to="ready", enabled=False)

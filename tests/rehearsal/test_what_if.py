@@ -50,6 +50,7 @@ def test_the_present_settings_change_nothing(texts: Outbox) -> None:
         (["max_per_contact=2"], {"sent": 4}, {"sent": 4}, {}, 1),
         (["max_per_contact=1", "expires_after=2h"], {"sent": 4}, {"sent": 2, "expired": 2}, {"sent -> expired": 2}, 0),
         (["countries=['FR']"], {"sent": 4}, {"country": 4}, {"sent -> country": 4}, 0),
+        (["consent=required"], {"sent": 4}, {"no_consent": 4}, {"sent -> no_consent": 4}, 0),
         (["max_per_account=3"], {"sent": 4}, {"sent": 4}, {}, 1),
     ],
 )

@@ -157,6 +157,25 @@ def test_a_text_that_fails_for_an_unknown_reason_stops_no_other(site: Site, monk
     assert len(site.states()) == 5
 
 
+def test_what_is_stored_alone_is_not_called_unsent(
+    site: Site, failing: Callable[[int, Exception], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store goes away while each text of a chunk is stored alone, because one of them cannot be."""
+    insert = send_many.insert_send
+
+    def insert_send(connection: Connection, runtime: Any, request: Any, **more: Any) -> Any:
+        if request.message == "text 1":
+            raise ZeroDivisionError
+        return insert(connection, runtime, request, **more)
+
+    monkeypatch.setattr(send_many, "insert_send", insert_send)
+    failing(2, AWAY)
+    monkeypatch.setattr(send_many, "CHUNK", 4)
+    answer = post(site, *(text(index) for index in range(4)))
+    assert [one["status"] for one in answer["outcomes"]] == [202, 500, 503, 503]
+    assert len(site.states()) == 1
+
+
 def test_who_opted_out_is_suppressed_and_the_others_are_sent(site: Site) -> None:
     site.http.post("/v1/opt-outs", json={"phone": number(1), "reason": "asked"})
     later = (utcnow() + timedelta(hours=1)).isoformat()

@@ -341,6 +341,11 @@ def test_a_second_factor_is_asked_for_and_no_code_works_twice(pages: Pages) -> N
     wrong = pages.post("/ui/me/second-factor", secret=found[1], code="000000")
     assert wrong.status_code == 422
     assert pages.post("/ui/me/second-factor", secret=found[1], code=app.at(now)).status_code == 303
+    replaced = pages.post("/ui/me/second-factor")
+    assert (replaced.status_code, "remove it first" in replaced.text) == (422, True)
+    other = pyotp.random_base32()
+    again = pages.post("/ui/me/second-factor", secret=other, code=pyotp.TOTP(other).at(utcnow()))
+    assert (again.status_code, "remove it first" in again.text) == (422, True)
     assert pages.sign_in("viewer").status_code == 403
     code = app.at(utcnow())
     assert pages.sign_in("viewer", code=code).status_code == 303

@@ -315,26 +315,14 @@ def typed_number(runtime: Runtime, text: str) -> str:
 
     Without a country code it may be of any country of the accounts' own numbers and of the connections.
     """
-    from worker.core.phones import Phone, parse_phone
+    from worker.policy.countries import possible_numbers
 
-    parsed = [parse_phone(text, region) for region in (None, *own_regions(runtime))]
-    found = sorted({one.e164 for one in parsed if isinstance(one, Phone)})
+    found, reason = possible_numbers(text, runtime.settings)
     if len(found) > 1:
         usage(f'"{text}" can be {" or ".join(found)}; write it with the country code')
     if not found:
-        reason = next(one.reason for one in reversed(parsed) if not isinstance(one, Phone))
         usage(f'"{text}" {reason}; write it with the country code, such as +14155552671')
     return found[0]
-
-
-def own_regions(runtime: Runtime) -> list[str]:
-    """Return the countries of the accounts' own numbers and of the connections."""
-    from worker.policy.countries import region_of_number
-
-    settings = runtime.settings
-    regions = {region_of_number(one.from_number) for one in settings.accounts.values()}
-    regions |= {one.default_region for one in settings.connections.values() if one.default_region is not None}
-    return sorted(regions - {""})
 
 
 def web_address(text: str, option: str, example: str) -> str:

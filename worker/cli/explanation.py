@@ -41,9 +41,9 @@ def show_explanation(found: Explanation, link_of: LinkOf) -> None:
 
 def _show_permission(found: Explanation) -> None:
     """Print opt-outs, reviews and consents, with their proof."""
-    from worker.policy.decide import opt_out_reason
+    from worker.policy.decide import FORGOTTEN, opt_out_reason
 
-    if found.opted_out and found.opted_out.source == "forgotten":
+    if found.opted_out and found.opted_out.source == FORGOTTEN:
         since = local_time(found.opted_out.since)
         say(f"  forgotten since {since}: no account texts it, and CRM records with it are rejected", WARNING)
     elif found.opted_out:

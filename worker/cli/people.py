@@ -19,7 +19,6 @@ from worker.cli.common import (
     json_text,
     local_time,
     open_store_runtime,
-    own_regions,
     say,
     show_json,
     table,
@@ -194,5 +193,7 @@ def show_ledger(number: Number, json: Json = False) -> None:
 
 def _region(runtime: Runtime) -> str | None:
     """Return the country of numbers without a country code, if all accounts and connections have the same."""
-    regions = own_regions(runtime)
+    from worker.policy.countries import own_regions
+
+    regions = own_regions(runtime.settings)
     return regions[0] if len(regions) == 1 else None

@@ -24,7 +24,6 @@ from worker.cli.common import (
 if TYPE_CHECKING:
     from worker.messages.requests import InvalidRequest, SendRequest
     from worker.messages.send_many import SendOutcome
-    from worker.runtime import Runtime
 
 
 @app.command("send-file")
@@ -49,7 +48,9 @@ def send_file(
     except OSError as error:
         usage(f"{file} cannot be read: {error.strerror}")
     runtime = open_store_runtime()
-    read = {number: _read(runtime, line, account) for number, line in enumerate(lines, 1) if line.strip()}
+    only = account is not None or len(runtime.settings.accounts) == 1
+    default = chosen_account(runtime, account) if only else None
+    read = {number: _read(line, default) for number, line in enumerate(lines, 1) if line.strip()}
     good = {number: one for number, one in read.items() if isinstance(one, SendRequest)}
     outcomes: dict[int, SendOutcome] = {number: one for number, one in read.items() if not isinstance(one, SendRequest)}
     outcomes |= zip(good, enqueue_many(runtime, list(good.values()), source="cli", actor=actor()), strict=True)
@@ -69,7 +70,7 @@ def send_file(
         raise typer.Exit(FAILED)
 
 
-def _read(runtime: Runtime, line: bytes, account: str | None) -> SendRequest | InvalidRequest:
+def _read(line: bytes, account: str | None) -> SendRequest | InvalidRequest:
     import orjson
 
     from worker.messages.request_problems import RequestProblem
@@ -82,7 +83,8 @@ def _read(runtime: Runtime, line: bytes, account: str | None) -> SendRequest | I
     if not isinstance(job, dict):
         return InvalidRequest([RequestProblem((), "the line must be a JSON object in UTF-8", malformed=True)])
     if job.get("account") is None:
-        job["account"] = chosen_account(runtime, account)
+        job.pop("account", None)  # the line is refused if none is left
+        job |= {} if account is None else {"account": account}
     content = hashlib.blake2b(orjson.dumps(job, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
     try:
         return SendRequest.from_call((), job, idempotency_key=f"line:{content}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import structlog
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, or_, select, update
 
+from worker.core.content_cipher import ContentUnreadable
 from worker.core.metrics import forward_tried
 from worker.core.states import DeliveryState
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, NotTried, RetryLater, next_attempt_at
 from worker.deliveries.targets import CALLBACK, Receiver, Target
 from worker.store.db import after_commit
 from worker.store.leases import LeaseColumns, new_lease
+from worker.store.sealed import from_stored, stored_form
 from worker.store.sql import any_of, lock_account
 from worker.store.tables import delivery, public_event
 
@@ -77,14 +79,18 @@ def claim_deliveries(connection: Connection, shares: Mapping[Receiver, int], now
         update(delivery)
         .where(any_of(connection, d.id, ids), d.state == DeliveryState.DUE)
         .values(state=DeliveryState.SENDING, attempts=d.attempts + 1, **_LEASE.held(lease))
-        .returning(d.id, d.event_id, d.target, d.payload, d.attempts, d.url)
+        .returning(d.id, d.event_id, d.target, stored_form(d.payload), d.attempts, d.url)
     ).all()
-    claimed = (
-        ClaimedDelivery(
-            row.id, lease.owner, row.event_id, Target.from_text(row.target), row.payload, row.attempts, row.url
-        )
-        for row in rows
-    )
+    claimed: list[ClaimedDelivery] = []
+    damaged: list[tuple[ClaimedDelivery, DeliveryOutcome]] = []
+    for row in rows:
+        target = Target.from_text(row.target)
+        about = ClaimedDelivery(row.id, lease.owner, row.event_id, target, "", row.attempts, row.url)
+        try:
+            claimed.append(replace(about, payload=from_stored(connection.dialect, d.payload, row.payload)))
+        except ContentUnreadable as error:  # one damaged row must not stop the others
+            damaged.append((about, GaveUp(str(error))))
+    finish_deliveries(connection, damaged, now, 0.0)
     return sorted(claimed, key=lambda one: one.id)
 
 

@@ -12,7 +12,7 @@ from config.policy_levels import every_policy, policy_for
 from worker.core.findings import Finding, warning
 from worker.core.phones import mask
 from worker.core.text import counted
-from worker.policy.countries import allowed_countries, country_name, region_of_number
+from worker.policy.countries import allowed_countries, country_name, own_regions, region_of_number
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.tables import contact
@@ -90,10 +90,8 @@ def _countries(areas: Sequence[AreaCount]) -> str:
 def _remedy(settings: Settings, contacts: Mapping[str, Sequence[AreaCount]]) -> str:
     """Propose a value that allows the countries of all contacts and connections, and forbids none that is allowed."""
     wanted = {region for _, policy in every_policy(settings) for region in policy.countries or ()}
-    for name, account in settings.accounts.items():
-        wanted |= {region_of_number(account.from_number)}
-        wanted |= {region_of_number(area.example) for area in contacts.get(name, ())}
-    wanted |= {one.default_region for one in settings.connections.values() if one.default_region is not None}
+    wanted |= {region_of_number(area.example) for name in settings.accounts for area in contacts.get(name, ())}
+    wanted |= {*own_regions(settings)}
     if settings.policy.countries is None:
         wanted |= {"US", "CA"}
     value = ", ".join(f'"{region}"' for region in sorted(wanted - {""}))

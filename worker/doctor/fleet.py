@@ -39,10 +39,13 @@ class FleetProcess:
     seen_at: datetime
 
 
-def check_fleet(runtime: Runtime) -> Iterator[Finding]:
-    """Check heartbeats, overdue work, accounts, and what waits for a person, all from the store."""
+def check_fleet(runtime: Runtime, *, brief: bool = False) -> Iterator[Finding]:
+    """Check heartbeats, overdue work, accounts, and what waits for a person, all from the store.
+
+    ``brief``: see ``overview``.
+    """
     yield from check_processes(runtime)
-    yield from overview(runtime).findings
+    yield from overview(runtime, brief=brief).findings
 
 
 def check_processes(runtime: Runtime) -> Iterator[Finding]:

@@ -9,14 +9,14 @@ from worker.broker.broker_state import broker_state
 _RETRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1}
 
 
-def wake(task: str, *arguments: str) -> bool:
-    """Send the task to the broker. Return whether the broker accepted it. Never raises.
+def wake(task: str, *arguments: str, **named: object) -> bool:
+    """Send the task with its arguments to the broker. Return whether the broker accepted it. Never raises.
 
     If the broker cannot be used, no work is lost: the rows are committed, and a later tick finds them.
     """
     try:
         # Nobody reads a result. Celery would ask the result backend for it, and wait 20 seconds where that is down.
-        app.send_task(task, args=arguments, retry=True, retry_policy=_RETRY, ignore_result=True)
+        app.send_task(task, args=arguments, kwargs=named, retry=True, retry_policy=_RETRY, ignore_result=True)
     except Exception as error:  # noqa: BLE001 - clients of brokers raise errors of many kinds, and a hint may be lost
         broker_state.failed(error)
         return False

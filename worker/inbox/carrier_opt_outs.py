@@ -31,13 +31,16 @@ def apply_opt_out(
     report = f"{config.carrier} reports {text.detail}: {code.meaning}"
     if _opted_in_since(connection, to.e164, text.sent_at or event.received_at):
         return Handled(InboxState.IGNORED, f"{report}; the person has opted in since then")
+    actor = f"carrier {event.name}"
     if not code.certain:
         if to.e164 in opted_out(connection, [to.e164]):
             return Handled(InboxState.IGNORED, f"{report}; the number has opted out already")
-        open_review(connection, to.e164, excerpt=f"({report})", inbound_id=None, since=now)
+        excerpt = f"({report})"
+        open_review(
+            *(connection, to.e164), excerpt=excerpt, inbound_id=None, since=now, account=config.account, actor=actor
+        )
         reason = f"{report}; texts to {mask(to.e164)} wait until a person decides (`vtsync review`)"
         return Handled(InboxState.DONE, reason)
-    actor = f"carrier {event.name}"
     end_review(connection, to.e164, why="the carrier reports that the person opted out", actor=actor, now=now)
     new = add_opt_out(
         connection, to.e164, source="carrier", detail=report, now=now, actor=actor, account=config.account

@@ -13,6 +13,7 @@ from worker.core.states import InboxState
 from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.leases import LeaseColumns, new_lease
+from worker.store.sealed import stored_form
 from worker.store.tables import inbox_event
 
 Source: TypeAlias = Literal["relay", "carrier"]
@@ -43,6 +44,7 @@ class ClaimedEvent:
     source: Source
     name: str
     payload: str
+    """As it is stored, until ``worker.inbox.process`` has decrypted it."""
     received_at: datetime
     attempts: int
     due_at: datetime
@@ -103,7 +105,7 @@ def claim_events(connection: Connection, now: datetime, lease_seconds: float, li
     e = inbox_event.c
     lease = new_lease(now, lease_seconds)
     due = select(e.id).where(*_is_due(now), LEASE.is_free(now)).order_by(e.due_at, e.id).limit(limit)
-    wanted = (e.id, e.source, e.name, e.payload, e.received_at, e.attempts, e.due_at)
+    wanted = (e.id, e.source, e.name, stored_form(e.payload), e.received_at, e.attempts, e.due_at)
     rows = LEASE.take_due(connection, due, lease, *wanted, attempts=e.attempts + 1)
     return [
         ClaimedEvent(row.id, lease.owner, row.source, row.name, row.payload, row.received_at, row.attempts, row.due_at)

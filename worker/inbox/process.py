@@ -6,7 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -21,6 +21,8 @@ from worker.runtime import Runtime
 from worker.store import sql
 from worker.store.db import is_postgres, writing
 from worker.store.models import utcnow
+from worker.store.sealed import from_stored
+from worker.store.tables import inbox_event
 
 PORTION = 200
 LEASE_SECONDS = 120.0
@@ -78,7 +80,8 @@ def _prepare(runtime: Runtime, sources: Mapping[str, Prepare], events: list[Clai
             return always(Handled(InboxState.FAILED, f"this version cannot read events of {event.source}"))
         try:
             with working_on(inbox_event=event.id):
-                return prepare(runtime, event)
+                payload = from_stored(runtime.engine.dialect, inbox_event.c.payload, event.payload)
+                return prepare(runtime, replace(event, payload=payload))
         except Exception as error:  # noqa: BLE001 - one event must not stop the others
             return _retry_later(event, error)
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select
 from config.models import Settings
 from worker.core.phones import mask
 from worker.core.states import MessageState
-from worker.messages.people import Recipient, recipient_of
+from worker.messages.people import Recipient, recipients_of
 from worker.policy.consent import CRM, ConsentStatement, consent_at
 from worker.store.sql import any_of, by_column, insert_many
 from worker.store.tables import consent_event, opt_out_event
@@ -110,11 +110,17 @@ def consent_gap(
 
     ``person``: what the CRMs say now. ``about``: the record that the text is about.
     """
-    if settings.policy.consent != "required" or _says_yes(settings, person):
+    if settings.policy.consent != "required":
         return ""
-    if given_consents(connection, [phone], now) or person.permission_unknown(settings, about):
+    given = not _says_yes(settings, person) and bool(given_consents(connection, [phone], now))
+    return gap_of(settings, phone, person, about, given=given)
+
+
+def gap_of(settings: Settings, phone: str, person: Recipient, about: tuple[str, str] | None, *, given: bool) -> str:
+    """Do the work of ``consent_gap`` without the store. ``given``: ``given_consents`` has one. Pure."""
+    if settings.policy.consent != "required" or given or _says_yes(settings, person):
         return ""
-    return no_consent_on_record(phone)
+    return "" if person.permission_unknown(settings, about) else no_consent_on_record(phone)
 
 
 def require_consents(
@@ -132,11 +138,8 @@ def require_consents(
         return list(intents)
     asked = {intent.phone for intent in intents} - set(consenting)
     without = asked - given_consents(connection, asked, now).keys()
-    gaps = {
-        phone: gap
-        for phone in sorted(without)
-        if (gap := consent_gap(connection, settings, phone, recipient_of(connection, settings, phone), None, now))
-    }
+    people = recipients_of(connection, settings, without)
+    gaps = {phone: gap_of(settings, phone, people[phone], None, given=False) for phone in without}
     return [replace(intent, consent_missing=gaps.get(intent.phone, "")) for intent in intents]
 
 

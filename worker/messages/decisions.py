@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, case, literal, or_, select
 
-from config.models import Settings
-from config.policy import Policy
+from config.models import Account, Settings
+from config.models import Connection as ConnectionSettings
+from config.triggers import TriggerOptions
 from worker.core.states import MessageState
 from worker.messages.acquaintance import accounts_that_know
 from worker.messages.consents import add_consent
@@ -240,18 +241,26 @@ def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
 def _late(settings: Settings, now: datetime) -> ColumnElement[datetime]:
     """Return when a message that is due now expires, by the most specific table that says so."""
 
-    def after(policy: Policy) -> ColumnElement[datetime]:
-        return literal(now + policy.expires_after, message.c.expires_at.type)
+    def after(window: timedelta) -> ColumnElement[datetime]:
+        return literal(now + window, message.c.expires_at.type)
 
     m = message.c
     levels = ((m.trigger, settings.triggers), (m.connection, settings.connections), (m.account, settings.accounts))
     own = [
-        (column == name, after(table.policy))
+        (column == name, after(window))
         for column, tables in levels
         for name, table in tables.items()
-        if table.policy is not None and "expires_after" in table.policy.model_fields_set
+        if (window := _own_window(table)) is not None
     ]
-    return case(*own, else_=after(settings.policy)) if own else after(settings.policy)
+    general = after(settings.policy.expires_after)
+    return case(*own, else_=general) if own else general
+
+
+def _own_window(table: TriggerOptions | ConnectionSettings | Account) -> timedelta | None:
+    if isinstance(table, TriggerOptions) and table.expires_after is not None:
+        return table.expires_after
+    policy = table.policy
+    return policy.expires_after if policy is not None and "expires_after" in policy.model_fields_set else None
 
 
 def _chosen(

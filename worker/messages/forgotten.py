@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select, true, update
 
 from worker.core.keyed_hash import KeyedHash
 from worker.store.number_keys import number_hash
@@ -55,12 +56,18 @@ def missing_key(connection: Connection) -> str:
     """Explain why it is not known who was forgotten, for a person; "" if it is known."""
     found = number_hash(connection)
     known = [] if found is None else found.key_ids
-    if not connection.scalar(select(exists().where(_between(known), _f.lifted_at.is_(None)))):
+    if not connection.scalar(_with_other_keys(tuple(known))):
         return ""
     return (
         "numbers were forgotten with a key that store.grant_key does not have now, so it is not known whose they are;"
         " put that key back, behind a comma if there is a new one"
     )
+
+
+@lru_cache(maxsize=16)
+def _with_other_keys(known: tuple[str, ...]) -> Select[Any]:
+    """Return the statement of ``missing_key``, which every decision about a text runs: building it takes longer."""
+    return select(exists().where(_between(known), _f.lifted_at.is_(None)))
 
 
 def _between(known: Sequence[str]) -> ColumnElement[bool]:

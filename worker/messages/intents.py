@@ -79,9 +79,16 @@ def insert_planned(
     changes nothing.
     """
     rows = []
-    accounts = {settings.connections[intent.connection].account for intent in intents}
-    rehearsed = any(settings.accounts[account].mode == "test" for account in accounts)
-    for intent in allowed_again(connection, {rule.name: rule}, intents, now, rehearsed=rehearsed):
+    allowed = [
+        intent
+        for rehearsed in (False, True)  # what was simulated for one account never counts for another that is live
+        for intent in allowed_again(
+            *(connection, {rule.name: rule}),
+            *([one for one in intents if _in_test_mode(settings, one.connection) == rehearsed], now),
+            rehearsed=rehearsed,
+        )
+    ]
+    for intent in allowed:
         account = settings.connections[intent.connection].account
         sender = settings.accounts[account].from_number
         policy = policy_for(settings, account=account, connection=intent.connection, trigger=rule.name)
@@ -91,7 +98,8 @@ def insert_planned(
         rows.append(row)
     going = [row for row in rows if row["state"] == MessageState.QUEUED]
     for name in sorted({row["connection"] for row in going}):
-        policy, more = policy_for(settings, connection=name, trigger=rule.name), len(going)
+        policy, rehearsed = policy_for(settings, connection=name, trigger=rule.name), _in_test_mode(settings, name)
+        more = sum(rehearsed or not _in_test_mode(settings, row["connection"]) for row in going)
         reason = breaker.check(
             *(connection, rule.name, policy, now), more=more, first_limit=policy.blast_limit, rehearsed=rehearsed
         )
@@ -99,6 +107,10 @@ def insert_planned(
             if row["connection"] == name:
                 row |= state_after(decide(view_of_held(breaker=reason), now), row["due_at"])
     return sum(insert_new(connection, row, "scheduler") for row in rows)
+
+
+def _in_test_mode(settings: Settings, connection: str) -> bool:
+    return settings.accounts[settings.connections[connection].account].mode == "test"
 
 
 def foresee(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from sqlalchemy import Connection, Engine, func, select
 
 from worker.messages.opt_outs import NewOptOut, add_opt_outs, all_opt_outs, end_review, opted_out
+from worker.policy.decide import FORGOTTEN
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
 from worker.store.sql import any_of
 from worker.store.tables import number_review, opt_out_event
+
+AT_ONCE = 1000
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -41,7 +46,8 @@ def compare_opt_outs(
 
     One without a time counts as of today. ``may_be_old``: as of long ago, so that an opt-in that we know outranks it.
     """
-    before = opted_out(connection, given)
+    # A forgotten number may come back one day, so its opt-out is stored.
+    before = {phone: one for phone, one in opted_out(connection, given).items() if one.source != FORGOTTEN}
     e = opt_out_event.c
     last = select(e.phone, func.max(e.at).label("at")).where(
         any_of(connection, e.phone, sorted(given.keys() - before.keys())), e.opted_out.is_(False)
@@ -81,6 +87,33 @@ def merge_opt_outs(
     for phone in connection.execute(reviewed).scalars().all():
         end_review(connection, phone, why=f"opted out ({source})", actor=actor, now=now)
     return found
+
+
+def take_over(
+    engine: Engine,
+    given: Mapping[str, NewOptOut],
+    *,
+    source: str,
+    actor: str,
+    dry_run: bool,
+    account: str = "",
+    may_be_old: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ComparedOptOuts:
+    """Do the work of ``merge_opt_outs`` for a list of any length, a thousand in a transaction. ``dry_run``: compare."""
+    total, rows = ComparedOptOuts({}, {}, {}, {}), list(given.items())
+    for start in range(0, len(rows), AT_ONCE):
+        portion = dict(rows[start : start + AT_ONCE])
+        if dry_run:
+            with reading(engine) as connection:
+                found = compare_opt_outs(connection, portion, may_be_old=may_be_old)
+        else:
+            with writing(engine) as connection:
+                where: dict[str, Any] = {"account": account, "may_be_old": may_be_old}
+                found = merge_opt_outs(connection, portion, source=source, now=utcnow(), actor=actor, **where)
+        total.include(found)
+        progress(min(start + AT_ONCE, len(rows)))
+    return total
 
 
 def write_opt_outs(engine: Engine, file: TextIO) -> int:

@@ -20,7 +20,7 @@ from worker.messages.events import publish_each
 from worker.messages.forgotten import forgotten_numbers, let_back
 from worker.messages.holds import release_holds
 from worker.messages.transitions import reason_text
-from worker.policy.decide import OptedOut
+from worker.policy.decide import FORGOTTEN, OptedOut
 from worker.store.db import reading
 from worker.store.sql import any_of, insert
 from worker.store.tables import message, number_review, opt_out, opt_out_event, review_event
@@ -124,7 +124,7 @@ def opted_out(connection: Connection, phones: Collection[str]) -> dict[str, Opte
     found = {row.phone: _read(row) for row in rows}
     others = [phone for phone in phones if phone not in found]
     erased = forgotten_numbers(connection, others)
-    return found | {phone: OptedOut(one.at, "forgotten") for phone, one in erased.items()}
+    return found | {phone: OptedOut(one.at, FORGOTTEN) for phone, one in erased.items()}
 
 
 def all_opt_outs(engine: Engine) -> Iterator[list[tuple[str, OptedOut]]]:
@@ -166,14 +166,21 @@ def open_reviews(connection: Connection) -> list[Review]:
 
 
 def open_review(
-    connection: Connection, phone: str, *, excerpt: str, inbound_id: str | None, since: datetime, account: str = ""
+    connection: Connection,
+    phone: str,
+    *,
+    excerpt: str,
+    inbound_id: str | None,
+    since: datetime,
+    account: str = "",
+    actor: str = "relay",
 ) -> None:
     """Hold all texts to ``phone`` until a person has read what its owner wrote. A review that is open already stays.
 
     ``account``: the account to which the owner wrote.
     """
     row = {"phone": phone, "since": since, "inbound_id": inbound_id, "excerpt": excerpt, "account": account}
-    _open_reviews(connection, [row], account=account, now=since, actor="relay")
+    _open_reviews(connection, [row], account=account, now=since, actor=actor)
 
 
 class EndedReview(NamedTuple):

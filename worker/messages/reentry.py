@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from worker.triggers.evaluate import TextIntent  # which loads the template engine
     from worker.triggers.rules import TextRule
 
+ANOTHER_RECORD = "r1"
+"""The occurrence of a text for a new record of somebody who had that text about another record."""
 _NEW_PERSON = ":created"
 """The end of the keys of texts that a contact gets only once."""
 _NOT_SENT = (MessageState.CANCELLED, MessageState.SUPPRESSED, MessageState.EXPIRED)
@@ -61,7 +63,7 @@ def for_each_record(connection: Connection, account: str, intents: Sequence[Text
 
     def own(intent: TextIntent) -> TextIntent:
         record = (intent.connection, intent.external_id)
-        return intent if about.get(intent_key(intent), record) == record else replace(intent, occurrence="r1")
+        return intent if about.get(intent_key(intent), record) == record else replace(intent, occurrence=ANOTHER_RECORD)
 
     return [own(intent) for intent in intents]
 

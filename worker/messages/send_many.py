@@ -65,4 +65,12 @@ def _chunk(runtime: Runtime, requests: Sequence[SendRequest], source: str, actor
             log.exception("a text of a batch could not be stored")
             return [NotStored(again=False)]
     # One of them cannot be stored, for a reason that nobody foresaw. Alone, each of the others can.
-    return [one for request in requests for one in _chunk(runtime, [request], source, actor, test)]
+    alone: list[SendOutcome] = []
+    for request in requests:
+        try:
+            alone += _chunk(runtime, [request], source, actor, test)
+        except STORE_AWAY:
+            if not alone:
+                raise
+            return alone + [NotStored(again=True)] * (len(requests) - len(alone))
+    return alone

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Column, Connection, Row, delete, or_, select, update
 
-from worker.core.phones import without_number
+from worker.core.phones import mask, without_number
 from worker.core.states import MessageState, PushState
 from worker.messages.acquaintance import accounts_that_know
 from worker.messages.forgotten import forgotten_numbers, keyed_hash, mark_forgotten, note_erased, unfinished_erasures
@@ -22,11 +23,13 @@ from worker.messages.opt_outs import opted_out
 from worker.people.find import Subject, belongs, find_subject, is_one_of, key_of, mentioning, owned_keys
 from worker.people.registry import OWNED, TABLES, PersonalTable
 from worker.runtime import Runtime
-from worker.store.db import is_postgres, reading, writing
+from worker.store.db import STORE_AWAY, is_postgres, overwrite_deleted, reading, writing
 from worker.store.leases import LeaseColumns
 from worker.store.models import utcnow
 from worker.store.sql import lock_account
 from worker.store.tables import contact, contact_mapping, message
+
+log = structlog.get_logger(__name__)
 
 PORTION = 200
 """Rows per transaction."""
@@ -98,7 +101,12 @@ def continue_erasures(runtime: Runtime) -> int:
     with reading(runtime.engine) as connection:
         phones = unfinished_erasures(connection)
     for phone in phones:
-        finish_erasure(runtime, phone)
+        try:
+            finish_erasure(runtime, phone)
+        except STORE_AWAY:
+            raise
+        except Exception:
+            log.exception("an interrupted erasure failed; the others go on", number=mask(phone))
     return len(phones)
 
 
@@ -107,7 +115,7 @@ def finish_erasure(runtime: Runtime, phone: str) -> None:
     if not any(_erase_once(runtime, phone) == 0 for _ in range(MOST_PASSES)):
         return  # new rows came all the time; the next run of retention goes on
     with writing(runtime.engine) as connection:
-        _overwrite(connection)
+        overwrite_deleted(connection)
         note_erased(connection, phone)
     _empty_log(runtime)
 
@@ -137,7 +145,7 @@ def _delete(runtime: Runtime, one: PersonalTable, keys: Sequence[Sequence[Any]])
     for start in range(0, len(keys), PORTION):
         part = keys[start : start + PORTION]
         with writing(runtime.engine) as connection:
-            _overwrite(connection)
+            overwrite_deleted(connection)
             for column in _references(one):
                 mine = column.in_([key_of(one, row)[0] for row in part])
                 detach = update(column.table).values({column.name: None}) if column.nullable else delete(column.table)
@@ -156,7 +164,7 @@ def _replace(runtime: Runtime, one: PersonalTable, row: Any, phone: str) -> int:
     columns = [one.table.c[name] for name in one.mentions]
     values = {column.name: without_number(row[column], phone, INSTEAD) for column in columns}
     with writing(runtime.engine) as connection:
-        _overwrite(connection)
+        overwrite_deleted(connection)
         connection.execute(update(one.table).where(*_is_row(one, row)).values(values))
     return 1
 
@@ -227,12 +235,6 @@ def _refuse_while_busy(connection: Connection, subject: Subject, now: datetime) 
 def _lock(connection: Connection, runtime: Runtime, phone: str) -> None:
     """Wait for the transactions that decide about this number: syncs of its accounts, texts, replies."""
     lock_account(connection, f"to:{phone}", f"number:{phone}", *runtime.settings.accounts)
-
-
-def _overwrite(connection: Connection) -> None:
-    """Have SQLite overwrite what is deleted, so that it does not stay in the file. PostgreSQL's vacuum does that."""
-    if not is_postgres(connection):
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")
 
 
 def _empty_log(runtime: Runtime) -> None:

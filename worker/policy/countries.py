@@ -8,8 +8,10 @@ from functools import lru_cache
 
 import phonenumbers
 
+from config.models import Settings
 from config.policy import Policy
 from worker.core.numbering import area_code_of
+from worker.core.phones import Phone, parse_phone
 
 NORTH_AMERICA = 1
 """The calling code of the United States, Canada and 23 other countries."""
@@ -89,3 +91,20 @@ def _place(number: str) -> tuple[int, str]:
         return 0, ""
     region = phonenumbers.region_code_for_number(parsed) or ""
     return int(parsed.country_code or 0), "" if region == NO_REGION else region
+
+
+def own_regions(settings: Settings) -> list[str]:
+    """Return the countries of the accounts' own numbers and of the connections."""
+    regions = {region_of_number(one.from_number) for one in settings.accounts.values()}
+    regions |= {one.default_region for one in settings.connections.values() if one.default_region is not None}
+    return sorted(regions - {""})
+
+
+def possible_numbers(text: str, settings: Settings) -> tuple[list[str], str]:
+    """Return the numbers (E.164) that a person may have meant, and, if there is none, why not.
+
+    Without a country code it may be of any country of the accounts' own numbers and of the connections.
+    """
+    parsed = [parse_phone(text, region) for region in (None, *own_regions(settings))]
+    found = sorted({one.e164 for one in parsed if isinstance(one, Phone)})
+    return found, "" if found else next(one.reason for one in reversed(parsed) if not isinstance(one, Phone))

@@ -44,6 +44,10 @@ _DEFAULT_POLICY = Policy()
 BatchState: TypeAlias = Literal["none", "open", "over_limit", "refused", "approved"]
 
 
+FORGOTTEN = "forgotten"
+"""The source of numbers that were erased: nobody knows whether they had opted out."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptedOut:
     """When a number opted out and where that came from.
@@ -348,7 +352,7 @@ def _opted_out_text(to_number: str, opted_out: OptedOut) -> str:
             f"{who} follows an opt-out since {opted_out.since:%Y-%m-%d}: {opt_out_reason(opted_out.source)}; if the"
             f' opt-out does not apply here, lift it with `vtsync opt-in NUMBER --why "..."`'
         )
-    if opted_out.source == "forgotten":
+    if opted_out.source == FORGOTTEN:
         return (
             f"{who} was forgotten on {opted_out.since:%Y-%m-%d}, as its owner asked; no account texts it until the"
             ' person sends START, or until `vtsync remember NUMBER --why "..."`'

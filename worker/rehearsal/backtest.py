@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from config.models import Settings
 from config.policy_levels import policy_for
 from worker.contacts.shape import Shape
 from worker.core.text import counted
+from worker.messages.consents import gap_of, given_consents
 from worker.messages.conversations import load_conversations
 from worker.messages.intents import first_facts
 from worker.messages.opt_outs import opted_out
 from worker.messages.outbox import media_json
-from worker.messages.people import Recipient
+from worker.messages.people import Recipient, recipients_of
 from worker.messages.policy_facts import quiet_hours_for
-from worker.messages.reentry import intent_key, may_text_again
+from worker.messages.reentry import ANOTHER_RECORD, intent_key, may_text_again
 from worker.policy.decide import OptedOut, PolicyFacts
 from worker.policy.locations import zone_info
 from worker.rehearsal.firings import Firing, Span, firings_of
@@ -200,15 +201,19 @@ class _Collected:
             "numbers, names, opt-outs and what records say about consent are those of today, as is the configuration"
         )
         self.texts.sort(key=lambda text: text.firing.at)
-        keys: set[str] = set()
+        keys: dict[str, tuple[str, str]] = {}
         last: dict[tuple[str, str], datetime] = {}
         kept = []
         for text in self.texts:
             intent, at = text.firing.intent, text.firing.at
             record = intent.connection, intent.external_id
+            if intent.occurrence == "created" and keys.get(text.key, record) != record:
+                # As ``for_each_record`` does with the texts of a sync.
+                intent = replace(intent, occurrence=ANOTHER_RECORD)
+                text = replace(text, firing=replace(text.firing, intent=intent), key=intent_key(intent))
             if text.key in keys or not may_text_again(rules[intent.connection].again, last.get(record), at):
                 continue
-            keys.add(text.key)
+            keys[text.key] = record
             last[record] = at
             kept.append(text)
         return kept
@@ -249,11 +254,15 @@ def _replay(runtime: Runtime, settings: Settings, result: Backtest, texts: Seque
             _count(result, days, text, fate, replayed.facts)
 
     opted: dict[str, OptedOut] = {}
+    gaps: dict[str, str] = {}
     for number, text in enumerate(texts):
         if number % OPT_OUTS_AT_ONCE == 0:
             with reading(runtime.engine) as db:
-                opted = opted_out(db, {one.firing.intent.phone for one in texts[number : number + OPT_OUTS_AT_ONCE]})
+                phones = {one.firing.intent.phone for one in texts[number : number + OPT_OUTS_AT_ONCE]}
+                opted, gaps = opted_out(db, phones), _consent_gaps(db, settings, phones)
         intent, at = text.firing.intent, text.firing.at
+        if gaps.get(intent.phone):
+            text = _missing_consent(text, gaps[intent.phone])
         people.add(intent.phone)
         days.setdefault(at.date(), BacktestDay(at.date())).made += 1
         for replayed, when in sent_before.until(at):
@@ -274,6 +283,18 @@ def _replay(runtime: Runtime, settings: Settings, result: Backtest, texts: Seque
     result.days = [days[day] for day in sorted(days)]
 
 
+def _consent_gaps(db: Connection, settings: Settings, phones: Collection[str]) -> dict[str, str]:
+    """Return why no consent of these numbers is on record today, where the policy asks for one."""
+    if settings.policy.consent != "required":
+        return {}
+    given, people = given_consents(db, phones, utcnow()), recipients_of(db, settings, phones)
+    return {phone: gap_of(settings, phone, people[phone], None, given=phone in given) for phone in phones}
+
+
+def _missing_consent(text: _Text, gap: str) -> _Text:
+    return replace(text, firing=replace(text.firing, intent=replace(text.firing.intent, consent_missing=gap)))
+
+
 def _replayed(
     settings: Settings, text: _Text, opted: OptedOut | None, load: TriggerLoad, trigger: str, *, planned: bool
 ) -> ReplayedText:
@@ -284,8 +305,6 @@ def _replayed(
     expires_at = due_at + (intent.expires_after or policy.expires_after)
     person = Recipient((), "", (text.firing.place,))
     batch = at.isoformat() if planned else text.batch
-    over_the_day, breaker = load.held(trigger, batch, at, policy, planned=planned)
-    over_limit = not planned and load.of_batch[batch] > policy.blast_limit
     refused = {} if opted is None or opted.since > due_at else {intent.phone: opted}
     facts = first_facts(intent, refused, expires_at, settings.accounts[account].from_number, policy)
     return ReplayedText(
@@ -295,10 +314,7 @@ def _replayed(
         content=hash((intent.text, media_json(intent.media))),
         due_at=due_at,
         facts=replace(
-            facts,
-            batch_verdict="over_limit" if over_limit else "none",
-            over_the_day=over_the_day,
-            breaker=breaker,
+            load.guarded(facts, trigger, batch, at, planned=planned),
             urgent=intent.urgent,
             quiet_hours=quiet_hours_for(settings, account, intent.phone, person, policy),
         ),

@@ -20,7 +20,7 @@ from worker.messages.conversations import load_conversations
 from worker.messages.date_plans import PlannedRecord, next_due, unread_date
 from worker.messages.outbox import media_json
 from worker.messages.policy_facts import load_facts
-from worker.messages.reentry import intent_key
+from worker.messages.reentry import for_each_record, intent_key
 from worker.policy.decide import RELEASED_BY, Expire, Go, Hold, Suppress, decide
 from worker.rehearsal.backtest import enabled_rule
 from worker.rehearsal.firings import record_event
@@ -31,7 +31,7 @@ from worker.store.ids import new_message_id
 from worker.store.models import utcnow
 from worker.store.tables import message, trigger_state
 from worker.triggers.conditions import judge
-from worker.triggers.evaluate import TextIntent, evaluate, write_text
+from worker.triggers.evaluate import TextIntent, evaluate, unread_only_if, write_text
 from worker.triggers.kinds import ConditionEntered, RecordEvent
 from worker.triggers.rules import TextRule
 from worker.triggers.segments import count
@@ -154,8 +154,9 @@ class _Trial:
         assert intent is not None  # noqa: S101 - without only_if there is always a text
         intent = with_its_record(self.settings, intent, event.new)
         account = self.settings.connections[self.record.connection].account
-        sent_before = self._made_before(intent, account)
-        why += sent_before + self._off()
+        (intent,) = for_each_record(self.db, account, [intent])
+        sent_before, off = self._made_before(intent, account), self._off()
+        why += sent_before + off
         due_at += intent.delay or timedelta(0)
         info = count(intent.text)
         return Trial(
@@ -163,7 +164,7 @@ class _Trial:
             connection=self.record.connection,
             external_id=self.record.external_id,
             stored=self.stored,
-            fires=fires and not condition and not sent_before and not self._off(),
+            fires=fires and not condition and not sent_before and not off,
             why=tuple(why),
             account=account,
             to_number=intent.phone,
@@ -222,6 +223,9 @@ class _Trial:
         condition = self.rule.options.only_if
         if condition is None:
             return []
+        unread = unread_only_if(self.rule, event)
+        if unread is not None:
+            return [f"it {unread.fault()}, so it is not known if this holds: {condition}. {unread.remedy}"]
         judged = judge(condition, event.new, event.contact, event.region, event.conversation)
         return [] if judged.holds else [f"its only_if does not hold: {condition}"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,12 +19,13 @@ from sqlalchemy import Row, func, select
 from config.models import Settings
 from config.policy import Policy
 from worker.core.states import MessageKind, MessageState
+from worker.messages.consents import gap_of, given_consents
 from worker.messages.opt_outs import opted_out
 from worker.messages.people import Recipient, recipients_of
 from worker.messages.policy_facts import country_problem_of, policy_of, quiet_hours_for
 from worker.messages.transitions import reason_code
 from worker.messages.trigger_history import EARLIER_DAYS
-from worker.policy.decide import BatchState, OptedOut, PolicyFacts
+from worker.policy.decide import OptedOut, PolicyFacts
 from worker.rehearsal.guards import TriggerLoad
 from worker.rehearsal.replay import SENT, Fate, PolicyReplay, ReplayedText
 from worker.rehearsal.sent import content_of
@@ -34,11 +35,12 @@ from worker.store.ids import first_id_at
 from worker.store.models import utcnow
 from worker.store.sql import any_of
 from worker.store.tables import message, message_event
+from worker.triggers.evaluate import UNWANTED
 
 PORTION = 2000
 EXAMPLES = 10
 SAME_TIME = timedelta(minutes=1)
-BEYOND_THE_POLICY = frozenset(("template", "record_deleted", "phone_changed", "moved", "stop_condition", "trigger_off"))
+BEYOND_THE_POLICY = frozenset(("template", "record_deleted", "phone_changed", "own_number", "trigger_off", *UNWANTED))
 """Codes of texts that ended for another reason than the settings of the policy: they are left out."""
 Progress = Callable[[int], None]
 
@@ -142,6 +144,15 @@ class _Side:
         self.replay = PolicyReplay()
 
 
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """What is known today about the receiver of a text. ``consented``: a consent is on record."""
+
+    recipient: Recipient
+    opted_out: OptedOut | None
+    consented: bool
+
+
 @dataclass
 class _Comparison:
     runtime: Runtime
@@ -161,14 +172,15 @@ class _Comparison:
                 phones = {row.to_number for row in rows}
                 people, refused = recipients_of(db, self.runtime.settings, phones), opted_out(db, phones)
                 delayed = _delayed(db, [row.id for row in rows])
+                asks = any(side.settings.policy.consent == "required" for side in self.sides)
+                given = given_consents(db, phones, utcnow()) if asks else {}
             for row in rows:
-                self._add(row, people[row.to_number], refused.get(row.to_number), load, was_held=row.id in delayed)
+                person = _Person(people[row.to_number], refused.get(row.to_number), row.to_number in given)
+                self._add(row, person, load, was_held=row.id in delayed)
             progress(self.result.texts)
         self._advance(None)
 
-    def _add(
-        self, row: Row[Any], person: Recipient, refused: OptedOut | None, load: TriggerLoad, *, was_held: bool
-    ) -> None:
+    def _add(self, row: Row[Any], person: _Person, load: TriggerLoad, *, was_held: bool) -> None:
         if row.state == MessageState.CANCELLED or reason_code(row.reason) in BEYOND_THE_POLICY:
             self.result.left_out += 1
             return
@@ -178,7 +190,7 @@ class _Comparison:
         # A text that was held has the end of that wait as its time; when it was first due is not stored any more.
         due_at = row.created_at if was_held else max(row.created_at, row.due_at)
         for side in self.sides:
-            side.replay.add(self._text(row, side.settings, person, refused, load, due_at))
+            side.replay.add(self._text(row, side.settings, person, load, due_at))
 
     def _advance(self, moment: datetime | None) -> None:
         now, then = self.sides
@@ -212,14 +224,9 @@ class _Comparison:
             )
 
     def _text(
-        self,
-        row: Row[Any],
-        settings: Settings,
-        person: Recipient,
-        refused: OptedOut | None,
-        load: TriggerLoad,
-        due_at: datetime,
+        self, row: Row[Any], settings: Settings, known: _Person, load: TriggerLoad, due_at: datetime
     ) -> ReplayedText:
+        person, refused = known.recipient, known.opted_out
         about = None if row.connection is None else (row.connection, row.external_id)
         policy = policy_of(settings, row._asdict())
         facts = PolicyFacts(
@@ -232,16 +239,14 @@ class _Comparison:
             do_not_text=person.do_not_text,
             no_consent=person.no_consent(settings, about),
             permission_unknown=person.permission_unknown(settings, about),
+            consent_missing=gap_of(settings, row.to_number, person, about, given=known.consented),
             country=country_problem_of(settings, row.account, row.to_number, policy),
             quiet_hours=quiet_hours_for(settings, row.account, row.to_number, person, policy),
             policy=policy,
         )
         if row.trigger is not None:
-            planned, batch = row.batch_id is None, _batch(row)
-            over_the_day, breaker = load.held(row.trigger, batch, row.created_at, policy, planned=planned)
-            over_limit = not planned and load.of_batch[batch] > policy.blast_limit
-            verdict: BatchState = "over_limit" if over_limit else "none"
-            facts = replace(facts, batch_verdict=verdict, over_the_day=over_the_day, breaker=breaker)
+            planned = row.batch_id is None
+            facts = load.guarded(facts, row.trigger, _batch(row), row.created_at, planned=planned)
         content = content_of(row.id, row.text, row.media)
         return ReplayedText(row.id, row.account, row.to_number, content, due_at, facts)
 

@@ -88,8 +88,8 @@ class Runtime:
         _ = self.engine, self.limiter  # opened first, so that the copy shares them
         other = copy.copy(self)
         other.settings, other.stop = settings or self.settings, stop or self.stop
-        self._newest[:] = [settings or self._newest[0]]
         if settings is not None:
+            self._newest[:] = [settings]
             from worker.store.number_keys import use_number_keys
 
             use_number_keys(other.engine, settings)

@@ -151,6 +151,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
+def overwrite_deleted(connection: Connection) -> None:
+    """Have SQLite overwrite what rows held, so that it does not stay in the file. PostgreSQL's vacuum does that."""
+    if not is_postgres(connection):
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+
+
 def is_postgres(connection: Connection | Engine) -> bool:
     """Return True if this is PostgreSQL, so that its own statements may be used."""
     return connection.dialect.name == "postgresql"

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Dialect,
     Engine,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     literal,
     not_,
     or_,
+    type_coerce,
 )
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
@@ -107,6 +109,16 @@ class Sealed(TypeDecorator[T], Generic[T]):
         """Return the function that decrypts."""
         cipher = cipher_of(dialect)
         return lambda stored: None if stored is None else self.load(cipher, stored)
+
+
+def stored_form(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column of content as it is stored: then one damaged value does not stop the reading of other rows."""
+    return type_coerce(column, column.type.impl_instance).label(column.name)  # type: ignore[attr-defined]
+
+
+def from_stored(dialect: Dialect, column: Column[Any], stored: Any) -> Any:
+    """Return the value that ``stored_form`` has read. Raises ContentUnreadable."""
+    return column.type.load(cipher_of(dialect), stored)  # type: ignore[attr-defined]
 
 
 class _Comparator(TypeDecorator.Comparator[str], String.Comparator[str]):

@@ -131,6 +131,10 @@ def asks_first(trigger: Trigger) -> bool:
     return trigger.only_if is not None and asks_about_conversation(trigger.only_if)
 
 
+UNWANTED = ("moved", "replied", "stop_condition")
+"""The codes of ``no_longer_wanted``."""
+
+
 def no_longer_wanted(
     trigger: Trigger,
     properties: Mapping[str, Any],

@@ -39,7 +39,7 @@ def _show_as_page(app: FastAPI, kind: type[Exception]) -> None:
 
     @app.exception_handler(kind)
     async def error(request: Request, error: Exception) -> Response:
-        if not request.url.path.startswith("/ui/"):
+        if not f"{request.url.path}/".startswith("/ui/"):
             return await otherwise(request, error)
         status = getattr(error, "status_code", 503)
         message = "the store cannot be used now; try again in a minute" if status == 503 else "there is no such page"

@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse
 from crm_adapters.base import AdapterError
 from worker.doctor.fields import report_fields
 from worker.doctor.status import connection_statuses
+from worker.fleet.wake import wake
 from worker.store.db import reading
 from worker.web.context import WebContext
 from worker.web.pages.gate import Form, Gate, Refused
@@ -53,10 +54,9 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     def sync(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
         if name not in context.runtime.settings.connections:
             raise Refused(f"there is no connection {name[:80]}", 404)
-        from worker.tasks import sync_connection
-
         full = fields.get("what") == "full"
-        sync_connection.apply_async((name,), {"full": full}, retry=False)
+        if not wake("vtsync.sync_connection", name, full=full):  # no row is behind it, so nothing would repeat it
+            raise Refused("the broker cannot be used now; try again in a minute", 503)
         gate.note(request, session, "asked_for_full_sync" if full else "asked_for_sync", name)
         return RedirectResponse(f"/ui/connections/{name}?asked", 303)
 

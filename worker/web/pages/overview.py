@@ -11,11 +11,11 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from worker.core.findings import Level
-from worker.core.phones import PhoneProblem, parse_phone
 from worker.core.states import MessageState
 from worker.doctor.fleet import check_processes
 from worker.doctor.status import attention_text, overview
 from worker.messages.read_models import is_message_id
+from worker.policy.countries import possible_numbers
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.models import utcnow
@@ -124,9 +124,7 @@ def page_of(command: str) -> str:
 def _place_of(context: WebContext, words: str) -> str:
     """Return the page of the number or message that these words are; "" if they are neither."""
     runtime = context.runtime
-    regions = [one.default_region for one in runtime.settings.connections.values()]
-    for region in dict.fromkeys([None, *regions]):
-        parsed = parse_phone(words, region)
-        if not isinstance(parsed, PhoneProblem):
-            return f"/ui/people/{parsed.e164}"
+    found, _ = possible_numbers(words, runtime.settings)
+    if len(found) == 1:
+        return f"/ui/people/{found[0]}"
     return f"/ui/messages/{words}" if re.fullmatch("[0-9a-f]{32}", words) and is_message_id(runtime, words) else ""

@@ -129,6 +129,8 @@ def _second_factor(router: APIRouter, context: WebContext, gate: Gate) -> None:
     def second_factor(request: Request, fields: Form, session: Session = writer) -> Response:
         runtime, name = context.runtime, session.person.name
         secret = fields.get("secret", "")
+        if session.person.has_totp:  # a session alone must not be enough to replace it
+            return _show_me(context, session, error="there is a second factor already; remove it first")
         try:
             if not secret:
                 seal_totp(runtime, "")  # without a key, say so before anything is scanned
