@@ -18,9 +18,9 @@ def policy_for(
     change nothing.
     """
     policy = settings.policy
-    for table, override in _levels(settings, account, connection, trigger):
+    for location, override in _levels(settings, account, connection, trigger):
         if override is not None:
-            policy = policy.replaced(override, table)
+            policy = policy.replaced(override, dotted([*location, "policy"]))
     return policy
 
 
@@ -42,13 +42,13 @@ def every_policy(settings: Settings) -> Iterator[tuple[str, Policy]]:
 
 def _levels(
     settings: Settings, account: str | None, connection: str | None, trigger: str | None
-) -> Iterator[tuple[str, PolicyOverride | None]]:
+) -> Iterator[tuple[tuple[str, str], PolicyOverride | None]]:
     of_connection = settings.connections.get(connection or "")
     if account is None and of_connection is not None:
         account = of_connection.account
     if (of_account := settings.accounts.get(account or "")) is not None:
-        yield dotted(["accounts", str(account), "policy"]), of_account.policy
+        yield ("accounts", str(account)), of_account.policy
     if of_connection is not None:
-        yield dotted(["connections", str(connection), "policy"]), of_connection.policy
+        yield ("connections", str(connection)), of_connection.policy
     if (of_trigger := settings.triggers.get(trigger or "")) is not None:
-        yield dotted(["triggers", str(trigger), "policy"]), of_trigger.policy
+        yield ("triggers", str(trigger)), of_trigger.policy

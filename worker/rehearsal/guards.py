@@ -14,6 +14,8 @@ from worker.policy.decide import BatchState, PolicyFacts
 
 BatchKey = tuple[str, str]
 """A trigger and a sync, or a trigger and a time where there is no sync."""
+EarlierDays = tuple[Sequence[int], Sequence[int]]
+"""The people and the texts of each day."""
 
 
 @dataclass
@@ -30,9 +32,12 @@ class TriggerLoad:
     _numbers: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _by_day: defaultdict[str, dict[date, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     _today: dict[str, tuple[date, set[str]]] = field(default_factory=dict)
+    _earlier: dict[tuple[str, date], EarlierDays | None] = field(default_factory=dict)
+    """What ``earlier`` returned since the last ``add``."""
 
     def add(self, trigger: str, batch: str, number: str, at: datetime) -> None:
         """Count a text."""
+        self._earlier.clear()
         day, numbers = self._day[trigger], self._numbers[trigger]
         day.append((at, number))
         numbers[number] += 1
@@ -57,10 +62,16 @@ class TriggerLoad:
         self._batches[batch] = numbers, at
         self.of_batch[batch] = len(numbers)
 
-    def earlier(self, trigger: str, at: datetime) -> tuple[Sequence[int], Sequence[int]] | None:
+    def earlier(self, trigger: str, at: datetime) -> EarlierDays | None:
         """Return (people, texts) on each of the 28 days before the last one; None: the past is too short."""
+        key = trigger, at.date()
+        if key not in self._earlier:
+            self._earlier[key] = self._count_earlier(*key)
+        return self._earlier[key]
+
+    def _count_earlier(self, trigger: str, today: date) -> EarlierDays | None:
         by_day: Mapping[date, tuple[int, int]] = self._by_day[trigger]
-        days = [by_day[day] for n in range(1, EARLIER_DAYS + 1) if (day := at.date() - timedelta(days=n)) in by_day]
+        days = [by_day[day] for n in range(1, EARLIER_DAYS + 1) if (day := today - timedelta(days=n)) in by_day]
         if len(days) < LEAST_DAYS:
             return None
         return [people for people, _ in days], [count for _, count in days]

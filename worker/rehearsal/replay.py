@@ -22,7 +22,7 @@ SENT = "sent"
 
 @dataclass(frozen=True, slots=True)
 class ReplayedText:
-    """A text to replay. ``facts``: everything about it except what earlier texts of the replay decide."""
+    """A text to replay. ``facts``: everything about it except what earlier texts decide, and when it is due."""
 
     id: str
     account: str
@@ -85,9 +85,9 @@ class PolicyReplay:
 
     def _decide(self, text: ReplayedText, now: datetime, held: tuple[str, ...]) -> Fate | None:
         self._forget(now)
-        facts = replace(
-            text.facts, due_at=None, duplicate_of=self._duplicate(text, now), full_caps=self._full_caps(text, now)
-        )
+        facts, earlier, full = text.facts, self._duplicate(text, now), self._full_caps(text, now)
+        if earlier or full:
+            facts = replace(facts, duplicate_of=earlier, full_caps=full)
         match decision := decide(facts, now):
             case Go():
                 self.note_sent(text, now)

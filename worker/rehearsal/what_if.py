@@ -228,10 +228,11 @@ class _Comparison:
     ) -> ReplayedText:
         person, refused = known.recipient, known.opted_out
         about = None if row.connection is None else (row.connection, row.external_id)
-        policy = policy_of(settings, row._asdict())
+        columns = row._asdict()
+        policy = policy_of(settings, columns)
         facts = PolicyFacts(
             kind=MessageKind.SEND,
-            expires_at=self._expiry(row, settings, due_at),
+            expires_at=_expiry(row, due_at, policy_of(self.runtime.settings, columns), policy),
             opted_out=None if refused is None or refused.since > due_at else refused,
             to_number=row.to_number,
             approved=row.approved_at is not None,
@@ -249,13 +250,6 @@ class _Comparison:
             facts = load.guarded(facts, row.trigger, _batch(row), row.created_at, planned=planned)
         content = content_of(row.id, row.text, row.media)
         return ReplayedText(row.id, row.account, row.to_number, content, due_at, facts)
-
-    def _expiry(self, row: Row[Any], settings: Settings, due_at: datetime) -> datetime | None:
-        """Return when the text expires. The default of the policy is recognised by its length."""
-        present = policy_of(self.runtime.settings, row._asdict()).expires_after
-        if row.expires_at is None or abs(row.expires_at - due_at - present) > SAME_TIME:
-            return row.expires_at  # type: ignore[no-any-return]
-        return due_at + policy_of(settings, row._asdict()).expires_after
 
     def _portions(self) -> Iterator[Sequence[Row[Any]]]:
         m = message.c
@@ -289,6 +283,13 @@ class _Comparison:
                 return
             yield rows
             last = rows[-1].id
+
+
+def _expiry(row: Row[Any], due_at: datetime, present: Policy, policy: Policy) -> datetime | None:
+    """Return when the text expires. The default of the present policy is recognised by its length."""
+    if row.expires_at is None or abs(row.expires_at - due_at - present.expires_after) > SAME_TIME:
+        return row.expires_at  # type: ignore[no-any-return]
+    return due_at + policy.expires_after
 
 
 def _batch(row: Row[Any]) -> str:
