@@ -97,7 +97,8 @@ quiet_hours = "none"
     def environment(self) -> dict[str, str]:
         mine = {key: value for key, value in os.environ.items() if not key.startswith("VTSYNC_")}
         secrets = {"TEST_TOKEN": "sandbox-token", "TEST_BROKER": self.broker or "", "TEST_STORE": self.store or ""}
-        return mine | secrets | {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml")}
+        ours = {"VTSYNC_CONFIG": str(self.folder / "vtsync.toml"), "PYTHONFAULTHANDLER": "1"}
+        return mine | secrets | ours
 
     def start(self, *command: str, clock: Path | None = None) -> subprocess.Popen[bytes]:
         """Start ``vtsync COMMAND``; its output goes to a log in the folder.
@@ -198,7 +199,13 @@ quiet_hours = "none"
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
-            process.wait(60)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER it writes what each thread does
+                process.wait(10)
+                stacks = self.log(process)[-12_000:].decode(errors="replace")
+                raise AssertionError(f"{process.args} did not stop within 60 s of SIGTERM:\n{stacks}") from None
 
     def ends_of_logs(self) -> str:
         """The end of every process's log, for a test that failed."""

@@ -342,8 +342,8 @@ def alone_on_rabbitmq(url: str) -> Iterator[None]:
 
 def _delete_queues(url: str) -> None:
     pools.reset()  # Kombu's pooled connections remember queues as declared
-    app.conf.keys()  # loads it: without it there is no `amqp`
-    app.amqp._producer_pool = app._pool = None  # the application in this process must not use the closed ones
+    if app.configured:  # the application in this process must not use the closed ones
+        app.amqp._producer_pool = app._pool = None
     with Connection(url) as connection:
         for name in (INTAKE, OWN_INTAKE, *INTERNAL):
             connection.default_channel.queue_delete(name)

@@ -47,6 +47,15 @@ def test_what_a_liveness_file_means(changes: dict[str, float], problem: str) -> 
     assert bool(problem) == (found.level is Level.PROBLEM)
 
 
+def test_a_stop_is_reported_from_a_signal_handler_that_interrupts_another_report(tmp_path: Path) -> None:
+    file = LivenessFile(tmp_path, "worker")
+    with file._lock:  # held by the thread in which the handler runs
+        file.report_stopping()
+    file.write()
+    assert [one.stopping for one in live_processes(tmp_path)] == [True]
+    file.close()
+
+
 def test_a_file_is_read_while_its_process_lives_and_pruned_after(tmp_path: Path) -> None:
     file = LivenessFile(tmp_path, "beat")
     assert [(one.role, one.pid) for one in live_processes(tmp_path)] == [("beat", os.getpid())]

@@ -43,7 +43,7 @@ def watch_worker(runtime: Runtime, worker: Any, answered: Callable[[], int]) -> 
 
     heartbeat = start_heartbeat(runtime, "worker", observe)
     if heartbeat is not None:
-        signals.worker_shutting_down.connect(lambda **_: heartbeat.file.report(stopping=True), weak=False)
+        signals.worker_shutting_down.connect(lambda **_: heartbeat.file.report_stopping(), weak=False)
     return heartbeat
 
 

@@ -87,6 +87,7 @@ class LivenessFile:
         self._path = folder / f"{role}@{socket.gethostname()}@{os.getpid()}.json"
         self._file = _create_locked(self._path)
         self._lock = threading.Lock()
+        self._stopping = False
         self.write()
 
     def report_loop(self) -> None:
@@ -97,14 +98,18 @@ class LivenessFile:
         """Report that work progressed, or that a thread is free."""
         self.report(work_at=time.monotonic())
 
+    def report_stopping(self) -> None:
+        """Report that the process was asked to stop. Safe in a signal handler: it takes no lock."""
+        self._stopping = True
+
     def report(self, **changes: float | str | bool) -> None:
-        """Change fields of ``Liveness``."""
+        """Change fields of ``Liveness``. Not safe in a signal handler, which may interrupt this very function."""
         with self._lock:
             self._now = replace(self._now, **changes)  # type: ignore[arg-type] # the caller names fields of Liveness
 
     def write(self) -> None:
         """Write the file for `vtsync health`."""
-        self.report(written_at=time.monotonic())
+        self.report(written_at=time.monotonic(), stopping=self._stopping)
         # One write of a fixed length, so that nobody reads half of it.
         os.pwrite(self._file.fileno(), json.dumps(asdict(self._now)).encode().ljust(_FILE_BYTES), 0)
 
