@@ -2,7 +2,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test interfaces adapters faults lint types imports check lowest bench lock sbom audit pin-images docs clean
+.PHONY: install demo test interfaces adapters faults lint types imports check lowest bench lock sbom licences audit \
+	pin-images docs picture clean
 
 install: $(STAMP)
 	@echo "Ready: $(VENV)/bin/vtsync --help"
@@ -44,6 +45,10 @@ $(DOCS)/.installed: requirements-docs.lock
 	@test -x $(DOCS)/bin/python || python3 -m venv $(DOCS)
 	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
 	@touch $@
+
+# The picture of the README. Needs Chromium and chromedriver.
+picture: $(STAMP)
+	@$(PY) .ci/picture.py
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
@@ -96,6 +101,10 @@ sbom:
 	@python3 .ci/sbom.py requirements.lock > build/sbom.cdx.json
 	@python3 .ci/sbom.py requirements-otel-sentry.lock > build/sbom-otel-sentry.cdx.json
 	@ls build/sbom*.json
+
+# The licences of the packages of the images. Fails if one of them is not in the list of .ci/licences.py.
+licences: $(STAMP)
+	@$(PY) .ci/licences.py requirements.lock requirements-otel-sentry.lock
 
 # Compares the locked packages with the known vulnerabilities. Needs the network; see SECURITY.md for when to run it.
 AUDIT := build/audit

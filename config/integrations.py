@@ -26,13 +26,14 @@ class Carrier(Model):
     auth_token: Secret | None = Field(
         None,
         description=(
-            "Twilio or Plivo auth token, Telnyx API key or Sinch API token. Verifies events and looks up texts."
+            "Twilio or Plivo auth token, Telnyx API key or Sinch API token. Verifies events, looks up texts, or lists"
+            " opt-outs."
         ),
         examples=[{"env": "TWILIO_AUTH_TOKEN"}],
     )
     signing_key: Secret | None = Field(
         None,
-        description="Vonage signature secret or Sinch webhook secret.",
+        description="Vonage signature secret, Sinch webhook secret, or a shared key of Twilio.",
         examples=[{"env": "VONAGE_SIGNATURE_SECRET"}],
     )
     public_key: str | None = Field(None, description="Telnyx public key, in base64.")

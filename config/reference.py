@@ -42,16 +42,20 @@ def _tables(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[
 def _section(title: str, model: type[BaseModel]) -> str:
     if issubclass(model, PolicyOverride):
         return "\n".join([f"### {title}", "", (model.__doc__ or "").strip()])
+    return "\n".join([f"### {title}", "", (model.__doc__ or "").strip(), "", key_table(model)])
+
+
+def key_table(model: type[BaseModel]) -> str:
+    """Return the keys of a model with their defaults and meanings, as a Markdown table."""
     rows = [f"| `{key}` | {_default(field)} | {_meaning(key, field)} |" for key, field in keys_of(model).items()]
-    about = (model.__doc__ or "").strip()
-    return "\n".join([f"### {title}", "", about, "", "| key | default | meaning |", "| --- | --- | --- |", *rows])
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**required**"
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value in ((), {}) or isinstance(value, BaseModel):
+    if value is None or value in ((), {}) or isinstance(value, BaseModel | SecretStr):
         return ""
     return f"`{in_toml(str(value) if isinstance(value, Path) else value)}`"
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lists import indented
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -51,16 +52,17 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     """Rewrite the links of a page."""
     place = page.file.src_uri
     original = {site: name for name, site in TOP.items()}.get(place, f"docs/{place}")
-    pages = {f"docs/{one.src_uri}": one.src_uri for one in files.documentation_pages()} | TOP
+    shown = (*files.documentation_pages(), *(one for one in files.media_files() if one.inclusion.is_included()))
+    pages = {f"docs/{one.src_uri}": one.src_uri for one in shown} | TOP
     top = Path(config.docs_dir).parent
-    parts = _FENCE.split(markdown)
+    parts = _FENCE.split(indented(markdown))
     return "".join(part if part.startswith("```") else rewritten(part, original, place, pages, top) for part in parts)
 
 
 def rewritten(markdown: str, original: str, place: str, pages: Mapping[str, str], top: Path) -> str:
     """Return Markdown of the repository's file ``original`` for the page ``place`` of the site.
 
-    ``pages`` has the place of each page by its file. Raises FileNotFoundError if a link leads nowhere.
+    ``pages`` has the place of each page and picture by its file. Raises FileNotFoundError if a link leads nowhere.
     """
 
     def link(found: re.Match[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from worker.carriers.providers.telnyx import STATUSES as TELNYX
 from worker.carriers.reading import status_of
 from worker.carriers.registry import CARRIERS
 
-CARRIER_DOCS = Path(__file__).parents[2] / "docs/carriers.md"
 SAMPLES: dict[str, Cases] = {name: import_module(f"tests.carriers.samples.{name}").CASES for name in CARRIERS}
 KEYS = sorted({key for cases in SAMPLES.values() for event, _ in cases if isinstance(event, dict) for key in event})
 
@@ -29,27 +27,15 @@ def test_events(carrier: str, event: Any, texts: list[CarrierText]) -> None:
     assert CARRIERS[carrier].parse(event) == texts
 
 
-@pytest.mark.parametrize("carrier", sorted(CARRIERS))
-def test_the_page_has_a_row_for_each_carrier_with_the_keys_that_it_needs(carrier: str) -> None:
-    rows = CARRIER_DOCS.read_text().splitlines()
-    (row,) = [row for row in rows if row.casefold().startswith(f"| {carrier} ")]
-    provider = CARRIERS[carrier]
-    assert [key for key in {*provider.needs, *provider.list_needs} if f"`{key}`" not in row] == []
-    assert ("list" in row) is (provider.list_sent is not None)
-
-
 @pytest.mark.parametrize(
     ("carrier", "code"), [(name, code) for name, provider in CARRIERS.items() for code in provider.opt_out_codes]
 )
-def test_each_code_of_an_opt_out_has_its_source_a_sample_and_a_row_of_the_page(carrier: str, code: str) -> None:
+def test_each_code_of_an_opt_out_has_its_source_and_a_sample(carrier: str, code: str) -> None:
     known = CARRIERS[carrier].opt_out_codes[code]
     assert known.source.startswith("https://")
     assert known.meaning
     samples = [text for _, texts in SAMPLES[carrier] for text in texts]
     assert code in [text.detail for text in samples if text.status == "failed"]
-    rows = CARRIER_DOCS.read_text().splitlines()
-    (row,) = [row for row in rows if row.casefold().startswith(f"| {carrier}: `{code.casefold()}` ")]
-    assert f"]({known.source})" in row
 
 
 def test_every_carrier_has_a_code_of_opt_outs() -> None:

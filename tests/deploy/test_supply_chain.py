@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -36,6 +37,50 @@ def test_the_licence_is_the_one_that_the_project_declares() -> None:
     assert PROJECT["license"] == "Apache-2.0"
     assert all((ROOT / name).is_file() for name in PROJECT["license-files"])
     assert (ROOT / "LICENSE").read_text().lstrip().startswith("Apache License")
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-otel-sentry.lock"])
+def test_each_package_of_the_images_has_a_licence_that_we_may_ship(lock: str) -> None:
+    listed = run("licences.py", str(ROOT / lock)).splitlines()
+    assert len(listed) > 40
+    assert any(line.startswith("psycopg ") and line.endswith("LGPL-3.0-only") for line in listed)
+
+
+@pytest.mark.parametrize(
+    ("licence", "is_allowed"),
+    [
+        ("MIT", True),
+        ("MPL-2.0 AND (Apache-2.0 OR MIT)", True),
+        ("GPL-3.0-only AND (Apache-2.0 OR MIT)", False),
+        ("GPL-3.0-only OR MIT", True),
+        ("Mozilla Public License 2.0 (MPL 2.0)", True),
+        ("GPL-3.0-only", False),
+        ("MIT AND GPL-3.0-only", False),
+        ("GNU General Public License (GPL)", False),
+        ("GNU Affero General Public License v3", False),
+        ("Apache Software License; Other/Proprietary License", False),
+        ("", False),
+    ],
+)
+def test_which_licences_are_allowed(licence: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
+    assert importlib.import_module("licences").is_allowed(licence) is is_allowed
+
+
+# --- what is in the package
+
+
+TRACKED = subprocess.run(
+    ["git", "ls-files", "config", "crm_adapters", "worker"], cwd=ROOT, check=True, capture_output=True, text=True
+).stdout.split()
+
+
+def test_the_wheel_has_every_file_that_the_packages_need() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    others = [Path(one) for one in TRACKED if not one.endswith(".py")]
+    assert len(others) > 20
+    assert [str(one) for one in others if not any(one.match(pattern) for pattern in patterns)] == []
+    assert {f"{name}/py.typed" for name in ("config", "crm_adapters", "worker")} <= set(TRACKED)
 
 
 # --- the bill of materials

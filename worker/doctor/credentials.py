@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from config.alert_kinds import AlertKind
 from crm_adapters.base import AdapterError, ApiVersion, CredentialsRejected, SourceUnavailable
+from crm_adapters.registry import BUILT_IN
 from worker.contacts.connection_gate import note_check_succeeded
 from worker.contacts.consent import needs_consent
 from worker.contacts.services import open_adapter
@@ -116,7 +117,13 @@ def _remedy(runtime: Runtime, name: str, error: AdapterError) -> str:
     if isinstance(error, CredentialsRejected):
         if needs_consent(runtime.settings, name):
             return f"run `vtsync connect {name}`"
-        return f"correct the credential of [connections.{name}], then run `vtsync check`"
+        return f"correct the credential of [connections.{name}]{_page(runtime, name)}, then run `vtsync check`"
     if isinstance(error, SourceUnavailable):
         return "vtsync tries again by itself; if it lasts, check the CRM's status and the network"
-    return f"correct the source or [connections.{name}], then run `vtsync check`"
+    return f"correct the source or [connections.{name}]{_page(runtime, name)}, then run `vtsync check`"
+
+
+def _page(runtime: Runtime, name: str) -> str:
+    """Name the page of a built-in adapter."""
+    adapter = runtime.settings.connections[name].adapter
+    return f" (docs/adapters/{adapter}.md explains it)" if adapter in BUILT_IN else ""

@@ -33,7 +33,7 @@ class Fault(BaseModel):
 
     endpoint: Endpoint | Literal["*"] = Field("*", description="`record` is a send with `sendStatus`.")
     phone: str = Field("", description="Only requests about this customer, E.164. Empty: all.")
-    probability: float = Field(1, ge=0, le=1)
+    probability: float = Field(1, ge=0, le=1, description="Hit each matching request with this probability.")
     above: int | None = Field(None, ge=1, description="Only requests beyond this many a second: a rate limit.")
     skip: int = Field(0, ge=0, description="Let this many matching requests pass first.")
     calls: int | None = Field(None, ge=1, description="End after this many hits. Left out: never.")
@@ -48,7 +48,7 @@ class Fault(BaseModel):
     )
     delay_ms: int = Field(0, ge=0, description="Wait this long first.")
     reset: bool = Field(False, description="Drop with a RST instead of a FIN.")
-    status: int = Field(500, ge=200, le=599)
+    status: int = Field(500, ge=200, le=599, description="The status of `answer`.")
     body_kind: Literal["auto", "errors", "envelope", "html"] = Field(
         "auto", description="`auto`: the one that the platform uses for this status."
     )
