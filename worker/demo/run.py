@@ -221,7 +221,7 @@ class Demo:
         self.console.print("To use it on your own data:")
         prefix = _command_prefix()
         for command, what in (
-            (f"{prefix}vtsync init", "writes a commented vtsync.toml; name your CRM and your account there"),
+            (f"{prefix}vtsync init", "asks for your CRM and account, tries both, and writes vtsync.toml"),
             (f"{prefix}vtsync check", "tries every credential and names every mistake"),
             (f"{prefix}vtsync plan", "shows what a sync would create, update and text, and changes nothing"),
             (f"{prefix}vtsync up", "runs worker and scheduler"),
