@@ -34,6 +34,15 @@ def test_links_lead_to_files(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_pictures_are_small_and_shown() -> None:
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    pictures = list((ROOT / "docs" / "images").iterdir())
+    assert pictures
+    for picture in pictures:
+        assert picture.stat().st_size < 150_000, f"{picture.name} is too large for the repository"
+        assert f"images/{picture.name})" in text, f"no page shows {picture.name}"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_in_documents_exist(document: Path) -> None:
     for command in re.findall(r"`vtsync ([a-z][a-z-]*)", document.read_text()):
