@@ -1,9 +1,9 @@
 """The Celery tasks. Each calls a function of another module.
 
 ``vtsync.send_message``, ``vtsync.record_message`` and ``vtsync.sync_connection`` are public: other services call them
-with JSON arguments, and docs/enqueue.md documents their results. All other tasks are sent by our own processes and only say
-that there may be work. If one is lost, the next tick finds the work. If one is delivered twice, nothing happens twice.
-``worker.work.registry`` declares them.
+with JSON arguments, and docs/enqueue.md documents their results. All other tasks are sent by our own processes and only
+say that there may be work. If one is lost, the next tick finds the work. If one is delivered twice, nothing happens
+twice. ``worker.work.registry`` declares them.
 """
 
 from __future__ import annotations
