@@ -13,6 +13,7 @@ from config.policy_checks import policy_problems
 from config.problems import dotted, unknown_name
 from config.raw import Table, named_tables, section, text_or_secret
 from config.redact import HIDDEN
+from config.sign_in_checks import sign_in_problems
 from config.subscriber_checks import signing_secret_problems, subscriber_problems
 from config.trigger_checks import trigger_problems
 from config.url_secrets import MAKE_ANOTHER, MIN_SECRET_LENGTH, is_short, url_secret_problems
@@ -37,6 +38,7 @@ def rule_problems(data: Table, context: object = None) -> Iterator[ConfigProblem
     yield from signing_secret_problems(["callbacks"], section(data, "callbacks"), context)
     for name, channel in named_tables(section(data, "alerts"), "channels"):
         yield from channel_problems(name, channel, context)
+    yield from sign_in_problems(section(data, "web"))
     yield from policy_problems(data)
     for name, trigger in named_tables(data, "triggers"):
         yield from trigger_problems(name, trigger, connections, accounts)

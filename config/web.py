@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StrictFloat, StrictInt
+from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from config.base import Model
+from config.sign_in import OidcSignIn, ProxySignIn
 from config.types import HttpUrl, IpNetwork, one_or_many
 
 
@@ -42,3 +43,8 @@ class Web(Model):
         le=1_000_000,
         description="Requests per minute for each API key. Events of others are not limited.",
     )
+    passwords: StrictBool = Field(
+        True, description="Whether people may sign in to the pages with a password of `vtsync users`."
+    )
+    oidc: OidcSignIn | None = Field(None, description="Sign-in to the pages by OpenID Connect.")
+    proxy_sign_in: ProxySignIn | None = Field(None, description="Sign-in to the pages by a header of a proxy.")

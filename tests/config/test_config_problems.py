@@ -22,10 +22,33 @@ CRM = ACCOUNT + '[connections.crm]\nadapter = "csv"\naccount = "main"\n'
 TRIGGER = CRM + '[triggers.ready]\nconnections = "crm"\nmessage = "Ready."\n'
 CREATED = TRIGGER + 'on = "created"\n'
 CHANGED = TRIGGER + 'on = "changed"\nfield = "status"\n'
+OIDC = '[web]\npublic_url = "https://t.example"\n[web.oidc]\nissuer = "https://login.example"\nclient_id = "x"\n'
+OIDC_ROLES = OIDC + 'roles = { ops = "operator" }\n'
+PROXY = '[web.proxy_sign_in]\nuser_header = "Remote-User"\nroles = { ops = "admin" }\n'
 UNSET = '[accounts.main]\ntoken = { env = "VTSYNC_TOKEN" }\nfrom_number = "+14155550100"\n'
 
 # (file, key, words of the value, words of the message, words of the remedy)
 MISTAKES = {
+    "issuer in clear": (OIDC_ROLES.replace("https://login", "http://login"), "web.oidc.issuer", '"http://login.example"', "does not begin with https://", "copy the issuer"),
+    "issuer with a query": (OIDC_ROLES.replace("login.example", "login.example/?a=b"), "web.oidc.issuer", "?a=b", "is not the address of an issuer", "copy the issuer"),
+    "issuer that is no address": (OIDC_ROLES.replace("https://login.example", "https://"), "web.oidc.issuer", '"https://"', "is not a web address", "write a URL"),
+    "issuer left out": (OIDC_ROLES.replace("issuer", "#"), "web.oidc.issuer", None, "missing", 'issuer = "https://login.example.com"'),
+    "client secret in the file": (OIDC_ROLES + 'client_secret = "hush"', "web.oidc.client_secret", "(hidden)", "written in the file", "env"),
+    "no map of roles": (OIDC, "web.oidc.roles", None, "nobody would get a role", 'roles = { "name of a group" = "admin" }'),
+    "a role that does not exist": (OIDC + 'roles = { ops = "owner" }', "web.oidc.roles.ops", '"owner"', "allowed values", '"viewer", "operator" or "admin"'),
+    "OpenID Connect without public_url": (OIDC_ROLES.replace("public_url", "#"), "web.public_url", None, "sends people back", "public_url ="),
+    "everybody with a Google account": (OIDC.replace("login.example", "accounts.google.com") + 'other_role = "viewer"', "web.oidc.other_role", '"viewer"', "would let everybody in", 'hd = "example.com"'),
+    "a domain with an @": (OIDC_ROLES + 'email_domains = "@example.com"', "web.oidc.email_domains[0]", '"@example.com"', "is not a domain", "follows the @"),
+    "no way to sign in": ("[web]\npasswords = false", "web.passwords", "false", "leaves no way", "[web.oidc]"),
+    "proxies left out": (PROXY, "web.proxy_sign_in.trusted", None, "missing", 'trusted = ["127.0.0.1"]'),
+    "no proxies": (PROXY + "trusted = []", "web.proxy_sign_in.trusted", None, "names no proxy", "127.0.0.1"),
+    "everybody is a proxy": (PROXY + 'trusted = ["10.0.0.0/8", "0.0.0.0/0"]', "web.proxy_sign_in.trusted", None, "trusts 0.0.0.0/0", "addresses of your proxies"),
+    "half of everybody is a proxy": (PROXY + 'trusted = "128.0.0.0/1"', "web.proxy_sign_in.trusted", "128.0.0.0/1", "trusts 128.0.0.0/1", "addresses of your proxies"),
+    "everybody with IPv6 is a proxy": (PROXY + 'trusted = "::/0"', "web.proxy_sign_in.trusted", "::/0", "trusts ::/0", "addresses of your proxies"),
+    "no map of roles for a proxy": (PROXY.replace("roles", "#") + 'trusted = "::1"', "web.proxy_sign_in.roles", None, "nobody would get a role", "roles ="),
+    "a header that browsers send": (PROXY.replace("Remote-User", "user-agent") + 'trusted = "::1"', "web.proxy_sign_in.user_header", '"user-agent"', "browsers", "Remote-User"),
+    "a header with an underscore": (PROXY.replace("Remote-User", "REMOTE_USER") + 'trusted = "::1"', "web.proxy_sign_in.user_header", '"REMOTE_USER"', "is not the name of a header", "X-Forwarded-User"),
+    "a link to a script": (PROXY + 'trusted = "::1"\nsign_out_url = "javascript:alert(1)"', "web.proxy_sign_in.sign_out_url", "javascript", "is not a link", "/oauth2/sign_out"),
     "unknown key, nearly right": (ACCOUNT + "read_timout = 40", "accounts.main.read_timout", None, "not a key", '"read_timeout"'),
     "unknown key, other case": (ACCOUNT + "readTimeout = 40", "accounts.main.readTimeout", None, "not a key", '"read_timeout"'),
     "unknown key, with a dash": (ACCOUNT + "read-timeout = 40", "accounts.main.read-timeout", None, "not a key", '"read_timeout"'),

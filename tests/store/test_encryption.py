@@ -47,7 +47,7 @@ IN_CLEAR = {
     r"message\.metadata|message_metadata\.value": "what callers search by",
     r"consent_event\.(field|answer)": "name of a field; code",
     r"forgotten\.(digest|subject|key_id)": "keyed hash",
-    r"web_user\.password_hash|web_session\.(token_hash|address|browser)": "about staff",
+    r"web_user\.(password_hash|issuer|subject)|web_session\.(address|browser)|web_\w+\.token_hash": "about staff",
     r"audit_event\.(action|about|address)": "what staff did; an id",
     r"message\.callback_url|forward\.url": "where callers are reached",
     r"api_key\..*|dead_letter\..*|configuration_problem\..*|heartbeat\..*|store_key\..*": "no content",

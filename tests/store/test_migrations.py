@@ -531,3 +531,22 @@ def test_an_alert_is_open_once_and_may_come_back_after_its_end(empty: Engine) ->
         connection.execute(put, {"at": at, "ended": None})
     with reading(empty) as connection:
         assert connection.scalars(text("SELECT connection FROM connection_state")).all() == ["crm"]
+
+
+def test_users_with_a_password_stay_and_one_person_of_an_issuer_is_one_user(empty: Engine) -> None:
+    at_revision(empty, "0024")
+    columns = "name, role, password_hash, totp_step, failures, created_at, created_by"
+    put = text(f"INSERT INTO web_user ({columns}) VALUES (:name, 'admin', 'h', 0, 0, '2026-01-01', 'test')")
+    with writing(empty) as connection:
+        connection.execute(put, {"name": "ana"})
+    migrate(empty)
+    with writing(empty) as connection:  # as a process of the version before, which is not restarted yet
+        connection.execute(put, {"name": "bo"})
+    with reading(empty) as connection:
+        found = connection.execute(text("SELECT name, password_hash, issuer, subject FROM web_user ORDER BY name"))
+        assert [tuple(row) for row in found] == [("ana", "h", None, None), ("bo", "h", None, None)]
+    same = text("UPDATE web_user SET issuer = 'https://login.example.com', subject = '17' WHERE name = :name")
+    with writing(empty) as connection:
+        connection.execute(same, {"name": "ana"})
+    with pytest.raises(IntegrityError), writing(empty) as connection:
+        connection.execute(same, {"name": "bo"})

@@ -19,6 +19,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from sqlalchemy import Engine, select, update
 
+from config.sign_in import ROLES, Role
 from config.web import Web
 from tests.messages.conftest import Outbox, number
 from tests.web.conftest import runtime_over
@@ -30,12 +31,12 @@ from worker.store.models import utcnow
 from worker.store.tables import audit_event, message, web_session, web_user
 from worker.web.app import create_app
 from worker.web.audit import note
+from worker.web.pages.entrance import inside
 from worker.web.pages.gate import BACKGROUND
 from worker.web.pages.overview import page_of
 from worker.web.pages.queries import DAY, states_of_all
 from worker.web.pages.render import about
-from worker.web.pages.signin import _inside
-from worker.web.users import ROLES, Role, UserRefused, _network, create_user, set_disabled, set_role, set_totp
+from worker.web.users import UserRefused, _network, create_user, set_disabled, set_role, set_totp
 
 PASSWORD = "correct horse battery"
 ORIGIN = {"Origin": "http://testserver"}
@@ -446,7 +447,7 @@ def test_users_that_are_refused(pages: Pages, name: str, password: str, says: st
     ],
 )
 def test_nobody_is_sent_elsewhere_after_signing_in(given: str, kept: bool) -> None:
-    assert _inside(given) == (given if kept else "")
+    assert inside(given) == (given if kept else "")
 
 
 # Decisions
@@ -616,6 +617,9 @@ NONSENSE = [
     ("GET", "/ui/people/12", 404),
     ("GET", "/ui/static/..%2fapp.py", 404),
     ("GET", "/ui/audit?before=x", 200),
+    ("GET", "/ui/sign-in/oidc", 404),
+    ("GET", "/ui/sign-in/oidc/answer?code=x&state=y", 404),
+    ("GET", "/ui/signed-out", 200),
     ("GET", "/ui/messages/all?what=approve", 400),
     ("POST", "/ui/messages/all", 400),
     ("POST", "/ui/users", 400),

@@ -14,7 +14,7 @@ from worker.cli.common import FAILED, Json, actor, ago, app, fail, open_store_ru
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from worker.web.users import Role
+    from config.sign_in import Role
 
 users = typer.Typer(help="Manage who may sign in to the pages of `vtsync web`.", no_args_is_help=True)
 app.add_typer(users, name="users")
@@ -27,9 +27,12 @@ RoleOption = Annotated[str, typer.Option("--role", help="viewer, operator or adm
 def create(name: Name, role: RoleOption = "viewer") -> None:
     """Create a user. Asks for a password, or reads one line from standard input."""
     from worker.store.models import utcnow
-    from worker.web.users import create_user
+    from worker.web.users import create_user, require_passwords
 
-    chosen, password = _role(role), _password()
+    chosen = _role(role)
+    with _refusing():
+        require_passwords(open_store_runtime().settings.web)
+    password = _password()
     with _changing("user_create", name, role) as connection:
         create_user(connection, name, chosen, password, by=actor(), now=utcnow())
     say(f"{name} may sign in at /ui of `vtsync web`, as {role}.")
@@ -48,9 +51,16 @@ def list_(json: Json = False) -> None:
         show_json(found)
         return
     table(
-        ("Name", "Role", "Second factor", "Created", "State"),
+        ("Name", "Role", "Signs in by", "Second factor", "Created", "State"),
         (
-            (one.name, one.role, "yes" if one.has_totp else "no", ago(one.created_at), _state(one.disabled_at))
+            (
+                one.name,
+                one.role,
+                one.issuer or "password",
+                "yes" if one.has_totp else "no",
+                ago(one.created_at),
+                _state(one.disabled_at),
+            )
             for one in found
         ),
     )
@@ -111,25 +121,51 @@ def remove_second_factor(name: Name) -> None:
     say(f"{name} signs in with the password alone, until they set up another second factor.")
 
 
+@users.command()
+def link(
+    name: Name,
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it is there; the audit trail has it.")],
+    proxy: Annotated[bool, typer.Option("--proxy", help="By the proxy, not by OpenID Connect.")] = False,
+) -> None:
+    """Let a user sign in elsewhere from now on, and no longer with a password."""
+    from worker.identity.person import PROXY
+    from worker.web.identities import link_user
+
+    web = open_store_runtime().settings.web
+    if (web.proxy_sign_in if proxy else web.oidc) is None:
+        usage(f"the configuration has no {'[web.proxy_sign_in]' if proxy else '[web.oidc]'}")
+    issuer = PROXY if proxy or web.oidc is None else web.oidc.issuer
+    with _changing("user_link", name, f"{issuer} {subject}") as connection:
+        link_user(connection, name, issuer, subject)
+    say(f"{name} signs in by {issuer} from now on, and is signed out everywhere.")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """End the command with the reason if the change is refused."""
+    from worker.web.users import UserRefused
+
+    try:
+        yield
+    except UserRefused as error:
+        fail(str(error), FAILED)
+
+
 @contextmanager
 def _changing(action: str, name: str, detail: str = "") -> Iterator[Connection]:
     """Change a user in one transaction with its line of the audit trail."""
     from worker.store.db import writing
     from worker.store.models import utcnow
     from worker.web.audit import note
-    from worker.web.users import UserRefused
 
     runtime = open_store_runtime()
-    try:
-        with writing(runtime.engine) as connection:
-            yield connection
-            note(connection, actor(), action, now=utcnow(), about=name, detail=detail, address="command line")
-    except UserRefused as error:
-        fail(str(error), FAILED)
+    with _refusing(), writing(runtime.engine) as connection:
+        yield connection
+        note(connection, actor(), action, now=utcnow(), about=name, detail=detail, address="command line")
 
 
 def _role(text: str) -> Role:
-    from worker.web.users import ROLES
+    from config.sign_in import ROLES
 
     found = next((one for one in ROLES if one == text), None)
     if found is None:

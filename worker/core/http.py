@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -220,6 +221,8 @@ class HttpTransport:
         # Half the time for each address, so that time is left for the next one if the first does not respond.
         self._timeout = Timeout(connect=connect_timeout / 2, read=read_timeout)
         self._origins: list[Origin] = []
+        self._by_base: dict[str, Origin] = {}
+        self._lock = threading.Lock()
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0, pool_block=True)
         self._session.mount("https://", adapter)
@@ -230,6 +233,15 @@ class HttpTransport:
         origin = Origin(self._session, base_url, self._may_connect)
         self._origins.append(origin)
         return origin
+
+    def origin_of(self, url: str) -> Origin:
+        """Return the connection pool of the host of ``url``, the same one each time. Raises like ``origin``."""
+        parts = urlsplit(url)
+        base = f"{parts.scheme}://{parts.netloc}"
+        with self._lock:
+            if base not in self._by_base:
+                self._by_base[base] = self.origin(base)
+            return self._by_base[base]
 
     def exchange(
         self,

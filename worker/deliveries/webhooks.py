@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import requests
 from standardwebhooks.webhooks import Webhook
@@ -16,7 +14,7 @@ from config.callbacks import Callbacks
 from config.integrations import Subscriber
 from config.types import is_public
 from crm_adapters.unreachable import PROXY_LOGIN, explain_unreachable
-from worker.core.http import AddressRefused, HttpTransport, NoResponse, Origin
+from worker.core.http import AddressRefused, HttpTransport, NoResponse
 from worker.deliveries.outcome import Delivered, DeliveryOutcome, GaveUp, RetryLater
 from worker.store.models import utcnow
 
@@ -33,8 +31,6 @@ class WebhookSender:
 
     def __init__(self) -> None:
         self._any, self._public = _transport(lambda _: True), _transport(_is_public)
-        self._origins: dict[tuple[HttpTransport, str], Origin] = {}
-        self._lock = threading.Lock()
 
     def __enter__(self) -> WebhookSender:
         return self
@@ -80,7 +76,7 @@ class WebhookSender:
             }
         try:
             request = requests.Request("POST", url).prepare()
-            origin = self._origin(transport, str(request.url))
+            origin = transport.origin_of(str(request.url))
         except (requests.RequestException, OSError) as error:
             why = explain_unreachable(error) or f"its url cannot be used ({type(error).__name__})"
             return RetryLater(why, is_down=True)
@@ -91,14 +87,6 @@ class WebhookSender:
             why = "" if answer.request_left else explain_unreachable(answer.error)
             return RetryLater(why or f"no response ({type(answer.error).__name__})", is_down=True)
         return outcome_of_status(answer.status, answer.headers.get("Retry-After", ""))
-
-    def _origin(self, transport: HttpTransport, url: str) -> Origin:
-        parts = urlsplit(url)
-        base = f"{parts.scheme}://{parts.netloc}"
-        with self._lock:
-            if (transport, base) not in self._origins:
-                self._origins[transport, base] = transport.origin(base)
-            return self._origins[transport, base]
 
 
 def _transport(may_connect: Callable[[str], bool]) -> HttpTransport:

@@ -24,6 +24,7 @@ from worker.doctor import (
     people,
     queues,
     sharing,
+    sign_in,
     store,
 )
 from worker.doctor.reach import reach_broker, reach_store
@@ -84,6 +85,11 @@ def runtime_checks(runtime: Runtime, *, resume: bool = False) -> list[Check]:
             else ()
         ),
         Check("relay secrets", lambda: exposure.check_relay_secrets(settings), also=("check",)),
+        *(
+            [Check("sign-in", lambda: sign_in.check_sign_in(settings), also=("check",))]
+            if settings.web.oidc is not None or settings.web.proxy_sign_in is not None
+            else ()
+        ),
         *_server_checks(runtime),
         *(
             [Check("encryption", lambda: encryption.check_encryption(runtime), ("store",))]

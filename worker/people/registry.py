@@ -467,7 +467,7 @@ TABLES = (
         t.web_user,
         "people who may sign in to the pages; passwords as hashes, second factors encrypted",
         {
-            Holds.STAFF: "name role created_by",
+            Holds.STAFF: "name role created_by issuer subject",
             Holds.NOTHING: "password_hash totp totp_step failures failed_at created_at disabled_at",
         },
         readers="`vtsync users list`, admins",
@@ -481,6 +481,12 @@ TABLES = (
         },
         kept="until the session ends, at most 7 days",
         readers="the person, admins",
+    ),
+    PersonalTable(
+        t.web_sign_in,
+        "sign-ins that were begun at an OpenID provider",
+        {Holds.NOTHING: "token_hash expires_at"},
+        kept="ten minutes; deleted at the next sign-in",
     ),
     PersonalTable(
         t.store_key,

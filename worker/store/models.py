@@ -835,6 +835,7 @@ class WebUser(SQLModel, table=True):
     """A person who may sign in to the pages of `vtsync web`."""
 
     __tablename__ = "web_user"
+    __table_args__ = (Index("uq_web_user_subject", "issuer", "subject", unique=True),)
 
     name: str = Field(primary_key=True, max_length=80)
     role: str = Field(sa_type=Code)
@@ -851,6 +852,19 @@ class WebUser(SQLModel, table=True):
     created_at: datetime = _time(nullable=False)
     created_by: str = Field(default="", max_length=80)
     disabled_at: datetime | None = _time()
+    issuer: str | None = Field(default=None, max_length=255)
+    """Who says who this is: an issuer of OpenID Connect, or ``proxy``. None: the person has a password."""
+    subject: str | None = Field(default=None, max_length=255)
+    """The issuer's name for the person, which never changes."""
+
+
+class WebSignIn(SQLModel, table=True):
+    """A sign-in that was begun at an OpenID provider. Only the hash of the browser's token is stored."""
+
+    __tablename__ = "web_sign_in"
+
+    token_hash: str = Field(primary_key=True, max_length=64)
+    expires_at: datetime = _time(nullable=False, index=True)
 
 
 class WebSession(SQLModel, table=True):

@@ -31,8 +31,21 @@ def caller_address(scope: Scope, proxies: Sequence[IpNetwork]) -> str:
     return "" if address is None else str(address)
 
 
+def is_called_from(scope: Scope, networks: Sequence[IpNetwork]) -> bool:
+    """Return whether the connection itself comes from one of these networks, whatever the request says."""
+    client = scope.get("client")
+    address = _address(client[0]) if client else None
+    return address is not None and _is_one_of(address, networks)
+
+
+def header_values(scope: Scope, header: str) -> list[bytes]:
+    """Return all values of a header, as they came."""
+    name = header.lower().encode()
+    return [value for given, value in scope["headers"] if given == name]
+
+
 def _forwarded_for(scope: Scope) -> list[str]:
-    values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    values = [value.decode("latin-1") for value in header_values(scope, "X-Forwarded-For")]
     return [one for value in values for one in value.split(",")]
 
 

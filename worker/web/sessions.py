@@ -40,13 +40,15 @@ class SessionInfo:
     browser: str
 
 
-def start_session(connection: Connection, name: str, *, address: str, browser: str, now: datetime) -> str:
+def start_session(
+    connection: Connection, name: str, *, address: str, browser: str, now: datetime, lasts: timedelta = LONGEST
+) -> str:
     """Store a new session and return its token. Sessions that have ended are deleted."""
     connection.execute(delete(web_session).where(web_session.c.expires_at < now))
     token = secrets.token_urlsafe(32)
     printable = "".join(character for character in browser if character.isprintable())
     row = {"token_hash": _id(token), "name": name, "address": address[:64], "browser": printable[:200]}
-    times = {"created_at": now, "seen_at": now, "expires_at": now + LONGEST}
+    times = {"created_at": now, "seen_at": now, "expires_at": now + lasts}
     connection.execute(insert(web_session).values(**row, **times))
     return token
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from config.sign_in import ROLES, Role
+from config.web import Web
 from crm_adapters.base import SourceInvalid
 from worker.contacts.sealing import MAKE_A_KEY, GrantCipher
 from worker.core.backoff import Backoff
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from worker.runtime import Runtime
 
-Role: TypeAlias = Literal["viewer", "operator", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
 ROLE_HELP: dict[Role, str] = {
     "viewer": "sees states and counts, and the kinds of reasons; numbers and texts are masked",
     "operator": "sees everything, and decides: approve, cancel, retry, resolve, opt out, sync now",
@@ -35,7 +35,7 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 200
 FREE_FAILURES = 5
 """After this many failed attempts in a row, the next one must wait."""
 _WAITS = Backoff(30, 900)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,79}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,79}")
 _AT_ONCE = threading.BoundedSemaphore(2)
 """Checking a password takes 64 MB of memory on purpose."""
 _IN_LINE = threading.BoundedSemaphore(6)
@@ -75,15 +75,27 @@ class WebPerson:
     created_at: datetime
     created_by: str
     disabled_at: datetime | None
+    issuer: str | None = None
+    """Who says who this is, see ``worker.identity``. None: the person has a password here."""
+    subject: str | None = None
 
     def may(self, role: Role) -> bool:
         """Return True if the user has at least this role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
+def require_passwords(web: Web) -> None:
+    """Raise UserRefused if nobody could sign in with a password."""
+    if not web.passwords:
+        raise UserRefused(
+            "web.passwords is false, so a user with a password could not sign in; people are created here"
+            " when they first sign in elsewhere"
+        )
+
+
 def create_user(connection: Connection, name: str, role: Role, password: str, *, by: str, now: datetime) -> None:
     """Create a user. Raises UserRefused."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UserRefused("a name has 1 to 80 letters, digits and the characters . _ @ + -")
     _check_password(name, password)
     if connection.scalar(select(web_user.c.name).where(web_user.c.name == name)) is not None:
@@ -95,23 +107,25 @@ def create_user(connection: Connection, name: str, role: Role, password: str, *,
 def find_user(connection: Connection, name: str) -> WebPerson | None:
     """Return the user of this name."""
     row = connection.execute(select(web_user).where(web_user.c.name == name)).first()
-    return None if row is None else _person(row)
+    return None if row is None else person_of(row)
 
 
 def list_users(connection: Connection) -> list[WebPerson]:
     """Return all users by name."""
-    return [_person(row) for row in connection.execute(select(web_user).order_by(web_user.c.name))]
+    return [person_of(row) for row in connection.execute(select(web_user).order_by(web_user.c.name))]
 
 
 def set_password(connection: Connection, name: str, password: str) -> None:
     """Change the password, and end all sessions. Raises UserRefused."""
+    _keep_elsewhere(connection, name, "has no password here")
     _check_password(name, password)
     _change(connection, name, password_hash=_hash(password), failures=0, failed_at=None)
-    _end_sessions(connection, name)
+    end_sessions(connection, name)
 
 
 def set_role(connection: Connection, name: str, role: Role) -> None:
     """Change what the user may do. It holds from the next request on. Raises UserRefused."""
+    _keep_elsewhere(connection, name, "gets the role there at each sign-in")
     _keep_an_admin(connection, name, still_one=role == "admin")
     _change(connection, name, role=role)
 
@@ -120,23 +134,25 @@ def set_disabled(connection: Connection, name: str, now: datetime | None) -> Non
     """Let the user no longer sign in (``now``), or again (None), and end all sessions. Raises UserRefused."""
     _keep_an_admin(connection, name, still_one=now is None)
     _change(connection, name, disabled_at=now, failures=0, failed_at=None)
-    _end_sessions(connection, name)
+    end_sessions(connection, name)
 
 
 def set_totp(connection: Connection, name: str, sealed: bytes | None) -> None:
     """Store the second factor's sealed secret, or remove it. Raises UserRefused."""
+    _keep_elsewhere(connection, name, "has no second factor here")
     _change(connection, name, totp=sealed, totp_step=0)
 
 
 def sign_in(runtime: Runtime, name: str, password: str, code: str, address: str) -> WebPerson:
     """Return the user whose password and code these are. Raises SignInRefused."""
     now = utcnow()
-    if runtime.limiter.admit(f"sign-in:{_network(address)}", 30):
-        raise SignInRefused("too many attempts from this address; wait a minute", tried=False)
+    limit_attempts(runtime, address)
+    if not runtime.settings.web.passwords:
+        raise SignInRefused("nobody signs in with a password here (web.passwords = false)", tried=False)
     with reading(runtime.engine) as connection:
         row = connection.execute(select(web_user).where(web_user.c.name == name)).first()
     # A name that must wait takes as long as any other, and its attempt does not count.
-    is_right = _matches("" if row is None else row.password_hash, password[:LONGEST_PASSWORD])
+    is_right = _matches("" if row is None or row.issuer is not None else row.password_hash, password[:LONGEST_PASSWORD])
     if row is not None and _wait(row, now):
         raise SignInRefused(WRONG)
     step = 0
@@ -155,7 +171,13 @@ def sign_in(runtime: Runtime, name: str, password: str, code: str, address: str)
             signed_in = connection.execute(fresh.values(**values).returning(web_user)).first()
     if signed_in is None:
         raise SignInRefused(WRONG)
-    return _person(signed_in)
+    return person_of(signed_in)
+
+
+def limit_attempts(runtime: Runtime, address: str) -> None:
+    """Count one attempt to sign in from an address. Raises SignInRefused if there were too many."""
+    if runtime.limiter.admit(f"sign-in:{_network(address)}", 30):
+        raise SignInRefused("too many attempts from this address; wait a minute", tried=False)
 
 
 def new_totp_secret() -> str:
@@ -225,8 +247,18 @@ def _wait(row: Row[Any], now: datetime) -> timedelta | None:
     return until - now if now < until else None
 
 
-def _person(row: Row[Any]) -> WebPerson:
-    return WebPerson(row.name, row.role, row.totp is not None, row.created_at, row.created_by, row.disabled_at)
+def person_of(row: Row[Any]) -> WebPerson:
+    """Return the user of a row."""
+    return WebPerson(
+        row.name,
+        row.role,
+        row.totp is not None,
+        row.created_at,
+        row.created_by,
+        row.disabled_at,
+        row.issuer,
+        row.subject,
+    )
 
 
 def _check_password(name: str, password: str) -> None:
@@ -245,12 +277,20 @@ def _keep_an_admin(connection: Connection, name: str, *, still_one: bool) -> Non
         raise UserRefused(f"{name} is the only admin; make another user an admin first")
 
 
+def _keep_elsewhere(connection: Connection, name: str, what: str) -> None:
+    """Raise UserRefused if the user signs in elsewhere, so that this cannot be changed here."""
+    issuer = connection.scalar(select(web_user.c.issuer).where(web_user.c.name == name))
+    if issuer is not None:
+        raise UserRefused(f"{name} signs in by {issuer} and {what}")
+
+
 def _change(connection: Connection, name: str, **values: Any) -> None:
     if not connection.execute(update(web_user).where(web_user.c.name == name).values(**values)).rowcount:
         raise UserRefused(f"there is no user {name}; `vtsync users list` lists them")
 
 
-def _end_sessions(connection: Connection, name: str) -> None:
+def end_sessions(connection: Connection, name: str) -> None:
+    """End all sessions of a user."""
     connection.execute(delete(web_session).where(web_session.c.name == name))
 
 

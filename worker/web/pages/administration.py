@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from config.sign_in import ROLES, Role
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -19,11 +20,10 @@ from worker.web.pages.render import HEADERS, page
 from worker.web.sessions import Session, end_session, sessions_of
 from worker.web.users import (
     ROLE_HELP,
-    ROLES,
-    Role,
     UserRefused,
     create_user,
     list_users,
+    require_passwords,
     set_disabled,
     set_password,
     set_role,
@@ -41,7 +41,9 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     def show(session: Session, error: str = "") -> Response:
         with reading(context.runtime.engine) as connection:
             values = {"users": list_users(connection), "sessions": sessions_of(connection)}
-        return page("users.html", session, values, roles=ROLE_HELP, error=error, status=422 if error else 200)
+        passwords = context.runtime.settings.web.passwords
+        status = 422 if error else 200
+        return page("users.html", session, values, roles=ROLE_HELP, passwords=passwords, error=error, status=status)
 
     @router.get("/users")
     def users(session: Session = admin) -> Response:
@@ -82,6 +84,7 @@ def _change(runtime: Runtime, fields: Mapping[str, str], by: str) -> str:
     with writing(runtime.engine) as connection:
         match what:
             case "create":
+                require_passwords(runtime.settings.web)
                 create_user(connection, name, _role(fields), fields.get("password", ""), by=by, now=now)
             case "role":
                 set_role(connection, name, _role(fields))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Annotated
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from config.sign_in import Role
+from worker.identity.person import PROXY, Identity, IdentityRefused, identity_of_headers
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.web import audit
-from worker.web.callers import caller_address
+from worker.web.callers import caller_address, header_values, is_called_from
 from worker.web.context import WebContext
+from worker.web.identities import way_is_open
 from worker.web.sessions import Session, find_session, note_seen
-from worker.web.users import Role
 
 COOKIE = "vtsync_session"
 BACKGROUND = "x-vtsync-background"
@@ -77,6 +80,8 @@ class Gate:
         if found is None:
             return None
         session, is_to_be_noted = found
+        if not self._is_open(request, session):
+            return None
         if is_to_be_noted and BACKGROUND not in request.headers:
             with writing(engine) as connection:
                 note_seen(connection, session, now)
@@ -129,9 +134,52 @@ class Gate:
                 " set web.public_url to the address in your browser"
             )
 
+    def proxied(self, request: Request) -> Identity | None:
+        """Return whom a trusted proxy names; None if nobody. Raises IdentityRefused."""
+        proxy = self._context.runtime.settings.web.proxy_sign_in
+        if proxy is None or not is_called_from(request.scope, proxy.trusted):
+            return None
+        groups = [] if proxy.groups_header is None else header_values(request.scope, proxy.groups_header)
+        return identity_of_headers(proxy, header_values(request.scope, proxy.user_header), groups)
+
+    def strange(self, request: Request) -> str:
+        """Return what is wrong with a request that names a person but does not come from the proxy; "" if nothing."""
+        proxy = self._context.runtime.settings.web.proxy_sign_in
+        if proxy is None or is_called_from(request.scope, proxy.trusted):
+            return ""
+        if not header_values(request.scope, proxy.user_header):
+            return ""
+        return (
+            f"the header {proxy.user_header} was ignored: the request comes from"
+            f" {caller_address(request.scope, ()) or 'an unknown address'}, which is not in web.proxy_sign_in.trusted"
+        )
+
+    def _is_open(self, request: Request, session: Session) -> bool:
+        try:
+            proxied = self.proxied(request) if session.person.issuer == PROXY else None
+        except IdentityRefused:
+            return False
+        return way_is_open(self._context.runtime.settings.web, session.person, proxied)
+
     def cookie(self, request: Request) -> str:
-        """Return the name of the cookie. With TLS, no other host of the domain can set it."""
-        return f"__Host-{COOKIE}" if self.is_secure(request) else COOKIE
+        """Return the name of the session's cookie."""
+        return self.bound(request, COOKIE)
+
+    def bound(self, request: Request, cookie: str) -> str:
+        """Return the name of a cookie. With TLS, no other host of the domain can set it."""
+        return f"__Host-{cookie}" if self.is_secure(request) else cookie
+
+    def set_cookie(self, request: Request, answer: Response, name: str, value: str, lasts: timedelta) -> None:
+        """Give the browser a cookie that no script and no other site can use."""
+        answer.set_cookie(
+            name,
+            value,
+            max_age=int(lasts.total_seconds()),
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=self.is_secure(request),
+        )
 
     def note(self, request: Request, session: Session, action: str, about: str = "", detail: str = "") -> None:
         """Add a line to the audit trail."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.identity.person import IdentityRefused
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.web import audit
 from worker.web.context import WebContext
+from worker.web.pages.entrance import (
+    begin_session,
+    begin_session_of,
+    inside,
+    refuse_sign_in,
+    show_refused,
+    show_sign_in,
+)
 from worker.web.pages.gate import Form, Gate
 from worker.web.pages.render import page
-from worker.web.sessions import LONGEST, Session, end_session, has_users, sessions_of, start_session
+from worker.web.sessions import LONGEST, Session, end_session, sessions_of
 from worker.web.users import (
     SignInRefused,
     UserRefused,
     find_user,
+    limit_attempts,
     new_totp_secret,
     seal_totp,
     set_password,
@@ -42,16 +50,13 @@ def _sign_in(router: APIRouter, context: WebContext, gate: Gate) -> None:
     def form(request: Request) -> Response:
         if gate.of(request) is not None:
             return RedirectResponse("/ui", 303)
-        with reading(context.runtime.engine) as connection:
-            first = not has_users(connection)
-        return page(
-            "sign_in.html", None, first=first, following=_inside(request.query_params.get("next", "")), error=""
-        )
+        following = inside(request.query_params.get("next", ""))
+        return _by_proxy(context, gate, request, following) or show_sign_in(context, following, gate.strange(request))
 
     @router.post("/sign-in")
     def enter(request: Request, fields: Form) -> Response:
         gate.require_own_page(request)
-        runtime, following, address = context.runtime, _inside(fields.get("next", "")), gate.address(request)
+        runtime, following, address = context.runtime, inside(fields.get("next", "")), gate.address(request)
         name = fields.get("name", "").strip()
         try:
             person = sign_in(runtime, name, fields.get("password", ""), fields.get("code", ""), address)
@@ -62,37 +67,43 @@ def _sign_in(router: APIRouter, context: WebContext, gate: Gate) -> None:
                     known = find_user(connection, name) is not None
                     who = name if known else "unknown name"
                     audit.note(connection, who, "sign_in_refused", now=utcnow(), address=address)
-            status = 403 if error.tried else 429
-            return page("sign_in.html", None, first=False, following=following, error=str(error), status=status)
-        now, before = utcnow(), gate.of(request)
-        with writing(runtime.engine) as connection:
-            if before is not None:
-                end_session(connection, before.id, before.person.name)
-            browser = request.headers.get("user-agent", "")
-            token = start_session(connection, person.name, address=address, browser=browser, now=now)
-            audit.note(connection, person.name, "signed_in", now=now, address=address)
-        answer = RedirectResponse(following or "/ui", 303)
-        seconds = int(LONGEST.total_seconds())
-        answer.set_cookie(
-            gate.cookie(request),
-            token,
-            max_age=seconds,
-            path="/",
-            httponly=True,
-            samesite="lax",
-            secure=gate.is_secure(request),
-        )
-        return answer
+                return show_sign_in(context, following, str(error), 403)
+            return show_refused(context, following, error)
+        return begin_session(context, gate, request, person, following)
 
     @router.post("/sign-out")
     def leave(request: Request, session: Session = Depends(gate.writes("viewer"))) -> Response:  # noqa: B008
         with writing(context.runtime.engine) as connection:
             end_session(connection, session.id, session.person.name)
         gate.note(request, session, "signed_out")
-        answer = RedirectResponse("/ui/sign-in", 303)
+        # A proxy would sign the person in again at once.
+        answer = RedirectResponse("/ui/sign-in" if session.person.issuer is None else "/ui/signed-out", 303)
         answer.delete_cookie(gate.cookie(request), path="/", secure=gate.is_secure(request))
         answer.headers["Clear-Site-Data"] = '"cache"'  # for the button Back
         return answer
+
+    @router.get("/signed-out")
+    def signed_out() -> Response:
+        proxy = context.runtime.settings.web.proxy_sign_in
+        return page("signed_out.html", None, elsewhere="" if proxy is None else proxy.sign_out_url or "")
+
+
+def _by_proxy(context: WebContext, gate: Gate, request: Request, following: str) -> Response | None:
+    """Sign in whom a trusted proxy names; None if it names nobody."""
+    who = ""
+    try:
+        identity = gate.proxied(request)
+        if identity is None:
+            return None
+        who = f"{identity.issuer} {identity.subject}"
+        limit_attempts(context.runtime, gate.address(request))
+        return begin_session_of(context, gate, request, identity, following, LONGEST)
+    except SignInRefused as error:
+        if not error.tried:
+            return show_refused(context, following, error)
+        return refuse_sign_in(context, gate, request, following, error, who)
+    except IdentityRefused as error:
+        return refuse_sign_in(context, gate, request, following, error, error.who)
 
 
 def _settings(router: APIRouter, context: WebContext, gate: Gate) -> None:
@@ -177,13 +188,3 @@ def _same(password: str, again: str) -> str:
     if password != again:
         raise UserRefused("the two new passwords differ")
     return password
-
-
-def _inside(address: str) -> str:
-    """Return the address if it is a page of ours, else "": nobody is sent elsewhere after signing in."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith("/ui") and "\\" not in address
-    return address if is_ours and address.isprintable() else ""

@@ -1,0 +1,438 @@
+"""Sign-in by OpenID Connect, against a provider on this machine: who comes in, and what proves nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, select, update
+
+from config.web import Web
+from tests.messages.conftest import Outbox
+from tests.web.conftest import runtime_over
+from tests.web.provider import (
+    CLIENT,
+    SECRET,
+    Provider,
+    rsa_key,
+    running_provider,
+    signed,
+    signed_list,
+    signed_with_the_public_key,
+    unsigned,
+)
+from worker.doctor.sign_in import check_sign_in
+from worker.identity.provider import KEPT
+from worker.store.db import reading, writing
+from worker.store.models import utcnow
+from worker.store.tables import audit_event, web_session, web_sign_in, web_user
+from worker.web.app import create_app
+from worker.web.identities import link_user
+from worker.web.users import UserRefused, create_user, set_disabled, set_password, set_role, set_totp
+
+ORIGIN = {"Origin": "http://testserver"}
+ROLES = {"ops": "operator", "boss": "admin", "all": "viewer"}
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Staff(Outbox):
+    """A browser, the pages behind it, and the provider where people sign in."""
+
+    http: TestClient
+    provider: Provider
+
+    def configure(self, **changes: Any) -> None:
+        oidc = {"issuer": self.provider.issuer, "client_id": CLIENT, "client_secret": SECRET, "roles": ROLES} | changes
+        web = Web.model_validate({"public_url": "http://testserver", "oidc": oidc})
+        self.runtime.settings = self.runtime.settings.model_copy(update={"web": web})
+
+    def begin(self, following: str = "") -> str:
+        """Go to the provider, and return the address to which it sends the browser back."""
+        asked = self.http.get("/ui/sign-in/oidc", params={"next": following} if following else None)
+        assert asked.status_code == 303, asked.text
+        answer = requests.get(asked.headers["location"], allow_redirects=False, timeout=10)
+        return answer.headers["location"].removeprefix("http://testserver")
+
+    def sign_in(self, following: str = "") -> Any:
+        return self.http.get(self.begin(following))
+
+    def users(self) -> list[tuple[Any, ...]]:
+        u = web_user.c
+        with reading(self.engine) as connection:
+            return [
+                tuple(row) for row in connection.execute(select(u.name, u.role, u.issuer, u.subject).order_by(u.name))
+            ]
+
+    def audit(self) -> list[tuple[str, str, str]]:
+        a = audit_event.c
+        with reading(self.engine) as connection:
+            return [tuple(row) for row in connection.execute(select(a.actor, a.action, a.about).order_by(a.id))]
+
+
+@pytest.fixture(scope="module")
+def shared_provider() -> Iterator[Provider]:
+    with running_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def staff(engine: Engine, hinted: list[tuple[str, ...]], shared_provider: Provider) -> Iterator[Staff]:
+    issuer = shared_provider.issuer
+    shared_provider.__init__()  # type: ignore[misc]
+    shared_provider.issuer = issuer
+    runtime = runtime_over(engine)
+    with TestClient(create_app(runtime), raise_server_exceptions=False, follow_redirects=False) as http:
+        made = Staff(runtime, runtime.fake, http, shared_provider)
+        made.configure()
+        yield made
+
+
+def test_a_person_signs_in_and_gets_the_role_of_their_group(staff: Staff) -> None:
+    assert 'href="/ui/sign-in/oidc?next=%2Fui%2Freviews"' in staff.http.get("/ui/sign-in?next=/ui/reviews").text
+    answer = staff.sign_in("/ui/reviews")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/reviews")
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert staff.http.get("/ui/me").status_code == 200
+    assert staff.users() == [("ana", "operator", staff.provider.issuer, "17")]
+    assert staff.audit() == [("ana", "signed_in", "")]
+    with reading(staff.engine) as connection:
+        expires = connection.scalar(select(web_session.c.expires_at))
+        assert connection.execute(select(web_sign_in)).all() == []
+    assert expires is not None
+    assert expires - utcnow() < timedelta(hours=12, seconds=1)
+
+
+def test_a_form_of_such_a_session_needs_its_token(staff: Staff) -> None:
+    staff.sign_in()
+    assert staff.http.post("/ui/sign-out", data={"csrf": "0" * 64}, headers=ORIGIN).status_code == 403
+    page = staff.http.get("/ui/me").text
+    csrf = page.split('name="csrf" value="')[1][:64]
+    answer = staff.http.post("/ui/sign-out", data={"csrf": csrf}, headers=ORIGIN)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/signed-out")
+    assert "may still be signed in" in staff.http.get("/ui/signed-out").text
+    assert staff.http.get("/ui").status_code == 303
+
+
+def test_the_role_is_read_again_at_each_sign_in(staff: Staff) -> None:
+    staff.sign_in()
+    staff.provider.person["groups"] = ["all", "boss"]
+    staff.sign_in()
+    assert staff.users() == [("ana", "admin", staff.provider.issuer, "17")]
+    staff.provider.person["groups"] = []
+    assert "gives you no role here" in staff.sign_in().text
+
+
+def test_a_name_that_changes_there_is_the_same_user_here(staff: Staff) -> None:
+    staff.sign_in()
+    staff.provider.person["preferred_username"] = "ana.married"
+    staff.sign_in()
+    staff.provider.person["sub"] = "18"
+    staff.sign_in()
+    assert [(name, subject) for name, *_, subject in staff.users()] == [("ana", "17"), ("ana.married", "18")]
+
+
+# What proves nothing
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+BROKEN: dict[str, tuple[Change, Callable[..., str], str]] = {
+    # what is changed in the claims, how they are signed, what the person reads
+    "another nonce": (lambda c: c | {"nonce": "x"}, signed, "claim nonce"),
+    "no nonce": (lambda c: {k: v for k, v in c.items() if k != "nonce"}, signed, "claim nonce"),
+    "another audience": (lambda c: c | {"aud": "another"}, signed, "claim aud"),
+    "several audiences, made for another": (lambda c: c | {"aud": [CLIENT, "x"], "azp": "x"}, signed, "claim azp"),
+    "several audiences, made for nobody": (lambda c: c | {"aud": [CLIENT, "x"]}, signed, "claim azp"),
+    "another issuer": (lambda c: c | {"iss": "https://evil.example"}, signed, "claim iss"),
+    "expired": (lambda c: c | {"exp": c["iat"] - 3600}, signed, "claim exp"),
+    "no expiry": (lambda c: {k: v for k, v in c.items() if k != "exp"}, signed, "claim exp"),
+    "a word as expiry": (lambda c: c | {"exp": "tomorrow"}, signed, "claim exp"),
+    "of the future": (lambda c: c | {"iat": c["iat"] + 7200, "nbf": c["iat"] + 7200}, signed, "claim iat"),
+    "of another access token": (lambda c: c | {"at_hash": "x"}, signed, "claim at_hash"),
+    "not signed": (lambda c: c, unsigned, "signature or form"),
+    "signed with the public key": (lambda c: c, signed_with_the_public_key, "signature or form"),
+    "signed with an unknown key": (lambda c: c, lambda c, _: signed(c, rsa_key("two")), "does not publish"),
+    "signed with another key of the same name": (
+        lambda c: c,
+        lambda c, key: signed(c, type(key).import_key(rsa_key("two").as_dict(private=True) | {"kid": "one"})),
+        "signature or form",
+    ),
+    "cut": (lambda c: c, lambda c, key: signed(c, key)[:-20], "signature or form"),
+    "no token": (lambda c: c, lambda *_: "x.y", "signature or form"),
+    "claims that are a list": (lambda c: c, lambda c, key: signed_list([c], key), "signature or form"),
+    "nobody": (lambda c: {k: v for k, v in c.items() if k != "sub"}, signed, "claim sub"),
+    "a number as subject": (lambda c: c | {"sub": 17}, signed, "claim sub"),
+    "an endless subject": (lambda c: c | {"sub": "x" * 300}, signed, "who you are"),
+    "no group": (lambda c: c | {"groups": None}, signed, "gives you no role here"),
+    "a group of another name": (lambda c: c | {"groups": ["Ops", "opsx", 5]}, signed, "gives you no role here"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_token_that_proves_nothing_is_refused(staff: Staff, broken: str) -> None:
+    staff.provider.change, staff.provider.sign, says = BROKEN[broken]
+    answer = staff.sign_in()
+    assert answer.status_code == 403, answer.text
+    assert says in answer.text
+    assert staff.users() == []
+    assert [(actor, action) for actor, action, _ in staff.audit()] == [("unknown name", "sign_in_refused")]
+    with reading(staff.engine) as connection:
+        assert connection.execute(select(web_session)).all() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ("error=access_denied&error_description=not%20assigned%0A%3Cb%3E", "not assigned &lt;b&gt;"),
+        ("error=login_required", "login_required"),
+        ("code=", "has no code"),
+        ("code=never-given", "does not accept the code of this sign-in (invalid_grant)"),
+        ("code=x&iss=https://evil.example", "another provider"),
+    ],
+)
+def test_answers_without_a_code_that_counts(staff: Staff, said: str, says: str) -> None:
+    place, _, query = staff.begin().partition("?")
+    state = query.split("state=")[1]
+    answer = staff.http.get(f"{place}?{said}&state={state}")
+    assert answer.status_code in (403, 503)
+    assert says in answer.text
+    assert staff.users() == []
+
+
+def test_an_answer_works_once(staff: Staff) -> None:
+    place = staff.begin()
+    cookies = dict(staff.http.cookies)
+    assert staff.http.get(place).headers["location"] == "/ui"
+    staff.http.cookies.clear()
+    staff.http.cookies.update(cookies)
+    again = staff.http.get(place)
+    assert (again.status_code, "was used already" in again.text) == (403, True)
+    assert staff.http.get("/ui").status_code == 303
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "another browser's", "too old", "another state"])
+def test_an_answer_of_another_browser_is_refused(staff: Staff, whose: str) -> None:
+    place = staff.begin()
+    if whose != "another state":
+        held = dict(staff.http.cookies)
+        staff.http.cookies.clear()
+    if whose == "another browser's":
+        staff.begin()
+    elif whose == "too old":
+        staff.http.cookies.update(held)
+        with writing(staff.engine) as connection:
+            connection.execute(update(web_sign_in).values(expires_at=utcnow() - timedelta(seconds=1)))
+    elif whose == "another state":
+        right, place = place, f"{place.partition('state=')[0]}state={'0' * 64}"
+    refused = staff.http.get(place)
+    assert (refused.status_code, "begin again" in refused.text) == (403, True)
+    assert staff.users() == []
+    assert staff.audit() == []  # nobody fills the trail with it
+    if whose == "another state":  # nor ends the sign-in of the person
+        assert staff.http.get(right).headers["location"] == "/ui"
+
+
+# Keys that change, providers that are down
+
+
+def test_a_new_key_of_the_provider_is_read_at_once(staff: Staff) -> None:
+    staff.sign_in()
+    reads = staff.provider.key_reads
+    staff.sign_in()
+    assert staff.provider.key_reads == reads
+    staff.provider.keys = [rsa_key("one"), rsa_key("two")]
+    assert staff.sign_in().headers["location"] == "/ui"
+    assert staff.provider.key_reads == reads + 1
+
+
+def test_a_key_that_was_withdrawn_ends(staff: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
+    staff.sign_in()
+    staff.provider.keys = [rsa_key("two")]
+    staff.provider.sign = lambda claims, _: signed(claims, rsa_key("one"))
+    monkeypatch.setattr("worker.identity.provider.KEPT", KEPT * 0)
+    assert "does not publish" in staff.sign_in().text
+
+
+FAILING: dict[str, tuple[dict[str, Any], tuple[int, bytes] | None, str]] = {
+    # what discovery says otherwise, the answer to the exchange, what the person reads
+    "another issuer": ({"issuer": "https://other.example"}, None, "web.oidc.issuer is"),
+    "a slash more": ({"issuer": "{issuer}/"}, None, "also in a slash at the end"),
+    "no endpoint": ({"token_endpoint": None}, None, "no token_endpoint"),
+    "an endpoint in clear": ({"token_endpoint": "http://192.0.2.1/t"}, None, "does not begin with https://"),
+    "a place of no kind": ({"jwks_uri": "file:///etc/passwd"}, None, "no jwks_uri"),
+    "no keys": ({"jwks_uri": "{issuer}/nothing"}, None, "answered HTTP 404"),
+    "no key that counts": ({"jwks_uri": "{issuer}/.well-known/openid-configuration"}, None, "no key that can verify"),
+    "only shared secrets": ({"id_token_signing_alg_values_supported": ["HS256"]}, None, "signs with none of"),
+    "the client is refused": ({}, (401, b'{"error": "invalid_client"}'), "correct web.oidc.client_id"),
+    "the code is refused": ({}, (400, b'{"error": "invalid_grant"}'), "begin again"),
+    "no JSON": ({}, (200, b"<html>"), "begin again"),
+    "deep JSON": ({}, (200, b"[" * 100_000), "begin again"),
+    "no id_token": ({}, (200, b'{"access_token": "a"}'), "without an id_token"),
+    "an error of the server": ({}, (500, b""), "answered HTTP 500; try again"),
+    "an endless answer": ({}, (200, b'{"x": "' + b"x" * 600_000 + b'"}'), "ended early"),
+}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+def test_a_provider_that_fails_says_so_and_passwords_still_work(staff: Staff, failing: str) -> None:
+    discovery, staff.provider.token_answer, says = FAILING[failing]
+    issuer = staff.provider.issuer
+    staff.provider.discovery = {
+        name: one.format(issuer=issuer) if isinstance(one, str) else one for name, one in discovery.items()
+    }
+    answer = staff.http.get("/ui/sign-in/oidc")
+    if not discovery:
+        place = requests.get(answer.headers["location"], allow_redirects=False, timeout=10).headers["location"]
+        answer = staff.http.get(place)
+    assert answer.status_code == 503
+    assert says in answer.text
+    assert SECRET not in answer.text
+    found = [one for one in check_sign_in(staff.runtime.settings) if one.level != "ok"]
+    assert [says in one.found for one in found] == ([True] if discovery else [])
+    with_a_password(staff)
+
+
+def test_a_provider_that_is_down_says_so(staff: Staff) -> None:
+    staff.configure(issuer="http://127.0.0.1:9")
+    answer = staff.http.get("/ui/sign-in/oidc")
+    assert (answer.status_code, "127.0.0.1:9 cannot be reached" in answer.text) == (503, True)
+    assert 'name="password"' in answer.text
+    with_a_password(staff)
+
+
+def with_a_password(staff: Staff) -> None:
+    with writing(staff.engine) as connection:
+        create_user(connection, "bo", "viewer", PASSWORD, by="test", now=utcnow())
+    data = {"name": "bo", "password": PASSWORD}
+    assert staff.http.post("/ui/sign-in", data=data, headers=ORIGIN).status_code == 303
+
+
+def test_those_who_wait_for_the_provider_are_few(staff: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = threading.BoundedSemaphore(1)
+    full.acquire()
+    monkeypatch.setattr("worker.web.pages.oidc._IN_LINE", full)
+    assert staff.http.get("/ui/sign-in/oidc").status_code == 429
+
+
+# Who is let in
+
+LET_IN: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    # the configuration, the person, the role or what they read
+    ({"other_role": "viewer"}, {"groups": []}, "viewer"),
+    ({"other_role": "viewer"}, {"groups": "boss"}, "admin"),
+    ({"required_claims": {"hd": "example.com"}}, {"hd": "example.com"}, "operator"),
+    ({"required_claims": {"hd": "example.com"}}, {}, "as its hd"),
+    ({"required_claims": {"hd": "example.com"}}, {"hd": "example.com.evil"}, "as its hd"),
+    ({"email_domains": ["example.com"]}, {"email": "a@Example.com", "email_verified": True}, "operator"),
+    ({"email_domains": ["example.com"]}, {"email": "a@example.com", "email_verified": "true"}, "operator"),
+    ({"email_domains": ["example.com"]}, {"email": "a@example.com", "email_verified": False}, "no verified email"),
+    ({"email_domains": ["example.com"]}, {"email": "a@example.com"}, "no verified email"),
+    ({"email_domains": ["example.com"]}, {"email": "a@evil-example.com", "email_verified": True}, "no verified"),
+    ({"email_domains": ["example.com"]}, {"email": "a@example.com@evil.com", "email_verified": True}, "no verified"),
+    (
+        {"role_claim": "email", "roles": {"a@example.com": "admin"}},
+        {"email": "a@example.com", "email_verified": True},
+        "admin",
+    ),
+    ({"role_claim": "email", "roles": {"a@example.com": "admin"}}, {"email": "a@example.com"}, "gives you no role"),
+    ({"role_claim": "https://example.com/roles"}, {"https://example.com/roles": ["all"]}, "viewer"),
+]
+
+
+@pytest.mark.parametrize(("changes", "person", "expected"), LET_IN)
+def test_who_is_let_in(staff: Staff, changes: dict[str, Any], person: dict[str, Any], expected: str) -> None:
+    staff.configure(**changes)
+    staff.provider.person |= person
+    answer = staff.sign_in()
+    roles = [role for _, role, _, _ in staff.users()]
+    assert roles == [expected] if answer.status_code == 303 else expected in answer.text
+
+
+# Users
+
+
+def test_a_password_user_of_the_same_name_is_not_taken_over(staff: Staff) -> None:
+    with writing(staff.engine) as connection:
+        create_user(connection, "ana", "admin", PASSWORD, by="test", now=utcnow())
+    refused = staff.sign_in()
+    assert refused.status_code == 403
+    assert "there is another user ana here already" in refused.text
+    assert staff.users() == [("ana", "admin", None, None)]
+    assert staff.audit()[-1] == ("unknown name", "sign_in_refused", f"{staff.provider.issuer} 17")
+    with writing(staff.engine) as connection:
+        link_user(connection, "ana", staff.provider.issuer, "17")
+    assert staff.sign_in().headers["location"] == "/ui"
+    assert staff.users() == [("ana", "operator", staff.provider.issuer, "17")]
+    data = {"name": "ana", "password": PASSWORD}
+    staff.http.cookies.clear()
+    assert staff.http.post("/ui/sign-in", data=data, headers=ORIGIN).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda connection: set_password(connection, "ana", PASSWORD),
+        lambda connection: set_role(connection, "ana", "admin"),
+        lambda connection: set_totp(connection, "ana", b"x"),
+        lambda connection: link_user(connection, "bo", "x", "17"),
+        lambda connection: link_user(connection, "nobody", "x", "18"),
+    ],
+)
+def test_what_a_user_from_elsewhere_does_not_have_here(staff: Staff, change: Callable[..., None]) -> None:
+    staff.sign_in()
+    with writing(staff.engine) as connection:
+        connection.execute(update(web_user).values(issuer="x"))
+        with pytest.raises(UserRefused):
+            change(connection)
+
+
+def test_a_user_who_is_disabled_here_stays_out(staff: Staff) -> None:
+    staff.sign_in()
+    with writing(staff.engine) as connection:
+        set_disabled(connection, "ana", utcnow())
+    assert staff.http.get("/ui").status_code == 303
+    assert "is disabled here" in staff.sign_in().text
+
+
+@pytest.mark.parametrize("web", [{}, {"oidc": None}, {"oidc": {"issuer": "https://other.example"}}])
+def test_sessions_end_when_the_provider_is_no_longer_configured(staff: Staff, web: dict[str, Any]) -> None:
+    staff.sign_in()
+    if "oidc" in web:
+        oidc = web["oidc"] and staff.runtime.settings.web.oidc.model_copy(update=web["oidc"])  # type: ignore[union-attr]
+        changed = staff.runtime.settings.web.model_copy(update={"oidc": oidc})
+        staff.runtime.settings = staff.runtime.settings.model_copy(update={"web": changed})
+    assert staff.http.get("/ui").status_code == (303 if web else 200)
+
+
+def test_without_passwords_nobody_signs_in_with_one(staff: Staff) -> None:
+    with_a_password(staff)
+    assert staff.http.get("/ui").status_code == 200
+    web = staff.runtime.settings.web.model_copy(update={"passwords": False})
+    staff.runtime.settings = staff.runtime.settings.model_copy(update={"web": web})
+    assert staff.http.get("/ui").status_code == 303
+    refused = staff.http.post("/ui/sign-in", data={"name": "bo", "password": PASSWORD}, headers=ORIGIN)
+    assert (refused.status_code, "nobody signs in with a password" in refused.text) == (429, True)
+    assert 'name="password"' not in staff.http.get("/ui/sign-in").text
+    assert staff.sign_in().headers["location"] == "/ui"
+
+
+def test_the_routes_are_there_only_with_a_provider(staff: Staff) -> None:
+    staff.runtime.settings = staff.runtime.settings.model_copy(update={"web": Web()})
+    for place in ("/ui/sign-in/oidc", "/ui/sign-in/oidc/answer?code=x&state=y"):
+        assert staff.http.get(place).status_code == 404
+
+
+@pytest.mark.parametrize("following", ["//evil.example", "https://evil.example/ui", "/v1/messages"])
+def test_nobody_is_sent_elsewhere(staff: Staff, following: str) -> None:
+    assert staff.sign_in(following).headers["location"] == "/ui"
+
+
+def test_too_many_attempts_from_one_address_wait(staff: Staff) -> None:
+    answers = {staff.http.get("/ui/sign-in/oidc/answer?code=x&state=y").status_code for _ in range(40)}
+    assert answers == {403, 429}

@@ -1,0 +1,229 @@
+"""An OpenID provider: its metadata, its keys, the link to sign in, and the exchange of a code."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+import requests
+from joserfc.jwk import KeySet
+
+from config.sign_in import OidcSignIn
+from config.types import is_loopback
+from crm_adapters.unreachable import explain_unreachable
+from worker.core.clock import utcnow
+from worker.core.http import HttpTransport, NoResponse
+from worker.identity.id_token import ALGORITHMS, UnknownKey, read_key_set, verified_claims
+
+DISCOVERY = "/.well-known/openid-configuration"
+CONNECT_SECONDS, ANSWER_SECONDS = 4.0, 8.0
+CONNECTIONS = 4
+MAX_BYTES = 512 * 1024
+KEPT = timedelta(minutes=10)
+"""How long metadata and keys are used before they are read again. A key of the provider that is withdrawn ends then."""
+_ADDRESS = re.compile(r"https?://[!-~]+")
+_CODE = re.compile(r"[a-z_]{1,60}")
+
+
+class ProviderFailed(Exception):
+    """The provider did not do its part. The message says what happened, and for an admin what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderMetadata:
+    """What the provider's discovery document says."""
+
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    client_auth: str
+    """How the client proves itself: ``client_secret_basic``, ``client_secret_post`` or ``none``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignInSecrets:
+    """What belongs to one attempt to sign in, and only the browser and we know."""
+
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
+
+
+class OidcProvider:
+    """The provider of one ``[web.oidc]``. Thread-safe."""
+
+    def __init__(self, oidc: OidcSignIn) -> None:
+        self.oidc = oidc
+        self._transport = HttpTransport(
+            connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, connections=CONNECTIONS
+        )
+        self._read: tuple[ProviderMetadata, KeySet, datetime] | None = None
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    def read(self, *, fresh: bool = False) -> tuple[ProviderMetadata, KeySet]:
+        """Return metadata and keys, which are kept for some minutes. Raises ProviderFailed."""
+        found = self._read
+        if fresh or found is None or utcnow() - found[2] > KEPT:
+            metadata = read_metadata(self.oidc, self._get(f"{self.oidc.issuer.rstrip('/')}{DISCOVERY}"))
+            try:
+                keys = read_key_set(self._get(metadata.jwks_uri))
+            except ValueError as error:
+                raise ProviderFailed(f"{metadata.jwks_uri} has {error}") from None
+            found = self._read = metadata, keys, utcnow()
+        return found[0], found[1]
+
+    def link(self, redirect: str, attempt: SignInSecrets) -> str:
+        """Return the address at which a person signs in. Raises ProviderFailed."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+        metadata, _ = self.read()
+        link: str = prepare_grant_uri(
+            metadata.authorization_endpoint,
+            client_id=self.oidc.client_id,
+            response_type="code",
+            redirect_uri=redirect,
+            scope=" ".join(dict.fromkeys(("openid", *self.oidc.scopes))),
+            state=attempt.state,
+            nonce=attempt.nonce,
+            code_challenge=create_s256_code_challenge(attempt.verifier),
+            code_challenge_method="S256",
+        )
+        return link
+
+    def claims(self, code: str, redirect: str, attempt: SignInSecrets) -> Mapping[str, Any]:
+        """Return what the provider says about the person whose code this is. Raises ProviderFailed, IdTokenRefused."""
+        metadata, keys = self.read()
+        answer = self._exchange(metadata, code, redirect, attempt)
+        token, access = answer.get("id_token"), answer.get("access_token")
+        if not isinstance(token, str):
+            raise ProviderFailed(f"{self.oidc.issuer} answered without an id_token; its client must use OpenID Connect")
+
+        def verified(by: KeySet) -> Mapping[str, Any]:
+            return verified_claims(
+                token,
+                by,
+                issuer=self.oidc.issuer,
+                client_id=self.oidc.client_id,
+                nonce=attempt.nonce,
+                access_token=access if isinstance(access, str) else None,
+                now=utcnow(),
+            )
+
+        try:
+            return verified(keys)
+        except UnknownKey:
+            return verified(self.read(fresh=True)[1])
+
+    def _exchange(
+        self, metadata: ProviderMetadata, code: str, redirect: str, attempt: SignInSecrets
+    ) -> Mapping[str, Any]:
+        from authlib.oauth2.auth import ClientAuth
+        from authlib.oauth2.rfc6749.parameters import prepare_token_request
+
+        oidc = self.oidc
+        secret = "" if oidc.client_secret is None else oidc.client_secret.get_secret_value()
+        body: str = prepare_token_request(
+            "authorization_code", redirect_uri=redirect, code=code, code_verifier=attempt.verifier
+        )
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if metadata.client_auth == "client_secret_basic":
+            # RFC 6749 wants both halves form-encoded first, which the library does not do.
+            pair = b64encode(f"{quote_plus(oidc.client_id)}:{quote_plus(secret)}".encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
+        else:
+            auth = ClientAuth(oidc.client_id, secret, metadata.client_auth)
+            _, _, body = auth.prepare("POST", metadata.token_endpoint, {}, body)
+        status, found = self._send("POST", metadata.token_endpoint, headers, body.encode())
+        error = found.get("error") if isinstance(found, Mapping) else None
+        if status != 200 or not isinstance(found, Mapping):
+            said = f" ({error})" if isinstance(error, str) and _CODE.fullmatch(error) else f" (HTTP {status})"
+            if error in ("invalid_client", "unauthorized_client"):
+                raise ProviderFailed(
+                    f"{oidc.issuer} refuses the client{said}; an admin must correct web.oidc.client_id and"
+                    " client_secret"
+                )
+            raise ProviderFailed(f"{oidc.issuer} does not accept the code of this sign-in{said}; begin again")
+        return found
+
+    def _get(self, url: str) -> Any:
+        status, found = self._send("GET", url, {}, None)
+        if status != 200 or not isinstance(found, Mapping):
+            how = " without a JSON object" if status == 200 else ""
+            raise ProviderFailed(
+                f"{url} answered HTTP {status}{how}; compare web.oidc.issuer with the provider's documentation"
+            )
+        return found
+
+    def _send(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> tuple[int, Any]:
+        host = urlsplit(url).netloc
+        headers = {"Accept": "application/json", "User-Agent": "virtualtext-crm-sync"} | headers
+        try:
+            request = requests.Request(method, url).prepare()
+            origin = self._transport.origin_of(str(request.url))
+            answer = self._transport.exchange(origin, method, request.path_url, headers, body, max_bytes=MAX_BYTES)
+        except (requests.RequestException, OSError) as error:
+            raise ProviderFailed(f"{host} cannot be reached ({_why(error)}); try again in a minute") from None
+        if isinstance(answer, NoResponse):
+            what = "gave no answer" if answer.request_left else "cannot be reached"
+            raise ProviderFailed(f"{host} {what} ({_why(answer.error)}); try again in a minute")
+        if answer.trouble is not None:
+            raise ProviderFailed(f"the answer of {host} ended early ({type(answer.trouble).__name__}); try again")
+        if answer.status == 429 or answer.status >= 500:
+            raise ProviderFailed(f"{host} answered HTTP {answer.status}; try again in a minute")
+        try:
+            return answer.status, json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return answer.status, None
+
+
+def read_metadata(oidc: OidcSignIn, document: Mapping[str, Any]) -> ProviderMetadata:
+    """Return what a discovery document says. Raises ProviderFailed if it is of another issuer, or cannot be used."""
+    said = document.get("issuer")
+    if said != oidc.issuer:
+        raise ProviderFailed(
+            f"the provider calls itself {json.dumps(said)[:200]}, and web.oidc.issuer is {json.dumps(oidc.issuer)};"
+            " they must be equal, also in a slash at the end"
+        )
+    signed = document.get("id_token_signing_alg_values_supported")
+    if isinstance(signed, list) and not set(ALGORITHMS) & {one for one in signed if isinstance(one, str)}:
+        raise ProviderFailed(
+            f"the provider signs with none of {', '.join(ALGORITHMS)}; choose one of them in its settings for this"
+            " client"
+        )
+    return ProviderMetadata(
+        authorization_endpoint=_endpoint(document, "authorization_endpoint"),
+        token_endpoint=_endpoint(document, "token_endpoint"),
+        jwks_uri=_endpoint(document, "jwks_uri"),
+        client_auth=_client_auth(oidc, document.get("token_endpoint_auth_methods_supported")),
+    )
+
+
+def _client_auth(oidc: OidcSignIn, supported: Any) -> str:
+    if oidc.client_secret is None:
+        return "none"
+    basic, post = "client_secret_basic", "client_secret_post"
+    # Every provider must support the first one, and some allow only it unless the client is registered otherwise.
+    return post if isinstance(supported, list) and post in supported and basic not in supported else basic
+
+
+def _endpoint(document: Mapping[str, Any], name: str) -> str:
+    found = document.get(name)
+    if not isinstance(found, str) or not _ADDRESS.fullmatch(found):
+        raise ProviderFailed(f"the provider's discovery document has no {name}; compare web.oidc.issuer")
+    if not found.startswith("https://") and not is_loopback(found):
+        raise ProviderFailed(f"the provider's {name} does not begin with https://, so others could change its answers")
+    return found
+
+
+def _why(error: BaseException) -> str:
+    return explain_unreachable(error) or type(error).__name__
