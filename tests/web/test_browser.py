@@ -18,9 +18,11 @@ import uvicorn
 from argon2 import PasswordHasher
 from sqlalchemy import Engine, insert
 
+from config.web import Web
 from tests.messages.conftest import Outbox, number
 from tests.services import REQUIRED
 from tests.web.conftest import runtime_over
+from tests.web.provider import CLIENT, SECRET, running_provider
 from worker.core.states import MessageState
 from worker.messages.opt_outs import opted_out
 from worker.store.db import reading, writing
@@ -163,6 +165,30 @@ def test_the_main_paths(visit: Visit) -> None:
     assert visit.find("h1").text == "Sign in"
     visit.open(f"/ui/people/{PHONE}")
     assert visit.find("h1").text == "Sign in"
+
+
+def test_a_person_signs_in_at_a_provider_on_another_site(visit: Visit) -> None:
+    with running_provider() as provider:
+        provider.issuer = provider.issuer.replace("127.0.0.1", "localhost")
+        oidc = {"issuer": provider.issuer, "client_id": CLIENT, "client_secret": SECRET, "roles": {"ops": "operator"}}
+        web = Web.model_validate({"public_url": visit.home, "oidc": oidc | {"label": "Example"}})
+        visit.runtime.settings = visit.runtime.settings.model_copy(update={"web": web})
+        visit.open("/ui/reviews")
+        assert visit.flaws() == []
+        provider.person["sub"] = "18"  # the fixture's user has the name ana
+        visit.press("Sign in with Example")
+        assert "there is another user ana here already" in visit.find("main").text
+        provider.person["preferred_username"] = "bo"
+        visit.open("/ui/reviews")
+        visit.press("Sign in with Example")
+        assert visit.find("h1").text == "Replies that may mean stop"
+        visit.open("/ui/me")
+        assert visit.flaws() == []
+        visit.press("Sign out")
+        assert visit.find("h1").text == "Signed out"
+        assert visit.flaws() == []
+        visit.press("Sign in again")
+        assert visit.find("h1").text == "Sign in"
 
 
 def test_no_page_has_a_serious_flaw(visit: Visit) -> None:

@@ -167,7 +167,7 @@ BROKEN: dict[str, tuple[Change, Callable[..., str], str]] = {
     "no token": (lambda c: c, lambda *_: "x.y", "signature or form"),
     "claims that are a list": (lambda c: c, lambda c, key: signed_list([c], key), "signature or form"),
     "nobody": (lambda c: {k: v for k, v in c.items() if k != "sub"}, signed, "claim sub"),
-    "a number as subject": (lambda c: c | {"sub": 17}, signed, "claim sub"),
+    "a number as subject": (lambda c: c | {"sub": 17}, signed, "the provider"),
     "an endless subject": (lambda c: c | {"sub": "x" * 300}, signed, "who you are"),
     "no group": (lambda c: c | {"groups": None}, signed, "gives you no role here"),
     "a group of another name": (lambda c: c | {"groups": ["Ops", "opsx", 5]}, signed, "gives you no role here"),

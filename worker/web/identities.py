@@ -54,14 +54,17 @@ def take_sign_in(connection: Connection, token: str, now: datetime) -> bool:
 def user_of_identity(connection: Connection, identity: Identity, now: datetime) -> WebPerson:
     """Return the user, who is created at the first sign-in and gets the role of this one. Raises SignInRefused."""
     u = web_user.c
-    mine = (u.issuer == identity.issuer, u.subject == identity.subject)
-    found = connection.execute(update(web_user).where(*mine).values(role=identity.role).returning(web_user)).first()
+    mine = update(web_user).where(u.issuer == identity.issuer, u.subject == identity.subject)
+    mine_now = mine.values(role=identity.role).returning(web_user)
+    found = connection.execute(mine_now).first()
     if found is None:
         row = {"name": _name(identity), "role": identity.role, "password_hash": "", "totp_step": 0, "failures": 0}
         row |= {"issuer": identity.issuer, "subject": identity.subject, "created_at": now, "created_by": "sign-in"}
         found = connection.execute(
             insert(connection, web_user).values(row).on_conflict_do_nothing().returning(web_user)
         ).first()
+    # A second browser of the same person may have been faster.
+    found = found or connection.execute(mine_now).first()
     if found is None:
         how = " --proxy" if identity.issuer == PROXY else ""
         raise SignInRefused(

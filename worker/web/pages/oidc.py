@@ -30,7 +30,10 @@ log = structlog.get_logger(__name__)
 COOKIE = "vtsync_sign_in"
 ANSWER_PATH = "/ui/sign-in/oidc/answer"
 LONGEST_SAID = 200
-BEGIN_AGAIN = "this sign-in was begun in another browser, was used already, or is older than ten minutes; begin again"
+BEGIN_AGAIN = (
+    "this sign-in was begun in another browser or at another address of these pages, was used already, or is older than"
+    " ten minutes; begin again"
+)
 _IN_LINE = threading.BoundedSemaphore(6)
 """Requests that wait for the provider. More are refused: each of them keeps a thread of the API."""
 
