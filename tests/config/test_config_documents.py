@@ -139,3 +139,20 @@ def test_the_patterns_of_the_schema_accept_the_starter() -> None:
     account = tomllib.loads(starter_text())["accounts"]["main"]
     assert re.search(schema["Account"]["properties"]["from_number"]["pattern"], account["from_number"])
     assert re.search(schema["Policy"]["properties"]["expires_after"]["pattern"], "24h")
+
+
+SIGN_IN = re.findall(r"```toml\n(.*?)```", (PROJECT / "docs/pages.md").read_text("utf-8"), re.DOTALL)
+
+
+def test_there_are_examples_of_signing_in() -> None:
+    assert len(SIGN_IN) > 4
+
+
+@pytest.mark.parametrize("example", SIGN_IN)
+def test_each_example_of_signing_in_loads(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "hush")
+    if "public_url" not in example:
+        example = f'[web]\npublic_url = "https://texts.example.com"\n{example}'
+    (tmp_path / "vtsync.toml").write_text(example, encoding="utf-8")
+    web = load().web
+    assert web.oidc or web.proxy_sign_in
