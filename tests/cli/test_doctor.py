@@ -7,9 +7,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from sqlalchemy import insert, update
@@ -252,8 +253,9 @@ def test_the_fields_that_scripts_read(shell: Shell) -> None:
         connection.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
     status = shell.json("status")
     assert list(status) == ["connections", "accounts", "test_mode", "attention", "configuration", "jobs"]
-    stopped = {"what": "account main is stopped: 401", "count": 1, "command": "vtsync check"}
+    stopped = {"what": "account main is stopped: 401", "count": 1, "oldest": ANY, "command": "vtsync check"}
     assert status["attention"] == [stopped]
+    assert datetime.fromisoformat(status["attention"][0]["oldest"]).date() == utcnow().date()
     assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "level", "detail")}
     assert {tuple(one) for one in shell.json("doctor")} == {("what", "level", "found", "why", "do")}
     assert shell.json("status")["attention"] == []  # the credential was tried, and works

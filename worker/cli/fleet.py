@@ -194,7 +194,8 @@ def _show(found: Overview) -> None:
     if found.attention:
         say("Waiting for you:", "bold")
         for one in found.attention:
-            say(f"  {attention_text(one)}: `{one.command}`", "yellow")
+            oldest = f" ({'the oldest ' if one.count > 1 else ''}{ago(one.since)})" if one.since else ""
+            say(f"  {attention_text(one)}{oldest}: `{one.command}`", "yellow")
     elif not found.configuration and not any(one.note for one in found.connections):
         say("Nothing waits for you.")
 

@@ -6,6 +6,7 @@ Checks produce findings; each command or endpoint selects the ones it needs and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from config.alert_kinds import AlertKind
@@ -26,8 +27,9 @@ class Finding:
     """What a check found. ``why`` it matters and what to ``do`` now are empty when nothing is wrong.
 
     ``what`` names the subject, such as ``account main``; ``found`` describes its state. ``command`` is the first
-    command to run, where there is one. ``count`` is the number of rows that the finding stands for. ``alert``: people
-    are told when this begins and when it ends; None: they see it when they look.
+    command to run, where there is one. ``count`` is the number of rows that the finding stands for. ``since``: when the
+    oldest of these rows began to wait, or when this state began; None: that is not known. ``alert``: people are told
+    when this begins and when it ends; None: they see it when they look.
     """
 
     what: str
@@ -38,6 +40,7 @@ class Finding:
     command: str = ""
     count: int = 1
     alert: AlertKind | None = None
+    since: datetime | None = None
 
     @property
     def detail(self) -> str:
@@ -51,12 +54,29 @@ def ok(what: str, found: str) -> Finding:
 
 
 def warning(
-    what: str, found: str, why: str, do: str, *, command: str = "", count: int = 1, alert: AlertKind | None = None
+    what: str,
+    found: str,
+    why: str,
+    do: str,
+    *,
+    command: str = "",
+    count: int = 1,
+    alert: AlertKind | None = None,
+    since: datetime | None = None,
 ) -> Finding:
     """Make a finding that somebody should look at."""
-    return Finding(what, Level.WARNING, found, why, do, command, count, alert)
+    return Finding(what, Level.WARNING, found, why, do, command, count, alert, since)
 
 
-def problem(what: str, found: str, why: str, do: str, *, command: str = "", alert: AlertKind | None = None) -> Finding:
+def problem(
+    what: str,
+    found: str,
+    why: str,
+    do: str,
+    *,
+    command: str = "",
+    alert: AlertKind | None = None,
+    since: datetime | None = None,
+) -> Finding:
     """Make a finding that somebody must fix."""
-    return Finding(what, Level.PROBLEM, found, why, do, command, alert=alert)
+    return Finding(what, Level.PROBLEM, found, why, do, command, alert=alert, since=since)

@@ -24,6 +24,7 @@ def judge_account_state(name: str, account: AccountNow) -> Finding:
             f"correct [accounts.{name}], then run `vtsync check`",
             command="vtsync check",
             alert=AlertKind.ACCOUNT_STOPPED,
+            since=account.stopped_at,
         )
     until = f" until {account.paused_until:%Y-%m-%d %H:%M} UTC" if account.paused and account.paused_until else ""
     if account.breaker_open:

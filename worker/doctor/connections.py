@@ -46,6 +46,8 @@ class ConnectionNow:
     """How many of its records were rejected within ``NEW_REJECTS`` and still are."""
     records: int = 0
     """How many records it has, apart from rejected ones; 0 if none were rejected lately."""
+    since: datetime | None = None
+    """When it was stopped, or when its last run ended, if that was not completed."""
 
     @property
     def note(self) -> str:
@@ -71,12 +73,13 @@ def read_connections(db: Connection, settings: Settings, now: datetime) -> list[
         budgets = budget_states(db, name, connection_limits(settings, name), now)
         reason = row.waits_reason if row is not None and waits is not None else ""
         consent = needs_consent(settings, name)
-        failure, error = failures.get(name, ("", ""))
+        failure, error, failed_at = failures.get(name, ("", "", None))
         rejected = lately.get(name, 0)
         records = _records(db, name) if rejected else 0
         found.append(
             ConnectionNow(
-                *(name, stopped, waits, reason, consent, grants.get(name), budgets, failure, error, rejected, records)
+                *(name, stopped, waits, reason, consent, grants.get(name), budgets, failure, error, rejected, records),
+                since=row.stopped_at if row is not None and stopped else failed_at,
             )
         )
     return found
@@ -93,16 +96,23 @@ def _records(db: Connection, name: str) -> int:
     return db.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
 
 
-def _failures(db: Connection) -> dict[str, tuple[str, str]]:
-    """Return what became of the last run, and why, for each connection whose last run failed or was refused."""
+def _failures(db: Connection) -> dict[str, tuple[str, str, datetime | None]]:
+    """Return what became of the last run, why, and when it ended, for each connection whose last run failed or was
+    refused.
+    """
     newest = select(func.max(sync_run.c.id)).group_by(sync_run.c.connection)
     rows = db.execute(select(sync_run).where(sync_run.c.id.in_(newest), sync_run.c.state.in_(_FAILURES)))
-    return {row.connection: (_FAILURES[row.state], row.error) for row in rows}
+    return {row.connection: (_FAILURES[row.state], row.error, row.finished_at) for row in rows}
 
 
-def check_connections(db: Connection, settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Judge every connection by its stored state, and find credentials that nothing uses."""
-    for connection in read_connections(db, settings, now):
+def check_connections(
+    db: Connection, settings: Settings, now: datetime, connections: Sequence[ConnectionNow] | None = None
+) -> Iterator[Finding]:
+    """Judge every connection by its stored state, and find credentials that nothing uses.
+
+    ``connections``: what ``read_connections`` returned, if it was called before.
+    """
+    for connection in read_connections(db, settings, now) if connections is None else connections:
         yield from judge_connection(connection)
     for state in grant_states(db, now):
         if state.connection not in settings.connections:
@@ -123,6 +133,7 @@ def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
             f"run `{connect}`" if connection.needs_consent else "correct the credential, then run `vtsync check`",
             command=connect if connection.needs_consent else "vtsync check",
             alert=AlertKind.CONNECTION_STOPPED,
+            since=connection.since,
         )
     elif connection.failure and not connection.note:
         yield warning(
@@ -132,6 +143,7 @@ def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
             f"do what it says; `vtsync sync {connection.name}` tries again at once",
             command=f"vtsync sync {connection.name}",
             alert=_ALERTS[connection.failure],
+            since=connection.since,
         )
     else:
         yield ok(what, connection.note or "may be read")

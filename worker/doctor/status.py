@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from config.models import Settings
 from config.policy_levels import policy_for
 from worker.contacts.linking import LINK_COMMAND, waiting_for_link
 from worker.core.findings import Finding, Level, warning
-from worker.core.states import DeliveryState, InboxState, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState
 from worker.core.text import counted
 from worker.doctor.accounts import judge_account_state, judge_contact_list, judge_test_mode, list_note
 from worker.doctor.clocks import check_clocks
@@ -46,6 +46,7 @@ from worker.store.tables import (
 
 MANY_ATTEMPTS = 5
 WAITING = "waiting for you"
+UNTIL_YOU_ACT = "nothing happens with these until you act"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class Overview:
             "accounts": self.accounts,
             "test_mode": self.test_mode,
             "attention": [
-                {"what": attention_text(one), "count": one.count, "command": one.command} for one in self.attention
+                {"what": attention_text(one), "count": one.count, "oldest": one.since, "command": one.command}
+                for one in self.attention
             ],
             "configuration": self.configuration,
         }
@@ -137,7 +139,8 @@ def overview(runtime: Runtime, *, count_rows: bool = False, brief: bool = False)
     """
     now = utcnow()
     with reading(runtime.engine) as db:
-        connections = [_connection(db, runtime, state) for state in read_connections(db, runtime.settings, now)]
+        connected = read_connections(db, runtime.settings, now)
+        connections = [_connection(db, runtime, state) for state in connected]
         states = {name: read_account(db, name, now) for name in runtime.settings.accounts}
         accounts = [
             replace(_account(db, name, state, now, brief), mode=runtime.settings.accounts[name].mode)
@@ -150,7 +153,7 @@ def overview(runtime: Runtime, *, count_rows: bool = False, brief: bool = False)
         rewrite = list(pending_rewrite(db)) if count_rows else []
         unlinked = [one for name in states for one in _unlinked(db, name)]
         waiting = [
-            *check_connections(db, runtime.settings, now),
+            *check_connections(db, runtime.settings, now, connected),
             *unlinked,
             *_waiting(db, accounts, runtime.settings, now, brief),
         ]
@@ -299,99 +302,163 @@ def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
 def _waiting(
     db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime, brief: bool
 ) -> list[Finding]:
-    """Count what waits until a person decides or repairs something."""
-    held = message.c.state == MessageState.HELD
-    breakers = db.execute(
-        select(message.c.trigger, func.count()).where(held, has_reason("breaker")).group_by(message.c.trigger)
-    )
-
-    def rows(*where: ColumnElement[bool]) -> int:
-        return db.scalar(select(func.count()).where(*where)) or 0
-
+    """Find what waits until a person decides or repairs something: how many, and since when the oldest."""
+    m, c, held = message.c, contact.c, _held(db)
     names = [account.name for account in accounts]
-    unknown = rows(message.c.account.in_(names), message.c.state == MessageState.UNKNOWN)
-    lost = sum(account.contacts.get(PushState.UNKNOWN, 0) for account in accounts)
-    refused = sum(account.contacts.get(PushState.REJECTED, 0) for account in accounts)
-    c = contact.c
-    again_and_again = or_(c.missing_checks > 0, c.attempts >= MANY_ATTEMPTS)
-    due = sum(account.contacts.get(PushState.DUE, 0) for account in accounts)
-    failing = rows(c.push_state == PushState.DUE, c.virtualtext_id.is_not(None), again_and_again) if due else 0
-    rejected = db.scalar(select(func.count()).select_from(rejected_record)) or 0
-    reviews = db.scalar(select(func.count()).select_from(number_review)) or 0
-    no_time_zone = rows(held, has_reason("time_zone"))
-    not_permitted = rows(held, has_reason("permission_unknown"))
-    failed_events = rows(inbox_event.c.state == InboxState.FAILED)
-    refused_messages = db.scalar(select(func.count()).select_from(dead_letter)) or 0
-    failed_deliveries = rows(delivery.c.state == DeliveryState.FAILED)
+    lost_at = func.coalesce(m.unanswered_at, m.created_at)
+    mine = (m.account.in_(names), m.kind.in_(list(MessageKind)))  # the kind, too, as the index has it
+    unknown = _some_of(db, lost_at, *mine, m.state == MessageState.UNKNOWN)
+
+    def contacts(state: PushState, *where: ColumnElement[bool]) -> _Some:
+        if not any(account.contacts.get(state) for account in accounts):
+            return _Some()
+        return _some_of(db, c.attempted_at, c.account.in_(names), c.push_state == state, *where)
+
+    failing = contacts(PushState.DUE, *_KEEPS_FAILING)
     found = [
-        *_approvals(db, settings, now, brief),
+        *_approvals(db, held, settings, now, brief),
         *(
             _wait(
-                *(count, "text", f"held because the trigger {name} fires unusually often"),
-                f"vtsync approve --trigger {name}",
+                *(some, "text", f"held because the trigger {trigger} fires unusually often"),
+                f"vtsync approve --trigger {trigger}",
                 alert=AlertKind.APPROVAL_NEEDED,
             )
-            for name, count in breakers
+            for trigger, some in sorted(_by_trigger(held, "breaker").items())
         ),
         _wait(
             *(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
             alert=AlertKind.UNKNOWN_TEXTS,
         ),
         _wait(
-            *(lost, "create", "without a response", "vtsync status --contacts unknown"),
+            *(contacts(PushState.UNKNOWN), "create", "without a response", "vtsync status --contacts unknown"),
             why="vtsync looks them up in VirtualText by itself; they need you only if they remain",
         ),
         _wait(
-            *(failing, "contact", "whose updates keep failing", "vtsync status --contacts due"),
+            replace(failing, oldest=None),  # they are tried again and again, and only the last time is stored
+            *("contact", "whose updates keep failing", "vtsync status --contacts due"),
             why="vtsync repeats them; a contact whose id VirtualText does not know any more is created again",
         ),
-        _wait(refused, "contact", "refused by VirtualText", "vtsync status --contacts rejected"),
-        _wait(rejected, "CRM record", "rejected", "vtsync status --rejected"),
         _wait(
-            *(reviews, "reply", "that may mean STOP", "vtsync review"), many="replies", alert=AlertKind.REVIEW_NEEDED
+            *(contacts(PushState.REJECTED), "contact", "refused by VirtualText", "vtsync status --contacts rejected")
         ),
-        _wait(no_time_zone, "text", "held because the time zone is not known", "vtsync messages --state held"),
+        _wait(_rejected(db), "CRM record", "rejected", "vtsync status --rejected"),
         _wait(
-            *(not_permitted, "text", "held because it is not known if the person may be texted"),
+            *(_some_of(db, number_review.c.since), "reply", "that may mean STOP", "vtsync review"),
+            many="replies",
+            alert=AlertKind.REVIEW_NEEDED,
+        ),
+        _wait(
+            *(_any_trigger(held, "time_zone"), "text", "held because the time zone is not known"),
             "vtsync messages --state held",
         ),
-        _wait(failed_events, "incoming event", "that could not be processed", "vtsync relay show"),
         _wait(
-            *(failed_deliveries, "failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
+            _any_trigger(held, "permission_unknown"),
+            *("text", "held because it is not known if the person may be texted", "vtsync messages --state held"),
+        ),
+        _wait(
+            _some_of(db, inbox_event.c.received_at, inbox_event.c.state == InboxState.FAILED),
+            *("incoming event", "that could not be processed", "vtsync relay show"),
+        ),
+        _wait(
+            _some_of(db, delivery.c.created_at, delivery.c.state == DeliveryState.FAILED),
+            *("failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
             many="failed deliveries",
             alert=AlertKind.DELIVERY_FAILED,
         ),
         _wait(
-            *(refused_messages, "message", "of the broker refused", "vtsync dead-letters"),
+            *(_some_of(db, dead_letter.c.first_at), "message", "of the broker refused", "vtsync dead-letters"),
             why="what their senders wanted was not done",
         ),
     ]
     return [one for one in found if one.count]
 
 
-def _approvals(db: Connection, settings: Settings, now: datetime, brief: bool) -> list[Finding]:
-    """Count the texts of large syncs. An import that arrives in slices is one line, not one for each sync."""
+_KEEPS_FAILING = (
+    func.coalesce(contact.c.virtualtext_id, "") != "",  # not "is not null", which leads SQLite to another index
+    or_(contact.c.missing_checks > 0, contact.c.attempts >= MANY_ATTEMPTS),
+)
+"""The conditions for due contacts whose updates fail again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """How many rows wait, and since when the oldest of them does."""
+
+    count: int = 0
+    oldest: datetime | None = None
+
+    def __add__(self, other: _Some) -> _Some:
+        known = [at for at in (self.oldest, other.oldest) if at is not None]
+        return _Some(self.count + other.count, min(known, default=None))
+
+
+def _some_of(db: Connection, since: ColumnElement[Any], *where: ColumnElement[bool]) -> _Some:
+    row = db.execute(select(func.count(), func.min(since)).where(*where)).one()
+    return _Some(int(row[0]), row[1])
+
+
+def _rejected(db: Connection) -> _Some:
+    """Count the rejected records. The first that was stored, and still is, is the oldest."""
+    r = rejected_record.c
+    count = db.scalar(select(func.count()).select_from(rejected_record)) or 0
+    return _Some(count, db.scalar(select(r.since).order_by(r.id).limit(1)) if count else None)
+
+
+_HELD_FOR = ("approval", "breaker", "time_zone", "permission_unknown")
+
+
+def _held(db: Connection) -> Mapping[tuple[str, str | None, str | None], _Some]:
+    """Read the held texts once: how many by (code of the reason, batch, trigger)."""
     m = message.c
-    waiting = (m.state == MessageState.HELD, has_reason("approval"))
-    groups = db.execute(select(m.batch_id, m.trigger, func.count()).where(*waiting).group_by(m.batch_id, m.trigger))
-    of_trigger: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    of_batch: Counter[str] = Counter()
-    for batch, trigger, count in groups:
-        of_trigger[trigger][batch] += count
+    code = case(*((has_reason(one), one) for one in _HELD_FOR), else_="")
+    rows = db.execute(
+        select(code, m.batch_id, m.trigger, func.count(), func.min(m.created_at))
+        .where(m.state == MessageState.HELD)
+        .group_by(code, m.batch_id, m.trigger)
+    )
+    return {(row[0], row[1], row[2]): _Some(int(row[3]), row[4]) for row in rows}
+
+
+def _by_trigger(held: Mapping[tuple[str, str | None, str | None], _Some], code: str) -> dict[str, _Some]:
+    found: defaultdict[str, _Some] = defaultdict(_Some)
+    for (held_for, _, trigger), some in held.items():
+        if held_for == code:
+            found[trigger or ""] += some
+    return found
+
+
+def _any_trigger(held: Mapping[tuple[str, str | None, str | None], _Some], code: str) -> _Some:
+    return sum(_by_trigger(held, code).values(), _Some())
+
+
+def _approvals(
+    db: Connection,
+    held: Mapping[tuple[str, str | None, str | None], _Some],
+    settings: Settings,
+    now: datetime,
+    brief: bool,
+) -> list[Finding]:
+    """Find the texts of large syncs. An import that arrives in slices is one line, not one for each sync."""
+    of_trigger: defaultdict[str, dict[str, _Some]] = defaultdict(dict)
+    of_batch: defaultdict[str, _Some] = defaultdict(_Some)
+    for (code, batch, trigger), some in held.items():
+        if code == "approval":
+            of_trigger[trigger or ""][batch or ""] = some
     sliced = sorted(trigger for trigger, batches in of_trigger.items() if trigger and len(batches) > 1)
     for trigger in of_trigger.keys() - set(sliced):
-        of_batch += of_trigger[trigger]
+        for batch, some in of_trigger[trigger].items():
+            of_batch[batch] += some
     return [
         *(
             _wait(
-                *(count, "text", "of one sync waiting for approval", f"vtsync approve {batch}"),
+                *(some, "text", "of one sync waiting for approval", f"vtsync approve {batch}"),
                 alert=AlertKind.APPROVAL_NEEDED,
             )
-            for batch, count in sorted(of_batch.items())
+            for batch, some in sorted(of_batch.items())
         ),
         *(
             _wait(
-                of_trigger[trigger].total(),
+                sum(of_trigger[trigger].values(), _Some()),
                 "text",
                 f"of the trigger {trigger} from {len(of_trigger[trigger])} syncs waiting for approval"
                 f" ({'' if brief else _people_today(db, trigger, now)}{_blast_limit(settings, trigger)})",
@@ -415,18 +482,19 @@ def _blast_limit(settings: Settings, trigger: str) -> str:
 
 
 def _wait(
-    count: int,
+    some: _Some,
     one: str,
     state: str,
     command: str,
     *,
     many: str | None = None,
-    why: str = "nothing happens with these until you act",
+    why: str = UNTIL_YOU_ACT,
     alert: AlertKind | None = None,
 ) -> Finding:
-    """Return a finding about ``count`` things called ``one`` (plural ``many``, default: with an s) in a state."""
-    found = f"{counted(count, one, many)} {state}"
-    return warning(WAITING, found, why, f"`{command}`", command=command, count=count, alert=alert)
+    """Return a finding about ``some`` things called ``one`` (plural ``many``, default: with an s) in a state."""
+    found = f"{counted(some.count, one, many)} {state}"
+    since = some.oldest if some.count else None
+    return warning(WAITING, found, why, f"`{command}`", command=command, count=some.count, alert=alert, since=since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,15 +512,16 @@ class StuckContact:
     """When it is tried again. None: a change, a look-up or a person must come first."""
 
 
-def contacts_in(runtime: Runtime, state: str, limit: int) -> list[StuckContact]:
-    """Return the contacts in one push state."""
+def contacts_in(runtime: Runtime, state: str, limit: int, *, failing: bool = False) -> list[StuckContact]:
+    """Return the contacts in one push state. ``failing``: only those whose updates fail again and again."""
     c = contact.c
     next_attempt_at = case((c.push_state == PushState.DUE, c.next_attempt_at), else_=None)
     columns = (c.account, c.phone, c.full_name, c.push_state, c.last_error, c.attempts, c.attempted_at)
     with reading(runtime.engine) as db:
         rows = db.execute(
             select(*columns, type_coerce(next_attempt_at, c.next_attempt_at.type))
-            .where(c.push_state == state)
+            .where(c.account.in_(list(runtime.settings.accounts)), c.push_state == state)
+            .where(*(_KEEPS_FAILING if failing else ()))
             .order_by(c.id)
             .limit(limit)
         )

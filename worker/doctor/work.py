@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from config.alert_kinds import AlertKind
 from config.models import Settings
 from worker.core.findings import Finding, ok, problem, warning
-from worker.core.states import DeliveryState, InboxState, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState
 from worker.core.text import counted, duration
 from worker.store.tables import (
     account_state,
@@ -50,10 +50,10 @@ def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
     late = select(s.connection).where(
         s.next_run_at < now - LATE, waited, unread, s.connection.in_(_scheduled(settings))
     )
-    queued = (m.state == MessageState.QUEUED, m.account.in_(list(settings.accounts)))
+    queued = (m.account.in_(list(settings.accounts)), m.kind.in_(list(MessageKind)), m.state == MessageState.QUEUED)
     return OverdueWork(
         oldest_due=min(filter(None, oldest), default=None),
-        abandoned=sum(db.scalar(select(func.count()).where(*rows)) or 0 for rows in _abandoned(now - LATE)),
+        abandoned=sum(db.scalar(select(func.count()).where(*rows)) or 0 for rows in _abandoned(settings, now - LATE)),
         late_syncs=tuple(db.scalars(late.order_by(s.connection))),
         queued=db.scalar(select(func.count()).where(*queued)) or 0,
     )
@@ -63,9 +63,10 @@ def _scheduled(settings: Settings) -> list[str]:
     return [name for name, one in settings.connections.items() if one.enabled and one.schedule]
 
 
-def _abandoned(before: datetime) -> Iterator[tuple[ColumnElement[bool], ...]]:
+def _abandoned(settings: Settings, before: datetime) -> Iterator[tuple[ColumnElement[bool], ...]]:
     """Yield, for each table, the conditions for rows whose lease expired before ``before``."""
-    in_request = contact.c.push_state.in_((PushState.CREATING, PushState.UPDATING))
+    mine = contact.c.account.in_(list(settings.accounts))
+    in_request = mine & contact.c.push_state.in_((PushState.CREATING, PushState.UPDATING))
     yield message.c.state == MessageState.DISPATCHING, message.c.lease_until < before
     yield in_request, contact.c.lease_until < before
     yield inbox_event.c.state == InboxState.NEW, inbox_event.c.lease_until < before

@@ -54,6 +54,7 @@ class AccountNow:
     pause_reason: str = ""
     contact_list: ListState = field(default_factory=ListState)
     test_mode: bool = False
+    stopped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,7 @@ def read_account(db: Connection, name: str, now: datetime) -> AccountNow:
         paused_until=row.paused_until,
         pause_reason=row.pause_reason,
         contact_list=list_state(db, name),
+        stopped_at=row.stopped_at,
     )
 
 
