@@ -186,3 +186,16 @@ def test_an_unchanged_sync_stores_no_change(world: World) -> None:
     world.sync()
     world.sync(full=True)
     assert len(world.rows(record_change)) == stored == 4
+
+
+def test_when_the_time_is_up_it_says_what_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.rehearsal.history.PORTION", 1)
+    world.triggers = trigger("changed", field="stage", to="ready")
+    live_through(world)
+    all_of_it = backtest(world.runtime(), "t", 30)
+    read: list[int] = []
+    found = backtest(world.runtime(), "t", 30, read.append, lambda: len(read) >= 2)
+    assert (all_of_it.records, found.records) == (3, 2)
+    assert not any("time was up" in note for note in all_of_it.notes)
+    (note,) = (note for note in found.notes if "time was up" in note)
+    assert note.startswith("the time was up after 2 records: the others are left out")

@@ -10,8 +10,9 @@ from config.models import Policy
 from tests.contacts.conftest import World
 from tests.rehearsal.test_backtest import ANNA, BEN, trigger
 from worker.messages.opt_outs import add_opt_out
+from worker.rehearsal.history import newest_records, records_named
 from worker.rehearsal.trial import NothingToTry, Trial, try_trigger
-from worker.store.db import writing
+from worker.store.db import reading, writing
 from worker.store.models import utcnow
 
 
@@ -32,6 +33,8 @@ def test_a_record_that_no_sync_has_read_yet(world: World) -> None:
     assert (trial.fires, trial.stored, trial.text, trial.to_number) == (True, False, "Hi Anna open", "+14155550107")
     assert steps(trial) == ["goes"]
     assert world.messages() == []
+    with pytest.raises(NothingToTry, match="no sync of crm has stored a record 7; `vtsync triggers test t"):
+        try_trigger(world.runtime(), "t", "7", stored_only=True)
     with pytest.raises(NothingToTry, match="neither the store nor the CRM"):
         tried(world, "77")
     world.source.put("8", "555", "Anna")
@@ -97,3 +100,19 @@ def test_a_text_that_cannot_be_written(world: World) -> None:
     trial = tried(world)
     assert "soon" in trial.problem
     assert trial.steps == ()
+
+
+def test_records_are_found_by_id_and_number_and_the_newest_are_examples(world: World) -> None:
+    world.source.put("1", ANNA, "Anna")
+    world.source.put("2", ANNA, "Anna")
+    world.source.put("3", BEN, "Ben")
+    world.sync()
+    with reading(world.engine) as db:
+
+        def ids(**words: str) -> list[str]:
+            return [one.external_id for one in records_named(db, {"crm": "contact"}, **words)]
+
+        assert (ids(external_id="3"), ids(external_id="9")) == (["3"], [])
+        assert (ids(phone=ANNA), ids(phone="+14155550199")) == (["2", "1"], [])
+        assert [one.external_id for one in newest_records(db, "crm", "contact", 2)] == ["3", "2"]
+        assert newest_records(db, "crm", "deal", 2) == []

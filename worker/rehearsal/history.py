@@ -21,6 +21,8 @@ from worker.store.sql import any_of
 from worker.store.tables import contact, contact_mapping, record_change
 
 PORTION = 1000
+NEWEST = 1000
+"""Among so many of the newest records an example is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,41 @@ def read_record(db: Connection, connection: str, external_id: str) -> RecordWith
     m = contact_mapping.c
     found = _read(db, m.connection == connection, m.external_id == external_id)
     return found[0] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordName:
+    """A stored record, for a person who chooses one."""
+
+    connection: str
+    external_id: str
+    full_name: str
+
+
+def records_named(
+    db: Connection, connections: Mapping[str, str], *, external_id: str | None = None, phone: str | None = None
+) -> list[RecordName]:
+    """Return the live records with this id or number. ``connections``: the kind of record that each is asked for."""
+    m = contact_mapping.c
+    found = select(m.connection, m.external_id, m.full_name, m.kind).where(
+        m.connection.in_(list(connections)), m.deleted_at.is_(None)
+    )
+    if external_id is not None:
+        found = found.where(m.external_id == external_id)
+    if phone is not None:
+        found = found.where(m.contact_id.in_(select(contact.c.id).where(contact.c.phone == phone)))
+    rows = db.execute(found.order_by(m.id.desc()).limit(PORTION))
+    return [RecordName(*row[:3]) for row in rows if connections[row.connection] == row.kind]
+
+
+def newest_records(db: Connection, connection: str, kind: str, limit: int) -> list[RecordName]:
+    """Return the records of a connection that were stored last, as examples."""
+    m = contact_mapping.c
+    live = (m.connection == connection, m.deleted_at.is_(None))
+    newest = select(m.id, m.kind, m.connection, m.external_id, m.full_name).where(*live)
+    some = newest.order_by(m.id.desc()).limit(NEWEST).subquery().c
+    chosen = select(some.connection, some.external_id, some.full_name).where(some.kind == kind)
+    return [RecordName(*row) for row in db.execute(chosen.order_by(some.id.desc()).limit(limit))]
 
 
 def first_change_at(db: Connection, connection: str) -> datetime | None:

@@ -83,8 +83,13 @@ def try_trigger(
     external_id: str,
     connection: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    stored_only: bool = False,
 ) -> Trial:
-    """Try a trigger on a stored record, or on one that is read from the CRM. Raises NothingToTry, AdapterError."""
+    """Try a trigger on a stored record, or on one that is read from the CRM. Raises NothingToTry, AdapterError.
+
+    ``stored_only``: do not ask the CRM, which may have to be read from its first record to its last.
+    """
     settings, rules = enabled_rule(runtime.settings, trigger)
     if connection is None and len(rules) > 1:
         raise NothingToTry(f"the trigger {trigger} watches several connections; name one of: {', '.join(rules)}")
@@ -94,6 +99,11 @@ def try_trigger(
     with reading(runtime.engine) as db:
         record = read_record(db, name, external_id)
     stored = record is not None
+    if record is None and stored_only:
+        raise NothingToTry(
+            f"no sync of {name} has stored a record {external_id}; `vtsync triggers test {trigger} --record"
+            f" {external_id} --connection {name}` looks for it in the CRM"
+        )
     if record is None:
         record = _from_crm(runtime, name, external_id, progress)
     watched = rules[name].options.record
