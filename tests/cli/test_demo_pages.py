@@ -25,7 +25,9 @@ def test_a_kept_demo_has_a_user_of_the_pages(tmp_path: Path) -> None:
     setting.connect({"api_url": "http://127.0.0.1:1", "create_url": "http://127.0.0.1:2"})
     setting.configure()
     subprocess.run(isolated("vtsync", "migrate"), env=setting.environment(), check=True, capture_output=True)
-    assert "vtsync web" in offered(setting)
+    words = offered(setting)
+    assert "vtsync web --port 8765" in words
+    assert "sign in at http://127.0.0.1:8765/ui" in words
     mine = {name: value for name, value in setting.environment().items() if name != "DEMO_TOKEN"}  # .env has it
     listed = subprocess.run(
         isolated("vtsync", "users", "list", "--json"), env=mine, check=True, capture_output=True, text=True

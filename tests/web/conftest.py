@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from config.models import Account, Settings
 from tests.conftest import emptied
-from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox
+from tests.messages.conftest import AT_ANY_HOUR, FakeClient, FakeRuntime, Outbox, crm_record_of
 from worker.core.findings import ok
 from worker.store.db import writing
 from worker.store.models import utcnow
+from worker.store.tables import contact
 from worker.web.app import create_app
 from worker.web.keys import FLEET_SCOPES, SCOPES, create_key
 from worker.web.notifier import Notifier
@@ -51,6 +52,30 @@ def runtime_over(engine: Engine, **web: Any) -> FakeRuntime:
     folder = Path(str(engine.url.database)).parent
     runtime.settings = Settings(data_dir=folder, accounts=accounts, policy=AT_ANY_HOUR, web=web)  # type: ignore[arg-type]
     return runtime
+
+
+def furnish(runtime: FakeRuntime, **channels: Any) -> None:
+    """Give it what the pages show: a connection with a record, a trigger that watches it, and channels of alerts."""
+    folder = runtime.settings.data_dir
+    (folder / "crm.csv").write_text("id,phone,name,stage\n1,+14155552001,Ada,won\n", encoding="utf-8")
+    won = {"on": "changed", "field": "stage", "to": "won", "message": "Well done, {{ contact.first_name }}"}
+    made = Settings.model_validate(
+        {
+            "accounts": {"main": {"uid": "u", "token": "t", "from_number": "+14155550100"}},
+            "connections": {
+                "crm": {"adapter": "csv", "account": "main", "options": {"path": str(folder / "crm.csv")}},
+                "shop": {"adapter": "csv", "account": "main", "options": {"path": str(folder / "shop.csv")}},
+            },
+            "triggers": {"won": {"connections": ["crm", "shop"], **won}},
+            "alerts": {"channels": channels},
+        }
+    )
+    parts = {name: getattr(made, name) for name in ("connections", "triggers", "alerts")}
+    runtime.settings = runtime.settings.model_copy(update=parts)
+    record = {"properties": '{"stage": "won"}', "full_name": "Ada Lovelace"}
+    crm_record_of(runtime.engine, "crm", "1", "+14155552001", **record)
+    with writing(runtime.engine) as connection:
+        connection.execute(update(contact).values(full_name="Ada Lovelace"))
 
 
 @pytest.fixture

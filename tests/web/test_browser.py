@@ -10,24 +10,26 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from argon2 import PasswordHasher
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, update
 
 from config.web import Web
+from tests.alerts.conftest import SECRET as HOOK_SECRET
 from tests.messages.conftest import Outbox, number
 from tests.services import REQUIRED
-from tests.web.conftest import runtime_over
+from tests.web.conftest import furnish, runtime_over
 from tests.web.provider import CLIENT, SECRET, running_provider
 from worker.core.states import MessageState
 from worker.messages.opt_outs import opted_out
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import number_review
+from worker.store.tables import alert, contact, delivery, number_review, rejected_record
 from worker.web.app import create_app
 from worker.web.users import create_user
 
@@ -55,6 +57,11 @@ class Visit(Outbox):
 
     def find(self, css: str) -> Any:
         return self.driver.find_element("css selector", css)
+
+    def controls(self) -> list[Any]:
+        """Return everything that one can act on."""
+        css = "a[href], button, input:not([type=hidden]), select, summary"
+        return list(self.driver.find_elements("css selector", css))
 
     def press(self, words: str) -> None:
         """Press the button or follow the link with these words, and wait for the next page."""
@@ -101,7 +108,10 @@ def driver() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"),
+        *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    ):
         options.add_argument(argument)
     browser = webdriver.Chrome(options=options, service=Service(DRIVER))
     browser.set_script_timeout(30)
@@ -116,6 +126,7 @@ def visit(
     hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     monkeypatch.setattr("worker.web.users._hasher", lambda: hasher)
     runtime = runtime_over(engine)
+    furnish(runtime, ops={"kind": "webhook", "url": "http://127.0.0.1:9/", "secret": HOOK_SECRET})
     with writing(engine) as connection:
         create_user(connection, "ana", "admin", PASSWORD, by="test", now=utcnow())
     with socket.socket() as listener:
@@ -154,12 +165,18 @@ def test_the_main_paths(visit: Visit) -> None:
 
     visit.find("#q").send_keys(PHONE)
     visit.leave(visit.find("#q").submit)
-    assert visit.find("h1").text == PHONE
+    assert visit.find("h1").text == f"{PHONE} Ada Lovelace"
     visit.find("[name=why]").send_keys("she called and asked")
     visit.press("Stop texting this person")
     assert "she called and asked" in visit.find("main").text
     with reading(visit.engine) as connection:
         assert opted_out(connection, [PHONE])[PHONE].detail == "she called and asked"
+
+    visit.open("/ui/triggers/won")
+    visit.find("[name=record]").send_keys("1")
+    visit.press("Show the text")
+    assert visit.find(".draft").text == "Well done, Ada"
+    assert "opted out" in visit.find("#one").text  # the policy says so
 
     visit.press("Sign out")
     assert visit.find("h1").text == "Sign in"
@@ -198,26 +215,77 @@ def test_no_page_has_a_serious_flaw(visit: Visit) -> None:
     sent = visit.send(to=PHONE, text="hello", metadata={"order": "A-17"})
     visit.trigger_text("hello", number(2), state="held", reason="approval: many")
     visit.replied(PHONE, words="Thanks")
+    now, name = utcnow(), "a_name_that_is_much_longer_than_the_screen_of_a_telephone_is_wide"
+    visit.trigger_text(name, number(3), state="held", reason="breaker: often")
     with writing(visit.engine) as connection:
-        connection.execute(insert(number_review).values(phone=PHONE, since=utcnow(), excerpt="enough"))
+        connection.execute(insert(number_review).values(phone=PHONE, since=now, excerpt="enough"))
+        connection.execute(update(contact).values(push_state="rejected", last_error=f"400: {name}"))
+        for key, ended in (("a", None), ("b", now)):
+            row = {"key": key, "kind": "sync_failed", "urgent": True, "found": f"{name} failed", "remedy": "wait"}
+            times = {"since": now, "seen_at": now, "raised_at": now, "told_at": now, "ended_at": ended}
+            connection.execute(insert(alert).values(**row, **times, told_urgent=True))
+        for n, (state, target) in enumerate(product(("done", "failed", "due"), ("alert:ops", f"subscriber:{name}"))):
+            what = {"event_id": str(n), "target": target, "type": "alert.notice", "payload": "{}", "last_error": name}
+            connection.execute(insert(delivery).values(**what, state=state, created_at=now, due_at=now))
+        rejected = {"connection": "crm", "key": name, "code": "x", "reason": f"no phone in {name}", "where": "row 3"}
+        connection.execute(insert(rejected_record).values(**rejected, since=now, seen_at=now))
     visit.sign_in()
     places = [
         "/ui",
         "/ui/connections",
+        "/ui/connections/crm?fields",
         "/ui/messages",
         f"/ui/messages/{sent}",
         "/ui/messages/all?what=approve&trigger=hello",
         f"/ui/people/{PHONE}",
         "/ui/reviews",
         "/ui/triggers",
+        "/ui/triggers/won",
+        "/ui/triggers/won?record=1",
+        "/ui/alerts",
+        "/ui/failures",
         "/ui/find?q=nobody",
+        "/ui/nothing",
+        f"/ui/people/{PHONE}/forget",
         "/ui/me",
         "/ui/users",
         "/ui/audit",
     ]
-    for size, scheme in ((DESK, "light"), (TELEPHONE, "dark")):
+    for size, scheme in product((DESK, TELEPHONE), ("light", "dark")):
         visit.look(size, scheme)
         for place in places:
             visit.open(place)
-            flaws[f"{place} {scheme}"] = visit.flaws()
+            flaws[f"{place} {size[0]} {scheme}"] = visit.flaws()
     assert {place: found for place, found in flaws.items() if found} == {}
+
+
+def test_every_control_is_reached_by_the_keyboard_and_seen(visit: Visit) -> None:
+    visit.trigger_text("hello", number(2), state="held", reason="approval: many")
+    visit.open("/ui")
+    visit.sign_in()
+    for place in ("/ui", "/ui/alerts", "/ui/triggers/won", f"/ui/people/{PHONE}", "/ui/users"):
+        visit.open(place)
+        controls = {one.id for one in visit.controls() if one.is_displayed()}
+        reached, unseen = set(), []
+        for number_of_keys in range(len(controls) + 30):
+            visit.find("html" if not number_of_keys else ":focus").send_keys("\ue004")  # Tab
+            here = visit.driver.switch_to.active_element
+            if number_of_keys == 0:
+                assert here.text == "Skip to the content", place
+                assert here.rect["x"] >= 0, place
+            if here.tag_name == "body":
+                break
+            reached.add(here.id)
+            if here.value_of_css_property("outline-style") == "none":
+                unseen.append(here.get_attribute("outerHTML")[:100])
+        assert (len(controls - reached), unseen) == (0, []), place
+
+
+def test_updates_wait_for_a_reader_who_wants_less_motion(visit: Visit) -> None:
+    visit.open("/ui")
+    visit.sign_in()
+    assert visit.find(".pause").text == "Pause updates"
+    media = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
+    visit.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    visit.open("/ui")
+    assert visit.find(".pause").text == "Resume updates"

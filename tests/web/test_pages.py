@@ -17,18 +17,32 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from config.sign_in import ROLES, Role
 from config.web import Web
-from tests.messages.conftest import Outbox, number
-from tests.web.conftest import runtime_over
+from tests.alerts.conftest import SECRET, hears
+from tests.messages.conftest import Outbox, crm_record_of, number
+from tests.web.conftest import furnish, runtime_over
 from worker.core.states import MessageState
+from worker.deliveries.notices import NOTICE, NotedAlert, Notice
 from worker.doctor.exposure import Unprotected, check_exposure, check_web
 from worker.messages.opt_outs import opted_out
+from worker.rehearsal.backtest import Backtest, backtest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import audit_event, message, web_session, web_user
+from worker.store.tables import (
+    alert,
+    audit_event,
+    contact,
+    dead_letter,
+    delivery,
+    inbox_event,
+    message,
+    rejected_record,
+    web_session,
+    web_user,
+)
 from worker.web.app import create_app
 from worker.web.audit import note
 from worker.web.pages.entrance import inside
@@ -91,6 +105,7 @@ def pages(engine: Engine, hinted: list[tuple[str, ...]]) -> Iterator[Pages]:
     runtime.settings = runtime.settings.model_copy(
         update={"store": runtime.settings.store.model_copy(update={"grant_key": SecretStr(KEY)})}
     )
+    furnish(runtime, ops={"kind": "webhook", "url": "http://127.0.0.1:9/", "secret": SECRET})
     with TestClient(create_app(runtime), raise_server_exceptions=False, follow_redirects=False) as http:
         yield Pages(runtime, runtime.fake, http)
 
@@ -104,8 +119,13 @@ READ = [
     ("/ui/connections", "viewer"),
     ("/ui/messages", "viewer"),
     ("/ui/messages?state=held", "viewer"),
+    ("/ui/connections/crm", "viewer"),
     ("/ui/triggers", "viewer"),
+    ("/ui/triggers/won", "viewer"),
+    ("/ui/triggers/won?record=1", "viewer"),
     ("/ui/reviews", "viewer"),
+    ("/ui/alerts", "viewer"),
+    ("/ui/failures", "viewer"),
     ("/ui/me", "viewer"),
     (f"/ui/people/{PHONE}", "operator"),
     ("/ui/messages/all?what=approve&trigger=x", "operator"),
@@ -139,6 +159,9 @@ FORMS = [
     f"/ui/people/{PHONE}/export",
     f"/ui/people/{PHONE}/forget",
     "/ui/connections/crm",
+    "/ui/triggers/won",
+    "/ui/alerts",
+    "/ui/failures",
     "/ui/users",
 ]
 
@@ -162,10 +185,16 @@ def test_a_viewer_sees_no_number_and_no_text(pages: Pages) -> None:
     pages.change(sent, reason='opted_out: read as an opt-out: "a very private reply"')
     pages.as_("viewer")
     assert pages.http.get(f"/ui/messages?number={PHONE}".replace("+", "%2B")).status_code == 403
-    for place in ("/ui", "/ui/messages", f"/ui/messages/{sent}", "/ui/find?q=private", "/ui/reviews"):
+    with writing(pages.engine) as connection:
+        rows = {"key": "very private", "code": "no_phone", "reason": "very private", "excerpt": "very private"}
+        moment = {"since": utcnow(), "seen_at": utcnow()}
+        connection.execute(insert(rejected_record).values(connection="crm", where="very private", **rows, **moment))
+        connection.execute(update(contact).values(push_state="rejected", last_error="very private"))
+    for place in (*(place for place, least in READ if least == "viewer"), f"/ui/messages/{sent}", "/ui/find?q=private"):
         shown = pages.http.get(place).text
         assert PHONE not in shown, place
         assert "very private" not in shown, place
+        assert "Ada" not in shown, place
     shown = pages.http.get("/ui/messages").text
     assert "•••" in shown
     assert "opted out" in shown
@@ -609,6 +638,13 @@ NONSENSE = [
     ("GET", "/ui/messages/%00", 404),
     ("GET", "/ui/find?q=%00", 404),
     ("GET", "/ui/triggers/nothing", 404),
+    ("GET", "/ui/triggers/won?record=%00", 404),
+    ("GET", "/ui/triggers/won?record=1&connection=nothing", 200),
+    ("POST", "/ui/triggers/nothing", 404),
+    ("POST", "/ui/triggers/won", 400),
+    ("POST", "/ui/alerts", 404),
+    ("POST", "/ui/failures", 400),
+    ("POST", "/ui/failures?id=x", 400),
     ("GET", "/ui/people/12/forget", 404),
     ("POST", "/ui/people/12/export", 404),
     ("GET", "/ui/messages/nothing", 404),
@@ -642,8 +678,222 @@ def test_nonsense_gets_an_answer(pages: Pages, method: str, place: str, status: 
         ("vtsync messages --state unknown", "/ui/messages?state=unknown"),
         ("vtsync review", "/ui/reviews"),
         ("vtsync sync crm", "/ui/connections/crm"),
-        ("vtsync relay show", ""),
+        ("vtsync fields crm", "/ui/connections/crm?fields#fields"),
+        ("vtsync status --contacts rejected", "/ui/failures#contacts"),
+        ("vtsync status --unread", "/ui/triggers#unread"),
+        ("vtsync forwards list --failed", "/ui/failures#deliveries"),
+        ("vtsync dead-letters", "/ui/failures#messages"),
+        ("vtsync relay show", "/ui/failures#events"),
+        ("vtsync check", ""),
     ],
 )
 def test_commands_have_pages(command: str, place: str) -> None:
     assert page_of(command) == place
+
+
+# What waits, and alerts
+
+
+def test_what_waits_says_how_long_and_where_it_is_decided(pages: Pages) -> None:
+    for hours in (3, 50):
+        pages.trigger_text("won", number(hours), str(hours), state="held", reason="approval: many")
+        pages.change(created_at=utcnow() - timedelta(hours=hours), batch_id="b1")
+    pages.as_("viewer")
+    shown = " ".join(pages.http.get("/ui").text.split())
+    assert re.search(
+        r"2 texts of one sync waiting for approval</b> .{0,60}the oldest for <time [^>]+>2 d</time>", shown
+    )
+    assert 'href="/ui/messages?state=held&amp;batch=b1"' in shown
+
+
+def test_alerts_are_shown_with_what_each_channel_was_told(pages: Pages) -> None:
+    now = utcnow()
+    row = {"kind": "sync_failed", "urgent": True, "remedy": "run `vtsync sync crm`", "since": now, "seen_at": now}
+    told = Notice(NOTICE, now, [NotedAlert("sync_failed", True, "x", "", now.isoformat())])
+    with writing(pages.engine) as connection:
+        for key, found, more in (
+            ("a", "crm failed now", {"raised_at": now, "told_at": now}),
+            ("b", "crm failed before", {"raised_at": now, "told_at": now, "ended_at": now}),
+            ("c", "crm did not count", {}),
+        ):
+            connection.execute(insert(alert).values(row | {"key": key, "found": found, "told_urgent": False} | more))
+        times = {"created_at": now, "due_at": now}
+        what = {"target": "alert:ops", "type": NOTICE, "payload": told.as_payload()}
+        result = {"state": "failed", "attempts": 8, "last_error": "410: gone"}
+        connection.execute(insert(delivery).values(event_id="e", **what, **times, **result))
+    pages.as_("operator")
+    shown = pages.http.get("/ui/alerts").text
+    above, below = shown.split("Who is told")
+    assert ("crm failed now" in above, "crm failed before" in above) == (True, False)
+    assert 'href="/ui/connections/crm"' in above
+    assert ("crm failed now" in below, "crm failed before" in below) == (False, True)
+    assert "crm did not count" not in shown
+    assert "vtsync: 1 new alert (sync failed)" in below
+    assert "given up" in below
+    assert "410: gone" in below
+    assert "1 alert open" in pages.http.get("/ui").text
+
+
+def test_without_a_channel_the_page_says_that_nothing_is_looked_for(pages: Pages) -> None:
+    silent = pages.runtime.settings.alerts.model_copy(update={"channels": {}})
+    pages.runtime.settings = pages.runtime.settings.model_copy(update={"alerts": silent})
+    pages.as_("viewer")
+    assert "Nobody listens" in pages.http.get("/ui/alerts").text
+
+
+@pytest.mark.parametrize(("status", "says"), [(200, "accepted the test"), (404, "failed: ")])
+def test_a_channel_is_tried_from_the_page(pages: Pages, status: int, says: str) -> None:
+    with hears(signed=True) as hook:
+        hook.status = status
+        options = pages.runtime.settings.alerts.channels["ops"].model_copy(update={"url": hook.url})
+        alerts = pages.runtime.settings.alerts.model_copy(update={"channels": {"ops": options}})
+        pages.runtime.settings = pages.runtime.settings.model_copy(update={"alerts": alerts})
+        pages.as_("viewer")
+        assert pages.post("/ui/alerts", channel="ops").status_code == 403
+        assert hook.bodies == []
+        pages.as_("operator")
+        assert says in pages.post("/ui/alerts", channel="ops").text
+        assert [body["type"] for body in hook.bodies] == ["alert.test"]
+    assert pages.actions()[-1] == "tested_alert_channel"
+
+
+# One record, and the last days
+
+
+TRIED = [
+    # words, what an operator sees, what a viewer sees
+    ("record=1", "Well done, Ada", "does not fire"),
+    ("record=1&connection=crm", "Well done, Ada", "does not fire"),
+    ("record=%2B14155552001", "Well done, Ada", "viewers cannot look people up"),
+    ("record=(415) 555-2001", "Well done, Ada", "viewers cannot look people up"),
+    ("record=2", "has stored a record 2", "has stored a record 2"),
+    ("record=%2B14155552009", "no record of crm or shop has the number", "viewers cannot look people up"),
+    ("record=7", "Several records match", "Several records match"),
+    ("record=7&connection=shop", "Well done, Grace", "does not fire"),
+]
+
+
+@pytest.mark.parametrize(("words", "operator", "viewer"), TRIED)
+def test_a_trigger_is_tried_on_one_record(pages: Pages, words: str, operator: str, viewer: str) -> None:
+    for name, phone in (("crm", number(7)), ("shop", number(8))):
+        crm_record_of(pages.engine, name, "7", phone, properties='{"stage": "won"}')
+    with writing(pages.engine) as connection:
+        connection.execute(update(contact).where(contact.c.phone == number(8)).values(full_name="Grace Hopper"))
+    pages.as_("operator")
+    assert operator in pages.http.get(f"/ui/triggers/won?{words}").text
+    assert pages.actions()[-1] == "tried_trigger"
+    with reading(pages.engine) as connection:
+        about = connection.scalars(select(audit_event.c.about).order_by(audit_event.c.id)).all()[-1]
+    assert about in ("1", "2", "7", PHONE, number(9))  # a number as it is stored, however it was typed
+    pages.as_("viewer")
+    shown = pages.http.get(f"/ui/triggers/won?{words}").text
+    assert viewer in shown
+    assert "Well done, Ada" not in shown
+    assert pages.states() == {}  # nothing was made
+
+
+def test_a_backtest_runs_beside_the_requests(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> Backtest:
+        begun.set()
+        assert may_end.wait(20)
+        return backtest(*arguments)
+
+    monkeypatch.setattr("worker.web.pages.backtests.backtest", slowly)
+    pages.as_("operator")
+    assert pages.post("/ui/triggers/won", days="3").headers["location"] == "/ui/triggers/won#backtest"
+    assert begun.wait(20)
+    assert "data-live" in pages.http.get("/ui/triggers/won").text
+    assert pages.post("/ui/triggers/won", days="3").status_code == 429
+    may_end.set()
+    for thread in threading.enumerate():
+        if thread.name == "backtest":
+            thread.join(20)
+    shown = pages.http.get("/ui/triggers/won").text
+    assert "operator tried the last 3 days" in shown
+    assert "data-live" not in shown
+    assert "crm was never read completely" in shown
+    assert pages.actions()[-1] == "backtest"
+
+
+# What failed
+
+DECIDED = [
+    # what, its fields, what must have changed afterwards
+    ("retry_contacts", {}, select(contact.c.push_state), "rejected", "due"),
+    ("retry_delivery", {"id": "1"}, select(delivery.c.state), "failed", "due"),
+    ("retry_delivery", {"id": "2"}, select(delivery.c.state), "failed", "failed"),
+    ("retry_events", {}, select(inbox_event.c.state), "failed", "new"),
+    ("clear_dead_letters", {}, select(dead_letter.c.id), "k", None),
+]
+
+
+@pytest.mark.parametrize(("what", "fields", "row", "before", "after"), DECIDED)
+def test_what_failed_is_tried_again(
+    pages: Pages, what: str, fields: dict[str, str], row: Any, before: str, after: str | None
+) -> None:
+    now = utcnow()
+    with writing(pages.engine) as connection:
+        connection.execute(update(contact).values(push_state="rejected", last_error="400: not valid"))
+        times = {"created_at": now, "due_at": now}
+        connection.execute(
+            insert(delivery).values(
+                id=1, event_id="e", target="subscriber:shop", type="x", payload="{}", state="failed", **times
+            )
+        )
+        connection.execute(
+            insert(inbox_event).values(
+                source="relay", name="main", received_at=now, payload="{}", state="failed", due_at=now, detail="bad"
+            )
+        )
+        letter = {"id": "k", "task": "t", "reason": "no JSON", "first_at": now, "last_at": now}
+        connection.execute(insert(dead_letter).values(letter))
+
+    def state() -> Any:
+        with reading(pages.engine) as connection:
+            return connection.scalar(row)
+
+    pages.as_("viewer")
+    assert pages.post("/ui/failures", what=what, **fields).status_code == 403
+    assert state() == before
+    pages.as_("operator")
+    shown = pages.http.get("/ui/failures").text
+    assert all(words in shown for words in ("400: not valid", "subscriber:shop", "bad", "no JSON"))
+    assert pages.post("/ui/failures", what=what, **fields).status_code == 303
+    assert state() == after
+    assert pages.actions()[-1] == what
+
+
+# Connections
+
+
+def test_a_connection_shows_fields_beside_what_they_are_used_for(pages: Pages) -> None:
+    pages.as_("operator")
+    shown = " ".join(pages.http.get("/ui/connections/crm?fields").text.split())
+    used, unused = shown.split("<b>stage</b>")[1], shown.split("<b>id</b>")[1]
+    assert "triggers.won.field" in used[:300]
+    assert ">won<" in used[:400]
+    assert "nothing" in unused[:100]
+    pages.as_("viewer")
+    shown = " ".join(pages.http.get("/ui/connections/crm?fields").text.split())
+    assert "triggers.won.field" in shown
+    assert ">won<" not in shown
+
+
+@pytest.mark.parametrize(
+    ("link", "followed"), [("https://crm.example/1", True), ("javascript:alert(1)", False), ("", False)]
+)
+def test_a_rejected_record_leads_to_the_crm(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch, link: str, followed: bool
+) -> None:
+    monkeypatch.setattr("worker.web.pages.connections.RecordLinks.of", lambda *_: link)
+    row = {"connection": "crm", "key": "77", "code": "no_phone", "reason": "it has no phone", "where": "row 3"}
+    with writing(pages.engine) as connection:
+        connection.execute(insert(rejected_record).values(**row, since=utcnow(), seen_at=utcnow()))
+    pages.as_("operator")
+    shown = pages.http.get("/ui/connections/crm").text
+    assert "it has no phone" in shown
+    assert (f'href="{link}"' in shown) is followed
+    pages.as_("viewer")
+    assert "Open it in the CRM" not in pages.http.get("/ui/connections/crm").text

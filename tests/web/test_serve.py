@@ -20,6 +20,8 @@ from worker.doctor.exposure import Unprotected, check_exposure
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.keys import SCOPES, create_key, revoke_key
+from worker.web.serve import _where_to_sign_in
+from worker.web.users import create_user
 
 
 def secret_in(folder: Path, secret: str = "a-secret-of-at-least-24-characters") -> str:
@@ -154,6 +156,27 @@ def test_it_refuses_to_listen_for_everybody_without_any_credential(tmp_path: Pat
         assert "vtsync keys create" in done.stderr
         running.configure(account=secret_in(tmp_path, "too-short"))
         assert running.run(*for_all).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "public_url", "has_user", "says"),
+    [
+        ("127.0.0.1", None, True, "the pages are at http://127.0.0.1:8080/ui; sign in there"),
+        ("::1", None, True, "the pages are at http://[::1]:8080/ui; sign in there"),
+        (
+            "127.0.0.1",
+            "https://texts.example.com",
+            True,
+            "the pages are at https://texts.example.com/ui; sign in there",
+        ),
+        ("127.0.0.1", None, False, "nobody can sign in yet: `vtsync users create NAME --role admin`"),
+    ],
+)
+def test_it_says_where_to_sign_in(engine: Engine, host: str, public_url: str | None, has_user: bool, says: str) -> None:
+    if has_user:
+        with writing(engine) as connection:
+            create_user(connection, "ana", "admin", "correct horse battery", by="test", now=utcnow())
+    assert says in _where_to_sign_in(runtime_over(engine, public_url=public_url), host, 8080)
 
 
 def test_a_port_that_is_taken_is_named(made: Fleet, port: int) -> None:

@@ -37,7 +37,8 @@ EVERY = timedelta(seconds=55)
 LEASE_SECONDS = 300.0
 DIGEST_DAY = timedelta(days=1)
 
-_NAME, _DIGEST = "alerts", "alert digest"
+EVALUATION, DAILY_DIGEST = "alerts", "alert digest"
+"""The rows of ``maintenance_lock``, whose ``next_run_at`` says when each is due."""
 _lock, _a = maintenance_lock.c, alert.c
 _lease = LeaseColumns(maintenance_lock)
 
@@ -56,7 +57,7 @@ def is_due(runtime: Runtime, now: datetime) -> bool:
         return False
     waits = or_(_lock.next_run_at > now, and_(_lock.lease_until.is_not(None), ~_lease.has_ended(now)))
     with reading(runtime.engine) as db:
-        return db.scalar(select(_lock.name).where(_lock.name == _NAME, waits)) is None
+        return db.scalar(select(_lock.name).where(_lock.name == EVALUATION, waits)) is None
 
 
 def evaluate(
@@ -68,20 +69,20 @@ def evaluate(
     lease = new_lease(utcnow(), LEASE_SECONDS)
     due = or_(_lock.next_run_at.is_(None), _lock.next_run_at <= now)
     with writing(runtime.engine) as db:
-        for name in (_NAME, _DIGEST):
+        for name in (EVALUATION, DAILY_DIGEST):
             db.execute(upsert(db, maintenance_lock).values(name=name).on_conflict_do_nothing())
-        if not _lease.take(db, lease, utcnow(), _lock.name == _NAME, due):
+        if not _lease.take(db, lease, utcnow(), _lock.name == EVALUATION, due):
             return False
     try:
         seen, complete = _look(runtime, sources)
         with writing(runtime.engine) as db:
             still_mine = Lease(lease.owner, lease_end(utcnow(), LEASE_SECONDS))
-            if not _lease.renew(db, still_mine, _lock.name == _NAME):
+            if not _lease.renew(db, still_mine, _lock.name == EVALUATION):
                 return False  # this process was held up, and another one does it
             return _store(db, runtime.settings, seen, now, complete=complete)
     finally:
         with writing(runtime.engine) as db:
-            _lease.release(db, lease.owner, _lock.name == _NAME, next_run_at=now + EVERY)
+            _lease.release(db, lease.owner, _lock.name == EVALUATION, next_run_at=now + EVERY)
 
 
 def _look(
@@ -153,10 +154,10 @@ def _send_digest(db: Connection, settings: Settings, now: datetime) -> bool:
     if settings.alerts.digest is None:
         return False
     following = next_digest(settings.alerts.digest, settings.alerts.time_zone, now)
-    at = db.scalar(select(_lock.next_run_at).where(_lock.name == _DIGEST))
+    at = db.scalar(select(_lock.next_run_at).where(_lock.name == DAILY_DIGEST))
     is_now = at is not None and at <= now
     if at is None or is_now or at > following:  # the last: the configured time was changed
-        db.execute(update(maintenance_lock).where(_lock.name == _DIGEST).values(next_run_at=following))
+        db.execute(update(maintenance_lock).where(_lock.name == DAILY_DIGEST).values(next_run_at=following))
     if not is_now:
         return False
     columns = [_a[name] for name in Known.__dataclass_fields__]

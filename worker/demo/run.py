@@ -31,6 +31,7 @@ from worker.demo.people import DemoPerson
 from worker.demo.setting import Setting
 
 PATIENCE_SECONDS = 90.0
+PAGES_PORT = 8765
 
 
 class DemoFailed(Exception):
@@ -81,8 +82,10 @@ def _offer_pages(console: Console, setting: Setting) -> None:
     if created.returncode:  # the demo failed before there was a configuration or a store
         return
     setting.keep_token()
-    console.print("To look at all of it as pages, start this, and sign in at the address that it prints:")
-    console.print(f"  VTSYNC_CONFIG={setting.configuration} vtsync web --port 8765", markup=False)
+    prefix = _command_prefix()
+    console.print("To look at all of it as pages, start this:")
+    console.print(f"  VTSYNC_CONFIG={setting.configuration} {prefix}vtsync web --port {PAGES_PORT}", markup=False)
+    console.print(f"Then sign in at http://127.0.0.1:{PAGES_PORT}/ui", markup=False)
     console.print(f"  name demo, password {password}", markup=False)
 
 

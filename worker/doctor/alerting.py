@@ -19,10 +19,11 @@ def check_channels(settings: Settings) -> Iterator[Finding]:
             yield problem(what, "needs a package that is not installed", "no alert reaches it", INSTALL_APPRISE)
         else:
             urgent = ", urgent alerts only" if channel.urgent_only else ""
-            yield ok(what, f"{_described(channel)}{urgent}; `vtsync alerts test {name}` tries it")
+            yield ok(what, f"{describe_channel(channel)}{urgent}; `vtsync alerts test {name}` tries it")
 
 
-def _described(channel: Channel) -> str:
+def describe_channel(channel: Channel) -> str:
+    """Say where a channel goes, without its credential. Pure."""
     if isinstance(channel, EmailChannel):
         return f"e-mail to {counted(len(channel.to), 'address', 'addresses')} by {channel.host}:{channel.port}"
     if isinstance(channel, SlackChannel):

@@ -270,6 +270,7 @@ def _welcome(sandbox: Sandbox, account: SandboxAccount | None, any_credentials: 
         f"    VTSYNC_UID={uid}\n"
         f"    VTSYNC_TOKEN={token}\n"
         "\n"
+        "What vtsync does with it, as pages: `vtsync users create NAME --role admin`, then `vtsync web`.\n"
         "Ctrl-C stops it. It stores nothing."
     )
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from worker.doctor.exposure import check_exposure
 from worker.monitoring.tracing import trace_app
 from worker.runtime import Runtime, open_runtime
+from worker.store.db import STORE_AWAY, reading
+from worker.web.sessions import has_users
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -49,8 +51,24 @@ def serve_api(runtime: Runtime, host: str, port: int, traces: TracerProvider | N
     listener = _listen(host, port)
     # Uvicorn raises the signal again after its shutdown; a requested stop must exit with 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    logging.getLogger("vtsync.web").info("listening on http://%s:%s", *listener.getsockname()[:2])
+    log = logging.getLogger("vtsync.web")
+    log.info("listening on http://%s:%s", *listener.getsockname()[:2])
+    log.info(_where_to_sign_in(runtime, *listener.getsockname()[:2]))
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _where_to_sign_in(runtime: Runtime, host: str, port: int) -> str:
+    """Say where the pages are, and what is missing before anybody can use them."""
+    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    pages = f"the pages are at {(runtime.settings.web.public_url or at).rstrip('/')}/ui"
+    try:
+        with reading(runtime.engine) as connection:
+            some = has_users(connection)
+    except STORE_AWAY:  # it is said elsewhere, and the API waits for it
+        return pages
+    if some:
+        return f"{pages}; sign in there"
+    return f"{pages}; nobody can sign in yet: `vtsync users create NAME --role admin` creates the first user"
 
 
 def _listen(host: str, port: int) -> socket.socket:

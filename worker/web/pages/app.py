@@ -9,7 +9,18 @@ from starlette.exceptions import HTTPException
 
 from worker.store.db import STORE_AWAY
 from worker.web.context import WebContext
-from worker.web.pages import administration, connections, messages, oidc, overview, people, signin, triggers
+from worker.web.pages import (
+    administration,
+    alerts,
+    connections,
+    failures,
+    messages,
+    oidc,
+    overview,
+    people,
+    signin,
+    triggers,
+)
 from worker.web.pages.gate import Elsewhere, Gate, Refused
 from worker.web.pages.render import STATIC, page, static_file
 
@@ -17,7 +28,7 @@ from worker.web.pages.render import STATIC, page, static_file
 def install(app: FastAPI, context: WebContext) -> None:
     """Add the pages to the application."""
     gate = Gate(context)
-    for module in (overview, messages, people, connections, triggers, signin, oidc, administration):
+    for module in (overview, alerts, messages, people, connections, triggers, failures, signin, oidc, administration):
         app.include_router(module.routes(context, gate))
     app.include_router(_files())
 

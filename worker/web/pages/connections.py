@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from crm_adapters.base import AdapterError
+from worker.contacts.links import RecordLinks
 from worker.doctor.fields import report_fields
 from worker.doctor.status import connection_statuses
 from worker.fleet.wake import wake
@@ -15,6 +16,9 @@ from worker.web.pages.gate import Form, Gate, Refused
 from worker.web.pages.queries import newest_runs, rejections_of
 from worker.web.pages.render import page
 from worker.web.sessions import Session
+
+REJECTED = 100
+"""So many rejected records are listed."""
 
 
 def routes(context: WebContext, gate: Gate) -> APIRouter:
@@ -46,8 +50,12 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
                 problem = str(error)
         with reading(runtime.engine) as connection:
             runs = newest_runs(connection, name)
-            rejected = rejections_of(connection, name)
+            rejected = rejections_of(connection, name, REJECTED)
+        with RecordLinks(runtime) as links:
+            places = {row.key: _web_address(links.of(name, row.key)) for row in rejected}
+        fields.sort(key=lambda field: not field.used_for)  # the order of the source within each part
         values = {"one": found, "runs": runs, "rejected": rejected, "fields": fields, "problem_of_fields": problem}
+        values |= {"places": places, "most_rejected": REJECTED}
         return page("connection.html", session, values, asked="asked" in request.query_params)
 
     @router.post("/connections/{name}")
@@ -61,3 +69,8 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         return RedirectResponse(f"/ui/connections/{name}?asked", 303)
 
     return router
+
+
+def _web_address(link: str) -> str:
+    """Return a link of an adapter if a browser may follow it, else "". Pure."""
+    return link if link.startswith(("https://", "http://")) else ""

@@ -10,10 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.alerts.listing import count_open
 from worker.core.findings import Level
 from worker.core.states import MessageState
 from worker.doctor.fleet import check_processes
-from worker.doctor.status import attention_text, overview
+from worker.doctor.status import UNTIL_YOU_ACT, attention_text, overview
 from worker.messages.read_models import is_message_id
 from worker.policy.countries import possible_numbers
 from worker.runtime import Runtime
@@ -21,7 +22,7 @@ from worker.store.db import reading
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.pages.gate import Gate
-from worker.web.pages.queries import DAY, newest_runs, people_called, texts_by_state
+from worker.web.pages.queries import newest_runs, people_called, texts_by_state
 from worker.web.pages.render import page
 from worker.web.sessions import Session
 
@@ -33,8 +34,13 @@ _PAGES = (
     (r"vtsync messages --state (?P<x>\w+)", "/ui/messages?state={x}"),
     (r"vtsync review", "/ui/reviews"),
     (r"vtsync status --rejected", "/ui/connections"),
+    (r"vtsync status --contacts \w+", "/ui/failures#contacts"),
+    (r"vtsync forwards list --failed", "/ui/failures#deliveries"),
+    (r"vtsync relay show", "/ui/failures#events"),
+    (r"vtsync dead-letters", "/ui/failures#messages"),
+    (r"vtsync status --unread", "/ui/triggers#unread"),
     (r"vtsync sync (?P<x>\S+)", "/ui/connections/{x}"),
-    (r"vtsync fields (?P<x>\S+)", "/ui/connections/{x}"),
+    (r"vtsync fields (?P<x>\S+)", "/ui/connections/{x}?fields#fields"),
 )
 
 
@@ -60,12 +66,16 @@ def _read(runtime: Runtime) -> dict[str, Any]:
     found = overview(runtime, brief=True)
     with reading(runtime.engine) as connection:
         runs = {one.name: newest_runs(connection, one.name)[::-1] for one in found.connections}
-        today = texts_by_state(connection, now - DAY, now)
-        before = texts_by_state(connection, now - 2 * DAY, now - DAY)
+        today, before = texts_by_state(connection, runtime.settings.accounts, now)
+        alerts = count_open(connection)
     fleet = [one for one in check_processes(runtime) if one.level is not Level.OK]
     return {
         "at": now,
-        "waiting": [(attention_text(one), one.why, one.command, page_of(one.command)) for one in found.attention],
+        "waiting": [
+            (one, attention_text(one), "" if one.why == UNTIL_YOU_ACT else one.why, page_of(one.command))
+            for one in found.attention
+        ],
+        "alerts": alerts,
         "connections": [
             (one, [(run.state, run.seen, run.title) for run in runs[one.name]]) for one in found.connections
         ],

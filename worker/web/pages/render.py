@@ -91,6 +91,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "prose": prose,
         "when": when,
+        "lasting": lasting,
         "counted": counted,
         "query": query,
         "words": words,
@@ -104,18 +105,32 @@ def when(moment: datetime | None) -> Markup:
     """Return a time element: how long ago, with the exact time beside it."""
     if moment is None:
         return Markup("never")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S} UTC", _ago(moment - utcnow())
-    )
+    return _time(moment, _ago(moment - utcnow()))
+
+
+def lasting(moment: datetime) -> Markup:
+    """Return a time element: how long something lasts since then, with the exact time beside it."""
+    return _time(moment, _length(utcnow() - moment) or "less than a minute")
+
+
+def _time(moment: datetime, shown: str) -> Markup:
+    exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, shown)
 
 
 def _ago(difference: timedelta) -> str:
-    seconds = difference.total_seconds()
-    size = abs(seconds)
+    length = _length(difference)
+    if not length:
+        return "now"
+    return f"in {length}" if difference > timedelta(0) else f"{length} ago"
+
+
+def _length(difference: timedelta) -> str:
+    size = abs(difference.total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if size >= 2 * length:
-            return f"in {size / length:.0f} {unit}" if seconds > 0 else f"{size / length:.0f} {unit} ago"
-    return "now" if size < 60 else "in a minute" if seconds > 0 else "a minute ago"
+            return f"{size / length:.0f} {unit}"
+    return "" if size < 60 else "a minute"
 
 
 def prose(text: str) -> Markup:

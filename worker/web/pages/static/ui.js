@@ -1,4 +1,4 @@
-// Everything works without this file. It shows times in the reader's zone, and keeps the overview fresh.
+// Everything works without this file. It shows times in the reader's zone, and reads what changes again.
 "use strict";
 
 function showTimes(root) {
@@ -24,14 +24,14 @@ function keepFresh(live) {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Vtsync-Background": "1" } });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
-      if (answer.ok && fresh) {
-        live.replaceChildren(...fresh.childNodes);
-        showTimes(live);
-      }
+      if (!answer.ok) return;
+      if (!fresh) return location.reload(); // what was waited for is done, or the session has ended
+      live.replaceChildren(...fresh.childNodes);
+      showTimes(live);
     } catch {
       // The server cannot be reached: what is shown stays, and the next round tries again.
     }
-  }, 10000);
+  }, 1000 * Number(live.dataset.live || 10));
 }
 
 showTimes(document);
