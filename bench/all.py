@@ -42,6 +42,8 @@ def commands(options: argparse.Namespace) -> list[list[str]]:
         store and ["sync.py", "--rows", MILLION, *store, "--rounds", "1"],
         ["encryption.py"],
         store and ["encryption.py", *store],
+        ["pages.py"],
+        store and ["pages.py", *store],
     ]
     if options.full:
         chosen += [
@@ -59,7 +61,7 @@ def main() -> None:
     made.add_argument("--redis", help="THE DATABASE IS EMPTIED, such as redis://127.0.0.1:6379/7")
     made.add_argument("--rabbitmq")
     made.add_argument("--full", action="store_true")
-    made.add_argument("--only", nargs="+", metavar="NAME", help="start, latency, push, sync, encryption, peers")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="start, latency, push, sync, encryption, pages, peers")
     made.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = made.parse_args()
     sections = [f"{time.strftime('%Y-%m-%d')}, {machine()}.\n"]

@@ -18,6 +18,7 @@ TINY = {
     "sync.py": "--rows 50 --rounds 1 --encrypted --markdown",
     "encryption.py": "--rows 20 --texts 3 --rounds 1 --markdown",
     "push.py": "--contacts 20 --rounds 1 --latency-ms 0 --concurrency 2 --processes 1 --markdown",
+    "pages.py": "--contacts 20 --messages 200 --rounds 1 --markdown",
     "start.py": "--rounds 1 --contacts 20 --markdown",
     "latency.py": "--texts 3 --every-ms 1 --warm-up 1 --markdown",
     "peers.py": "--rows 20 --rounds 1 --only requests --markdown",
