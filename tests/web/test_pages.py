@@ -48,7 +48,7 @@ from worker.web.audit import note
 from worker.web.pages.entrance import inside
 from worker.web.pages.gate import BACKGROUND
 from worker.web.pages.overview import page_of
-from worker.web.pages.queries import DAY, states_of_all
+from worker.web.pages.queries import DAY, states_of_all, texts_by_state
 from worker.web.pages.render import about
 from worker.web.users import UserRefused, _network, create_user, set_disabled, set_role, set_totp
 
@@ -560,6 +560,16 @@ def test_counts_of_many_messages_stop_somewhere(pages: Pages, monkeypatch: pytes
         assert states_of_all(connection, {"trigger": "hello"}) == {"queued": 4, "held": 1}
         assert states_of_all(connection, {"number": number(1)}) == {"queued": 1}
     assert (about(3, 3), about(4, 3), about(12_345)) == ("3", "3+", "10,000+")
+
+
+def test_texts_are_counted_by_the_day_on_which_they_were_due(pages: Pages) -> None:
+    now = utcnow()
+    for hours, state in ((1, "delivered"), (23, "delivered"), (25, "delivered"), (47, "failed"), (49, "failed")):
+        pages.trigger_text("won", number(hours), str(hours), state=state, due_at=now - timedelta(hours=hours))
+    pages.trigger_text("won", number(1), "later", due_at=now + timedelta(hours=1))
+    with reading(pages.engine) as connection:
+        assert texts_by_state(connection, ["main"], now) == ({"delivered": 2}, {"delivered": 1, "failed": 1})
+        assert texts_by_state(connection, ["other"], now) == ({}, {})
 
 
 # The rights of a person
