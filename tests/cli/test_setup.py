@@ -24,7 +24,7 @@ def test_init_writes_a_file_that_loads_and_never_overwrites(shell: Shell, monkey
 
 def test_check_tries_every_credential(shell: Shell) -> None:
     findings = {finding["what"]: finding for finding in shell.json("check")}
-    assert set(findings) == {"configuration", "store", "broker", "account main"}
+    assert set(findings) == {"configuration", "store", "broker", "account main", "web"}
     assert all(finding["ok"] for finding in findings.values())
 
 

@@ -550,6 +550,7 @@ def test_each_check_is_listed_once_after_what_it_needs(tmp_path: Path) -> None:
                     "countries",
                     "people",
                     "account main",
+                    "web",
                 ],
             ),
         ),

@@ -158,5 +158,5 @@ def _process_checks(runtime: Runtime) -> list[Check]:
         Check("fleet", lambda: fleet.check_fleet(runtime), ("store",), also=("health",)),
         Check("queues", lambda: queues.check_queues(runtime), ("store", "broker")),
         Check("shared queues", lambda: sharing.check_sharing(runtime), ("store", "broker")),
-        Check("web", lambda: exposure.check_web(runtime), ("store",)),
+        Check("web", lambda: exposure.check_web(runtime), ("store",), also=("check",)),
     ]
