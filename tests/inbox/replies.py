@@ -131,6 +131,37 @@ REPLIES: dict[tuple[str, str], str] = {
         Please add me to your do not call list
         I already paid. Stop texting me!
         Who is this? Don't text me again.
+        STOPPPP
+        no thank you stop
+        No thanks, stop
+        no stop
+        please take me off this text list
+        u can stop texting me now
+        you can stop texting me
+        You can stop texting me now, thanks
+        I'd like to be taken off your list
+        I want off this list
+        cease and desist
+        dont want these texts
+        dont want your texts
+        I revoke my consent to be texted
+        I no longer consent to receive texts
+        consent revoked
+        stop plzzz
+        pleeease stop
+        🆂🆃🅾🅿
+        Reply: STOP
+        reply stop
+        stoppp
+        sotp texting me
+        no. stop.
+        No! Stop!
+        No further contact
+        no further messages please
+        cease
+        desist
+        🅂🅃🄾🄿
+        stoooop texting me
     """,
     ("en", "review"): """
         No messages
@@ -217,6 +248,94 @@ REPLIES: dict[tuple[str, str], str] = {
         I don't consent to being contacted
         enough
         TD
+        remove from list
+        I want to be taken off
+        remove number
+        plz stahp
+        delete my data
+        please delete all my data
+        Delete my information
+        GDPR erase my data
+        erase my data
+        I want you to delete my personal data
+        wrong nmbr
+        wrng number
+        This isn't Dan's phone
+        nobody by that name
+        no one here by that name
+        Cindy doesn't live here
+        Cindy no longer works here
+        this is not Mike's number anymore
+        this number belongs to someone else now
+        I just got this number
+        i'm not the person you are looking for
+        how do I make this stop
+        how do I get off this list
+        how can I get off your list
+        i've had enough
+        quit it
+        quit it already
+        knock it off
+        cut it out
+        give it a rest
+        bug off
+        f*ck off
+        fck off
+        fuk off
+        stfu
+        fuck u
+        screw off
+        go to hell
+        eat shit
+        I will sue you
+        reported
+        you're blocked
+        this is a scam
+        unwanted
+        unwanted texts
+        unsolicited
+        I did not consent
+        I never consented
+        I never gave consent
+        i never gave you permission
+        you do not have permission to text me
+        you don't have my permission
+        not authorized to text me
+        do not call
+        don't call me
+        do not call me again
+        DNC
+        do not disturb
+        I am on the do not call list
+        no longer interested
+        uninterested
+        forget my number
+        forget me
+        trash my number
+        never again
+        nomore
+        no contact
+        cancel subscription
+        cancel alerts
+        turn off
+        turn off notifications
+        turn off these texts
+        turn these off
+        turn off text alerts
+        mute
+        disable
+        disable notifications
+        deactivate
+        discontinue
+        terminate
+        pause texts
+        why do you keep texting me
+        who is this stop texting me
+        She died last month
+        pleasestop
+        stoptextingme
+        please reply stop
+        Loved 「Stop texting me」
     """,
     ("en", ""): """
         Hey are we still on for tomorrow?
@@ -509,6 +628,142 @@ REPLIES: dict[tuple[str, str], str] = {
         Great⏎⏎On Mon, Mar 2, 2026, Acme wrote:⏎Your order. Reply STOP to opt out.
         See you⏎-----Original Message-----⏎From: Acme⏎Reply STOP to opt out
         Sure⏎From: Acme⏎Sent: Monday⏎Unsubscribe here
+        Stop sign on Main
+        I'll be at the bus stop
+        can you stop at the store
+        Stop in anytime
+        one more stop then home
+        stopping by at 5
+        I stopped by
+        Stopped at Starbucks
+        We stop serving at 9?
+        does the 5 bus stop here
+        stop light is out
+        is there a stop fee
+        short stop
+        Last stop for the day
+        stop watch
+        the leak won't stop
+        it wont stop ringing
+        the pain doesn't stop
+        my dog won't stop barking
+        Please stop by tomorrow
+        please stop at the front desk
+        please stop in before 5
+        Yes please cancel the Tuesday one
+        cancel my order
+        cancel order 1234
+        please cancel my appt
+        please cancel my appointment for tomorrow
+        I want to cancel my appointment
+        can we cancel tomorrow
+        Cancel tomorrow's appointment
+        need to cancel
+        I have to cancel my 3pm
+        Do I need to cancel
+        Cancel the onions
+        end of day
+        what's the end date
+        when does the sale end
+        weekend works
+        the end of June
+        I quit drinking
+        remove the sofa please
+        remove item 2
+        please remove the extra charge
+        please remove the old one
+        opt for blue
+        info on pricing
+        I don't want to cancel
+        Don't cancel
+        do not cancel my order
+        Please don't cancel
+        not stopping
+        no need to stop
+        no stopping there
+        Don't stop
+        I don't want fries
+        do not need a receipt
+        don't send a receipt
+        don't call before 9
+        Don't call, text
+        please don't call, just text
+        you can text me anytime
+        text me back
+        message me later
+        I got the wrong order
+        wrong size
+        wrong item sent
+        Wrong time, I said 4
+        wrong date
+        wrong color
+        this number works
+        my new number is 415-555-2671
+        this is my new number
+        new phone who dis
+        who is this
+        I'm dead 😂
+        that's sick
+        leave it at the door
+        leave the package
+        leave it alone for now
+        let me be clear
+        no more than 2
+        no more questions
+        no more sauce please
+        I'm blocked in traffic
+        block 5
+        spam folder?
+        it went to spam
+        check your spam
+        report attached
+        Enough for two
+        That's enough time
+        enough parking?
+        I'm done at 5
+        done
+        I'm done with the form
+        pause button
+        mute the call please
+        turn off the water
+        turn off Main onto Oak
+        I can't turn off the alarm
+        terminate the old contract
+        disable the alarm code 1234
+        withdraw $500
+        Discontinued item?
+        Out of office until Monday. Reply STOP to opt out
+        I am driving with Do Not Disturb While Driving turned on. I'll see your message when I get where I'm going.
+        I’m driving right now - Sent from My Car
+        I'm not receiving notifications
+        Auto-reply: I'm away. For urgent matters call 415-555-2671
+        Thanks for contacting Acme! Reply STOP to unsubscribe, HELP for help.
+        Msg & data rates may apply. Reply STOP to cancel.
+        Your code is 123456. Reply STOP to opt out
+        You have successfully been subscribed. Reply STOP to stop.
+        Hi! We got your text. Text STOP to end, HELP for info.
+        call me when you stop at the gate
+        yes please
+        nah
+        2
+        ok thx
+        R
+        CONFIRM
+        confirmed
+        RESCHEDULE
+        Can I reschedule
+        sorry I missed you
+        not now
+        not yet
+        later
+        haha
+        k
+        Loved 「Wrong number? Reply STOP.」
+        sooo good
+        Sue, you ready?
+        how do I get off at 5th street?
+        Don't forget me
+        This is not a problem
     """,
     ("es", "stop"): """
         PARAR
@@ -554,6 +809,14 @@ REPLIES: dict[tuple[str, str], str] = {
         cancelen los mensajes
         Revoco mi consentimiento
         ¿Podrían dejar de enviarme mensajes?
+        darse de baja
+        Den de baja mi número
+        dar de baja mi numero
+        ya no manden mensajes
+        no mandar mensajes
+        no enviar mensajes
+        Parar mensajes
+        Detener mensajes
     """,
     ("es", "review"): """
         no me mande
@@ -579,6 +842,61 @@ REPLIES: dict[tuple[str, str], str] = {
         Ya no es su número
         Ya les dije STOP
         👍 a “No me manden más mensajes”
+        No me llegue más mensajes
+        no molesten mas
+        Cancelar suscripción
+        Para los mensajes
+        ya párenle
+        Ya párele
+        no me estén molestando
+        dejen de chingar
+        dejen de joder
+        no me jodan
+        no chinguen
+        a la verga
+        chinguen su madre
+        como cancelo esto
+        cómo dejo de recibir estos mensajes
+        como le hago para que no me lleguen mensajes
+        no soy la persona
+        No soy esa persona
+        nùmero equibocado
+        Te equivocaste de número
+        aquí no vive Juan
+        este numero ya no es de Juan
+        yo no soy
+        no autoricé estos mensajes
+        no autorizo
+        no di mi consentimiento
+        yo no me suscribí
+        nunca me suscribí
+        no me he suscrito
+        reportado
+        los voy a demandar
+        es spam
+        esto es spam
+        esto es acoso
+        falleció
+        ya falleció
+        mi esposo falleció
+        murió
+        no interesado
+        no llamar
+        no me llamen
+        no me llame más
+        no llamen más
+        borrar mi número
+        desactivar
+        desactivar mensajes
+        anular
+        anular suscripción
+        cancelen todo
+        cancela esto
+        desuscribete
+        Parenle
+        ya estuvo
+        suficiente
+        no jodas
     """,
     ("es", ""): """
         No lo quiero
@@ -649,6 +967,49 @@ REPLIES: dict[tuple[str, str], str] = {
         Quitó un corazón de “Responda STOP para salir”
         Gracias⏎El mar, 3 mar 2026 a las 17:00, Acme escribió:⏎> Responda STOP para cancelar
         Ok, nos vemos⏎Enviado desde mi iPhone
+        Gracias, nos vemos en la parada
+        ¿Puedo parar en su tienda?
+        ¿El camión para ahí?
+        para las 3
+        para el lunes
+        Para mi hijo
+        alto ahí jaja
+        muy alto el precio
+        la planta baja por favor
+        voy bajando
+        baje el precio
+        mi cita es en baja california
+        ¿Puedo salir a las 5?
+        salimos a las 3
+        quiero cancelar mi pedido
+        cancelar la cita
+        Necesito cancelar
+        necesito cancelar mi cita de mañana
+        no puedo ir
+        no quiero cebolla
+        no quiero ese
+        no me mandaron el recibo
+        no me llegó el mensaje
+        No me ha llegado nada
+        mándeme más información
+        mande más fotos
+        mas mensajes
+        basta con eso
+        suficiente espacio
+        deje el paquete en la puerta
+        déjeme saber
+        Dejenme pensar
+        ya no quiero el azul
+        ya no tengo el coche
+        ya no, gracias por todo
+        Número de orden 55
+        mi número es 415-555-2671
+        no sé
+        no soy alérgico
+        terminar a las 5
+        ¿a qué hora terminan?
+        el fin de semana
+        fin de semana está bien
     """,
     ("fr", "stop"): """
         ARRET
@@ -693,6 +1054,13 @@ REPLIES: dict[tuple[str, str], str] = {
         Supprimez mon numéro
         Je retire mon consentement
         Pouvez-vous arrêter de m'envoyer des messages ?
+        stop aux sms
+        STOP AUX MESSAGES
+        arrete de m envoyer des messages
+        Ne m'envoyez plus rien
+        Ne plus recevoir de messages
+        ne plus recevoir de sms
+        supprimez mon numéro de vos fichiers
     """,
     ("fr", "review"): """
         Mauvais numéro
@@ -715,6 +1083,45 @@ REPLIES: dict[tuple[str, str], str] = {
         arrêtez de m'envoyer des messages à 6h du matin
         A aimé « Arrêtez de m'envoyer des messages »
         Arrett SVP Ana
+        arrêtez de m'appeler
+        arrêtez votre harcèlement
+        c'est du harcèlement
+        c'est du spam
+        harcèlement
+        ce n'est pas le bon numéro
+        ce n'est pas mon nom
+        pas la bonne personne
+        Erreur de destinataire
+        je n'ai jamais donné mon accord
+        je n'ai pas donné mon consentement
+        je ne me suis jamais inscrit
+        je n'ai rien demandé
+        j'ai rien demandé
+        comment on arrête ça
+        plus intéressé
+        je ne suis plus intéressée
+        ta gueule
+        vos gueules
+        il est décédé
+        elle est décédée
+        mon mari est décédé
+        il est mort
+        je vais porter plainte
+        signalé
+        résilier
+        Résiliation
+        désactiver
+        supprimez mes données
+        RGPD
+        effacez mes données
+        stopez
+        arête
+        arrette
+        pas de messages
+        pas de sms
+        plus rien recevoir
+        ne rien recevoir
+        je ne suis plus intéressé
     """,
     ("fr", ""): """
         Je ne peux pas demain
@@ -768,6 +1175,40 @@ REPLIES: dict[tuple[str, str], str] = {
         J’adore « Répondez STOP au 12345 »
         Merci⏎Le mar. 3 mars 2026 à 17:00, Acme a écrit :⏎> Répondez STOP pour vous désabonner
         D'accord⏎Envoyé de mon iPhone
+        arrêt de bus
+        je suis à l'arrêt
+        à quel arrêt?
+        arrêtez-vous à 5h?
+        vous arrêtez à quelle heure
+        on s'arrête en route
+        je m'arrête demain
+        la fin du mois
+        à la fin
+        fin de journée
+        annuler le rdv
+        je veux annuler ma commande
+        peut-on annuler demain
+        Plus tard svp
+        plus de pain svp
+        je ne veux plus de pain
+        je ne veux pas de sauce
+        pas de sauce svp
+        pas demain
+        il n'y a plus de place
+        mauvaise adresse
+        mauvaise taille
+        mauvaise couleur
+        envoyez-moi un message
+        envoyez plus de détails
+        ne m'appelez pas, textez
+        mon numéro est le 514-555-2671
+        laissez-moi savoir
+        laissez-moi y penser
+        assez bien
+        assez grand?
+        cessez le feu
+        c'est assez
+        je suis plus intéressé par le bleu
     """,
     ("pt", "stop"): """
         SAIR
@@ -809,6 +1250,13 @@ REPLIES: dict[tuple[str, str], str] = {
         Cancelar mensagens
         Revogo meu consentimento
         Podem parar de me mandar mensagens?
+        parar mensagens
+        parar de receber
+        Parar de receber mensagens
+        Não quero mais receber
+        não mande mais nada
+        Não me mande mais nada
+        descadastre meu número
     """,
     ("pt", "review"): """
         Número errado
@@ -830,6 +1278,43 @@ REPLIES: dict[tuple[str, str], str] = {
         já disse pare
         Esse número não é mais dele
         Amou “Pare de me mandar mensagens”
+        Cancelar envio
+        cancelar inscrição
+        Quero sair
+        pare já
+        não perturbe
+        não me ligue mais
+        não liguem mais
+        é spam
+        isso é spam
+        isso é assédio
+        não autorizei
+        nunca autorizei
+        não me cadastrei
+        nunca me cadastrei
+        não é o número da Cindy
+        engano
+        você errou o número
+        errou de número
+        faleceu
+        meu marido faleceu
+        ele morreu
+        como cancelo isso
+        como faço para parar de receber
+        como paro de receber isso
+        não tenho mais interesse
+        não me interessa
+        bloqueando
+        vou processar
+        denunciado
+        LGPD
+        apaguem meus dados
+        exclua meus dados
+        desativar
+        desativar mensagens
+        remover da lista
+        remover meu número
+        saia
     """,
     ("pt", ""): """
         não posso hoje
@@ -882,6 +1367,42 @@ REPLIES: dict[tuple[str, str], str] = {
         👍 para “Seu pedido está pronto. Responda SAIR para cancelar.”
         Obrigado⏎Em ter., 3 de mar. de 2026 às 17:00, Acme escreveu:⏎> Responda SAIR para cancelar
         Ok⏎Enviado do meu iPhone
+        Pode parar ali
+        o ônibus para na esquina
+        para segunda
+        para hoje
+        parar no posto
+        vou sair agora
+        saio às 5
+        posso sair mais cedo?
+        sair de casa às 5
+        pare na portaria
+        não pare
+        não para de chover
+        não quero cancelar
+        não quero cebola
+        não quero esse
+        não mande hoje
+        não me mande foto
+        preciso cancelar
+        cancelar consulta
+        remover a cebola
+        remover mancha
+        chega que horas
+        chega amanhã?
+        já chegou
+        basta assinar?
+        número do pedido 55
+        sem cebola
+        sem problemas
+        me liga
+        não me liga agora
+        manda mensagem depois
+        me tira uma dúvida
+        me tire uma dúvida
+        tira a cebola
+        deixa na porta
+        apague a luz
     """,
     ("any", "start"): """
         START

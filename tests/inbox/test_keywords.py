@@ -67,14 +67,14 @@ def test_so_are_start_help_and_yes(disguise: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("form", ["“{}”", '"{}"', "«{}»", "„{}“", "Loved “{}”", "👍 to “{}”", "A aimé « {} »", "> {}"])
 def test_what_is_innocent_stays_so_in_quotation_marks(form: str) -> None:
-    one_line = [text for text in INNOCENT if "\n" not in text and not set(text) & set('"“”„«»')]
+    one_line = [text for text in INNOCENT if "\n" not in text and not set(text) & set('"“”„«»「」')]
     assert len(one_line) > 150
     assert [text for text in one_line if keyword(form.format(text)) not in ("", "yes")] == []
 
 
 @pytest.mark.parametrize("form", ["Loved “{}”", "You wrote “{}”, why?", "Thanks\n> {}"])
 def test_an_opt_out_that_is_only_quoted_is_a_doubt(form: str) -> None:
-    one_line = [text for text in OPT_OUTS if "\n" not in text and not set(text) & set('"“”„«»')]
+    one_line = [text for text in OPT_OUTS if "\n" not in text and not set(text) & set('"“”„«»「」')]
     assert {keyword(form.format(text)) for text in one_line} == {"review"}
 
 

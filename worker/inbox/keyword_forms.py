@@ -14,6 +14,8 @@ LANGUAGES = ("en", "es", "fr", "pt")
 GAP = " | "
 """Stands where an innocent phrase was, so that the words around it do not become a sentence."""
 
+ANY = "*"
+"""Stands for one word of any kind in a form."""
 _PART = re.compile(r"\[[^\]]*\]|\([^)]*\)|\S+")
 
 
@@ -33,6 +35,7 @@ class KeywordForms:
     doubt_first: re.Pattern[str]
     doubt: re.Pattern[str]
     innocent: re.Pattern[str]
+    innocent_first: re.Pattern[str]
     doubt_whole: frozenset[str]
     typing_errors: Mapping[str, int]
     no_typing_errors: frozenset[str]
@@ -57,6 +60,7 @@ def keyword_forms() -> KeywordForms:
         doubt_first=_pattern(data, "doubt_first"),
         doubt=_pattern(data, "doubt"),
         innocent=_pattern(data, "innocent"),
+        innocent_first=_pattern(data, "innocent_first"),
         doubt_whole=frozenset(phrase for language in LANGUAGES for phrase in data[language]["doubt_whole"]),
         typing_errors=data["typing_errors"]["words"],
         no_typing_errors=frozenset(data["typing_errors"]["innocent"]),
@@ -83,6 +87,8 @@ def _group(part: str, slots: Mapping[str, Sequence[str]]) -> str:
 
 
 def _word(word: str, slots: Mapping[str, Sequence[str]]) -> str:
+    if word == ANY:
+        return r"\S+ "
     if not word.startswith("{"):
         return f"{re.escape(word)} "
     return f"(?:{'|'.join(re.escape(phrase) + ' ' for phrase in _longest_first(slots[word[1:-1]]))})"

@@ -67,19 +67,25 @@ def _is_clear_sentence(sentence: str, forms: KeywordForms) -> bool:
 
 
 def _may_mean_stop(text: str, plain: str, forms: KeywordForms) -> bool:
-    if forms.doubt_first.search(f" {plain} ") is not None:
+    if forms.doubt_first.search(forms.innocent_first.sub(GAP, f" {plain} ")) is not None:
         return True
-    left = forms.innocent.sub(GAP, f" {plain} ")
-    signed = forms.innocent.sub(GAP, f" {plain_words(without_signature(text))} ")
-    bare, _requested = _bare(" ".join(signed.split()), forms)
-    if forms.doubt.search(left) is not None or bare in forms.doubt_whole or bare in forms.alone or bare in forms.plain:
+    signed = plain_words(without_signature(text))
+    bare, _requested = _bare(_without_innocent(signed, forms), forms)
+    if any(bare in words for words in (forms.doubt_whole, forms.alone, forms.plain)):
+        return True
+    if _bare(signed, forms)[0] in forms.alone or forms.doubt.search(f" {_without_innocent(plain, forms)} ") is not None:
         return True
     return _is_typing_error(bare, forms) or any(_is_edge(piece, forms) for piece in _PIECE.findall(text))
 
 
+def _without_innocent(plain: str, forms: KeywordForms) -> str:
+    """Return the words without what means no opt-out."""
+    return " ".join(forms.innocent.sub(GAP, forms.innocent_first.sub(GAP, f" {plain} ")).split())
+
+
 def _is_edge(piece: str, forms: KeywordForms) -> bool:
     """Return whether a part of a sentence begins or ends with a plain keyword."""
-    left = " ".join(forms.innocent.sub(GAP, f" {plain_words(piece)} ").split())
+    left = _without_innocent(plain_words(piece), forms)
     return any(left == word or left.startswith(f"{word} ") or left.endswith(f" {word}") for word in forms.edges)
 
 

@@ -19,6 +19,9 @@ _APOSTROPHES = re.compile("['\u2018\u2019\u02bc\u00b4`]")
 _NUMBER_SIGN = re.compile(r"#(?!\w)")
 _PHONE = re.compile(r"\+?\(?\d(?:[ .()/-]{0,2}\d){6,14}")
 _NO_WORD = re.compile(r"[^\w\s]|_")
+_WHITE_ON_BLACK = (0x1F150, 0x1F170)
+"""Where the letters A to Z in black circles and squares begin. Unicode does not say which letters they are."""
+_STRETCHED = re.compile(r"([^\W\d_])\1{2,}")
 
 _QUOTED_LINE = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 _MAIL_BELOW = re.compile(
@@ -36,10 +39,13 @@ _SENT_FROM = re.compile(
 )
 _NAME_BELOW = re.compile(r"[ \t]*(?:[-\u2010-\u2015~]+|\n)\s*((?:[^\W\d_][\w.'\u2019]*[ ]?){1,4})\s*$")
 
-_CLOSES = {"\u201c": "\u201d", "\u201e": "\u201c\u201d", "\u00ab": "\u00bb", "\u2039": "\u203a"}
+_CLOSES = {
+    **{"\u201c": "\u201d", "\u201e": "\u201c\u201d", "\u00ab": "\u00bb", "\u2039": "\u203a"},
+    **{"\u300c": "\u300d", "\u300e": "\u300f"},
+}
 _MOST_MARKS = 40
 """A text with more quotation marks than this is read as the person's own."""
-_MARKS = frozenset('"\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a')
+_MARKS = frozenset('"\u201c\u201d\u201e\u00ab\u00bb\u2039\u203a\u300c\u300d\u300e\u300f')
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +80,23 @@ def without_signature(text: str) -> str:
 
 
 def plain_words(text: str) -> str:
-    """Return the words of a text in lower case, without accents and punctuation, with single spaces."""
+    """Return the words of a text in lower case, without accents and punctuation, with single spaces.
+
+    A letter that is written three times or more counts once: ``STOPPPP`` is "stop".
+    """
     letters = "".join(map(_letters, _APOSTROPHES.sub("", text)))
     decomposed = unicodedata.normalize("NFKD", _PHONE.sub(" this number ", _NUMBER_SIGN.sub(" number ", letters)))
     bare = "".join(one for one in decomposed if not unicodedata.combining(one) and unicodedata.category(one) != "Cf")
-    return " ".join(_NO_WORD.sub(" ", bare.casefold()).split())
+    return _STRETCHED.sub(r"\1", " ".join(_NO_WORD.sub(" ", bare.casefold()).split()))
 
 
 def _letters(character: str) -> str:
     """Return a space for an emoji, which may stand for letters ("OK"), but not for a letter in a circle."""
     if unicodedata.category(character) != "So":
         return character
-    meant = unicodedata.normalize("NFKC", character)
+    code = ord(character)
+    start = next((one for one in _WHITE_ON_BLACK if one <= code < one + 26), None)
+    meant = unicodedata.normalize("NFKC", character) if start is None else chr(ord("A") + code - start)
     return meant if len(meant) == 1 and meant.isalpha() else " "
 
 
