@@ -6,6 +6,8 @@ Names, and the phone and the email of a contact, know all of them (``is_placehol
 
 from __future__ import annotations
 
+import re
+
 
 def _phrases(*lists: str) -> frozenset[str]:
     return frozenset(phrase.strip() for phrases in lists for phrase in phrases.split("|"))
@@ -38,13 +40,20 @@ _PLACEHOLDERS = (
         unknown tbd tba tbc xxx anonymous fnu lnu desconhecido desconhecida nenhum sconosciuto sconosciuta nessuno
         anonimo anónimo onbekend geen anoniem unbekannt n.n keine anonym inconnu inconnue aucun aucune anonyme
         desconocido desconocida ninguno ninguna okänd ukendt ukjent nieznany nieznana brak neznámý neznámá bilinmiyor
-        неизвестно нет 不明 未知
+        неизвестно нет 不明 未知 noname unavailable private blocked restricted withheld redacted declined refused dnc
         """.split()
     )
     | _phrases(
         "| not known | no name | no first name | no last name | no phone | no email | no number | name unknown",
         "name not provided | unknown name | unknown caller | to be determined | to be advised | to be confirmed",
         "kein name | ohne name | nicht bekannt | sans nom | sin nombre | por definir | sem nome | a definir",
+        "wireless caller | private caller | private number | blocked caller | blocked number | no caller id",
+        "caller unknown | unknown number | out of area | toll free call | scam likely | spam risk",
+        "potential spam | telemarketer",
+        "not listed | not on file | declined to state | prefer not to say | sir or madam | to whom it may concern",
+        "valued customer | dear customer | walk in | walk-in | walk in customer | walk-in customer",
+        "do not call | do not text | do not use | first name | last name | full name | first_name | last_name",
+        "firstname | lastname | fname | lname",
         "senza nome | da definire | à définir | à confirmer | por confirmar | a confirmar | geen naam | nog onbekend",
     )
 )
@@ -54,6 +63,11 @@ _PLACEHOLDERS = (
 are "first name unknown" and "last name unknown" on US forms.
 """
 _SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
+_MERGE_FIELD = re.compile(
+    r"\{\{[^{}]*\}\}|\$?\{[\w .-]+\}|\*\|[^|]*\|\*|%%?[a-z_.]+%?%|[\[<]{1,2}[\w .-]*name[\w .-]*[\]>]{1,2}",
+    re.IGNORECASE,
+)
+"""What a form letter or a form shows in place of a value that nobody filled in: ``{{first_name}}``, ``*|FNAME|*``."""
 _ENDINGS = frozenset(word[-2:] for word in _PLACEHOLDERS)
 _LONGEST = 64  # characters; longer text, such as a note, is not split into words
 
@@ -71,6 +85,8 @@ def is_placeholder(text: str) -> bool:
         return False
     bare = text.strip(_SURROUNDING)
     lower = bare.casefold()
+    if _is_merge_field(text):
+        return True
     if lower in _PLACEHOLDERS:
         return not (lower in _NAMES_TOO and bare.istitle())
     return " " in bare and len(bare) <= _LONGEST and all(map(is_placeholder, bare.split()))
@@ -81,4 +97,9 @@ def says_nothing(text: str) -> bool:
     if len(text) > _LONGEST:
         return False
     bare = text.strip(_SURROUNDING)
-    return not bare or bare.casefold() in _NOTHING
+    return not bare or bare.casefold() in _NOTHING or _is_merge_field(text)
+
+
+def _is_merge_field(text: str) -> bool:
+    text = text.strip()
+    return text[-1:] in ("}", "*", "%", "]", ">") and _MERGE_FIELD.fullmatch(text) is not None

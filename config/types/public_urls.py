@@ -14,9 +14,13 @@ from config.types.base import invalid_value
 from config.types.urls import HttpUrl
 
 NOT_PUBLIC_NAMES = frozenset(
-    "localhost localdomain local internal intranet private corp home lan home.arpa test invalid onion alt".split()
+    "localhost localdomain local internal intranet private corp home lan home.arpa test invalid onion alt svc consul"
+    " docker".split()
 )
-"""Domains that the public DNS does not have (RFC 6761, 6762, 7686, 8375, 9476; ICANN keeps ``internal`` private)."""
+"""Domains that the public DNS does not have (RFC 6761, 6762, 7686, 8375, 9476; ICANN keeps ``internal`` private).
+
+``svc`` and ``consul`` are those of Kubernetes and Consul.
+"""
 METADATA_ADDRESSES = frozenset({ip_address("168.63.129.16")})
 """Cloud services that are reached through a public address, but only from their own machines (Azure)."""
 
@@ -46,6 +50,8 @@ def public_url_problem(url: str) -> str | None:
     if address is not None:
         return None if is_public(address) else "is an address of this machine or of a private network"
     labels = host.split(".")
+    if "" in labels or not host.isprintable():
+        return NOT_A_URL
     if any(".".join(labels[-count:]) in NOT_PUBLIC_NAMES for count in (1, 2)):
         return "has a host name that only a private network knows"
     if len(labels) == 1:
@@ -92,6 +98,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             inner = IPv4Address(int(address))
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:  # "fec0::1", which Python counts as global
+            return False
     return address.is_global and not address.is_multicast and address not in METADATA_ADDRESSES
 
 

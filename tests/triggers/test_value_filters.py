@@ -100,6 +100,8 @@ def test_a_time_is_written_by_the_persons_clock(
         ("midnight | date: '%-d %B'", (LA,), "may be 30 November (America/Los_Angeles) or 1 December (a day"),
         (f"day | {TIME}", (LA,), '"2026-12-01" is a day without a time of day'),
         ("day | local_time", (LA,), '"2026-12-01" is a day without a time of day'),
+        (f"'20261201' | {TIME}", (LA,), '"20261201" is a day without a time of day'),
+        ("'2026-W49-2' | local_time", (LA,), '"2026-W49-2" is a day without a time of day'),
         ("vague | local_time", (LA,), '"soon" is not a date that can be read without doubt'),
         ("serial | local_date", (LA,), '"46357" is not a date that can be read without doubt'),
         (f"visit | {TIME}, 'Mars/Base'", (LA,), 'there is no time zone "Mars/Base"; write it like America/Denver'),

@@ -41,18 +41,20 @@ _BOTH_IN_USE = frozenset("BI CA CN ER FM HU JP KP KR KY LT MN NP PA PW TW".split
 _MONTHS = (
     "january jan januar jaenner janvier janv enero ene gennaio gen janeiro januari",
     "february feb februar februari fevrier fevr fev febrero febbraio fevereiro",
-    "march mar marz maerz mrz mars marzo marco maart mrt",
+    "march mar marz maerz mrz mars marzo marco maart mrt marts",
     "april apr avril avr abril abr aprile",
-    "may mai mayo maggio mag maio mei",
+    "may mai mayo maggio mag maio mei maj",
     "june jun juni juin junio giugno giu junho",
     "july jul juli juillet juil julio luglio lug julho",
-    "august aug aout agosto ago augustus",
+    "august aug aout agosto ago augustus augusti",
     "september sep sept septembre septiembre settembre set setembro",
     "october oct oktober okt octobre octubre ottobre ott outubro out",
     "november nov novembre noviembre novembro",
-    "december dec dezember dez decembre diciembre dic dicembre dezembro",
+    "december dec dezember dez decembre diciembre dic dicembre dezembro desember des",
 )
-"""Month names and their abbreviations in English, German, French, Spanish, Italian, Portuguese and Dutch, folded."""
+"""Month names and their abbreviations, folded: English, German, French, Spanish, Italian, Portuguese, Dutch, Swedish,
+Danish and Norwegian.
+"""
 _MONTH = {name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()} | {"janner": 1}
 _WEEKDAYS = (
     "monday mon montag mo lundi lun lunes lunedi segundafeira segunda maandag ma",
@@ -75,19 +77,29 @@ _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _FRACTION_OF_AN_HOUR = re.compile(r"[\d-]{8,10}[ T]\d{2}[.,]\d+.*")
 _YEAR_THEN = re.compile(r"(\d{4})([-/.]) ?(\d{1,2})\2 ?(\d{1,2})\.?")
 _THEN_YEAR = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d{2})\.?")
+_EAST_ASIAN = re.compile(r"(\d{4}) ?[\u5e74\ub144] ?(\d{1,2}) ?[\u6708\uc6d4] ?(\d{1,2}) ?[\u65e5\uc77c]")
 _DAY_MONTH = re.compile(
+    r"(?:(?:the|le|el|il|am|den|op) )?"
     r"(\d{1,2})(?:\.|st|nd|rd|th|er|º|°)?[ -]*(?:of |de )?([^\W\d_]+)\.?,?[ -]*(?:de |del )?(\d{4}|\d{2})"
 )
 _MONTH_DAY = re.compile(r"([^\W\d_]+)\.?[ -]*(\d{1,2})(?:st|nd|rd|th)?(?:, ?|[ -]+)(\d{4})")
 _WEEKDAY_BEFORE = re.compile(r"([^\W\d_]+(?:-feira)?)\.?,? +(?=\w)")
 _TIME_AFTER = re.compile(
-    r"(?P<day>.*?\w\.?)(?:,? +(?:(?:at|um|à|a las|alle|às|om) +)?|[Tt](?=\d))"
+    r"(?P<day>.*?\w\.?)(?:,? +(?:(?:at|um|à|a las|alle|alle ore|ore|às|om|kl\.?|klo|@|-) +)?|[Tt](?=\d))"
     r"(?P<hour>\d{1,2})(?:[:h.](?P<minute>\d{2}))?(?::(?P<second>\d{2})(?:[.,]\d+)?)?"
-    r"(?: ?(?P<half>[ap])\.?m\.?)?(?: Uhr)?"
-    r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?))?",
+    r"(?: ?(?P<half>[ap])\.? ?m\.?)?(?P<full> ?(?:Uhr|uur|h))?"
+    r"(?: ?(?P<zone>Z|UTC|GMT|(?:GMT|UTC)?[+-]\d{2}(?::?\d{2})?)(?: \([^()]*\))?)?",
     re.IGNORECASE,
 )
-_LONGEST = 64
+_TIME_BEFORE = re.compile(
+    r"(?P<time>\d{1,2}:\d{2}(?: ?[ap]\.? ?m\.?)?)(?:,? +(?:(?:-|on|am|le|el) +)?)(?P<day>\S.*)", re.IGNORECASE
+)
+_NAMED_OFFSET = re.compile(r"(.*[\d:](?:Z|[+-]\d{2}:?\d{2}))\[[\w/+-]+\]", re.ASCII)
+"""An offset and, in brackets, the zone that it is of, as Java writes them. The offset says when."""
+_JSON_DATE = re.compile(r"/Date\((\d{12,13})(?:[+-]\d{4})?\)/", re.ASCII)
+"""How older web services of Microsoft and Xero write a moment."""
+_DAY_IN_ISO = re.compile(r"\d{8}|\d{4}-?W\d{2}(?:-?\d)?", re.ASCII)
+_LONGEST = 80
 _SPACES = re.compile(r"\s+")
 
 
@@ -104,7 +116,7 @@ def read_date(value: object, region: str | None) -> Moment | None:
     """Return the day or the time that a value holds; None if it holds none, or may hold another one.
 
     Read are ISO 8601 and dates whose year comes first, dates whose year comes last (``region`` decides), names of
-    months in seven languages, times after the date (of 12 or 24 hours, with or without a zone), and milliseconds since
+    months in ten languages, times after the date (of 12 or 24 hours, with or without a zone), and milliseconds since
     1970 (HubSpot; midnight UTC means a day). Other numbers are not read: they could mean anything.
     """
     found = possible_dates(value, region)
@@ -115,6 +127,11 @@ def possible_dates(value: object, region: str | None) -> tuple[Moment, ...]:
     """Return every day or time that a value may hold."""
     text = value_text(value)
     return _possible(text, date_order(region)) if len(text) <= 2 * _LONGEST and any(map(str.isdigit, text)) else ()
+
+
+def is_day(value: object, moment: Moment) -> bool:
+    """Return True if a value names a day without a time of day, in any form: ``2026-05-01``, ``20260501``."""
+    return not isinstance(moment, datetime) or _DAY_IN_ISO.fullmatch(value_text(value).strip()) is not None
 
 
 def may_be_serial(value: object) -> bool:
@@ -130,10 +147,14 @@ def _possible(text: str, order: DateOrder) -> tuple[Moment, ...]:
     text = _SPACES.sub(" ", text).strip()
     if len(text) > _LONGEST or not text.isprintable():
         return ()
+    if match := _JSON_DATE.fullmatch(text) or _NAMED_OFFSET.fullmatch(text):
+        text = match[1]
     if text.isdigit():
         return _in_range(_of_digits(text))
     if (iso := _iso(text)) is not None:
         return _in_range([iso])
+    if match := _TIME_BEFORE.fullmatch(text):
+        text = f"{match['day']} {match['time']}"
     days = list(_days(text, order))
     if days or (match := _TIME_AFTER.fullmatch(text)) is None:
         return _in_range(days)
@@ -184,6 +205,8 @@ def _plain_days(text: str, order: DateOrder) -> Iterator[date]:
         return _day(match[1], match[3], match[4])
     if match := _THEN_YEAR.fullmatch(text):
         return _year_last(match[1], match[3], match[4], _order_of(match[2], order))
+    if match := _EAST_ASIAN.fullmatch(text):
+        return _day(match[1], match[2], match[3])
     if match := _DAY_MONTH.fullmatch(text):
         return _named(match[3], match[2], match[1])
     if match := _MONTH_DAY.fullmatch(text):
@@ -225,7 +248,7 @@ def _day(year: str, month: str, day: str) -> Iterator[date]:
 def _at(day: date, match: re.Match[str]) -> datetime | None:
     """Return the day with the time of a match of ``_TIME_AFTER``; None if there is no such time."""
     hour, half = int(match["hour"]), (match["half"] or "").lower()
-    if match["minute"] is None and not half:
+    if match["minute"] is None and not half and not match["full"]:
         return None
     if half:
         if not 1 <= hour <= 12:
@@ -241,7 +264,8 @@ def _at(day: date, match: re.Match[str]) -> datetime | None:
 def _zone(text: str | None) -> timezone | None:
     if text is None:
         return None
-    if text.upper() in ("Z", "UTC", "GMT"):
+    text = text.upper().removeprefix("GMT").removeprefix("UTC")
+    if text in ("Z", ""):
         return UTC
     digits = text[1:].replace(":", "").ljust(4, "0")
     offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))

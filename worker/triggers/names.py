@@ -7,7 +7,7 @@ person (an address, a number, a company, a placeholder) has no first name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from crm_adapters.placeholders import is_placeholder
 
@@ -19,6 +19,7 @@ _COURTESY = frozenset(
     sr sra srta señor señora señorita senhor senhora
     sig. sig.ra sig.na signor signora signorina
     dhr mevr mw mej mevrouw meneer
+    familie fam. famille
     pán paní fru bayan
     """.split()
 )
@@ -26,6 +27,7 @@ _COURTESY = frozenset(
 _RANKS = frozenset(
     """
     dr dra drs prof profa professor doctor doktor docteur doutor doutora dottore dottoressa dott dott.ssa
+    pastor rabbi imam sheikh dame atty engr smt shri hj. dña
     lic lic. licda licdo ing. mag. dipl.-ing dr.-ing dipl. arq. abog. avv. cav. ir. mgr judr mudr phdr
     rev reverend hon. capt captain lt sgt maj. col. gen. cmdr cpl pvt ofc det. doña
     """.split()
@@ -40,7 +42,15 @@ _AFTER = frozenset(
     """.split()
 )
 """What follows a name, compared without points: ``Ph.D.`` is "phd"."""
-_COMPANY = frozenset("inc incorporated llc ltd limited gmbh corp corporation llp plc sarl srl bv nv pty ag kg".split())
+_COMPANY = frozenset(
+    """
+    inc incorporated llc ltd limited gmbh corp corporation llp plc sarl srl bv nv pty ag kg company services solutions
+    enterprises associates foundation family household familia
+    """.split()
+)
+"""Words at the end of a name of several people or of none."""
+_NOBODY = frozenset("the estate parent parents guardian guardians attn attention".split())
+"""Words that no name of a person begins with, if others follow: ``The Smith Family``, ``Estate of John Smith``."""
 _LINKS = frozenset(
     "van von vom der den de del della delle degli di da das do dos du des la las le les los ten ter te zu zur zum und "
     "y e i bin ibn al el of the".split()
@@ -51,6 +61,9 @@ _JOINED = frozenset({"&", "and", "und", "et", "y", "e", "en", "+"})
 _ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|(?<=\s)\"[^\"]*\"|(?<=\s)\u201c[^\u201d]*\u201d")
 _PARTS = re.compile(r"([-\u2010'\u2019\u02bc.])")
 _VOWELS = frozenset("aeiouyäöüáéíóúàèìòùâêîôûãõåæøœ")
+_MARKS = ',;"*!?~_-\u2013\u2014\u2022\u201c\u201d\u2605\u2606'
+"""What people write beside a name to find it again: ``Ana*``, ``\u2605Ana``."""
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 _NO_NAME = frozenset("@/\\#&+_=:|")
 _LONGEST = 200
 
@@ -60,16 +73,20 @@ def first_name_of(full_name: str) -> str:
 
     ``Smith, John`` is John, and ``MARY ANN O'BRIEN`` is Mary. Initials before a name are not the name.
     """
-    words = _given_first(_ASIDE.sub(" ", full_name[:_LONGEST].strip()))
+    if is_placeholder(full_name):
+        return ""
+    words = _given_first(_ASIDE.sub(" ", _INVISIBLE.sub("", full_name[:_LONGEST]).strip()))
     titles = _titles(words)
-    names = words[titles:]
+    names = [word for word in words[titles:] if any(map(str.isalpha, word))]
     while len(names) > 1 and _bare(names[-1]) in _AFTER:
         names.pop()
     if not names or (len(names) == 1 and any(map(_is_courtesy, words[:titles]))):
         return ""
     if len(names) > 2 and _is_initial(names[0]) and not _is_initial(names[1]):
         names = names[1:]
-    name = names[0].strip(',;"\u201c\u201d')
+    name = names[0].strip(_MARKS)
+    if len(names) > 1 and (name.casefold() in _NOBODY or name.casefold().endswith(("'s", "\u2019s"))):
+        return ""
     if is_placeholder(name) or not _is_name(name) or _is_title(name) or _bare(names[-1]) in _COMPANY:
         return ""
     return _recased(name, always=_is_uniform(" ".join(words)), outer=True)
@@ -89,11 +106,21 @@ def written_name(name: str) -> str:
 
 def _given_first(name: str) -> list[str]:
     """Return the words of a name, the given names first; none if it is the name of a company."""
-    before, *others = [part.split() for part in name.split(",") if part.strip()] or [[]]
+    before, *others = [[*_apart(part.split())] for part in name.split(",") if part.strip()] or [[]]
     if any(_bare(part[-1]) in _COMPANY for part in others):
         return []
     given = next((part for part in others if not all(_bare(word) in _AFTER for word in part)), None)
     return before if given is None else given + before
+
+
+def _apart(words: Sequence[str]) -> Iterator[str]:
+    """Yield the words, with a title that is written together with the next word apart: ``Dr.Ana``."""
+    for word in words:
+        title, _, rest = word.partition(".")
+        if rest[:1].isalpha() and len(rest) > 1 and not _is_title(word) and _is_title(f"{title}."):
+            yield from (f"{title}.", rest)
+        else:
+            yield word
 
 
 def _titles(words: Sequence[str]) -> int:

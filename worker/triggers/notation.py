@@ -20,12 +20,13 @@ _BOTH_IN_USE = frozenset({"ZA"})
 """Regions with one mark by law, where many people write the other one."""
 _SIGNS = {
     **{"$": "$", "us$": "USD", "$us": "USD", "u$s": "USD", "ca$": "CAD", "c$": "CAD", "a$": "AUD", "au$": "AUD"},
+    **{"j$": "JMD", "tt$": "TTD", "bds$": "BBD", "ec$": "XCD", "bz$": "BZD"},
     **{"nz$": "NZD", "hk$": "HKD", "s$": "SGD", "mx$": "MXN", "r$": "BRL", "nt$": "TWD"},
     **{"€": "EUR", "£": "£", "¥": "¥", "₹": "INR", "₽": "RUB", "₺": "TRY", "₩": "KRW", "₪": "ILS", "₫": "VND"},
-    **{"₱": "PHP", "₦": "NGN", "₴": "UAH", "฿": "THB", "₡": "CRC", "₲": "PYG"},
+    **{"₱": "PHP", "₦": "NGN", "₴": "UAH", "฿": "THB", "₡": "CRC", "₲": "PYG", "₵": "GHS"},
     **{"kr": "kr", "rs": "Rs", "fr": "CHF", "sfr": "CHF", "zł": "PLN", "zl": "PLN", "kč": "CZK", "ft": "HUF"},
     **{"円": "JPY", "元": "CNY", "원": "KRW", "руб": "RUB", "грн": "UAH", "лв": "BGN", "lei": "RON"},  # noqa: RUF001
-    **{"euro": "EUR", "euros": "EUR"},
+    **{"euro": "EUR", "euros": "EUR", "usdollars": "USD", "canadiandollars": "CAD", "pounds": "£"},
     **{code.lower(): code for code in "USD EUR GBP CAD AUD NZD CHF SEK NOK DKK PLN JPY CNY INR MXN BRL ZAR".split()},
 }
 """What people write for a currency, folded, and the currency; for a sign that several currencies have, the sign."""

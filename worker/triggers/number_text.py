@@ -30,8 +30,10 @@ _GROUPS = re.compile(
     r"(?P<whole>[1-9][0-9]{0,2}(?:(?P<group>[,.' ])[0-9]{3})(?:(?P=group)[0-9]{3})*|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3})"
     r"(?:(?P<mark>[.,])(?P<rest>[0-9]{1,20}))?"
 )
-_NO_CENTS = re.compile(r"[.,] ?[-\u2013\u2014]{1,2}")
-"""How Germans, Dutch and Swiss write that there are none: ``99,-``."""
+_NO_CENTS = re.compile(r"[.,] ?[-\u2013\u2014]{1,2}|:-|/[-=]")
+"""How people write that there are none: ``99,-`` in German, Dutch and Swiss, ``99:-`` in Swedish, ``99/-`` in India."""
+_CODE_AND_SIGN = re.compile(r"([A-Z]{3}) ?([^\w\s])|([^\w\s]) ?([A-Z]{3})")
+"""A code and a sign on one side of a number: ``CAD$20``, ``$USD 20``."""
 _PARENTHESES = re.compile(r"([^()]*)\(([^()]+)\)([^()]*)")
 _MINUS = "-\u2212"
 _AS_ASCII = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {
@@ -164,6 +166,8 @@ def _without_minus(text: str) -> tuple[str, int]:
 
 def _unit(before: str, after: str, region: str | None) -> str | None:
     """Return the unit that stands before or after a number; None if it is none that is known, or there are two."""
+    if (both := _CODE_AND_SIGN.fullmatch(before or after)) and not (before and after):
+        before, after = both[2] or both[3], both[1] or both[4]
     found = [PERCENT if text == PERCENT else currency_named(text, region) for text in (before, after) if text]
     if not found:
         return ""

@@ -24,7 +24,7 @@ from crm_adapters.placeholders import is_placeholder
 from worker.policy.locations import zone_info
 from worker.triggers.comparisons import region_of_record
 from worker.triggers.context import ZONES
-from worker.triggers.date_text import Moment, possible_dates, read_date
+from worker.triggers.date_text import Moment, is_day, possible_dates, read_date
 from worker.triggers.names import first_name_of, written_name
 from worker.triggers.notation import currency_named, currency_of, date_locale, may_be_currency, number_locale
 from worker.triggers.number_text import PERCENT, Amount, Money, possible_amounts, read_amount
@@ -133,8 +133,7 @@ def name(value: object) -> str:
 
 def first_name(value: object) -> str:
     """Return the name to greet somebody by, from a full name; empty if it has none."""
-    text = value_text(value)
-    return "" if is_placeholder(text) else first_name_of(text)
+    return first_name_of(value_text(value))
 
 
 def _written(value: object, form: str | None, zone: object, context: RenderContext, *, hours: bool = False) -> str:
@@ -145,7 +144,7 @@ def _written(value: object, form: str | None, zone: object, context: RenderConte
         why = "may be two dates" if possible_dates(value, region) else "is not a date that can be read without doubt"
         raise FilterError(f'"{shown}" {why}; a date is written like 2026-03-01', token=None)
     hours = hours or (form is not None and _HOURS.search(form) is not None)
-    if hours and not isinstance(moment, datetime):
+    if hours and is_day(value, moment):
         raise FilterError(f'"{shown}" is a day without a time of day', token=None)
     written: dict[str, str] = {}
     for clock, local in _on_clocks(moment, shown, zone, context):
