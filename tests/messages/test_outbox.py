@@ -34,7 +34,7 @@ GOOD_RECORD = GOOD_SEND | {"carrier": "twilio", "carrier_message_id": "SM1"}
     [
         (GOOD_SEND, {"account": "other"}, 'the account "other" is not configured (configured: main)'),
         (GOOD_SEND, {"to": "415 555 2671"}, "to must be a phone number in E.164"),
-        (GOOD_SEND, {"to": "+1415555267"}, "to must be a phone number in E.164"),
+        (GOOD_SEND, {"to": "+1415555267"}, "to must be a number that exists and can be texted"),
         (GOOD_SEND, {"from_number": "14155552671"}, "from_number must be a phone number in E.164"),
         (GOOD_SEND, {"to": "+14155550100"}, "the same number"),
         (GOOD_SEND, {"message": " \n"}, "message is empty"),

@@ -111,7 +111,9 @@ def printable(text: str) -> str:
 
 
 def not_e164(value: object) -> str:
-    """Say that ``value`` is no phone number in E.164."""
+    """Say that ``value`` is no phone number in E.164, or none that can be texted."""
+    if re.fullmatch(E164_PATTERN, str(value)):
+        return f"must be a number that exists and can be texted, which {quoted(value)} is not"
     return f'must be a phone number in E.164, such as "+14155552671", not {quoted(value)}'
 
 
