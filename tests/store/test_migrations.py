@@ -26,9 +26,11 @@ from worker.contacts.linking import is_linked
 from worker.core.content_cipher import ContentCipher
 from worker.messages.consents import add_consent, consents_of
 from worker.messages.forgotten import forgotten_numbers, is_anybody_forgotten, mark_forgotten
+from worker.messages.short_ids import short_ids
 from worker.store.content import rewrite_content
 from worker.store.db import open_engine, reading, writing
 from worker.store.event_numbers import events_with_number
+from worker.store.ids import new_message_id
 from worker.store.migrate import (
     MIGRATIONS,
     VERSION_TABLE,
@@ -157,6 +159,36 @@ def test_what_the_version_before_writes_is_no_test(empty: Engine) -> None:
     with reading(empty) as connection:
         for table in ("message", "api_key"):
             assert [bool(one) for one in connection.scalars(text(f"SELECT test FROM {table}"))] == [False, False]
+
+
+def test_messages_of_the_version_before_are_found_by_the_end_of_their_id_and_that_version_works_on(
+    empty: Engine,
+) -> None:
+    at_revision(empty, "0024")
+    ids = [new_message_id() for _ in range(2)]
+    names = (
+        "account",
+        "kind",
+        "state",
+        "reason",
+        "to_number",
+        "from_number",
+        "text",
+        "media",
+        "source",
+        "payload_hash",
+    )
+    names += ("body_hash", "reference_code")
+    values = dict.fromkeys(names, "") | {"segments": 1, "attempts": 0, "created_at": "2026-01-01 00:00:00+00:00"}
+    values["due_at"] = values["created_at"]
+    listed = ", ".join(("id", "idempotency_key", *values))
+    put = text(f"INSERT INTO message ({listed}) VALUES (:id, :id, {', '.join(f':{name}' for name in values)})")
+    for one in ids:  # before the upgrade, and after it by a process that is not restarted yet
+        with writing(empty) as connection:
+            connection.execute(put, values | {"id": one})
+        migrate(empty)
+    with reading(empty) as connection:
+        assert short_ids(connection, ids) == {one: one[-8:] for one in ids}
 
 
 def put_version_table(engine: Engine, revision: str) -> None:

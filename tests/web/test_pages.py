@@ -200,6 +200,26 @@ def test_a_viewer_sees_no_number_and_no_text(pages: Pages) -> None:
     assert "opted out" in shown
 
 
+def test_the_search_goes_to_the_message_or_batch_that_a_short_id_means(
+    pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter([f"01a229b075d8759d8000000{n}0e279310" for n in range(2)])
+    monkeypatch.setattr("worker.messages.outbox.new_message_id", lambda: next(ids))
+    batch = "446d5e8fccc24889ab8d2374f8294e5d"
+    sent = pages.send(to=PHONE, text="x")
+    pages.change(sent, batch_id=batch)
+    pages.as_("viewer")
+    for words, place in (
+        (sent, f"/ui/messages/{sent}"),
+        (sent[-8:], f"/ui/messages/{sent}"),
+        (batch[:8], f"/ui/messages?batch={batch}"),
+    ):
+        answer = pages.http.get("/ui/find", params={"q": words})
+        assert (answer.status_code, answer.headers["location"]) == (303, place)
+    pages.send(to=PHONE, text="y")  # its id ends alike
+    assert pages.http.get("/ui/find", params={"q": sent[-8:]}).status_code == 200
+
+
 def test_a_viewer_decides_nothing(pages: Pages) -> None:
     sent = pages.send(to=PHONE, text="x")
     pages.as_("viewer")

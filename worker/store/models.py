@@ -101,6 +101,10 @@ def _reason(place: str) -> Any:
     return Field(default="", sa_type=SealedReason(place))
 
 
+ID_END = "substr(id, 25)"
+"""The last eight characters of a message's id, which its short form is made of. Queries write it like the index."""
+
+
 def _index_where(condition: str, name: str, *columns: str) -> Index:
     """Return an index of the rows that meet the condition; the other rows take no space in it."""
     return Index(name, *columns, sqlite_where=text(condition), postgresql_where=text(condition))
@@ -403,6 +407,7 @@ class Message(SQLModel, table=True):
         UniqueConstraint("account", "kind", "idempotency_key", name="uq_message_idempotency"),
         Index("ix_message_due", "account", "kind", "state", "due_at"),
         Index("ix_message_batch", "batch_id"),
+        Index("ix_message_id_end", text(ID_END)),
         Index("ix_message_conversation", "account", "kind", "to_number", "sent_at"),
         Index("ix_message_contact", "contact_id"),
         Index("ix_message_to", "to_number", "created_at"),

@@ -16,6 +16,7 @@ from worker.core.states import MessageState
 from worker.doctor.fleet import check_processes
 from worker.doctor.status import UNTIL_YOU_ACT, attention_text, overview
 from worker.messages.read_models import is_message_id
+from worker.messages.short_ids import candidates
 from worker.policy.countries import possible_numbers
 from worker.runtime import Runtime
 from worker.store.db import reading
@@ -132,9 +133,17 @@ def page_of(command: str) -> str:
 
 
 def _place_of(context: WebContext, words: str) -> str:
-    """Return the page of the number or message that these words are; "" if they are neither."""
+    """Return the page of the number, message or batch that these words are; "" if they are none, or can be several."""
     runtime = context.runtime
     found, _ = possible_numbers(words, runtime.settings)
     if len(found) == 1:
         return f"/ui/people/{found[0]}"
-    return f"/ui/messages/{words}" if re.fullmatch("[0-9a-f]{32}", words) and is_message_id(runtime, words) else ""
+    if re.fullmatch("[0-9a-fA-F]{8,32}", words) is None:
+        return ""
+    if is_message_id(runtime, words):
+        return f"/ui/messages/{words}"
+    with reading(runtime.engine) as connection:
+        meant = candidates(connection, words, batches=True)
+    if len(meant) != 1:
+        return ""
+    return f"/ui/messages?batch={meant[0].id}" if meant[0].is_batch else f"/ui/messages/{meant[0].id}"
