@@ -15,6 +15,7 @@ demo: $(STAMP)
 FLEETS := tests/faults tests/fleet/test_processes.py tests/fleet/test_canaries.py tests/broker/test_poison.py \
 	tests/broker/test_shared_broker.py tests/limits/test_fleet_limits.py tests/store/test_poolers.py \
 	tests/contacts/test_wrong_answers.py tests/contacts/test_lost_ids.py tests/cli/test_output.py tests/cli/test_nonsense.py \
+	tests/cli/test_width.py \
 	tests/messages/test_delivery_wire.py tests/deliveries/test_crash.py tests/monitoring/test_liveness.py \
 	tests/runtime/test_reload.py tests/fleet/test_private_files.py tests/doctor/test_redis_permissions.py
 

@@ -327,7 +327,7 @@ def _sync(
     account = runtime.settings.connections[connection].account
     woken_at = 0.0
 
-    def wake_push(report: SyncReport) -> None:
+    def wake_push(report: SyncReport, _total: int) -> None:
         nonlocal woken_at
         if report.unchanged < report.seen and time.monotonic() - woken_at >= WAKE_EVERY_SECONDS:
             wake(PUSH.task, account)

@@ -67,16 +67,21 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Shell:
+    return new_shell(tmp_path, monkeypatch, sandbox)
+
+
+def new_shell(folder: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Shell:
+    """Make a folder with a configuration, and go there."""
     from worker.runtime import current
 
     sandbox.reset()
     monkeypatch.setattr(current, "_runtimes", {})
     if (loaded := sys.modules.get("worker.app")) is not None:  # Celery reads its settings once in a process
         loaded.app._conf, loaded.app.configured = None, False
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("CLI_TOKEN", "sandbox-token")
     monkeypatch.delenv("VTSYNC_CONFIG", raising=False)
-    made = Shell(tmp_path, sandbox)
+    made = Shell(folder, sandbox)
     made.configure()
     return made

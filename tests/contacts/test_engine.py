@@ -267,7 +267,7 @@ def test_a_second_sync_of_the_same_connection_is_busy(world: World) -> None:
 def test_a_run_that_lost_its_lease_commits_nothing_more(world: World) -> None:
     fill(world, 9)
 
-    def steal(_: object) -> None:
+    def steal(*_: object) -> None:
         with writing(world.engine) as db:
             db.execute(update(connection_state).values(lease_owner="another"))
 
@@ -279,7 +279,7 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(world: World) -> None:
 def test_a_stop_ends_at_a_page_and_the_next_run_completes(world: World) -> None:
     fill(world, 9)
     runtime = world.runtime()
-    report = sync_connection(runtime, "crm", progress=lambda _: runtime.stop.set())
+    report = sync_connection(runtime, "crm", progress=lambda *_: runtime.stop.set())
     assert (report.state, report.added) == (RunState.INTERRUPTED, 3)
     assert world.sync().added == 6
     assert world.rows(connection_state)[0].run_id is None

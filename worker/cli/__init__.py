@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run ``vtsync``."""
+    from worker.cli.group import show_error_as_json
     from worker.cli.interruption import Interrupted, unwind_on_signals
     from worker.cli.output import prepare_output
 
@@ -24,7 +25,9 @@ def main() -> None:
         prepare_output()
         load_commands()()
     except Interrupted as interrupted:
-        sys.stderr.write("interrupted; nothing is lost, run the same command again to continue\n")
+        sentence = "interrupted; nothing is lost, run the same command again to continue"
+        sys.stderr.write(f"{sentence}\n")
+        show_error_as_json(sentence, interrupted.code)
         sys.exit(interrupted.code)
 
 

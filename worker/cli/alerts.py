@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from worker.cli.common import FAILED, Json, ago, app, open_store_runtime, say, show_json, table, usage
+from worker.cli.group import Group
 
-alerts = typer.Typer(no_args_is_help=True, help="See alerts, and test where they go.", rich_markup_mode=None)
+alerts = typer.Typer(cls=Group, no_args_is_help=True, help="See alerts, and test where they go.", rich_markup_mode=None)
 app.add_typer(alerts, name="alerts")
 
 
@@ -34,7 +35,7 @@ def list_alerts(json: Json = False) -> None:
         )
         for one in found
     )
-    table(("Alert", "Urgent", "What", "Since", "Told"), rows)
+    table(("Alert", "Urgent", "What", "Since", "Told"), rows, lead=("Alert", "Since"))
 
 
 @alerts.command("test")

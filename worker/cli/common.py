@@ -9,17 +9,17 @@ import getpass
 import json
 import os
 import sys
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from worker.cli.group import Commands, reply, show_error_as_json
+from worker.cli.layout import lay_out, wrap
 from worker.cli.output import shows_unicode
 from worker.core.text import visible, visible_json
 
@@ -46,6 +46,7 @@ FAILED, USAGE = 1, 2
 MOST_LISTED = 1_000_000
 """More rows than anybody reads, and a number that every database takes."""
 
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help='As people write it: +14155552671, "(415) 555-2671".')]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
 
 
@@ -157,19 +158,22 @@ def error_console() -> Console:
     """Return the console for errors and progress, so that standard output stays clean for scripts."""
     from worker.cli.console import SafeConsole
 
-    return SafeConsole(stderr=True, highlight=False, soft_wrap=True)
+    # Without a terminal, a sentence stays one line, which programs that read logs expect.
+    width = None if sys.stderr.isatty() or "COLUMNS" in os.environ else 10_000
+    return SafeConsole(stderr=True, highlight=False, soft_wrap=True, width=width)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """End the command with a message on standard error; with --json, on standard output, too, as JSON."""
-    error_console().print(message, markup=False)
+    complain(message)
     show_error_as_json(message, code)
     raise typer.Exit(code)
 
 
 def complain(message: str) -> None:
-    """Print on standard error why something did not happen. The command continues."""
-    error_console().print(message, markup=False)
+    """Print on standard error why something did not happen. The command continues. See ``say``."""
+    for line in visible(message).split("\n"):
+        error_console().print("\n".join(wrap(line, error_console().width)), markup=False)
 
 
 def usage(message: str) -> NoReturn:
@@ -226,40 +230,38 @@ def say(text: str = "", style: str | None = None, *, hang: int = 0) -> None:
 
     Wrapped lines are indented like their first line, by at least ``hang`` columns.
     """
-    for line in text.split("\n"):
-        indent = " " * max(hang, len(line) - len(line.lstrip(" ")))
-        wrapped = textwrap.wrap(
-            line, console().width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        )
-        console().print("\n".join(wrapped), style=style, markup=False, soft_wrap=True)
+    for line in visible(text).split("\n"):
+        _print("\n".join(wrap(line, console().width, hang)), style)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print a table. Print nothing when there are no rows."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+def show_done(json: bool, values: Mapping[str, Any], text: str) -> None:
+    """Print what a command did: ``values`` for scripts with --json, else ``text`` for a person."""
+    if json:
+        show_json(values)
+    else:
+        say(text)
 
-    shown = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in columns:
-        whole = column in ("Id", "State", "To", "Phone", "Connection", "Account")
-        justify: Literal["left", "right"] = "right" if column.startswith("#") else "left"
-        name = column.removeprefix("#")
-        longest = max(map(len, name.split()))  # a narrow terminal must not break the words of the heading
-        shown.add_column(name, overflow="fold", no_wrap=whole, justify=justify, min_width=longest)
-    count = 0
-    for row in rows:
-        shown.add_row(*(Text(str(cell)) for cell in row))
-        count += 1
-    if count:
-        console().print(shown)
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", lead: Sequence[str] = ()) -> None:
+    """Print rows as a table, or as blocks of lines where a table is too wide; see ``lay_out``. No rows: print nothing.
+
+    A column whose name begins with "#" holds counts.
+    """
+    listed = list(rows)
+    if not listed:
+        return
+    heading, lines = lay_out(columns, listed, console().width, lead, "─" if shows_unicode() else "-")
+    if title:
+        say(title, "bold")
+    if heading:
+        _print("\n".join(heading), "bold")
+    for line in lines:
+        _print(line)
+    say()
+
+
+def _print(text: str, style: str | None = None) -> None:
+    console().print(text, style=style, markup=False, soft_wrap=True)
 
 
 def show_findings(findings: Iterable[Finding]) -> None:
@@ -313,7 +315,8 @@ def phone_number(text: str) -> str:
 def typed_number(runtime: Runtime, text: str) -> str:
     """Convert a number as people type it, such as "(415) 555-2671", or end the command if it is not certain.
 
-    Without a country code it may be of any country of the accounts' own numbers and of the connections.
+    Without a country code it may be of any country of the accounts' own numbers and of the connections. Says how the
+    number was read, unless it was typed in E.164.
     """
     from worker.policy.countries import possible_numbers
 
@@ -322,6 +325,8 @@ def typed_number(runtime: Runtime, text: str) -> str:
         usage(f'"{text}" can be {" or ".join(found)}; write it with the country code')
     if not found:
         usage(f'"{text}" {reason}; write it with the country code, such as +14155552671')
+    if found[0] != text:
+        complain(f'"{text}" is read as {found[0]}')
     return found[0]
 
 

@@ -11,22 +11,25 @@ import typer
 from worker.cli.common import (
     FAILED,
     USAGE,
+    Json,
     app,
     chosen_connections,
     fail,
     local_time,
     open_store_runtime,
     say,
+    show_done,
     show_findings,
     usage,
 )
+from worker.cli.group import Group
 
 if TYPE_CHECKING:
     from worker.contacts.consent import Consent
     from worker.runtime import Runtime
 
 grants = typer.Typer(
-    no_args_is_help=True, help="Manage the stored credentials of `vtsync connect`.", rich_markup_mode=None
+    cls=Group, no_args_is_help=True, help="Manage the stored credentials of `vtsync connect`.", rich_markup_mode=None
 )
 app.add_typer(grants, name="grants")
 
@@ -69,6 +72,7 @@ def connect(
 @app.command()
 def disconnect(
     connection: Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection, also one removed earlier.")],
+    json: Json = False,
 ) -> None:
     """Delete the stored credential of a connection."""
     from worker.contacts.grants import delete_grant
@@ -79,11 +83,12 @@ def disconnect(
         deleted = delete_grant(db, connection)
     if not deleted:
         fail(f'there is no stored credential of connection "{connection}"', FAILED)
-    say(f"{connection}: the credential is deleted here. To end its access, also remove the app in the CRM.")
+    said = f"{connection}: the credential is deleted here. To end its access, also remove the app in the CRM."
+    show_done(json, {"connection": connection, "deleted": True}, said)
 
 
 @grants.command("rotate")
-def rotate() -> None:
+def rotate(json: Json = False) -> None:
     """Encrypt all stored credentials with the first key of store.grant_key."""
     from crm_adapters.base import SourceInvalid
     from worker.contacts.grants import encrypt_again
@@ -96,12 +101,13 @@ def rotate() -> None:
             total, again = total + 1, again + outdated
     except SourceInvalid as error:
         fail(str(error), FAILED)
-    say(
+    said = (
         f"{counted(again, 'credential')} encrypted again; all {total:,} now have the first key of store.grant_key."
         " You can remove the other keys."
         if total
         else "There are no stored credentials."
     )
+    show_done(json, {"credentials": total, "encrypted_again": again}, said)
 
 
 def _redirect(runtime: Runtime, given: str | None, web: bool) -> str:

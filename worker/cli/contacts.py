@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,6 @@ from worker.cli.common import (
     Json,
     app,
     chosen_connections,
-    error_console,
     fail,
     open_store_runtime,
     say,
@@ -23,6 +21,7 @@ from worker.cli.common import (
     table,
 )
 from worker.cli.interruption import stopping_safely
+from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def sync(
     runtime = open_store_runtime()
     names = chosen_connections(runtime, connections)
     if queue:
-        _queue(names, accept_removals, full)
+        _queue(names, accept_removals, full, json)
         return
     accounts = list(dict.fromkeys(runtime.settings.connections[name].account for name in names))
     with stopping_safely(runtime):
@@ -108,12 +107,15 @@ def _until_stopped(runtime: Runtime, names: Iterable[str]) -> Iterator[str]:
     return takewhile(lambda _: not runtime.stop.requested, names)
 
 
-def _queue(names: list[str], accept_removals: bool, full: bool) -> None:
+def _queue(names: list[str], accept_removals: bool, full: bool, json: bool) -> None:
     from worker.tasks import sync_connection
 
-    for name in names:
-        task = sync_connection.delay(name, accept_removals=accept_removals, full=full)
-        say(f"{name}: queued as task {task.id}; `vtsync status` shows its progress")
+    tasks = {name: sync_connection.delay(name, accept_removals=accept_removals, full=full).id for name in names}
+    if json:
+        show_json([{"connection": name, "task_id": task} for name, task in tasks.items()])
+        return
+    for name, task in tasks.items():
+        say(f"{name}: queued as task {task}; `vtsync status` shows its progress")
 
 
 def _pull(runtime: Runtime, name: str, accept_removals: bool, full: bool) -> SyncReport:
@@ -121,7 +123,11 @@ def _pull(runtime: Runtime, name: str, accept_removals: bool, full: bool) -> Syn
 
     with progress(f"{name}: reading") as report:
         return sync_connection(
-            runtime, name, accept_removals=accept_removals, full=full, progress=lambda counts: report(counts.seen)
+            runtime,
+            name,
+            accept_removals=accept_removals,
+            full=full,
+            progress=lambda counts, total: report(counts.seen, total),
         )
 
 
@@ -129,23 +135,13 @@ def _push(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a P
     from worker.contacts.push import push_account
 
     with progress(f"{account}: pushing to VirtualText") as report:
-        return push_account(runtime, account, progress=lambda counts: report(counts.requests_answered))
+        return push_account(runtime, account, progress=report)
 
 
 def _deliver(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a DeliveryReport; imported late
     from worker.messages.delivery import deliver_due
 
     return deliver_due(runtime, account=account)
-
-
-@contextmanager
-def progress(label: str) -> Iterator[Callable[[int], None]]:
-    """Show a counter on standard error while something long runs, if it is a terminal."""
-    if not error_console().is_terminal:
-        yield lambda _: None
-        return
-    with error_console().status(label) as status:
-        yield lambda count: status.update(f"{label} … {count:,}")
 
 
 def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> None:  # type: ignore[type-arg]
@@ -155,6 +151,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
             (r.connection, r.state, r.seen, r.unchanged, r.added, r.changed, r.removed, r.rejected, r.messages)
             for r in reports
         ),
+        lead=("Connection", "State"),
     )
     table(
         ["Account", "#Created", "#Updated", "#Adopted", "#Refused", "#Unknown", "#Retrying"],
@@ -220,6 +217,7 @@ def show_plan(plan: Plan, limit: int) -> None:
             for t in plan.texts[:limit]
         ),
         f"{counted(len(plan.texts), 'text')} would be queued" if plan.texts else "",
+        lead=("To", "Trigger"),
     )
     table(
         ["Record", "Where", "Why"],

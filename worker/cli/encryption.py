@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import FAILED, USAGE, Json, app, complain, fail, open_store_runtime, say, show_json, table
+from worker.cli.common import FAILED, USAGE, Json, app, fail, open_store_runtime, say, show_json, table
+from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
     from worker.core.content_cipher import ContentCipher
-
-REPORTED_EVERY = 20_000
 
 
 @app.command()
@@ -47,11 +46,12 @@ def encrypt(
     rewritten: dict[str, int] = {}
     try:
         if not dry_run:
-            for one in content.rewrite_content(runtime.engine):
-                before = rewritten.get(one.table, 0)
-                rewritten[one.table] = max(before, one.rows)
-                if before // REPORTED_EVERY < one.rows // REPORTED_EVERY:
-                    complain(f"{one.table}: {one.rows:,} rows")
+            with reading(runtime.engine) as connection:
+                total = sum(one.rows for one in content.count_outdated(connection))
+            with progress("rewriting rows") as report:
+                for one in content.rewrite_content(runtime.engine):
+                    rewritten[one.table] = max(rewritten.get(one.table, 0), one.rows)
+                    report(sum(rewritten.values()), total)
         if vacuum and not dry_run:
             content.vacuum(runtime.engine)
         with reading(runtime.engine) as connection:

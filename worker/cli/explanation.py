@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from worker.cli.common import local_time, say
@@ -10,6 +12,7 @@ from worker.cli.message_view import show_message
 
 if TYPE_CHECKING:
     from worker.messages.explain import ContactHistory, Explanation
+    from worker.messages.read_models import MessageDetails
     from worker.messages.standing import AccountStanding
 
 WARNING = "yellow"
@@ -19,8 +22,8 @@ LinkOf: TypeAlias = Callable[[str, str], str]
 """Returns the address of a CRM record, by connection and external id, or ""."""
 
 
-def show_explanation(found: Explanation, link_of: LinkOf) -> None:
-    """Print everything about one number."""
+def show_explanation(found: Explanation, link_of: LinkOf, short_ids: Mapping[str, str]) -> None:
+    """Print everything about one number. ``short_ids``: the short id of each message."""
     say(found.phone, "bold")
     if not found.known:
         say("  nothing is known about this number")
@@ -30,7 +33,7 @@ def show_explanation(found: Explanation, link_of: LinkOf) -> None:
         _show_contact(contact, link_of)
     for record in found.rejections:
         say(f"  rejected: {record.connection} {record.key} ({record.where}): {record.reason}", WARNING)
-    _show_conversation(found)
+    _show_conversation(found, short_ids)
     for unread in found.unread:
         about = f"the CRM record {unread.connection} {unread.external_id}"
         say(f'  the trigger {unread.trigger} cannot read "{unread.value}" of {about}: {unread.reason}', WARNING)
@@ -60,16 +63,21 @@ def _show_permission(found: Explanation) -> None:
         say(f"    {local_time(statement.since)}  consent{rule}: {statement.answer}, by {statement}")
 
 
-def _show_conversation(found: Explanation) -> None:
-    """Print every text, with the consent that was on record, and every reply."""
-    for message in found.messages:
-        show_message(message)
-        if message.kind == "send":
-            say(f"    consent on record then: {found.consent_of.get(message.id) or 'none'}")
-    for reply in found.replies:
-        read_as = f", read as {reply.keyword.upper()}" if reply.keyword else ""
-        say(f"  they wrote to {reply.account} on {local_time(reply.received_at)}{read_as}:", "bold")
-        say(f"    “{reply.text}”")
+def _show_conversation(found: Explanation, short_ids: Mapping[str, str]) -> None:
+    """Print every text, with the consent that was on record, and every reply, in the order of time."""
+    from worker.messages.read_models import ReceivedReply
+
+    timed: list[tuple[datetime, MessageDetails | ReceivedReply]] = [(one.created_at, one) for one in found.messages]
+    timed += [(one.received_at, one) for one in found.replies]
+    for _, one in sorted(timed, key=itemgetter(0)):
+        if isinstance(one, ReceivedReply):
+            read_as = f", read as {one.keyword.upper()}" if one.keyword else ""
+            say(f"  they wrote to {one.account} on {local_time(one.received_at)}{read_as}:", "bold")
+            say(f"    “{one.text}”")
+            continue
+        show_message(one, short_ids[one.id])
+        if one.kind == "send":
+            say(f"    consent on record then: {found.consent_of.get(one.id) or 'none'}")
 
 
 def _show_policy(found: Explanation) -> None:

@@ -17,6 +17,7 @@ from worker.cli.common import (
     local_time,
     open_store_runtime,
     say,
+    show_done,
     show_json,
     table,
     usage,
@@ -112,6 +113,7 @@ def status(
             table(
                 ["Connection", "Record", "Where", "Since", "Why"],
                 ((r.connection, r.key, link or r.where, ago(r.since), r.reason) for r, link in linked),
+                lead=("Connection", "Record", "Since"),
             )
             say("Correct them in the CRM; the next sync reads them again." if records else "No record is rejected.")
     elif unread:
@@ -123,8 +125,10 @@ def status(
             table(
                 ["Connection", "Record", "Trigger", "Value", "Why"],
                 ((one.connection, one.external_id, one.trigger, one.value, one.reason) for one in found_unread),
+                lead=("Connection", "Record"),
             )
-            say("" if found_unread else "Triggers can read the values of all records.")
+            if not found_unread:
+                say("Triggers can read the values of all records.")
     elif contacts is not None:
         stuck = contacts_in(runtime, contacts, limit)
         if json:
@@ -140,8 +144,10 @@ def status(
                     )
                     for s in stuck
                 ),
+                lead=("Phone", "State", "Last"),
             )
-            say("" if stuck else f"No contact is {contacts}.")
+            if not stuck:
+                say(f"No contact is {contacts}.")
     else:
         found = overview(runtime, count_rows=True)
         jobs = _jobs(runtime)
@@ -165,7 +171,7 @@ def show_dead_letters(
     runtime = open_store_runtime()
     if clear:
         count = clear_dead_letters(runtime)
-        say(f"{counted(count, 'dead letter was', 'dead letters were')} deleted.")
+        show_done(json, {"deleted": count}, f"{counted(count, 'dead letter was', 'dead letters were')} deleted.")
         return
     found = dead_letters(runtime, limit)
     if json:
@@ -173,7 +179,8 @@ def show_dead_letters(
         return
     table(
         ["Last", "#Times", "Queue", "Task", "Id", "#Bytes", "The message was refused because"],
-        ((ago(d.last_at), d.times, d.queue, d.task, d.message_id, d.size, d.reason) for d in found),
+        ((ago(d.last_at), d.times, d.queue, d.task, d.message_id, f"{d.size:,}", d.reason) for d in found),
+        lead=("Task", "Last"),
     )
     say(
         "Correct the senders and let them send again; then run `vtsync dead-letters --clear`."
@@ -218,6 +225,7 @@ def _show_state(found: Overview) -> None:
             )
             for c in found.connections
         ),
+        lead=("Connection", "State", "Last run"),
     )
     table(
         ["Account", "Contacts", "Messages"],

@@ -19,9 +19,10 @@ from worker.cli.common import (
     table,
     usage,
 )
+from worker.cli.group import Group
 
 forwards = typer.Typer(
-    no_args_is_help=True, help="List and retry deliveries to CRMs and services.", rich_markup_mode=None
+    cls=Group, no_args_is_help=True, help="List and retry deliveries to CRMs and services.", rich_markup_mode=None
 )
 app.add_typer(forwards, name="forwards")
 
@@ -55,7 +56,8 @@ def list_forwards(
         )
         for one in found
     )
-    table(("#Id", "Target", "Event", "State", "#Tries", "Since", "Next try", "Last error"), rows)
+    columns = ("#Id", "Target", "Event", "State", "#Tries", "Since", "Next try", "Last error")
+    table(columns, rows, lead=("Id", "State", "Since"))
     if any(one.state == "failed" for one in found):
         say("Fix the cause, then run `vtsync forwards retry` with an ID, --target or --all-failed.")
 

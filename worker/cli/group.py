@@ -15,6 +15,7 @@ from worker.cli.output import discard_output, flush_output
 from worker.core.text import visible, visible_json
 
 FAILED, USAGE = 1, 2
+LONGEST_SENTENCE = 1_000
 _CLICK_ERROR: type[Any] = BadParameter.__mro__[2]  # ClickException: Click's, or that of the copy which Typer may have
 
 
@@ -36,7 +37,18 @@ def show_error_as_json(message: str, code: int) -> None:
         sys.stdout.write(visible_json(document) + "\n")
 
 
-class Commands(TyperGroup):
+class Group(TyperGroup):
+    """A group of commands whose help describes each in a whole sentence. Typer cuts sentences to one line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands of the group, each with the first sentence of its help."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, one.get_short_help_str(LONGEST_SENTENCE)) for name, one in found if one and not one.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Commands(Group):
     """Refuses arguments that are no text. Ends with a sentence where the store, a file or the output fails."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:

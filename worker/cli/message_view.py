@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from worker.cli.common import ago, console, local_time, say, table
+from worker.cli.common import ago, local_time, say, table
 
 if TYPE_CHECKING:
     from worker.messages.read_models import MessageDetails, MessageSummary
+    from worker.runtime import Runtime
 
 
-TABLE_WIDTH = 120
-"""Narrower terminals get blocks of lines, because a table would break every cell into pieces."""
+def short_ids_of(runtime: Runtime, ids: Collection[str]) -> Mapping[str, str]:
+    """Return the ids of messages as a person may type them, see ``worker.messages.short_ids``."""
+    from worker.messages.short_ids import short_ids
+    from worker.store.db import reading
+
+    with reading(runtime.engine) as connection:
+        return short_ids(connection, ids)
 
 
-def show_messages(messages: Sequence[MessageSummary]) -> None:
-    """Print a table with one row for each message, or a block of lines each on a narrow terminal."""
-    if console().width < TABLE_WIDTH:
-        for one in messages:
-            say(f"{one.id}  {one.state}  {one.to_number}  {_asked_by(one)}, {ago(one.created_at)}", hang=4)
-            say(f"    {_shortened(one, 60)}")
-            if one.reason:
-                say(f"    {one.reason}")
-        return
+def show_messages(runtime: Runtime, messages: Sequence[MessageSummary]) -> None:
+    """Print a row for each message, or a block of lines on a narrow terminal."""
+    ids = short_ids_of(runtime, [one.id for one in messages])
     table(
-        ["Id", "State", "To", "Asked by", "When", "Text", "Why"],
+        ["Id", "State", "When", "To", "Asked by", "Text", "Why"],
         (
-            (one.id, one.state, one.to_number, _asked_by(one), ago(one.created_at), _shortened(one, 60), one.reason)
+            (
+                *(ids[one.id], one.state, ago(one.created_at), one.to_number, _asked_by(one)),
+                *(_shortened(one, 60), one.reason),
+            )
             for one in messages
         ),
+        lead=("Id", "State", "When", "To"),
     )
 
 
-def show_message(message: MessageDetails) -> None:
+def show_message(message: MessageDetails, short_id: str) -> None:
     """Print one message with its history."""
     from worker.messages.metadata import value_text
 
     asked_by = (f"trigger {message.trigger}" if message.trigger else message.source) + (
         ", test" if message.test else ""
     )
-    say(f"  {message.kind} {message.id} ({asked_by}, from {message.from_number}): {message.state}", "bold")
+    say(f"  {message.kind} {short_id}: {message.state} ({asked_by}, from {message.from_number})", "bold", hang=4)
     say(f"    “{_shortened(message, 200)}”")
     for url in message.media:
         say(f"    with {url}")
@@ -49,7 +53,8 @@ def show_message(message: MessageDetails) -> None:
     if outlook := outlook_line(message):
         say(f"    {outlook}")
     for step in message.steps:
-        say(f"    {local_time(step.at)}  {step.after}{': ' + step.reason if step.reason else ''} ({step.actor})")
+        why = f": {step.reason}" if step.reason else ""
+        say(f"    {local_time(step.at)}  {step.after}{why} ({step.actor})", hang=6)
 
 
 def outlook_line(message: MessageDetails) -> str:

@@ -13,6 +13,7 @@ from worker.cli.common import (
     FAILED,
     MOST_LISTED,
     Json,
+    Number,
     actor,
     ago,
     app,
@@ -20,13 +21,15 @@ from worker.cli.common import (
     fail,
     local_time,
     open_store_runtime,
-    phone_number,
     say,
+    show_done,
     show_json,
     table,
+    typed_number,
     usage,
 )
-from worker.cli.contacts import progress
+from worker.cli.group import Group
+from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -36,10 +39,11 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 20
 
-opt_outs = typer.Typer(help="List, import and export the numbers that must not be texted.", rich_markup_mode=None)
+opt_outs = typer.Typer(
+    cls=Group, help="List, import and export the numbers that must not be texted.", rich_markup_mode=None
+)
 app.add_typer(opt_outs, name="opt-outs")
 
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="E.164: +14155552671.")]
 Why = Annotated[str, typer.Option("--why", help="What happened; stored as proof.")]
 
 
@@ -76,21 +80,25 @@ def export_opt_outs(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="FILE", help="Write this file (default: standard output).")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="With --to: print JSON for scripts instead of text.")] = False,
 ) -> None:
     """Write all opt-outs as CSV: phone, since, source, reason, account. `vtsync opt-outs import` reads it."""
     from worker.messages.opt_out_lists import write_opt_outs
 
+    if json and to is None:
+        usage("--json needs --to FILE: without it, standard output gets the list itself, as CSV")
     runtime = open_store_runtime()
     if to is None:
-        write_opt_outs(runtime.engine, sys.stdout)
+        with progress("writing opt-outs") as report:
+            write_opt_outs(runtime.engine, sys.stdout, report)
         return
     if to.is_dir():
         usage(f"--to: {to} is a folder; name a file")
     part = to.with_name(f"{to.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        count = write_opt_outs(runtime.engine, file)
+    with part.open("w", encoding="utf-8", newline="") as file, progress(f"{to}: writing opt-outs") as report:
+        count = write_opt_outs(runtime.engine, file, report)
     part.replace(to)
-    say(f"{counted(count, 'opt-out')} written to {to}.")
+    show_done(json, {"file": str(to), "count": count}, f"{counted(count, 'opt-out')} written to {to}.")
 
 
 @opt_outs.command("import")
@@ -195,36 +203,40 @@ def _complain_of(rows: Sequence[tuple[str, str]], what: str) -> None:
 
 
 @app.command("opt-out")
-def opt_out(number: Number, why: Why = "entered by hand") -> None:
+def opt_out(number: Number, why: Why = "entered by hand", json: Json = False) -> None:
     """Stop texting a number, from every account."""
     from worker.messages.decisions import opt_out_number
 
-    phone = phone_number(number)
     runtime = open_store_runtime()
+    phone = typed_number(runtime, number)
     added = opt_out_number(runtime, phone, source="cli", detail=why, actor=actor())
-    say(f"{phone} is opted out. Queued texts to it are not sent." if added else f"{phone} was already opted out.")
+    said = f"{phone} is opted out. Queued texts to it are not sent." if added else f"{phone} was already opted out."
+    show_done(json, {"phone": phone, "opted_out": True, "changed": added}, said)
 
 
 @app.command("opt-in")
 def opt_in(
-    number: Number, why: Annotated[str, typer.Option("--why", help="How the person agreed; stored as proof.")]
+    number: Number,
+    why: Annotated[str, typer.Option("--why", help="How the person agreed; stored as proof.")],
+    json: Json = False,
 ) -> None:
     """Put on record that a number's owner agreed to texts, and allow texts to it again."""
     from worker.messages.decisions import opt_in_number
     from worker.store.db import writing
     from worker.store.models import utcnow
 
-    phone = phone_number(number)
     if not why.strip():
         usage("say with --why how the person agreed to get texts again; it is stored as proof")
     runtime = open_store_runtime()
+    phone = typed_number(runtime, number)
     with writing(runtime.engine) as connection:
         removed = opt_in_number(connection, phone, source="cli", detail=why, now=utcnow(), actor=actor())
-    say(
+    said = (
         f"{phone} may be texted again. Texts that were not sent in the meantime stay unsent."
         if removed
         else f"{phone} has not opted out. The consent is on record."
     )
+    show_done(json, {"phone": phone, "opted_out": False, "changed": removed}, said)
 
 
 @app.command()
@@ -245,12 +257,13 @@ def review(
     if number is not None:
         if go_on == out:
             usage("decide with --continue or with --opt-out")
-        phone = phone_number(number)
+        phone = typed_number(runtime, number)
         try:
-            decide_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
+            released = decide_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
         except LookupError as error:
             fail(str(error), FAILED)
-        say(f"{phone} is opted out." if out else f"Texts to {phone} resume.")
+        said = f"{phone} is opted out." if out else f"Texts to {phone} resume."
+        show_done(json, {"phone": phone, "opted_out": out, "released": released}, said)
         return
     with reading(runtime.engine) as connection:
         found = open_reviews(connection)

@@ -11,6 +11,7 @@ from worker.cli.common import (
     FAILED,
     USAGE,
     Json,
+    Number,
     actor,
     app,
     complain,
@@ -20,11 +21,14 @@ from worker.cli.common import (
     local_time,
     open_store_runtime,
     say,
+    show_done,
     show_json,
     table,
     typed_number,
     usage,
 )
+from worker.cli.group import Group
+from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -32,9 +36,8 @@ if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 SHOWN_ROWS = 20
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help='As people write it: +14155552671, "(415) 555-2671".')]
 
-consents = typer.Typer(no_args_is_help=True, help="Import consents to texts.", rich_markup_mode=None)
+consents = typer.Typer(cls=Group, no_args_is_help=True, help="Import consents to texts.", rich_markup_mode=None)
 app.add_typer(consents, name="consents")
 
 
@@ -126,6 +129,7 @@ def _show_erased(found: Erased, what: str, show: Any) -> None:
 def remember(
     number: Number,
     why: Annotated[str, typer.Option("--why", help="Why the person is known again; stored as proof.")],
+    json: Json = False,
 ) -> None:
     """Let a person who was forgotten come back from the CRM. An opt-out from before holds."""
     from worker.messages.decisions import remember_number
@@ -136,7 +140,8 @@ def remember(
         usage("say with --why why the person is known again; it is stored as proof")
     if not remember_number(runtime, phone, why=why, actor=actor()):
         fail(f"{phone} was not forgotten, or with a key that store.grant_key does not have now", FAILED)
-    say(f"{phone} may come back. `vtsync sync --full` reads its CRM records, and sends no texts about the past.")
+    said = f"{phone} may come back. `vtsync sync --full` reads its CRM records, and sends no texts about the past."
+    show_done(json, {"phone": phone, "remembered": True}, said)
 
 
 @consents.command("import")
@@ -155,7 +160,8 @@ def import_list(
         listed = read_consent_file(file, _region(runtime), utcnow())
     except UnusableFile as error:
         fail(str(error), FAILED)
-    done = import_consents(runtime, [] if dry_run else listed.consents, actor())
+    with progress(f"{file}: importing consents") as report:
+        done = import_consents(runtime, [] if dry_run else listed.consents, actor(), report)
     if json:
         show_json({"read": len(listed.consents), "unusable": listed.unusable, "done": done})
     else:

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from worker.cli.common import FAILED, Json, actor, app, open_store_runtime, say, show_json
+from worker.cli.group import Group
+from worker.cli.progress import progress
 
 reconcile = typer.Typer(
-    no_args_is_help=True, help="Compare with the other systems what must not differ.", rich_markup_mode=None
+    cls=Group, no_args_is_help=True, help="Compare with the other systems what must not differ.", rich_markup_mode=None
 )
 app.add_typer(reconcile, name="reconcile")
 
@@ -31,8 +33,14 @@ def reconcile_opt_outs(
     """
     from worker.upkeep import reconcile_opt_outs as work
 
-    runtime, failed, results = open_store_runtime(), False, []
-    for one in work.reconcile_opt_outs(runtime, actor=actor(), dry_run=dry_run):
+    runtime, failed = open_store_runtime(), False
+    results: list[work.ReconciledSystem] = []
+    systems = work.reconcile_opt_outs(runtime, actor=actor(), dry_run=dry_run)
+    while True:
+        with progress(f"comparing opt-outs, system {len(results) + 1}"):  # ends before its result is printed
+            one = next(systems, None)
+        if one is None:
+            break
         failed |= one.failed
         results.append(one)
         if not json:

@@ -16,16 +16,21 @@ from worker.cli.common import (
     fail,
     open_store_runtime,
     say,
+    show_done,
     show_json,
     table,
     usage,
 )
+from worker.cli.group import Group
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime
 
 relay = typer.Typer(
-    no_args_is_help=True, help="Manage incoming events of VirtualText's Relay and of carriers.", rich_markup_mode=None
+    cls=Group,
+    no_args_is_help=True,
+    help="Manage incoming events of VirtualText's Relay and of carriers.",
+    rich_markup_mode=None,
 )
 app.add_typer(relay, name="relay")
 
@@ -33,7 +38,7 @@ Account = Annotated[str | None, typer.Option("--account", help="The account (def
 
 
 @relay.command("register")
-def register(account: Account = None) -> None:
+def register(account: Account = None, json: Json = False) -> None:
     """Make VirtualText post the account's messages to `vtsync web`."""
     from worker.virtualtext.outcomes import Cause
 
@@ -41,10 +46,11 @@ def register(account: Account = None) -> None:
     name, url = _url(runtime, account)
     outcome = runtime.client(name).register_relay(url)
     if outcome.done:
-        say(
+        said = (
             f"VirtualText now posts the messages of {name} to {_hide_secret(url)}."
             " Send one to see it in `vtsync relay show`."
         )
+        show_done(json, {"account": name, "url": _hide_secret(url)}, said)
         return
     by_hand = "Set the address by hand in VirtualText's web app; `vtsync relay url --show-secret` prints it."
     if outcome.cause is Cause.CREDENTIALS:
@@ -59,10 +65,15 @@ def url(
     show_secret: Annotated[
         bool, typer.Option("--show-secret", help="Include the secret. Anyone who has it can post events.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Print the address to which VirtualText posts."""
-    _, found = _url(open_store_runtime(), account)
-    typer.echo(found if show_secret else _hide_secret(found))
+    name, found = _url(open_store_runtime(), account)
+    shown = found if show_secret else _hide_secret(found)
+    if json:
+        show_json({"account": name, "url": shown})
+    else:
+        typer.echo(shown)
 
 
 @relay.command("show")
@@ -87,13 +98,14 @@ def show(
     table(
         ("#Id", "From", "Received", "Problem"),
         ((one.id, f"{one.source} {one.name}", ago(one.received_at), one.detail) for one in failed),
+        lead=("Id", "From", "Received"),
     )
     if failed:
         say("Fix the cause, then run `vtsync relay retry`.")
 
 
 @relay.command("retry")
-def relay_retry() -> None:
+def relay_retry(json: Json = False) -> None:
     """Process the failed events again."""
     from worker.core.text import counted
     from worker.fleet.wake import wake
@@ -102,14 +114,14 @@ def relay_retry() -> None:
     count = retry_failed(open_store_runtime())
     if count:
         wake("vtsync.process_inbox")
-    say(f"Retrying {counted(count, 'event')}.")
+    show_done(json, {"retried": count}, f"Retrying {counted(count, 'event')}.")
 
 
 def _url(runtime: Runtime, account: str | None) -> tuple[str, str]:
     settings = runtime.settings
     names = [name for name, one in settings.accounts.items() if one.relay_secret is not None]
-    if account is None and len(names) == 1:
-        account = names[0]
+    if account is None and len(names or settings.accounts) == 1:
+        account = next(iter(names or settings.accounts))
     found = settings.accounts.get(account or "")
     if found is None:
         usage(f"name one of the accounts with --account: {', '.join(settings.accounts)}")

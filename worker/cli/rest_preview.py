@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
-from worker.cli.common import FAILED, fail, say, table, usage, web_address
+import typer
+
+from worker.cli.common import FAILED, fail, say, show_json, table, usage, web_address
+from worker.core.text import visible
 
 if TYPE_CHECKING:
     from crm_adapters.http import Auth
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 _TOKEN = "{token}"  # noqa: S105 - it stands for one
 
 
-def preview_rest(url: str, headers: Sequence[str], token_env: str | None) -> None:
+def preview_rest(url: str, headers: Sequence[str], token_env: str | None, *, json: bool) -> None:
     """Ask for one page and print what it shows, with options to copy."""
     from crm_adapters.base import AdapterError
     from crm_adapters.http import HttpApi
@@ -41,12 +44,15 @@ def preview_rest(url: str, headers: Sequence[str], token_env: str | None) -> Non
         fail(f"{host} cannot be read like this. {problem}", FAILED)
     finally:
         api.close()
+    toml = toml_snippet(found, "crm", written, plain)
+    if json:
+        show_json({"found": found, "configuration": toml})
+        return
     _show(found)
     say()
     say("For the configuration file, then `vtsync check`:")
     say()
-    for line in toml_snippet(found, "crm", written, plain).splitlines():
-        say(line)
+    typer.echo(visible(toml).rstrip("\n"))  # as it is: a line of a file must not be wrapped
     if not name:
         say()
         say("No credential was used. If the API needs one, call this again with --token-env.")

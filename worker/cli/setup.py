@@ -16,6 +16,7 @@ from worker.cli.common import (
     fail,
     open_store_runtime,
     say,
+    show_done,
     show_findings,
     show_json,
     table,
@@ -82,7 +83,7 @@ def fields(
 
 
 @app.command()
-def migrate() -> None:
+def migrate(json: Json = False) -> None:
     """Create or upgrade the store's tables. Reads only data_dir and [store] of the configuration."""
     from sqlalchemy.exc import DBAPIError
 
@@ -107,7 +108,9 @@ def migrate() -> None:
         fail(f"the store {store_problem(runtime, error).detail}", FAILED)
     except DBAPIError as error:
         fail(f"the store {store_unreachable(runtime, error, 'migrated').detail}", FAILED)
-    say(f"{store_url(runtime)}: {'already at' if before == now else 'now at'} revision {now}")
+    where = store_url(runtime)
+    said = f"{where}: {'already at' if before == now else 'now at'} revision {now}"
+    show_done(json, {"store": where, "before": before, "revision": now}, said)
 
 
 @app.command()
@@ -139,12 +142,12 @@ def adapters(
     `new NAME` writes a package to begin an adapter with. `rest --try URL` looks at an API.
     """
     if name == "new":
-        _begin_adapter(new_name, folder)
+        _begin_adapter(new_name, folder, json)
         return
     if try_url is not None and name == "rest":
         from worker.cli.rest_preview import preview_rest
 
-        preview_rest(try_url, header or (), token_env)
+        preview_rest(try_url, header or (), token_env, json=json)
         return
     if try_url is not None or header or token_env is not None:
         fail("only `vtsync adapters rest --try URL` takes --try, --header and --token-env", USAGE)
@@ -169,7 +172,7 @@ def adapters(
         say("`vtsync adapters NAME` shows an adapter's options.")
 
 
-def _begin_adapter(name: str | None, folder: Path | None) -> None:
+def _begin_adapter(name: str | None, folder: Path | None, json: bool) -> None:
     from crm_adapters.skeleton import SkeletonRefused, write_skeleton
 
     if name is None:
@@ -179,6 +182,9 @@ def _begin_adapter(name: str | None, folder: Path | None) -> None:
         written = write_skeleton(name, chosen)
     except SkeletonRefused as error:
         fail(str(error), USAGE)
+    if json:
+        show_json({"written": [str(path) for path in written]})
+        return
     for path in written:
         say(f"Wrote {path}")
     say(f'Next: cd {chosen}, then pip install -e ".[test]" and pytest. README.md says how to continue.')

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.chosen import chosen_messages, chosen_texts
 from worker.cli.common import (
     FAILED,
     MOST_LISTED,
     Json,
+    Number,
     actor,
     app,
     chosen_account,
@@ -19,15 +21,16 @@ from worker.cli.common import (
     confirm,
     fail,
     open_store_runtime,
-    phone_number,
     say,
+    show_done,
     show_json,
     typed_number,
     usage,
 )
 from worker.cli.explanation import show_explanation
 from worker.cli.interruption import stopping_safely
-from worker.cli.message_view import is_pruned, outlook_line, show_messages
+from worker.cli.message_view import is_pruned, outlook_line, short_ids_of, show_messages
+from worker.core.text import counted
 
 if TYPE_CHECKING:
     from worker.messages.outbox import Enqueued
@@ -162,8 +165,9 @@ def messages(
 
     if state is not None and state not in set(MessageState):
         usage(f'there is no state "{state}"; there are: {", ".join(MessageState)}')
-    phone = None if number is None else phone_number(number)
     runtime = open_store_runtime()
+    phone = None if number is None else typed_number(runtime, number)
+    batch = None if batch is None else next(iter(chosen_texts(runtime, [batch])[1]), batch)
     found = find_messages(
         runtime,
         state=state,
@@ -177,16 +181,14 @@ def messages(
     if json:
         show_json(found)
         return
-    show_messages(found)
+    show_messages(runtime, found)
     if not found:
         say("No messages.")
 
 
 @app.command()
 def explain(
-    number: Annotated[
-        str, typer.Argument(metavar="NUMBER", help='As people write it: +14155552671, "(415) 555-2671".')
-    ],
+    number: Number,
     json: Json = False,
 ) -> None:
     """Show everything about one number.
@@ -202,7 +204,7 @@ def explain(
         show_json(found)
     else:
         with RecordLinks(runtime) as links:
-            show_explanation(found, links.of)
+            show_explanation(found, links.of, short_ids_of(runtime, [one.id for one in found.messages]))
     if not found.known:
         raise typer.Exit(FAILED)
 
@@ -216,7 +218,8 @@ def approve(
     """Release texts that wait for approval."""
     from worker.messages.decisions import approve as decide
 
-    _decide(decide, what, trigger, json, "texts released; the running workers send them, or `vtsync sync`")
+    done = "released; the running workers send what is due, or `vtsync sync`"
+    _decide(decide, what, trigger, json, ("text", done))
 
 
 @app.command()
@@ -228,7 +231,7 @@ def cancel(
     """Cancel texts that are not being sent yet."""
     from worker.messages.decisions import cancel as decide
 
-    _decide(decide, what, trigger, json, "texts cancelled")
+    _decide(decide, what, trigger, json, ("text", "cancelled"))
 
 
 @app.command()
@@ -250,11 +253,13 @@ def retry(
         usage("give message ids or --contacts")
     runtime = open_store_runtime()
     if contacts:
-        count, what = retry_contacts(runtime, account=account, phone=number), "contacts will be tried again"
+        phone = None if number is None else typed_number(runtime, number)
+        count, what = retry_contacts(runtime, account=account, phone=phone), ("contact", "will be tried again")
     else:
-        count, what = retry_messages(runtime, message_ids or [], actor=actor()), "messages queued again"
+        chosen = chosen_messages(runtime, message_ids or [])
+        count, what = retry_messages(runtime, chosen, actor=actor()), ("message", "queued again")
         if not count:
-            _say_why_nothing(runtime, message_ids or [])
+            _say_why_nothing(runtime, chosen)
     _show_count(count, what, json)
 
 
@@ -283,31 +288,31 @@ def resolve(
     if yes and not create:
         usage("only --create takes --yes")
     runtime = open_store_runtime()
-    result: dict[str, str | None] = {"resolved": what}
-    done = f"{what} is resolved"
+    result: dict[str, str | None] = {}
+    done = "{what} is resolved"
     try:
         if sent or resend or drop:
             from worker.messages.decisions import resolve as resolve_message
 
+            (what,) = chosen_messages(runtime, [what])
             resolve_message(runtime, what, "sent" if sent else "resend" if resend else "drop", actor=actor())
         elif create:
+            what = typed_number(runtime, what)
             result["adopted_as"] = _create_again(runtime, chosen_account(runtime, account), what, yes)
             done = (
-                f"VirtualText has {what} already, as {result['adopted_as']}; it is adopted, not created"
+                "{what} is in VirtualText already, as {adopted_as}; it is adopted, not created"
                 if result["adopted_as"]
-                else f"{what} is created"
+                else "{what} is created"
             )
         else:
             from worker.contacts.resolve import resolve_contact
 
             name = chosen_account(runtime, account)
+            what = typed_number(runtime, what)
             resolve_contact(runtime, name, what, virtualtext_id=found_as, actor=actor())
     except (LookupError, ValueError) as error:
         fail(str(error), FAILED)
-    if json:
-        show_json(result)
-    else:
-        say(done)
+    show_done(json, {"resolved": what} | result, done.format(what=what, **result))
 
 
 def _create_again(runtime: Runtime, account: str, phone: str, yes: bool) -> str | None:
@@ -370,7 +375,7 @@ def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
             if enqueued.duplicate
             else ""
         )
-        say(f"{now.id} {now.state}{again}")
+        say(f"{short_ids_of(runtime, [now.id])[now.id]}  {now.state}{again}")
         if now.reason:
             say(f"  {now.reason}")
         if outlook := outlook_line(now):
@@ -379,15 +384,12 @@ def _show_outcome(runtime: Runtime, enqueued: Enqueued, json: bool) -> None:
         raise typer.Exit(FAILED)
 
 
-def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool, done: str) -> None:
-    from worker.messages.read_models import is_message_id
-
+def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool, done: tuple[str, str]) -> None:
     if not what and trigger is None:
         usage("give a batch, message ids or --trigger; `vtsync status` shows what waits")
     runtime = open_store_runtime()
     count = 0
-    ids = [one for one in what or () if is_message_id(runtime, one)]
-    batches = [one for one in what or () if one not in ids]
+    ids, batches = chosen_texts(runtime, what or ())
     if ids:
         count += decide(runtime, message_ids=ids, trigger=trigger, actor=actor())
     for batch in batches:
@@ -395,7 +397,7 @@ def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool
     if not what:
         count += decide(runtime, trigger=trigger, actor=actor())
     if not count:
-        _say_why_nothing(runtime, what or (), trigger)
+        _say_why_nothing(runtime, (*ids, *batches), trigger)
     _show_count(count, done, json)
 
 
@@ -420,10 +422,10 @@ def _say_why_nothing(runtime: Runtime, what: Sequence[str], trigger: str | None 
             complain(f"batch {one} has no text that waits; `vtsync messages --batch {one}` lists its texts")
 
 
-def _show_count(count: int, what: str, json: bool) -> None:
-    if json:
-        show_json({"count": count})
-    else:
-        say(f"{count} {what if count else what.partition(';')[0]}")
+def _show_count(count: int, what: tuple[str, str], json: bool) -> None:
+    """Print how many texts or contacts (``what``: their name, and what happened to them) were changed."""
+    thing, happened = what
+    said = f"{counted(count, thing)} {happened if count else happened.partition(';')[0]}"
+    show_done(json, {"count": count}, said)
     if not count:
         raise typer.Exit(FAILED)

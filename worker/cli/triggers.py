@@ -17,13 +17,15 @@ from worker.cli.common import (
     fail,
     local_time,
     open_store_runtime,
-    phone_number,
     say,
     show_json,
     table,
+    typed_number,
     usage,
 )
-from worker.cli.contacts import progress
+from worker.cli.group import Group
+from worker.cli.message_view import short_ids_of
+from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from worker.rehearsal.what_if import WhatIf
     from worker.runtime import Runtime
 
-triggers = typer.Typer(no_args_is_help=True, help="Show triggers, and try them.", rich_markup_mode=None)
-policy = typer.Typer(no_args_is_help=True, help="Try the policy before you change it.", rich_markup_mode=None)
+triggers = typer.Typer(cls=Group, no_args_is_help=True, help="Show triggers, and try them.", rich_markup_mode=None)
+policy = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Try the policy before you change it.", rich_markup_mode=None
+)
 app.add_typer(triggers, name="triggers")
 app.add_typer(policy, name="policy")
 
@@ -83,7 +87,7 @@ def show_trial(
     from worker.rehearsal.trial import NothingToTry, try_trigger
 
     runtime = open_store_runtime()
-    phone = None if to_me is None else phone_number(to_me)
+    phone = None if to_me is None else typed_number(runtime, to_me)
     _require_trigger(runtime, name)
     try:
         with progress("reading the CRM") as report:
@@ -108,7 +112,7 @@ def show_backtest(name: TriggerName, days: Days = 30, json: Json = False) -> Non
 
     runtime = open_store_runtime()
     _require_trigger(runtime, name)
-    with progress("records read") as report:
+    with progress("reading records") as report:
         result = backtest(runtime, name, days, report)
     if json:
         show_json(result)
@@ -129,17 +133,17 @@ def show_what_if(
     from worker.rehearsal.what_if import InvalidSetting, changed_policy, what_if
 
     runtime = open_store_runtime()
-    phone = None if to is None else phone_number(to)
+    phone = None if to is None else typed_number(runtime, to)
     try:
         changed = changed_policy(runtime.settings.policy, changes)
     except InvalidSetting as error:
         usage(str(error))
-    with progress("texts replayed") as report:
+    with progress("replaying texts") as report:
         result = what_if(runtime, changed, days, to=phone, progress=report)
     if json:
         show_json(result)
     else:
-        _show_what_if(result)
+        _show_what_if(runtime, result)
 
 
 def _require_trigger(runtime: Runtime, name: str) -> None:
@@ -190,7 +194,7 @@ def _send_to_me(runtime: Runtime, trial: Trial, phone: str, yes: bool, json: boo
     if json:
         show_json({"trial": trial, "message_id": now.id, "state": now.state, "reason": now.reason})
     else:
-        say(f"{now.id} {now.state}")
+        say(f"{short_ids_of(runtime, [now.id])[now.id]}  {now.state}")
         if now.reason:
             say(f"  {now.reason}")
     if now.state == "simulated":
@@ -230,9 +234,10 @@ def _show_backtest(result: Backtest) -> None:
         say(f"  Note: {note.rstrip('.')}.")
 
 
-def _show_what_if(result: WhatIf) -> None:
+def _show_what_if(runtime: Runtime, result: WhatIf) -> None:
     from worker.rehearsal.what_if import as_columns
 
+    ids = short_ids_of(runtime, [one.message_id for one in result.examples])
     for name, (now, then) in result.changed.items():
         say(f"policy.{name}: {now} -> {then}", "bold")
     if not result.changed:
@@ -247,7 +252,7 @@ def _show_what_if(result: WhatIf) -> None:
             say(f"  {counted(number, 'text')} would go {when}")
     for one in result.examples:
         by = f"trigger {one.trigger}" if one.trigger else "a job"
-        say(f"  {one.created_at:%Y-%m-%d %H:%M} {one.to_number} ({by}, {one.message_id})")
+        say(f"  {one.created_at:%Y-%m-%d %H:%M} {one.to_number} ({by}, {ids[one.message_id]})", hang=4)
         say(f"    {_label(one.now)} {one.now_at:%d %H:%M} -> {_label(one.then)} {one.then_at:%d %H:%M}")
         if one.reason:
             say(f"    {one.reason}")

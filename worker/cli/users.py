@@ -9,14 +9,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.common import FAILED, Json, actor, ago, app, fail, open_store_runtime, say, show_json, table, usage
+from worker.cli.common import (
+    FAILED,
+    Json,
+    actor,
+    ago,
+    app,
+    fail,
+    open_store_runtime,
+    say,
+    show_done,
+    show_json,
+    table,
+    usage,
+)
+from worker.cli.group import Group
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from config.sign_in import Role
 
-users = typer.Typer(help="Manage who may sign in to the pages of `vtsync web`.", no_args_is_help=True)
+users = typer.Typer(cls=Group, help="Manage who may sign in to the pages of `vtsync web`.", no_args_is_help=True)
 app.add_typer(users, name="users")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
@@ -24,7 +38,7 @@ RoleOption = Annotated[str, typer.Option("--role", help="viewer, operator or adm
 
 
 @users.command()
-def create(name: Name, role: RoleOption = "viewer") -> None:
+def create(name: Name, role: RoleOption = "viewer", json: Json = False) -> None:
     """Create a user. Asks for a password, or reads one line from standard input."""
     from worker.store.models import utcnow
     from worker.web.users import create_user, require_passwords
@@ -35,7 +49,7 @@ def create(name: Name, role: RoleOption = "viewer") -> None:
     password = _password()
     with _changing("user_create", name, role) as connection:
         create_user(connection, name, chosen, password, by=actor(), now=utcnow())
-    say(f"{name} may sign in at /ui of `vtsync web`, as {role}.")
+    show_done(json, {"name": name, "role": role}, f"{name} may sign in at /ui of `vtsync web`, as {role}.")
 
 
 @users.command("list")
@@ -69,56 +83,61 @@ def list_(json: Json = False) -> None:
 
 
 @users.command()
-def password(name: Name) -> None:
+def password(name: Name, json: Json = False) -> None:
     """Set a new password, and sign the user out everywhere."""
     from worker.web.users import set_password
 
     new = _password()
     with _changing("user_password", name) as connection:
         set_password(connection, name, new)
-    say(f"{name} has a new password and is signed out everywhere.")
+    show_done(json, {"name": name}, f"{name} has a new password and is signed out everywhere.")
 
 
 @users.command()
-def role(name: Name, role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, operator or admin.")]) -> None:
+def role(
+    name: Name,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, operator or admin.")],
+    json: Json = False,
+) -> None:
     """Change what a user may do."""
     from worker.web.users import set_role
 
     chosen = _role(role)
     with _changing("user_role", name, role) as connection:
         set_role(connection, name, chosen)
-    say(f"{name} is {role} now.")
+    show_done(json, {"name": name, "role": role}, f"{name} is {role} now.")
 
 
 @users.command()
-def disable(name: Name) -> None:
+def disable(name: Name, json: Json = False) -> None:
     """Let a user no longer sign in, and sign them out everywhere."""
     from worker.store.models import utcnow
     from worker.web.users import set_disabled
 
     with _changing("user_disable", name) as connection:
         set_disabled(connection, name, utcnow())
-    say(f"{name} can no longer sign in.")
+    show_done(json, {"name": name, "disabled": True}, f"{name} can no longer sign in.")
 
 
 @users.command()
-def enable(name: Name) -> None:
+def enable(name: Name, json: Json = False) -> None:
     """Let a disabled user sign in again."""
     from worker.web.users import set_disabled
 
     with _changing("user_enable", name) as connection:
         set_disabled(connection, name, None)
-    say(f"{name} may sign in again.")
+    show_done(json, {"name": name, "disabled": False}, f"{name} may sign in again.")
 
 
 @users.command("remove-second-factor")
-def remove_second_factor(name: Name) -> None:
+def remove_second_factor(name: Name, json: Json = False) -> None:
     """Remove the second factor of a user who has lost it."""
     from worker.web.users import set_totp
 
     with _changing("user_second_factor", name) as connection:
         set_totp(connection, name, None)
-    say(f"{name} signs in with the password alone, until they set up another second factor.")
+    said = f"{name} signs in with the password alone, until they set up another second factor."
+    show_done(json, {"name": name, "has_totp": False}, said)
 
 
 @users.command()

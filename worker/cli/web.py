@@ -13,16 +13,19 @@ from worker.cli.common import (
     actor,
     ago,
     app,
+    complain,
     enable_telemetry,
     fail,
     open_store_runtime,
     say,
+    show_done,
     show_json,
     table,
     usage,
 )
+from worker.cli.group import Group
 
-keys = typer.Typer(no_args_is_help=True, help="Manage keys of the HTTP API.", rich_markup_mode=None)
+keys = typer.Typer(cls=Group, no_args_is_help=True, help="Manage keys of the HTTP API.", rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 
 
@@ -71,6 +74,7 @@ def create(
         bool,
         typer.Option("--test", help="A test key: what it makes is decided about like anything else, and never sent."),
     ] = False,
+    json: Json = False,
 ) -> None:
     """Create a key. It may do only what its options name. It is shown only once."""
     from worker.store.db import writing
@@ -87,11 +91,14 @@ def create(
             made = create_key(connection, name, scopes, accounts, created_by=actor(), now=utcnow(), test=test)
     except ValueError as error:
         usage(f"{error}; add --all-accounts, or create two keys" if accounts and not test else str(error))
-    typer.echo(made)
+    if json:
+        show_json({"key": made, "name": name, "scopes": scopes, "accounts": accounts, "test": test})
+    else:
+        typer.echo(made)
     whose = ", ".join(accounts) or "all"
-    typer.echo(f"Save the key now: it cannot be shown again. It may: {', '.join(scopes)}. Accounts: {whose}.", err=True)
+    complain(f"Save the key now: it cannot be shown again. It may: {', '.join(scopes)}. Accounts: {whose}.")
     if test:
-        typer.echo("It is a test key: nothing that it makes is sent, and it sees only what test keys made.", err=True)
+        complain("It is a test key: nothing that it makes is sent, and it sees only what test keys made.")
 
 
 def _accounts_of_new_key(configured: list[str], scopes: list[str], named: list[str], every: bool) -> list[str]:
@@ -111,10 +118,13 @@ def _accounts_of_new_key(configured: list[str], scopes: list[str], named: list[s
 
 
 @keys.command("scopes")
-def list_scopes() -> None:
+def list_scopes(json: Json = False) -> None:
     """List what a key may be allowed to do."""
     from worker.web.keys import SCOPE_HELP
 
+    if json:
+        show_json([{"scope": scope, "help": meaning} for scope, meaning in SCOPE_HELP.items()])
+        return
     table(("Scope", "What a key with it may do"), SCOPE_HELP.items())
 
 
@@ -143,11 +153,14 @@ def list_keys(json: Json = False) -> None:
         )
         for key in found
     )
-    table(("Id", "Name", "State", "Permissions", "Accounts", "Last used"), rows)
+    table(("Id", "Name", "State", "Permissions", "Accounts", "Last used"), rows, lead=("Id", "State", "Name"))
 
 
 @keys.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `vtsync keys list` shows.")]) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that `vtsync keys list` shows.")],
+    json: Json = False,
+) -> None:
     """Revoke a key permanently. It stops working within seconds."""
     from worker.store.db import writing
     from worker.store.models import utcnow
@@ -158,4 +171,4 @@ def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The id that
         ended = revoke_key(connection, key_id, utcnow())
     if not ended:
         fail(f'there is no active key "{key_id}"; see `vtsync keys list`', FAILED)
-    say(f"The key {key_id} is revoked.")
+    show_done(json, {"id": key_id, "revoked": True}, f"The key {key_id} is revoked.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 
 from crm_adapters.base import SourceUnavailable
@@ -12,13 +11,14 @@ from worker.contacts.decide import ConnectionRules, PageState, RecordChange, Rec
 from worker.contacts.reader import PageReader
 from worker.contacts.services import engine_services, require_consent
 from worker.contacts.shape import watch_shape
+from worker.core.progress import Progress
 from worker.runtime import Runtime
 from worker.store.models import utcnow
 from worker.triggers.wanted import wanted_fields
 
 
 def find_record(
-    runtime: Runtime, connection: str, external_id: str, progress: Callable[[int], None]
+    runtime: Runtime, connection: str, external_id: str, progress: Progress
 ) -> RecordChange | RecordRejection | None:
     """Read the CRM from the top until the record comes; None: it has no such record.
 
@@ -36,7 +36,7 @@ def find_record(
         rules, seen = ConnectionRules.of(settings, connection, shape.keeps), 0
         for page in adapter.pull(None):
             seen += len(page.changes)
-            progress(seen)
+            progress(seen, 0)
             read = reader.read(page)
             rejection = next((one for one in read.rejections if one.key == external_id), None)
             if rejection is not None:

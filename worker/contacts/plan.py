@@ -6,7 +6,7 @@ before, to find out which contacts would be adopted and which created.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -40,6 +40,7 @@ from worker.contacts.removals import is_confirmed, removal_refusal
 from worker.contacts.services import engine_services, require_consent
 from worker.contacts.shape import watch_shape
 from worker.contacts.trigger_watch import TriggerWatch
+from worker.core.progress import Progress, untold
 from worker.core.states import PushState
 from worker.messages import blast_guard
 from worker.messages.intents import foresee
@@ -96,7 +97,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
-def plan_connection(runtime: Runtime, connection: str, *, progress: Callable[[int], None] | None = None) -> Plan:
+def plan_connection(runtime: Runtime, connection: str, *, progress: Progress = untold) -> Plan:
     """Plan the next sync. Raises AdapterError as a sync would report it, KeyError for an unknown connection."""
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
@@ -109,7 +110,7 @@ def plan_connection(runtime: Runtime, connection: str, *, progress: Callable[[in
         require_consent(adapter, connection)
         with reading(runtime.engine) as db:
             require_number_key(db)
-        return _Planner(runtime, connection, adapter, stored, wanted).plan(progress or (lambda _: None))
+        return _Planner(runtime, connection, adapter, stored, wanted).plan(progress)
 
 
 class _RecordsFailed(Exception):
@@ -145,7 +146,7 @@ class _Planner:
         self.intents: list[TextIntent] = []
         self.now = utcnow()
 
-    def plan(self, progress: Callable[[int], None]) -> Plan:
+    def plan(self, progress: Progress) -> Plan:
         """Read everything that the sync would read, and collect the decisions.
 
         Records that cannot be decided about are left out, and everything is read again: what was decided on the way to
@@ -162,7 +163,7 @@ class _Planner:
                 self.expired = expired_reason(error)
             self.__post_init__()
 
-    def _plan(self, progress: Callable[[int], None]) -> Plan:
+    def _plan(self, progress: Progress) -> Plan:
         position = self._open()
         reader = PageReader(
             self.runtime.engine,
@@ -174,6 +175,8 @@ class _Planner:
             strict=self.adapter.removals is Removals.ABSENT and not position.resumes,
             drafts=self.state.mappings,
         )
+        with reading(self.runtime.engine) as db:
+            expected = 0 if reader.listing is None else pull_rows.count_live(db, self.name)
         for page in self.adapter.pull(None if position.cursor is None else orjson.loads(position.cursor)):
             read = reader.read(page)
             records = list(self._without_repeats(reader, read.records))
@@ -182,7 +185,7 @@ class _Planner:
             self.result.rejections += read.rejections
             self._decide(records)
             self.state.follow([rejection.key for rejection in read.rejections], ())
-            progress(self.result.seen)
+            progress(self.result.seen, expected)
         shape = {"missing": self.shape.result().missing}
         self.result.notes += missing_policy_fields(self.runtime.settings, self.name, shape)
         self.result.notes += filter(None, [reader.email_note])

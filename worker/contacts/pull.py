@@ -101,7 +101,8 @@ class SyncReport:
 _OUTCOMES = ("unchanged", "added", "changed", "removed", "rejected")
 _COUNTS = ("seen", "unchanged", "added", "changed", "removed", "rejected", "messages")
 
-Progress = Callable[[SyncReport], None]
+Progress = Callable[[SyncReport, int], None]
+"""Is called with the counts so far, and how many records there are, by what is stored; 0: that is not known."""
 
 
 def sync_connection(
@@ -126,7 +127,7 @@ def sync_connection(
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
     why_full = "that was asked for" if full else ""
-    run = _Run(runtime, lease, accept_removals, why_full, progress or (lambda _: None))
+    run = _Run(runtime, lease, accept_removals, why_full, progress or (lambda _counts, _total: None))
     began, outcome = time.monotonic(), str(RunState.FAILED)
     try:
         with kept_alive(runtime.engine, lease, seconds, patience), working_on(connection=connection, run=lease.run_id):
@@ -232,6 +233,7 @@ class _Run:
             strict=self.always_lists and not position.resumes,
         )
         self.listing, self.resumed, self.reader = reader.listing, position.resumes, reader
+        expected = 0 if reader.listing is None or position.resumes else self._live_records()
         for page in adapter.pull(None if position.cursor is None else orjson.loads(position.cursor)):
             self.lease.note_progress()
             read = reader.read(page)
@@ -239,7 +241,7 @@ class _Run:
             self._commit(read, cursor)
             reader.note_stored(read.records)
             self._advance(cursor)
-            self.progress(self.counts)
+            self.progress(self.counts, expected)
             if stop.requested:
                 return self._finish(RunState.INTERRUPTED, STOPPED)
         if reader.listing is None and comparison_due(self.stored, adapter, self._reconcile, utcnow()):
@@ -266,6 +268,10 @@ class _Run:
             self.watch = TriggerWatch.open(db, runtime.settings, self.name, stored["baseline_at"], before.kinds)
             self.watch.prepare(db)
         return position
+
+    def _live_records(self) -> int:
+        with reading(self.runtime.engine) as db:
+            return pull_rows.count_live(db, self.name)
 
     def _live_kinds(self) -> Collection[str]:
         with reading(self.runtime.engine) as db:

@@ -9,7 +9,7 @@ was lost is never repeated before VirtualText's list has shown that it was not c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from worker.contacts.push_rows import PushClaim, PushResult
 from worker.contacts.remote_list import Listing, ensure_list, is_unavailable, list_state, read_list
 from worker.core.logs import working_on
 from worker.core.metrics import PushCount, contacts_pushed
+from worker.core.progress import Progress, untold
 from worker.core.states import PushState
 from worker.limits.account_gate import begin_probe, permitted
 from worker.limits.limiter import IN_FLIGHT_WAIT_SECONDS, NO_ROOM
@@ -46,15 +47,12 @@ class PushReport:
     deferred: str = ""
 
     @property
-    def requests_answered(self) -> int:
-        """How many contacts VirtualText has accepted."""
-        return self.created + self.updated
+    def done(self) -> int:
+        """How many contacts need no further request now."""
+        return self.created + self.updated + self.adopted + self.settled + self.rejected + self.unknown
 
 
-Progress = Callable[[PushReport], None]
-
-
-def push_account(runtime: Runtime, account: str, *, progress: Progress | None = None) -> PushReport:
+def push_account(runtime: Runtime, account: str, *, progress: Progress = untold) -> PushReport:
     """Push every contact of the account that is due. Safe to run in any number of workers at once."""
     report = PushReport(account)
     with working_on(account=account):
@@ -64,11 +62,12 @@ def push_account(runtime: Runtime, account: str, *, progress: Progress | None = 
             if not push_rows.has_due(db, account, utcnow(), only):
                 return report
             creates_wait = push_rows.has_creates(db, account, only)
+            total = push_rows.count_due(db, account, utcnow(), only)
         if creates_wait and (why := _why_creates_wait(runtime, account)):
             return replace(report, deferred=why)
         look_up_lost_creates(runtime, account)
         with ThreadPoolExecutor(runtime.settings.accounts[account].concurrency, f"push-{account}") as pool:
-            return _Pipeline(runtime, account, pool, progress or (lambda _: None), report).run()
+            return _Pipeline(runtime, account, pool, progress, total, report).run()
 
 
 def _why_creates_wait(runtime: Runtime, account: str) -> str:
@@ -104,6 +103,8 @@ class _Pipeline:
     account: str
     pool: ThreadPoolExecutor
     progress: Progress
+    total: int
+    """How many contacts were due at the beginning."""
     report: PushReport
     last: PushBatch | None = None
     """The batch whose results are not in the store yet."""
@@ -155,7 +156,7 @@ class _Pipeline:
         before, self.report = self.report, _counted(self.report, batch.claimed, batch.finish())
         for count in _COUNTS:
             contacts_pushed(self.account, count, getattr(self.report, count) - getattr(before, count))
-        self.progress(self.report)
+        self.progress(self.report.done, self.total)
         return NO_ROOM.format(account=self.account) if batch.held_back and not batch.results else None
 
 

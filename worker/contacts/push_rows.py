@@ -474,6 +474,11 @@ def has_due(db: Connection, account: str, now: datetime, only: Collection[str] |
     return db.scalar(select(c.id).where(c.account == account, waits).limit(1)) is not None
 
 
+def count_due(db: Connection, account: str, now: datetime, only: Collection[str] | None = None) -> int:
+    """Count the contacts (``only``: those with one of these numbers) that are due."""
+    return db.scalar(select(func.count()).where(c.account == account, _is_due(now, only))) or 0
+
+
 def oldest_due(db: Connection, account: str, now: datetime, only: Collection[str] | None = None) -> datetime | None:
     """Return when the contact (``only``: with one of these numbers) that has waited longest became due, or None."""
     due = select(c.next_attempt_at).where(c.account == account, _is_due(now, only))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TextIO
 
 from sqlalchemy import Connection, Engine, func, select
 
-from worker.messages.opt_outs import NewOptOut, add_opt_outs, all_opt_outs, end_review, opted_out
+from worker.core.progress import Progress, untold
+from worker.messages.opt_outs import NewOptOut, add_opt_outs, all_opt_outs, count_opt_outs, end_review, opted_out
 from worker.policy.decide import FORGOTTEN
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -98,7 +99,7 @@ def take_over(
     dry_run: bool,
     account: str = "",
     may_be_old: bool = False,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = untold,
 ) -> ComparedOptOuts:
     """Do the work of ``merge_opt_outs`` for a list of any length, a thousand in a transaction. ``dry_run``: compare."""
     total, rows = ComparedOptOuts({}, {}, {}, {}), list(given.items())
@@ -112,11 +113,11 @@ def take_over(
                 where: dict[str, Any] = {"account": account, "may_be_old": may_be_old}
                 found = merge_opt_outs(connection, portion, source=source, now=utcnow(), actor=actor, **where)
         total.include(found)
-        progress(min(start + AT_ONCE, len(rows)))
+        progress(min(start + AT_ONCE, len(rows)), len(rows))
     return total
 
 
-def write_opt_outs(engine: Engine, file: TextIO) -> int:
+def write_opt_outs(engine: Engine, file: TextIO, progress: Progress = untold) -> int:
     """Write all opt-outs as CSV, by number. Return how many.
 
     A reason that a spreadsheet would take for a formula begins with an apostrophe.
@@ -124,9 +125,12 @@ def write_opt_outs(engine: Engine, file: TextIO) -> int:
     writer = csv.writer(file)
     writer.writerow(["phone", "since", "source", "reason", "account"])
     count = 0
+    with reading(engine) as connection:
+        total = count_opt_outs(connection)
     for portion in all_opt_outs(engine):
         for phone, one in portion:
             reason = f"'{one.detail}" if one.detail[:1] in _FORMULA else one.detail
             writer.writerow([phone, one.since.isoformat(), one.source, reason, one.account])
         count += len(portion)
+        progress(count, total)
     return count

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from config.event_types import EventType
@@ -125,6 +125,11 @@ def opted_out(connection: Connection, phones: Collection[str]) -> dict[str, Opte
     others = [phone for phone in phones if phone not in found]
     erased = forgotten_numbers(connection, others)
     return found | {phone: OptedOut(one.at, FORGOTTEN) for phone, one in erased.items()}
+
+
+def count_opt_outs(connection: Connection) -> int:
+    """Count the numbers that must not be texted."""
+    return connection.scalar(select(func.count()).select_from(opt_out)) or 0
 
 
 def all_opt_outs(engine: Engine) -> Iterator[list[tuple[str, OptedOut]]]:

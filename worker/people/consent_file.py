@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -12,6 +12,7 @@ from config.fields import FieldMapping
 from crm_adapters.fields import ColumnFinder, clean_text, fold, read
 from worker.contacts.contact_file import NamedRow, UnusableFile, table_rows
 from worker.core.phones import PhoneProblem, parse_phone
+from worker.core.progress import Progress, untold
 from worker.messages.consents import LONGEST_WORDS, add_statements, consents_of
 from worker.messages.opt_outs import opted_out
 from worker.policy.answers import allows_texts
@@ -74,7 +75,9 @@ def read_consents(rows: Iterable[NamedRow], region: str | None, now: datetime) -
     return found
 
 
-def import_consents(runtime: Runtime, listed: Iterable[ListedConsent], actor: str) -> ImportedConsents:
+def import_consents(
+    runtime: Runtime, listed: Sequence[ListedConsent], actor: str, progress: Progress = untold
+) -> ImportedConsents:
     """Put consents into the ledger. A list that was imported before adds nothing. It lifts no opt-out."""
     added = known = 0
     out: set[str] = set()
@@ -96,6 +99,7 @@ def import_consents(runtime: Runtime, listed: Iterable[ListedConsent], actor: st
                 [same | {"phone": one.phone, "given_at": one.given_at, "words": one.words} for one in new],
             )
         added, known = added + len(new), known + len(part) - len(new)
+        progress(added + known, len(listed))
     return ImportedConsents(added, known, tuple(sorted(out)))
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from config.models import Settings
 from config.policy_levels import policy_for
 from worker.contacts.shape import Shape
+from worker.core.progress import Progress, untold
 from worker.core.text import counted
 from worker.messages.consents import gap_of, given_consents
 from worker.messages.conversations import load_conversations
@@ -26,7 +27,7 @@ from worker.policy.decide import OptedOut, PolicyFacts
 from worker.policy.locations import zone_info
 from worker.rehearsal.firings import Firing, Span, firings_of
 from worker.rehearsal.guards import TriggerLoad
-from worker.rehearsal.history import RecordWithHistory, first_change_at, stored_records
+from worker.rehearsal.history import RecordWithHistory, count_stored, first_change_at, stored_records
 from worker.rehearsal.replay import SENT, Fate, PolicyReplay, ReplayedText
 from worker.rehearsal.sent import SentTexts
 from worker.runtime import Runtime
@@ -105,7 +106,7 @@ def backtest(
     runtime: Runtime,
     trigger: str,
     days: int,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = untold,
     time_is_up: Callable[[], bool] = lambda: False,
 ) -> Backtest:
     """Replay the stored history of the last ``days`` through the trigger and the policy. Raises KeyError.
@@ -116,6 +117,8 @@ def backtest(
     settings, rules = enabled_rule(runtime.settings, trigger)
     result = Backtest(trigger, now - timedelta(days=days), now)
     collected = _Collected(runtime, settings, result)
+    with reading(runtime.engine) as db:
+        collected.stored = sum(count_stored(db, name, rule.options.record) for name, rule in rules.items())
     for name, rule in rules.items():
         collected.read(name, rule, progress, time_is_up)
     if time_is_up():
@@ -151,11 +154,11 @@ class _Collected:
     settings: Settings
     result: Backtest
     texts: list[_Text] = field(default_factory=list)
+    stored: int = 0
+    """How many records there are to read."""
     unreadable: Unreadable = field(default_factory=Unreadable)
 
-    def read(
-        self, connection: str, rule: TextRule, progress: Callable[[int], None], time_is_up: Callable[[], bool]
-    ) -> None:
+    def read(self, connection: str, rule: TextRule, progress: Progress, time_is_up: Callable[[], bool]) -> None:
         """Read the records of a connection, and what the rule makes of their versions."""
         span = self._span(connection, rule)
         if span is None:
@@ -173,7 +176,7 @@ class _Collected:
                 for firing in firings_of(rule, record, self.settings, span, self.unreadable, talks.get(record.phone)):
                     self.texts.append(_Text(firing, batches.of(firing.at), intent_key(firing.intent)))
             self.result.records += len(portion)
-            progress(self.result.records)
+            progress(self.result.records, self.stored)
         self.result.notes += [
             f'no record of {connection} has "{name}" in the store: only fields that the configuration uses are stored;'
             " add the trigger with enabled = false, and test it again after some syncs"

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Engine, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, func, or_, select
 
 from worker.messages.people import lost_its_phone, person_is_gone
 from worker.store.db import reading
@@ -112,6 +112,13 @@ def first_change_at(db: Connection, connection: str) -> datetime | None:
     c = record_change.c
     found: datetime | None = db.scalar(select(c.at).where(c.connection == connection).order_by(c.at).limit(1))
     return found
+
+
+def count_stored(db: Connection, connection: str, kind: str) -> int:
+    """Count the records that ``stored_records`` yields."""
+    m = contact_mapping.c
+    live = (m.connection == connection, m.deleted_at.is_(None), m.kind == kind)
+    return db.scalar(select(func.count()).where(*live)) or 0
 
 
 def stored_records(engine: Engine, connection: str, kind: str) -> Iterator[Sequence[RecordWithHistory]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from config.policy_levels import policy_for
 from worker.contacts.decide import RecordRejection
 from worker.contacts.find_record import find_record
 from worker.contacts.trigger_watch import with_its_record
+from worker.core.progress import Progress, untold
 from worker.core.states import MessageKind
 from worker.messages.conversations import load_conversations
 from worker.messages.date_plans import PlannedRecord, next_due, unread_date
@@ -82,7 +82,7 @@ def try_trigger(
     trigger: str,
     external_id: str,
     connection: str | None = None,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = untold,
     *,
     stored_only: bool = False,
 ) -> Trial:
@@ -115,9 +115,7 @@ def try_trigger(
         return _Trial(db, runtime.settings, settings, rules[name], record, stored=stored).result()
 
 
-def _from_crm(
-    runtime: Runtime, connection: str, external_id: str, progress: Callable[[int], None]
-) -> RecordWithHistory:
+def _from_crm(runtime: Runtime, connection: str, external_id: str, progress: Progress) -> RecordWithHistory:
     found = find_record(runtime, connection, external_id, progress)
     if found is None:
         raise NothingToTry(f"neither the store nor the CRM of {connection} has a record {external_id}")

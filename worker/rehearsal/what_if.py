@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Row, func, select
 
 from config.models import Settings
 from config.policy import Policy
+from worker.core.progress import Progress, untold
 from worker.core.states import MessageKind, MessageState
 from worker.messages.consents import gap_of, given_consents
 from worker.messages.opt_outs import opted_out
@@ -42,7 +43,6 @@ EXAMPLES = 10
 SAME_TIME = timedelta(minutes=1)
 BEYOND_THE_POLICY = frozenset(("template", "record_deleted", "phone_changed", "own_number", "trigger_off", *UNWANTED))
 """Codes of texts that ended for another reason than the settings of the policy: they are left out."""
-Progress = Callable[[int], None]
 
 
 class InvalidSetting(ValueError):
@@ -118,7 +118,7 @@ def _value(text: str) -> Any:
 
 
 def what_if(
-    runtime: Runtime, policy: Policy, days: int, *, to: str | None = None, progress: Progress = lambda _: None
+    runtime: Runtime, policy: Policy, days: int, *, to: str | None = None, progress: Progress = untold
 ) -> WhatIf:
     """Compare the present policy with another one over the texts of the last ``days``; only those ``to`` a number."""
     now, settings = utcnow(), runtime.settings
@@ -166,7 +166,7 @@ class _Comparison:
 
     def run(self, progress: Progress) -> None:
         """Replay everything, portion by portion."""
-        load = self._load()
+        load, read, total = self._load(), 0, self._total()
         for rows in self._portions():
             with reading(self.runtime.engine) as db:
                 phones = {row.to_number for row in rows}
@@ -177,7 +177,8 @@ class _Comparison:
             for row in rows:
                 person = _Person(people[row.to_number], refused.get(row.to_number), row.to_number in given)
                 self._add(row, person, load, was_held=row.id in delayed)
-            progress(self.result.texts)
+            read += len(rows)
+            progress(read, total)
         self._advance(None)
 
     def _add(self, row: Row[Any], person: _Person, load: TriggerLoad, *, was_held: bool) -> None:
@@ -257,7 +258,16 @@ class _Comparison:
             *(m.id, m.account, m.to_number, m.text, m.media, m.created_at, m.due_at, m.expires_at, m.urgent),
             *(m.trigger, m.connection, m.external_id, m.batch_id, m.approved_at, m.state, m.reason),
         )
-        return self._read(columns, self.result.since, () if self.to is None else (m.to_number == self.to,))
+        return self._read(columns, self.result.since, self._only())
+
+    def _only(self) -> Sequence[ColumnElement[bool]]:
+        return () if self.to is None else (message.c.to_number == self.to,)
+
+    def _total(self) -> int:
+        """Count the texts of ``_portions``."""
+        since = message.c.id > first_id_at(self.result.since)
+        with reading(self.runtime.engine) as db:
+            return db.scalar(select(func.count()).where(since, *self._mine(), *self._only())) or 0
 
     def _load(self) -> TriggerLoad:
         """Count the texts of triggers, from four weeks earlier on: the guards compare with these days."""
@@ -273,9 +283,7 @@ class _Comparison:
     def _read(self, columns: Sequence[Any], since: datetime, where: Sequence[Any]) -> Iterator[Sequence[Row[Any]]]:
         """Yield the texts in the order of their ids, which is that of time, in portions."""
         m, last = message.c, first_id_at(since)
-        # With coalesce, SQLite reads in the order of ids, instead of sorting the whole index of an account each time.
-        accounts = func.coalesce(m.account, "").in_(list(self.runtime.settings.accounts))
-        mine = (func.coalesce(m.kind, "") == MessageKind.SEND, m.test.is_(False), accounts, *where)
+        mine = (*self._mine(), *where)
         while True:
             with reading(self.runtime.engine) as db:
                 rows = db.execute(select(*columns).where(m.id > last, *mine).order_by(m.id).limit(PORTION)).all()
@@ -283,6 +291,12 @@ class _Comparison:
                 return
             yield rows
             last = rows[-1].id
+
+    def _mine(self) -> Sequence[ColumnElement[bool]]:
+        m = message.c
+        # With coalesce, SQLite reads in the order of ids, instead of sorting the whole index of an account each time.
+        accounts = func.coalesce(m.account, "").in_(list(self.runtime.settings.accounts))
+        return func.coalesce(m.kind, "") == MessageKind.SEND, m.test.is_(False), accounts
 
 
 def _expiry(row: Row[Any], due_at: datetime, present: Policy, policy: Policy) -> datetime | None:

@@ -60,7 +60,7 @@ class Backtests:
 def _carry_out(runtime: Runtime, run: BacktestRun) -> None:
     ends = time.monotonic() + SECONDS
 
-    def progress(records: int) -> None:
+    def progress(records: int, _: int) -> None:
         run.records = records
 
     try:
