@@ -25,7 +25,6 @@ from worker.cli.common import (
 
 if TYPE_CHECKING:
     from worker.doctor.status import Overview
-    from worker.runtime import Runtime
 
 
 MetricsPort = Annotated[
@@ -96,7 +95,7 @@ def status(
 
     from worker.contacts.links import RecordLinks
     from worker.core.states import PushState
-    from worker.doctor.status import contacts_in, overview, rejected_records
+    from worker.doctor.status import contacts_in, jobs_in_broker, overview, rejected_records
     from worker.messages.unread_records import unread_records
     from worker.store.db import reading
 
@@ -150,7 +149,7 @@ def status(
                 say(f"No contact is {contacts}.")
     else:
         found = overview(runtime, count_rows=True)
-        jobs = _jobs(runtime)
+        jobs = jobs_in_broker(runtime.settings)
         if json:
             show_json(found.as_json() | {"jobs": jobs})
         else:
@@ -248,19 +247,6 @@ def _show_state(found: Overview) -> None:
             say(f"{connection.name} {connection.note}", "yellow")
         for budget in connection.budgets:
             say(f"{connection.name}: {budget}")
-
-
-def _jobs(runtime: Runtime) -> dict[str, Any]:
-    """Return how many jobs are in the broker. None: it does not tell, or it cannot be used."""
-    from worker.broker.jobs import count_jobs
-
-    try:
-        jobs = count_jobs(runtime.settings)
-    except Exception as error:  # noqa: BLE001 - clients of brokers raise errors of many kinds; the rest is shown
-        found: dict[str, Any] = dict.fromkeys(("waiting", "in_progress", "left_behind"))
-        return found | {"error": type(error).__name__}
-    taken = jobs.taken._asdict() if jobs.taken else {"in_progress": None, "left_behind": None}
-    return {"waiting": jobs.waiting, **taken, "error": ""}
 
 
 def _jobs_text(jobs: dict[str, Any]) -> str:

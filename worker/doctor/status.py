@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,13 +14,15 @@ from sqlalchemy.sql import Select
 from config.alert_kinds import AlertKind
 from config.models import Settings
 from config.policy_levels import policy_for
+from worker.broker.jobs import count_jobs
 from worker.contacts.linking import LINK_COMMAND, waiting_for_link
 from worker.core.findings import Finding, Level, warning
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState
 from worker.core.text import counted
+from worker.deliveries.listing import receivers_of
 from worker.doctor.accounts import judge_account_state, judge_contact_list, judge_test_mode, list_note
 from worker.doctor.clocks import check_clocks
-from worker.doctor.connections import ConnectionNow, check_connections, read_connections
+from worker.doctor.connections import ConnectionNow, check_connections, judge_connection, read_connections
 from worker.doctor.encryption import pending_rewrite
 from worker.messages.blast_guard import people_today
 from worker.messages.permission import missing_policy_fields, read_shape
@@ -66,6 +68,7 @@ class ConnectionStatus:
     note: str = ""
     """Why no run starts at the moment: it is stopped, or waits."""
     budgets: Sequence[str] = ()
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,35 +133,61 @@ class Rejected:
     since: datetime
 
 
-def overview(runtime: Runtime, *, count_rows: bool = False, brief: bool = False) -> Overview:
+def jobs_in_broker(settings: Settings) -> dict[str, Any]:
+    """Return how many jobs are in the broker. None: it does not tell, or it cannot be used (``error``)."""
+    try:
+        jobs = count_jobs(settings)
+    except Exception as error:  # noqa: BLE001 - clients of brokers raise errors of many kinds; the rest is shown
+        found: dict[str, Any] = dict.fromkeys(("waiting", "in_progress", "left_behind"))
+        return found | {"error": type(error).__name__}
+    taken = jobs.taken._asdict() if jobs.taken else {"in_progress": None, "left_behind": None}
+    return {"waiting": jobs.waiting, **taken, "error": ""}
+
+
+def settings_of(settings: Settings, accounts: Collection[str]) -> Settings:
+    """Return the settings with these accounts, their connections, and the triggers that watch these. Empty: all."""
+    if not accounts:
+        return settings
+    connections = {name: one for name, one in settings.connections.items() if one.account in accounts}
+    triggers = {name: one for name, one in settings.triggers.items() if connections.keys() & set(one.connections)}
+    mine = {name: one for name, one in settings.accounts.items() if name in accounts}
+    return settings.model_copy(update={"accounts": mine, "connections": connections, "triggers": triggers})
+
+
+def overview(
+    runtime: Runtime, *, count_rows: bool = False, brief: bool = False, accounts: Collection[str] = ()
+) -> Overview:
     """Read the state of everything, in one consistent view.
 
     ``count_rows``: while content is stored in several ways, count its rows, which reads whole tables.
     ``brief``: leave out what takes long where there are millions of messages: how many each account has in each state,
-    and how many people the triggers whose texts wait have texted today.
+    and how many people the triggers whose texts wait have texted today. ``accounts``: only what belongs to these, and
+    nothing about the fleet, which all accounts share; empty: everything.
     """
-    now = utcnow()
+    now, settings = utcnow(), settings_of(runtime.settings, accounts)
     with reading(runtime.engine) as db:
-        connected = read_connections(db, runtime.settings, now)
-        connections = [_connection(db, runtime, state) for state in connected]
-        states = {name: read_account(db, name, now) for name in runtime.settings.accounts}
-        accounts = [
-            replace(_account(db, name, state, now, brief), mode=runtime.settings.accounts[name].mode)
+        connected = read_connections(db, settings, now)
+        connections = [_connection(db, settings, state) for state in connected]
+        states = {name: read_account(db, name, now) for name in settings.accounts}
+        statuses = [
+            replace(_account(db, name, state, now, brief), mode=settings.accounts[name].mode)
             for name, state in states.items()
         ]
-        unused = unused_files(db, now)
-        missing = _missing_fields(db, runtime.settings)
-        unread = _unread_values(db, runtime.settings)
-        clocks = list(check_clocks(db, now))
+        unused = [] if accounts else unused_files(db, now)
+        missing = _missing_fields(db, settings)
+        unread = _unread_values(db, settings)
+        clocks = [] if accounts else list(check_clocks(db, now))
         rewrite = list(pending_rewrite(db)) if count_rows else []
         unlinked = [one for name in states for one in _unlinked(db, name)]
-        waiting = [
-            *check_connections(db, runtime.settings, now, connected),
-            *unlinked,
-            *_waiting(db, accounts, runtime.settings, now, brief),
-        ]
+        # Credentials that nothing uses belong to no account.
+        judged = (
+            [finding for one in connected for finding in judge_connection(one)]
+            if accounts
+            else check_connections(db, settings, now, connected)
+        )
+        waiting = [*judged, *unlinked, *_waiting(db, statuses, settings, now, brief, only=bool(accounts))]
     findings = [
-        *judge_test_mode(runtime.settings),
+        *judge_test_mode(settings),
         *(judge_account_state(name, state) for name, state in states.items()),
         *(one for name, state in states.items() for one in judge_contact_list(name, state.contact_list, now)),
         *map(judge_unused_configuration, unused),
@@ -168,7 +197,7 @@ def overview(runtime: Runtime, *, count_rows: bool = False, brief: bool = False)
         *rewrite,
         *waiting,
     ]
-    return Overview(connections, accounts, unused, notes_on_test_mode(runtime.settings), findings)
+    return Overview(connections, statuses, unused, notes_on_test_mode(settings), findings)
 
 
 def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
@@ -194,6 +223,7 @@ def _unread_values(db: Connection, settings: Settings) -> list[Finding]:
             count=group.records,
         )
         for group in unread_groups(db, settings)
+        if group.connection in settings.connections
     ]
 
 
@@ -232,9 +262,9 @@ def rejected_records(runtime: Runtime, connections: Sequence[str], limit: int) -
         return [Rejected(*row) for row in rows]
 
 
-def _connection(db: Connection, runtime: Runtime, state: ConnectionNow) -> ConnectionStatus:
+def _connection(db: Connection, settings: Settings, state: ConnectionNow) -> ConnectionStatus:
     name = state.name
-    configured = runtime.settings.connections[name]
+    configured = settings.connections[name]
     run = db.execute(
         select(sync_run).where(sync_run.c.connection == name).order_by(sync_run.c.id.desc()).limit(1)
     ).first()
@@ -256,6 +286,7 @@ def _connection(db: Connection, runtime: Runtime, state: ConnectionNow) -> Conne
         "" if run is None else run.error,
         state.note,
         [budget.text for budget in state.budgets],
+        configured.account,
     )
 
 
@@ -278,10 +309,11 @@ def _unlinked(db: Connection, account: str) -> list[Finding]:
     ]
 
 
-def connection_statuses(runtime: Runtime) -> list[ConnectionStatus]:
-    """Read the state of the connections alone."""
+def connection_statuses(runtime: Runtime, accounts: Collection[str] = ()) -> list[ConnectionStatus]:
+    """Read the state of the connections alone. ``accounts``: only of these; empty: of all."""
+    settings = settings_of(runtime.settings, accounts)
     with reading(runtime.engine) as db:
-        return [_connection(db, runtime, state) for state in read_connections(db, runtime.settings, utcnow())]
+        return [_connection(db, settings, state) for state in read_connections(db, settings, utcnow())]
 
 
 def _account(db: Connection, name: str, state: AccountNow, now: datetime, brief: bool) -> AccountStatus:
@@ -300,11 +332,18 @@ def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
 
 
 def _waiting(
-    db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime, brief: bool
+    db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime, brief: bool, *, only: bool
 ) -> list[Finding]:
-    """Find what waits until a person decides or repairs something: how many, and since when the oldest."""
-    m, c, held = message.c, contact.c, _held(db)
+    """Find what waits until a person decides or repairs something: how many, and since when the oldest.
+
+    ``only``: leave out what does not belong to ``accounts`` alone, such as messages of the broker.
+    """
     names = [account.name for account in accounts]
+
+    def of(column: ColumnElement[str], values: Iterable[str]) -> list[ColumnElement[bool]]:
+        return [column.in_(list(values))] if only else []
+
+    m, c, held = message.c, contact.c, _held(db, *of(message.c.account, names))
     lost_at = func.coalesce(m.unanswered_at, m.created_at)
     mine = (m.account.in_(names), m.kind.in_(list(MessageKind)))  # the kind, too, as the index has it
     unknown = _some_of(db, lost_at, *mine, m.state == MessageState.UNKNOWN)
@@ -316,7 +355,7 @@ def _waiting(
 
     failing = contacts(PushState.DUE, *_KEEPS_FAILING)
     found = [
-        *_approvals(db, held, settings, now, brief),
+        *_approvals(db, held, settings, now, brief or only),
         *(
             _wait(
                 *(some, "text", f"held because the trigger {trigger} fires unusually often"),
@@ -341,9 +380,15 @@ def _waiting(
         _wait(
             *(contacts(PushState.REJECTED), "contact", "refused by VirtualText", "vtsync status --contacts rejected")
         ),
-        _wait(_rejected(db), "CRM record", "rejected", "vtsync status --rejected"),
         _wait(
-            *(_some_of(db, number_review.c.since), "reply", "that may mean STOP", "vtsync review"),
+            _rejected(db, *of(rejected_record.c.connection, settings.connections)),
+            "CRM record",
+            "rejected",
+            "vtsync status --rejected",
+        ),
+        _wait(
+            _some_of(db, number_review.c.since, *of(number_review.c.account, names)),
+            *("reply", "that may mean STOP", "vtsync review"),
             many="replies",
             alert=AlertKind.REVIEW_NEEDED,
         ),
@@ -356,17 +401,29 @@ def _waiting(
             *("text", "held because it is not known if the person may be texted", "vtsync messages --state held"),
         ),
         _wait(
-            _some_of(db, inbox_event.c.received_at, inbox_event.c.state == InboxState.FAILED),
+            _some_of(
+                db,
+                inbox_event.c.received_at,
+                inbox_event.c.state == InboxState.FAILED,
+                *of(inbox_event.c.source, ["relay"]),
+                *of(inbox_event.c.name, names),
+            ),
             *("incoming event", "that could not be processed", "vtsync relay show"),
         ),
         _wait(
-            _some_of(db, delivery.c.created_at, delivery.c.state == DeliveryState.FAILED),
+            _some_of(
+                db,
+                delivery.c.created_at,
+                delivery.c.state == DeliveryState.FAILED,
+                *of(delivery.c.receiver, receivers_of(settings, names)),
+            ),
             *("failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
             many="failed deliveries",
             alert=AlertKind.DELIVERY_FAILED,
         ),
         _wait(
-            *(_some_of(db, dead_letter.c.first_at), "message", "of the broker refused", "vtsync dead-letters"),
+            _Some() if only else _some_of(db, dead_letter.c.first_at),
+            *("message", "of the broker refused", "vtsync dead-letters"),
             why="what their senders wanted was not done",
         ),
     ]
@@ -397,23 +454,23 @@ def _some_of(db: Connection, since: ColumnElement[Any], *where: ColumnElement[bo
     return _Some(int(row[0]), row[1])
 
 
-def _rejected(db: Connection) -> _Some:
+def _rejected(db: Connection, *where: ColumnElement[bool]) -> _Some:
     """Count the rejected records. The first that was stored, and still is, is the oldest."""
     r = rejected_record.c
-    count = db.scalar(select(func.count()).select_from(rejected_record)) or 0
-    return _Some(count, db.scalar(select(r.since).order_by(r.id).limit(1)) if count else None)
+    count = db.scalar(select(func.count()).select_from(rejected_record).where(*where)) or 0
+    return _Some(count, db.scalar(select(r.since).where(*where).order_by(r.id).limit(1)) if count else None)
 
 
 _HELD_FOR = ("approval", "breaker", "time_zone", "permission_unknown")
 
 
-def _held(db: Connection) -> Mapping[tuple[str, str | None, str | None], _Some]:
+def _held(db: Connection, *where: ColumnElement[bool]) -> Mapping[tuple[str, str | None, str | None], _Some]:
     """Read the held texts once: how many by (code of the reason, batch, trigger)."""
     m = message.c
     code = case(*((has_reason(one), one) for one in _HELD_FOR), else_="")
     rows = db.execute(
         select(code, m.batch_id, m.trigger, func.count(), func.min(m.created_at))
-        .where(m.state == MessageState.HELD)
+        .where(m.state == MessageState.HELD, *where)
         .group_by(code, m.batch_id, m.trigger)
     )
     return {(row[0], row[1], row[2]): _Some(int(row[3]), row[4]) for row in rows}

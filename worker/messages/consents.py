@@ -76,6 +76,15 @@ def consents_of(connection: Connection, phones: Collection[str]) -> dict[str, tu
     return {phone: tuple(several) for phone, several in found.items()}
 
 
+def consents_known_to(
+    connection: Connection, settings: Settings, phone: str, accounts: Collection[str]
+) -> tuple[ConsentStatement, ...]:
+    """Return what the ledger has about ``phone`` that became known through ``accounts`` (empty: any), oldest first."""
+    crms = {name for name, one in settings.connections.items() if one.account in accounts}
+    found = consents_of(connection, [phone]).get(phone, ())
+    return tuple(one for one in found if not accounts or one.account in accounts or one.connection in crms)
+
+
 def opt_out_times(connection: Connection, phones: Collection[str]) -> dict[str, list[datetime]]:
     """Return when each of ``phones`` opted out, which ended the consents before."""
     rows = select(_o.phone, _o.at).where(any_of(connection, _o.phone, phones), _o.opted_out)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, case, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select
 
 from config.models import Account, Settings
 from config.models import Connection as ConnectionSettings
 from config.triggers import TriggerOptions
 from worker.core.states import MessageState
+from worker.core.text import counted
 from worker.messages.acquaintance import accounts_that_know
 from worker.messages.consents import add_consent
 from worker.messages.forgotten import let_back
 from worker.messages.holds import not_before
 from worker.messages.opt_outs import add_opt_out, end_review, opted_out, remove_opt_out
 from worker.messages.states import Ground
-from worker.messages.transitions import Moved, has_reason, move, reason_text
+from worker.messages.transitions import Moved, has_reason, move, reason_code, reason_text
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.sql import any_of
-from worker.store.tables import message
+from worker.store.tables import inbound_message, message, message_event, number_review
 
 APPROVABLE = ("approval", "breaker")
 """The codes of the reasons for which a held text waits for an approval. Other held texts wait for something else."""
@@ -37,29 +38,109 @@ class WrongState(ValueError):
     """The message is not in a state that allows this decision."""
 
 
+class NotAsShown(ValueError):
+    """More messages match now than the person was shown. Nothing was decided."""
+
+    def __init__(self, now: int, shown: int) -> None:
+        super().__init__(f"{counted(now, 'text matches', 'texts match')} now, and you were shown {shown:,}")
+
+
+DecisionAboutMany: TypeAlias = Literal["approve", "cancel"]
+Verdict: TypeAlias = Literal["sent", "resend", "drop"]
+Decision: TypeAlias = Literal["approve", "cancel", "retry", "sent", "resend", "drop"]
+CODES: Mapping[Decision, str] = {
+    "approve": "approved",
+    "cancel": "cancelled",
+    "retry": "retry",
+    "sent": "resolved",
+    "resend": "resend",
+    "drop": "dropped",
+}
+"""The code of the reason that each decision gives a message."""
+_OF_UNKNOWN = "only an unknown one can be resolved"
+_ALLOWED: Mapping[Decision, str] = {
+    "approve": "only a held text that waits for an approval can be approved",
+    "cancel": "only a message that waits can be cancelled",
+    "retry": "only a rejected or failed one whose text is still stored can be tried again",
+    "sent": _OF_UNKNOWN,
+    "resend": _OF_UNKNOWN,
+    "drop": _OF_UNKNOWN,
+}
+
+
+def why_not(decision: Decision, state: str, reason: str) -> str:
+    """Say what state a message is in, and in which one this decision is possible. Pure."""
+    return f"the message is {state}{f' ({reason})' if reason else ''}; {_ALLOWED[decision]}"
+
+
+def touched_by(decision: DecisionAboutMany) -> list[ColumnElement[bool]]:
+    """Return the conditions for the messages that this decision touches."""
+    m = message.c
+    if decision == "approve":
+        return [m.state == MessageState.HELD, or_(*map(has_reason, APPROVABLE))]
+    return [m.state.in_((MessageState.HELD, MessageState.QUEUED))]
+
+
+def reached(accounts: Collection[str], test: bool | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for messages of ``accounts`` (empty: all), of test keys or of others (None: both)."""
+    mine = [message.c.account.in_(accounts)] if accounts else []
+    return [*mine, *([] if test is None else [message.c.test == test])]
+
+
+def was_decided(connection: Connection, message_ids: Collection[str], decision: Decision) -> set[str]:
+    """Return those of the messages about which a person took this decision last, so that it need not be repeated.
+
+    A rejected, failed or unknown one is open again, whatever was decided before.
+    """
+    e = message_event.c
+    of_these = any_of(connection, e.message_id, message_ids)
+    events = select(e.message_id, e.to_state, e.reason).where(of_these).order_by(e.id)
+    last: dict[str, str] = {}
+    states: dict[str, str] = {}
+    for message_id, state, reason in connection.execute(events):
+        states[message_id] = state
+        if reason_code(reason) in CODES.values():
+            last[message_id] = reason_code(reason)
+    is_open = (MessageState.REJECTED, MessageState.FAILED, MessageState.UNKNOWN)
+    return {
+        one
+        for one, state in states.items()
+        if (last.get(one) == CODES[decision] and state not in is_open)
+        or (decision == "cancel" and state == MessageState.CANCELLED)
+    }
+
+
 def approve(
     runtime: Runtime,
     *,
     batch_id: str | None = None,
     message_ids: Collection[str] | None = None,
     trigger: str | None = None,
+    accounts: Collection[str] = (),
+    test: bool | None = None,
+    shown: int | None = None,
+    until: str | None = None,
     actor: str,
 ) -> int:
     """Release held texts that wait for approval, from a large sync or a trigger that was stopped. Returns how many.
 
     Later texts of the same batch or trigger are not approved with them. Before each text is sent, the policy decides
     again, without the blast guard and the breaker.
+
+    ``accounts`` and ``test``: see ``reached``. ``shown``: how many the person was shown; where more match, none is
+    released. ``until``: the newest id that they were shown, so that a repetition releases nothing new. Raises
+    NotAsShown.
     """
     now = utcnow()
     with writing(runtime.engine) as connection:
-        chosen = _chosen(connection, batch_id, message_ids, trigger)
-        reason = reason_text("approved", f"by {actor}")
+        chosen = [*_chosen(connection, batch_id, message_ids, trigger, until), *reached(accounts, test)]
+        reason = reason_text(CODES["approve"], f"by {actor}")
         released = move(
             connection,
             MessageState.HELD,
             MessageState.QUEUED,
             *chosen,
-            or_(*map(has_reason, APPROVABLE)),
+            *touched_by("approve"),
             ground=Ground.PERSON,
             reason=reason,
             actor=actor,
@@ -67,6 +148,7 @@ def approve(
             due_at=not_before(now),
             approved_at=now,
         )
+        _require_shown(len(released), shown)
     return len(released)
 
 
@@ -76,13 +158,17 @@ def cancel(
     batch_id: str | None = None,
     message_ids: Collection[str] | None = None,
     trigger: str | None = None,
+    accounts: Collection[str] = (),
+    test: bool | None = None,
+    shown: int | None = None,
+    until: str | None = None,
     actor: str,
 ) -> int:
-    """Cancel messages that were not started. Returns how many."""
+    """Cancel messages that were not started. Returns how many. Further arguments: see ``approve``."""
     now = utcnow()
     cancelled: list[Moved] = []
     with writing(runtime.engine) as connection:
-        chosen = _chosen(connection, batch_id, message_ids, trigger)
+        chosen = [*_chosen(connection, batch_id, message_ids, trigger, until), *reached(accounts, test)]
         for before in (MessageState.HELD, MessageState.QUEUED):
             cancelled += move(
                 connection,
@@ -90,31 +176,41 @@ def cancel(
                 MessageState.CANCELLED,
                 *chosen,
                 ground=Ground.PERSON,
-                reason=reason_text("cancelled", f"by {actor}"),
+                reason=reason_text(CODES["cancel"], f"by {actor}"),
                 actor=actor,
                 now=now,
             )
+        _require_shown(len(cancelled), shown)
     return len(cancelled)
 
 
-def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend", "drop"], actor: str) -> None:
+def resolve(
+    runtime: Runtime,
+    message_id: str,
+    verdict: Verdict,
+    actor: str,
+    *,
+    accounts: Collection[str] = (),
+    test: bool | None = None,
+) -> None:
     """Resolve an unknown message after a look at the conversation: it was sent, or send it again, or drop it.
 
-    Raises WrongState when it is not unknown (any more), LookupError when there is no such message.
+    Raises WrongState when it is not unknown (any more), LookupError when there is no such message. ``accounts`` and
+    ``test``: see ``reached``.
     """
     now = utcnow()
-    this = message.c.id == message_id
+    this = and_(message.c.id == message_id, *reached(accounts, test))
     values: dict[str, Any] = {}
     with writing(runtime.engine) as connection:
         if verdict == "sent":
             after = MessageState.CONFIRMED
-            reason = reason_text("resolved", f"{actor} found it in the conversation")
+            reason = reason_text(CODES[verdict], f"{actor} found it in the conversation")
         elif verdict == "drop":
             after = MessageState.CANCELLED
-            reason = reason_text("dropped", f"{actor} did not find it in the conversation and no longer wants it")
+            reason = reason_text(CODES[verdict], f"{actor} did not find it in the conversation and no longer wants it")
         else:
             after, values = MessageState.QUEUED, _due_again(runtime, now)
-            reason = reason_text("resend", f"{actor} asked to send it again")
+            reason = reason_text(CODES[verdict], f"{actor} asked to send it again")
         moved = move(
             connection,
             MessageState.UNKNOWN,
@@ -131,21 +227,29 @@ def resolve(runtime: Runtime, message_id: str, verdict: Literal["sent", "resend"
     if state is None:
         raise LookupError(f"there is no message {message_id}; `vtsync messages` lists them")
     if not moved:
-        raise WrongState(f"message {message_id} is {state}; only an unknown one can be resolved")
+        raise WrongState(f"message {message_id} is {state}; {_OF_UNKNOWN}")
 
 
-def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
+def retry(
+    runtime: Runtime,
+    message_ids: Collection[str],
+    actor: str,
+    *,
+    accounts: Collection[str] = (),
+    test: bool | None = None,
+) -> int:
     """Try rejected and failed messages again. Returns how many; all others stay as they are.
 
-    Messages whose text was pruned stay, too, because there is nothing to send.
+    Messages whose text was pruned stay, too, because there is nothing to send. ``accounts`` and ``test``: see
+    ``reached``.
     """
     now = utcnow()
     again: list[Moved] = []
     with writing(runtime.engine) as connection:
-        chosen = any_of(connection, message.c.id, message_ids)
+        chosen = and_(any_of(connection, message.c.id, message_ids), *reached(accounts, test))
         not_pruned = or_(message.c.text != "", message.c.media != "[]")
         for before in (MessageState.REJECTED, MessageState.FAILED):
-            reason = reason_text("retry", f"{actor} asked to try it again")
+            reason = reason_text(CODES["retry"], f"{actor} asked to try it again")
             values = _due_again(runtime, now)
             again += move(
                 connection,
@@ -162,24 +266,58 @@ def retry(runtime: Runtime, message_ids: Collection[str], actor: str) -> int:
     return len(again)
 
 
+class OthersReply(ValueError):
+    """The person wrote to another account, too, since the review began, so its people must read the reply."""
+
+
+ReviewVerdict: TypeAlias = Literal["continue", "opt_out"]
+
+
 def decide_review(
-    runtime: Runtime, phone: str, verdict: Literal["continue", "opt_out"], actor: str, *, source: str = "cli"
+    runtime: Runtime,
+    phone: str,
+    verdict: ReviewVerdict,
+    actor: str,
+    *,
+    source: str = "cli",
+    only_of: Collection[str] = (),
 ) -> int:
     """Decide what a person's reply meant: continue texting, or stop. Returns how many texts are released.
 
     They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``source`` is kept
-    with the opt-out (``cli``, ``http``). Raises LookupError when the number is not under review (any more).
+    with the opt-out (``cli``, ``http``). ``only_of``: only if the reply was written to one of these accounts; empty: to
+    any. Raises LookupError when the number is not under review (any more), and OthersReply.
     """
     now = utcnow()
-    meaning = "continue texting" if verdict == "continue" else "opted out"
     with writing(runtime.engine) as connection:
-        ended = end_review(connection, phone, why=f"{actor} read the reply: {meaning}", actor=actor, now=now)
+        if only_of and verdict == "continue":
+            _require_no_other_reply(connection, phone, only_of)
+        why = review_outcome(verdict, actor)
+        ended = end_review(connection, phone, why=why, actor=actor, now=now, only_of=only_of)
         if ended is None:
             raise LookupError(f"{phone} is not under review; `vtsync review` lists the numbers that are")
         if verdict == "opt_out":
             detail = f'read as an opt-out: "{ended.excerpt}"' if ended.excerpt else "read as an opt-out"
-            add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor)
+            account = ended.account if only_of else ""
+            add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor, account=account)
     return ended.released
+
+
+def review_outcome(verdict: ReviewVerdict, actor: str) -> str:
+    """Say in the proof of a review how it ended. Pure."""
+    return f"{actor} read the reply: {'continue texting' if verdict == 'continue' else 'opted out'}"
+
+
+def _require_no_other_reply(connection: Connection, phone: str, accounts: Collection[str]) -> None:
+    """Raise OthersReply where a reply that may mean STOP came to an account beyond ``accounts`` during the review."""
+    i, r = inbound_message.c, number_review.c
+    since = select(r.since).where(r.phone == phone).scalar_subquery()
+    doubtful = (i.from_number == phone, i.keyword == "review", i.received_at >= since, i.account.not_in(accounts))
+    if connection.scalar(select(i.id).where(*doubtful).limit(1)) is not None:
+        raise OthersReply(
+            "this person wrote such a reply to another account, too; decide with a key for all accounts, or with"
+            " `vtsync review`"
+        )
 
 
 def opt_out_number(
@@ -231,6 +369,12 @@ def remember_number(runtime: Runtime, phone: str, *, why: str, actor: str) -> bo
     return before is not None
 
 
+def _require_shown(count: int, shown: int | None) -> None:
+    """Raise NotAsShown, which undoes the transaction, where a decision touched more than the person was shown."""
+    if shown is not None and count > shown:
+        raise NotAsShown(count, shown)
+
+
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:
     """Return the columns of a message that a person wants now: due now, and with a new expiry if it has expired."""
     late = _late(runtime.settings, now)
@@ -264,7 +408,11 @@ def _own_window(table: TriggerOptions | ConnectionSettings | Account) -> timedel
 
 
 def _chosen(
-    connection: Connection, batch_id: str | None, message_ids: Collection[str] | None, trigger: str | None
+    connection: Connection,
+    batch_id: str | None,
+    message_ids: Collection[str] | None,
+    trigger: str | None,
+    until: str | None,
 ) -> list[ColumnElement[bool]]:
     """Return the conditions that the chosen messages must all meet."""
     chosen: list[ColumnElement[bool]] = []
@@ -276,4 +424,6 @@ def _chosen(
         chosen.append(message.c.trigger == trigger)
     if not chosen:
         raise NothingChosen("name a batch, messages or a trigger")
+    if until is not None:
+        chosen.append(message.c.id <= until)  # ids are in order of time
     return chosen

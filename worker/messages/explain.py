@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, select
 
 from worker.core.states import PushState
-from worker.messages.consents import consents_of, decided_at, opt_out_times
+from worker.messages.consents import consents_known_to, decided_at, opt_out_times
 from worker.messages.opt_outs import opted_out
 from worker.messages.people import recipient_of
 from worker.messages.policy_facts import texts_since
@@ -129,7 +129,8 @@ class Explanation:
     review_history: tuple[ReviewChange, ...] = ()
     review_since: datetime | None = None
     """When a reply began to wait for a person to read it. The number's texts are held meanwhile."""
-    texts_last_24h: int = 0
+    texts_last_24h: int | None = 0
+    """From all accounts; None where only some accounts are shown."""
     consents: tuple[ConsentStatement, ...] = ()
     """The ledger: what CRMs, the person and imports said about texts."""
     replies: tuple[ReceivedReply, ...] = ()
@@ -154,39 +155,48 @@ class Explanation:
         )
 
 
-def explain(runtime: Runtime, phone: str) -> Explanation:
-    """Return what is known about ``phone`` (E.164), oldest first everywhere."""
+def explain(runtime: Runtime, phone: str, accounts: Collection[str] = ()) -> Explanation:
+    """Return what is known about ``phone`` (E.164), oldest first everywhere.
+
+    ``accounts``: only what became known through these; empty: everything. What is about all accounts (the proofs of
+    opt-outs and reviews, the count of a day, what the policy would decide) is left out then, because it may quote
+    another account's conversation.
+    """
     now, settings = utcnow(), runtime.settings
     with reading(runtime.engine) as connection:
-        messages = read_details(connection, settings, message.c.to_number == phone)
-        contacts = contact_histories(connection, phone)
+        messages = read_details(connection, settings, message.c.to_number == phone, *_of(accounts, message.c.account))
+        contacts = contact_histories(connection, phone, accounts)
         own = {(record.connection, record.external_id) for one in contacts for record in one.records}
         about = {one.about for one in messages if one.about is not None}
         person = recipient_of(connection, settings, phone)
-        accounts = {one.account for one in contacts} | {one.account for one in messages}
-        consents = consents_of(connection, [phone]).get(phone, ())
+        texting = {one.account for one in contacts} | {one.account for one in messages}
+        of_crms = {name for name, one in settings.connections.items() if not accounts or one.account in accounts}
+        consents = consents_known_to(connection, settings, phone, accounts)
+        about_others = {one for one in about - own if not accounts or one[0] in of_crms}
+        out = opted_out(connection, [phone]).get(phone)
         outs = opt_out_times(connection, [phone]).get(phone, [])
-        review = select(number_review.c.since).where(number_review.c.phone == phone)
+        mine = _of(accounts, number_review.c.account)
+        review = select(number_review.c.since).where(number_review.c.phone == phone, *mine)
         return Explanation(
             phone=phone,
-            opted_out=opted_out(connection, [phone]).get(phone),
+            opted_out=out if out is None or not accounts or out.account in accounts else OptedOut(out.since, ""),
             contacts=contacts,
-            other_records=_other_records(connection, about - own),
-            rejections=_record_rejections(connection, own | about),
+            other_records=_other_records(connection, about_others),
+            rejections=_record_rejections(connection, own | (about & about_others)),
             messages=messages,
             planned=_upcoming_texts(connection, list(settings.triggers), own),
             unread=tuple(unread_of(connection, settings, own)),
-            opt_out_history=_opt_out_history(connection, phone),
-            review_history=_review_history(connection, phone),
+            opt_out_history=() if accounts else _opt_out_history(connection, phone),
+            review_history=() if accounts else _review_history(connection, phone),
             review_since=connection.execute(review).scalar_one_or_none(),
-            texts_last_24h=texts_since(connection, phone, now - CAP_WINDOW),
+            texts_last_24h=None if accounts else texts_since(connection, phone, now - CAP_WINDOW),
             consents=consents,
-            replies=read_replies(connection, phone),
+            replies=read_replies(connection, phone, accounts),
             consent_of={one.id: _consent_of(one, consents, outs) for one in messages},
             standings=tuple(
                 account_standing(connection, settings, account, phone, person, now)
                 for account in settings.accounts
-                if account in accounts or not accounts
+                if not accounts and (account in texting or not texting)
             ),
         )
 
@@ -198,9 +208,14 @@ def _consent_of(one: MessageDetails, consents: tuple[ConsentStatement, ...], opt
     return "" if found is None else str(found)
 
 
-def contact_histories(connection: Connection, phone: str) -> tuple[ContactHistory, ...]:
-    """Return the contacts with this number, oldest first."""
-    rows = connection.execute(select(contact).where(contact.c.phone == phone).order_by(contact.c.id)).all()
+def _of(accounts: Collection[str], column: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    return [column.in_(accounts)] if accounts else []
+
+
+def contact_histories(connection: Connection, phone: str, accounts: Collection[str] = ()) -> tuple[ContactHistory, ...]:
+    """Return the contacts with this number, oldest first. ``accounts``: only of these; empty: of all."""
+    mine = (contact.c.phone == phone, *_of(accounts, contact.c.account))
+    rows = connection.execute(select(contact).where(*mine).order_by(contact.c.id)).all()
     return tuple(_contact_history(connection, row) for row in rows)
 
 

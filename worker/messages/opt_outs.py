@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, select,
 from sqlalchemy import insert as plain_insert
 
 from config.event_types import EventType
+from worker.messages.acquaintance import is_known_to
 from worker.messages.events import publish_each
 from worker.messages.forgotten import forgotten_numbers, let_back
 from worker.messages.holds import release_holds
@@ -132,13 +133,22 @@ def count_opt_outs(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(opt_out)) or 0
 
 
+def opt_outs_after(
+    connection: Connection, after: str, limit: int, accounts: Collection[str] = ()
+) -> list[tuple[str, OptedOut]]:
+    """Return the next opt-outs by number. ``accounts``: only numbers that these know; empty: all."""
+    p = opt_out.c
+    mine = [is_known_to(p.phone, p.account, accounts)] if accounts else []
+    rows = select(opt_out).where(p.phone > after, *mine).order_by(p.phone).limit(limit)
+    return [(row.phone, _read(row)) for row in connection.execute(rows)]
+
+
 def all_opt_outs(engine: Engine) -> Iterator[list[tuple[str, OptedOut]]]:
     """Yield all opt-outs by number, a few thousand at a time, each portion in a transaction of its own."""
     after = ""
     while True:
         with reading(engine) as connection:
-            rows = select(opt_out).where(opt_out.c.phone > after).order_by(opt_out.c.phone).limit(PORTION)
-            found = [(row.phone, _read(row)) for row in connection.execute(rows)]
+            found = opt_outs_after(connection, after, PORTION)
         if not found:
             return
         yield found
@@ -157,17 +167,29 @@ def _read(row: Row[Any]) -> OptedOut:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A number whose owner may have asked not to be texted any more. ``excerpt``: what they wrote."""
+    """A number whose owner may have asked not to be texted any more. ``excerpt``: what they wrote, to ``account``."""
 
     phone: str
     since: datetime
     excerpt: str
+    account: str = ""
+    """Empty: it is not known, or came with a number that two accounts share."""
 
 
-def open_reviews(connection: Connection) -> list[Review]:
-    """Return the numbers that wait for a person's decision, oldest first."""
-    rows = connection.execute(select(number_review).order_by(number_review.c.since, number_review.c.phone))
-    return [Review(row.phone, row.since, row.excerpt) for row in rows]
+def open_reviews(connection: Connection, accounts: Collection[str] = ()) -> list[Review]:
+    """Return the numbers that wait for a person's decision, oldest first. ``accounts``: empty means all."""
+    r = number_review.c
+    mine = [r.account.in_(accounts)] if accounts else []
+    rows = connection.execute(select(number_review).where(*mine).order_by(r.since, r.phone))
+    return [Review(row.phone, row.since, row.excerpt, row.account) for row in rows]
+
+
+def last_review_end(connection: Connection, phone: str) -> str | None:
+    """Return how the last review of ``phone`` ended, as its proof says; None if it has had none, or one is open."""
+    e = review_event.c
+    newest = select(e.opened, e.detail).where(e.phone == phone).order_by(e.id.desc()).limit(1)
+    last = connection.execute(newest).first()
+    return None if last is None or last.opened else str(last.detail)
 
 
 def open_review(
@@ -189,22 +211,29 @@ def open_review(
 
 
 class EndedReview(NamedTuple):
-    """A review that ended: what the person had written, and how many texts were released."""
+    """A review that ended: what the person had written to which account, and how many texts were released."""
 
     excerpt: str
     released: int
+    account: str
 
 
-def end_review(connection: Connection, phone: str, *, why: str, actor: str, now: datetime) -> EndedReview | None:
-    """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no review."""
-    this = number_review.c.phone == phone
-    ended = delete(number_review).where(this).returning(number_review.c.excerpt, number_review.c.account)
+def end_review(
+    connection: Connection, phone: str, *, why: str, actor: str, now: datetime, only_of: Collection[str] = ()
+) -> EndedReview | None:
+    """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no review.
+
+    ``only_of``: only if the reply was written to one of these accounts; empty: to any.
+    """
+    this = [number_review.c.phone == phone, *([number_review.c.account.in_(only_of)] if only_of else [])]
+    ended = delete(number_review).where(*this).returning(number_review.c.excerpt, number_review.c.account)
     review = connection.execute(ended).first()
     if review is None:
         return None
     _prove_reviews(connection, {phone: why}, False, account=review.account, now=now, actor=actor)
     held, reason = message.c.to_number == phone, reason_text("reviewed", why)
-    return EndedReview(review.excerpt, release_holds(connection, "review", held, reason=reason, actor=actor, now=now))
+    released = release_holds(connection, "review", held, reason=reason, actor=actor, now=now)
+    return EndedReview(review.excerpt, released, review.account)
 
 
 class NumberChange(NamedTuple):

@@ -105,6 +105,7 @@ def find_messages(
     runtime: Runtime,
     *,
     message_id: str | None = None,
+    message_ids: Collection[str] | None = None,
     state: str | None = None,
     trigger: str | None = None,
     number: str | None = None,
@@ -130,6 +131,8 @@ def find_messages(
     if before is not None:
         where.append(m.id < before)  # ids are in order of time
     with reading(runtime.engine) as connection:
+        if message_ids is not None:
+            where.append(any_of(connection, m.id, message_ids))
         if trigger is not None and not metadata:
             where += _recent_enough(connection, where, limit)
         newest = _newest_with(connection, select(*_SUMMARY_COLUMNS).where(*where), metadata or {}, before).limit(limit)
@@ -219,10 +222,11 @@ def newest_replies(runtime: Runtime, phone: str, *, accounts: Collection[str] = 
         return [ReceivedReply(*row) for row in connection.execute(newest)]
 
 
-def read_replies(connection: Connection, phone: str) -> tuple[ReceivedReply, ...]:
-    """Return all texts that ``phone`` wrote, oldest first."""
+def read_replies(connection: Connection, phone: str, accounts: Collection[str] = ()) -> tuple[ReceivedReply, ...]:
+    """Return all texts that ``phone`` wrote to ``accounts`` (empty: to any), oldest first."""
     i = inbound_message.c
-    rows = select(i.account, i.text, i.keyword, i.received_at).where(i.from_number == phone)
+    mine = [i.account.in_(accounts)] if accounts else []
+    rows = select(i.account, i.text, i.keyword, i.received_at).where(i.from_number == phone, *mine)
     return tuple(ReceivedReply(*row) for row in connection.execute(rows.order_by(i.received_at, i.id)))
 
 

@@ -98,6 +98,14 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
     return f"{quoted(name, 100)} is unknown; {hint}"
 
 
+def not_one_of(value: object, known: Iterable[str]) -> str:
+    """Say that ``value`` is none of the values that there are, with the nearest one. Completes a sentence."""
+    names = list(known)
+    near = get_close_matches(str(value), names, n=1)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return f"must be one of {', '.join(names)}, not {quoted(value)}{hint}"
+
+
 def quoted(value: object, longest: int = 40) -> str:
     """Quote a caller's value for an error message: shortened, and without characters that no response can carry."""
     text = str(value)
@@ -146,5 +154,7 @@ def _predicate(kind: str, error: Mapping[str, Any]) -> str:
         return not_e164(error["input"])
     if kind == "string_pattern_mismatch" and context["pattern"] in _BY_PATTERN:
         return _BY_PATTERN[context["pattern"]]
+    if kind in ("enum", "literal_error"):
+        return not_one_of(error["input"], re.findall(r"'([^']*)'", context["expected"]))
     # "Input should be a valid integer", "String should have at least 1 character" ...
     return re.sub(r"^\w+ should ", "must ", str(error["msg"]))

@@ -7,13 +7,13 @@ from fastapi.responses import RedirectResponse
 
 from crm_adapters.base import AdapterError
 from worker.contacts.links import RecordLinks
+from worker.contacts.runs import newest_runs
 from worker.doctor.fields import report_fields
-from worker.doctor.status import connection_statuses
+from worker.doctor.status import connection_statuses, rejected_records
 from worker.fleet.wake import wake
 from worker.store.db import reading
 from worker.web.context import WebContext
 from worker.web.pages.gate import Form, Gate, Refused
-from worker.web.pages.queries import newest_runs, rejections_of
 from worker.web.pages.render import page
 from worker.web.sessions import Session
 
@@ -50,7 +50,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
                 problem = str(error)
         with reading(runtime.engine) as connection:
             runs = newest_runs(connection, name)
-            rejected = rejections_of(connection, name, REJECTED)
+        rejected = rejected_records(runtime, [name], REJECTED)
         with RecordLinks(runtime) as links:
             places = {row.key: _web_address(links.of(name, row.key)) for row in rejected}
         fields.sort(key=lambda field: not field.used_for)  # the order of the source within each part

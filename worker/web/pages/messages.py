@@ -10,20 +10,29 @@ from fastapi.responses import RedirectResponse
 
 from worker.core.states import MessageState
 from worker.core.text import counted
-from worker.messages.decisions import APPROVABLE, WrongState, approve, cancel, resolve, retry
+from worker.messages.decisions import (
+    APPROVABLE,
+    DecisionAboutMany,
+    NotAsShown,
+    WrongState,
+    approve,
+    cancel,
+    resolve,
+    retry,
+)
+from worker.messages.previews import preview as preview_of
 from worker.messages.read_models import find_messages, message_details
 from worker.messages.transitions import reason_code
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.web.context import WebContext
 from worker.web.pages.gate import Form, Gate, Refused
-from worker.web.pages.queries import how_many, states_of_all
+from worker.web.pages.queries import states_of_all
 from worker.web.pages.render import page
 from worker.web.sessions import Session
 
 FILTERS = ("state", "trigger", "batch", "number")
-SHOWN = 50
-_WAITS = (MessageState.QUEUED, MessageState.HELD)
+SHOWN, SAMPLE = 50, 10
 
 
 def routes(context: WebContext, gate: Gate) -> APIRouter:
@@ -63,13 +72,15 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     def decide(request: Request, fields: Form, session: Session = writer) -> Response:
         runtime, filters = context.runtime, _filters(fields)
         what, shown = fields.get("what", ""), fields.get("shown", "")
-        states = _states_of(what, filters)
-        with reading(runtime.engine) as connection:
-            count, _ = how_many(connection, filters, states)
-        if not shown.isdecimal() or count > int(shown):
+        decision = approve if _about_many(what, filters) == "approve" else cancel
+        count_shown = int(shown) if shown.isdecimal() and len(shown) < 10 else 0
+        batch, trigger = filters.get("batch"), filters.get("trigger")
+        try:
+            until = fields.get("until") or None
+            actor = _actor(session)
+            count = decision(runtime, batch_id=batch, trigger=trigger, shown=count_shown, until=until, actor=actor)
+        except NotAsShown:
             return _preview(runtime, session, what, filters, grown=True)
-        decision = approve if what == "approve" else cancel
-        count = decision(runtime, batch_id=filters.get("batch"), trigger=filters.get("trigger"), actor=_actor(session))
         context.notify("vtsync.deliver_messages")
         gate.note(request, session, what, filters.get("batch") or filters.get("trigger", ""), counted(count, "text"))
         return RedirectResponse(f"/ui/messages?{urlencode(filters)}", 303)
@@ -99,18 +110,9 @@ def _preview(
     runtime: Runtime, session: Session, what: str, filters: Mapping[str, str], *, grown: bool = False
 ) -> Response:
     """Show what a decision about many would touch. ``grown``: more wait now than the person was shown."""
-    states = _states_of(what, filters)
-    found = [
-        one
-        for state in states
-        for one in find_messages(
-            runtime, state=str(state), trigger=filters.get("trigger"), batch_id=filters.get("batch"), limit=50
-        )
-        if what == "cancel" or reason_code(one.reason) in APPROVABLE
-    ]
-    with reading(runtime.engine) as connection:
-        count, people = how_many(connection, filters, states)
-    values = {"what": what, "filters": filters, "found": found[:10], "count": count, "people": people, "grown": grown}
+    decision = _about_many(what, filters)
+    found = preview_of(runtime, decision, batch_id=filters.get("batch"), trigger=filters.get("trigger"), limit=SAMPLE)
+    values = {"what": what, "filters": filters, "found": found, "grown": grown}
     return page("decide.html", session, values, status=409 if grown else 200)
 
 
@@ -157,13 +159,13 @@ def _filters(values: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _states_of(what: str, filters: Mapping[str, str]) -> tuple[MessageState, ...]:
-    """Return the states that a decision about many touches. It needs a batch or a trigger."""
+def _about_many(what: str, filters: Mapping[str, str]) -> DecisionAboutMany:
+    """Return the decision about many that a form names. It needs a batch or a trigger."""
     if what not in ("approve", "cancel") or not (filters.get("batch") or filters.get("trigger")):
         raise Refused("choose a batch or a trigger first", 400)
     if filters.get("number"):
         raise Refused("a decision is about a whole batch or trigger; open a message to decide about one", 400)
-    return (MessageState.HELD,) if what == "approve" else (MessageState.HELD, MessageState.QUEUED)
+    return "approve" if what == "approve" else "cancel"
 
 
 def _actor(session: Session) -> str:

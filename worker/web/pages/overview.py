@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from worker.alerts.listing import count_open
+from worker.contacts.runs import newest_runs
 from worker.core.findings import Level
 from worker.core.states import MessageState
 from worker.doctor.fleet import check_processes
@@ -23,7 +24,7 @@ from worker.store.db import reading
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.pages.gate import Gate
-from worker.web.pages.queries import newest_runs, people_called, texts_by_state
+from worker.web.pages.queries import people_called, texts_by_state
 from worker.web.pages.render import page
 from worker.web.sessions import Session
 

@@ -5,60 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, case, distinct, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Text, case, func, or_, select, type_coerce
 
 from worker.core.states import MessageKind, MessageState
-from worker.messages.decisions import APPROVABLE
-from worker.messages.transitions import has_reason
 from worker.store.sealed import cipher_of
-from worker.store.tables import contact, inbound_message, message, rejected_record, sync_run
+from worker.store.tables import contact, inbound_message, message
 
 DAY = timedelta(hours=24)
-RUNS = 30
 COUNTED = 10_000
 """More messages than this are not counted for a page."""
 WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.UNKNOWN)
 COMPARED = 50_000
 """Encrypted names that are compared with the words of a search."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a connection."""
-
-    id: int
-    state: str
-    started_at: datetime
-    finished_at: datetime | None
-    seen: int
-    unchanged: int
-    added: int
-    changed: int
-    removed: int
-    rejected: int
-    messages: int
-    error: str
-
-    @property
-    def title(self) -> str:
-        """Describe it in a line."""
-        return (
-            f"{self.started_at:%Y-%m-%d %H:%M} UTC: {self.state},"
-            f" {self.seen:,} read, {self.added:,} new, {self.changed:,} changed"
-        )
-
-
-_RUN = [sync_run.c[name] for name in Run.__dataclass_fields__]
-
-
-def newest_runs(connection: Connection, name: str, limit: int = RUNS) -> list[Run]:
-    """Return the newest runs of a connection, newest first."""
-    rows = connection.execute(
-        select(*_RUN).where(sync_run.c.connection == name).order_by(sync_run.c.id.desc()).limit(limit)
-    )
-    return [Run(*row) for row in rows]
 
 
 def texts_by_state(
@@ -99,19 +58,6 @@ def states_of_all(connection: Connection, filters: Mapping[str, str]) -> dict[st
         some = select(m.id).where(m.state == state, *also).limit(COUNTED + 1).subquery()
         found[state] = connection.scalar(select(func.count()).select_from(some)) or 0
     return {state: found[state] for state in MessageState if found.get(state)}
-
-
-def how_many(connection: Connection, filters: Mapping[str, str], states: tuple[MessageState, ...]) -> tuple[int, int]:
-    """Return how many messages of these states a decision would touch, and to how many people.
-
-    Held ones alone are those that wait for an approval.
-    """
-    m = message.c
-    where = [*_matching(filters, by_state=True), m.state.in_(states)]
-    if states == (MessageState.HELD,):
-        where.append(or_(*map(has_reason, APPROVABLE)))
-    row = connection.execute(select(func.count(), func.count(distinct(m.to_number))).where(*where)).one()
-    return int(row[0]), int(row[1])
 
 
 def _matching(filters: Mapping[str, str], *, by_state: bool = False) -> list[ColumnElement[bool]]:
@@ -169,11 +115,3 @@ def people_called(connection: Connection, words: str, limit: int = 20) -> list[t
         if len(people) == limit:
             break
     return people
-
-
-def rejections_of(connection: Connection, name: str, limit: int) -> list[Any]:
-    """Return the rejected records of a connection, oldest first."""
-    r = rejected_record.c
-    return list(
-        connection.execute(select(rejected_record).where(r.connection == name).order_by(r.since, r.id).limit(limit))
-    )
