@@ -43,7 +43,8 @@ def test_a_new_key(shell: Shell, more: str, options: tuple[str, ...], accounts: 
     ("more", "options", "words"),
     [
         ("", (), "say what the key may do"),
-        ("", ("--scope", "everything"), 'there is no scope "everything"'),
+        ("", ("--scope", "everything"), 'the scope "everything" is unknown'),
+        ("", ("--scope", "operate:raed"), 'did you mean "operate:read"?'),
         ("", (*NAMED, "--account", "third"), 'there is no account "third"'),
         ("", (*NAMED, "--account", "main", "--all-accounts"), "give either"),
         ("", (*NAMED, "--scope", "metrics:read"), "add --all-accounts, or create two keys"),

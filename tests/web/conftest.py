@@ -88,6 +88,7 @@ def hinted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return True
 
     monkeypatch.setattr("worker.web.app.wake", hint)
+    monkeypatch.setattr("worker.web.connections.wake", lambda *what, **how: hint(*what, *map(str, how.items())))
     monkeypatch.setattr("worker.doctor.checks.reach_broker", lambda _: ok("broker", "is not asked here"))
     monkeypatch.setattr(Notifier, "notify", lambda _, *what: told.append(what))  # at once, not from its thread
     return told

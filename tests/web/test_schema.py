@@ -20,6 +20,8 @@ from worker.store.models import utcnow
 from worker.web.app import create_app
 from worker.web.keys import SCOPES, create_key
 
+NO_MORE = {"left_behind": None, "error": ""}
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
@@ -31,6 +33,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
         key = create_key(connection, "schema", SCOPES, [], created_by="test", now=utcnow())
     patch = pytest.MonkeyPatch()
     patch.setattr("worker.web.app.wake", lambda *_: True)
+    patch.setattr("worker.web.connections.wake", lambda *_, **__: True)
+    patch.setattr("worker.web.status.jobs_in_broker", lambda _: {"waiting": 0, "in_progress": None} | NO_MORE)
     yield create_app(runtime), key
     patch.undo()
     engine.dispose()

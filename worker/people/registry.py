@@ -451,7 +451,7 @@ TABLES = (
     ),
     PersonalTable(
         t.audit_event,
-        "who did or read what in the pages of `vtsync web`",
+        "who did or read what in the pages of `vtsync web`, and which API key decided what",
         {
             Holds.IDENTITY: "about",
             Holds.CONTENT: "detail",

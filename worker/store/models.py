@@ -888,7 +888,7 @@ class WebSession(SQLModel, table=True):
 
 
 class AuditEvent(SQLModel, table=True):
-    """What a person did or read in the pages."""
+    """What a person did or read in the pages, or an API key decided or read to operate."""
 
     __tablename__ = "audit_event"
 
@@ -898,7 +898,7 @@ class AuditEvent(SQLModel, table=True):
     action: str = Field(sa_type=Code)
     """Such as ``signed_in``, ``read_person``, ``approved``."""
     about: str = Field(default="", max_length=200, index=True)
-    """A number, the id of a message or a batch, a connection, or a person's name."""
+    """A number, the id of a message or a batch, a trigger, a connection, a receiver, or a person's name."""
     detail: str = _content("audit_event.detail", default="")
     address: str = Field(default="", max_length=64)
 

@@ -25,7 +25,8 @@ from worker.web.problems import install_error_handlers
 
 VERSION = "1"
 DESCRIPTION = """\
-Send texts, record texts that were sent elsewhere, and manage opt-outs. A 2xx response means: committed.
+Send texts, record texts that were sent elsewhere, manage opt-outs, and decide what waits for a decision. A 2xx response
+means: committed.
 
 Every request needs a key, sent as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one. A key may do what
 its scopes name, for its accounts. A key for some accounts sees only the people, texts and opt-outs of these accounts.

@@ -1,13 +1,19 @@
-"""The audit trail of the pages: who did or read what. It is only added to."""
+"""The audit trail of the pages and of the operating routes: who did or read what. It is only added to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from fastapi import Request
 from sqlalchemy import Connection, insert, select
 
+from worker.store.db import writing
+from worker.store.models import utcnow
 from worker.store.tables import audit_event
+from worker.web.callers import caller_address
+from worker.web.context import WebContext
+from worker.web.keys import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,16 @@ def note(
     """Add a line."""
     row = {"at": now, "actor": actor[:80], "action": action, "about": about[:200], "detail": detail, "address": address}
     connection.execute(insert(audit_event).values(**row))
+
+
+def note_request(
+    context: WebContext, request: Request, key: Key, action: str, *, about: str = "", detail: str = ""
+) -> None:
+    """Add the line of a request with an API key."""
+    runtime = context.runtime
+    address = caller_address(request.scope, runtime.settings.web.trusted_proxies)
+    with writing(runtime.engine) as connection:
+        note(connection, key.actor, action, now=utcnow(), about=about, detail=detail, address=address)
 
 
 def entries(

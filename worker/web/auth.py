@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import TypeAlias
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -24,7 +24,7 @@ CACHE_SECONDS = 2.0
 MOST_CACHED = 10_000
 
 bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="A key made by `vtsync keys create`.")
-Given = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+Given: TypeAlias = HTTPAuthorizationCredentials | None
 
 
 class Guard:
@@ -34,10 +34,10 @@ class Guard:
         self._context = context
         self._known: dict[str, tuple[float, Key | None]] = {}
 
-    def needs(self, scope: Scope) -> Callable[[Given, Request], Key]:
-        """Return a dependency that finds the caller's key and requires ``scope``."""
+    def needs(self, scope: Scope) -> Callable[[Request, Given], Key]:
+        """Return a dependency that finds the caller's key and requires ``scope``, which the description names."""
 
-        def key(given: Given, request: Request) -> Key:
+        def key(request: Request, given: Given = Security(bearer, scopes=[scope])) -> Key:  # noqa: B008
             found = self._find(given.credentials if given is not None else "")
             if found is None:
                 detail = "send a valid key as `Authorization: Bearer vtk_...`; `vtsync keys create` makes one"

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
+from worker.messages.request_problems import unknown_name
 from worker.store.tables import api_key
 
 Scope: TypeAlias = Literal[
@@ -31,6 +32,8 @@ Scope: TypeAlias = Literal[
     "contacts:read",
     "people:read",
     "people:forget",
+    "operate:read",
+    "operate:write",
     "metrics:read",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -44,6 +47,8 @@ SCOPE_HELP: dict[Scope, str] = {
     "contacts:read": "read contacts, replies and opt-outs",
     "people:read": "export everything that is stored about a person",
     "people:forget": "erase everything that is stored about a person",
+    "operate:read": "see what waits for a decision, connections, deliveries, and why a number got a text or not",
+    "operate:write": "decide: approve, cancel, retry and resolve texts, read doubtful replies, retry deliveries, sync",
     "metrics:read": "read metrics and the state of the fleet, which show all accounts",
 }
 FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)
@@ -71,6 +76,11 @@ class Key:
     revoked_at: datetime | None
     last_used_at: datetime | None
     test: bool = False
+
+    @property
+    def actor(self) -> str:
+        """The name of the key in histories and in the audit trail."""
+        return f"key {self.name}"
 
     @property
     def sees(self) -> bool | None:
@@ -103,7 +113,7 @@ def create_key(
     """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
-        raise ValueError(f'there is no scope "{unknown[0]}"; there are: {", ".join(SCOPES)}')
+        raise ValueError(f"the scope {unknown_name(unknown[0], SCOPES)}")
     if not scopes:
         raise ValueError(f"the key has no scope; there are: {', '.join(SCOPES)}")
     if accounts and (of_the_fleet := [scope for scope in scopes if scope in FLEET_SCOPES]):

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from worker.web.examples import add_examples
 from worker.web.problems import MEDIA_TYPE, ProblemBody
 
 _DESCRIPTIONS = {
@@ -40,6 +41,11 @@ _CODES = {
 }
 _TAGS = [
     {"name": "messages", "description": "Texts to send, now or later, and their states."},
+    {"name": "decisions", "description": "Decisions about texts: approve, cancel, retry, resolve."},
+    {"name": "reviews", "description": "Replies that may mean STOP."},
+    {"name": "connections", "description": "CRMs: their runs, rejected records, and a run at once."},
+    {"name": "forwards", "description": "Events on their way to CRM records and services."},
+    {"name": "status", "description": "What waits for a person."},
     {"name": "records", "description": "Texts that were sent elsewhere, put into their conversations."},
     {"name": "opt-outs", "description": "Numbers that must not be texted from any account."},
     {"name": "contacts", "description": "What is known about a number."},
@@ -99,5 +105,19 @@ def openapi(app: FastAPI, public_url: str | None) -> dict[str, Any]:
         schemas |= body.pop("$defs", {}) | {"ProblemBody": body}
         for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own answers, which are never sent
             schemas.pop(name, None)
+        add_examples(schema)
+        _name_problems(schema)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _name_problems(schema: dict[str, Any]) -> None:
+    """Describe each problem once, under its code, instead of once for each route."""
+    named = schema["components"].setdefault("responses", {})
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if MEDIA_TYPE in answer.get("content", {}):
+                    code = _CODES[int(status)]
+                    named[code] = answer
+                    operation["responses"][status] = {"$ref": f"#/components/responses/{code}"}

@@ -63,15 +63,23 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
     ]
     title = f"<b>{method.upper()}</b> <code>{_text(path)}</code> <span class='soft'>{_prose(first)}</span>"
     details = f"<p>{_prose(rest.strip())}</p>" if rest.strip() else ""
+    scopes = [scope for one in operation.get("security", []) for given in one.values() for scope in given]
+    if scopes:
+        needed = ", ".join(f"`{one}`" for one in scopes)
+        details += f"<p class='soft'>{_prose(f'Needs a key with the scope {needed}.')}</p>"
     table = "".join(_row(schema, *row) for row in rows)
     parameters = f"<table><tr><th>name</th><th>in</th><th>what</th></tr>{table}</table>" if rows else ""
-    inside = details + parameters + _example(schema, method, path, operation, body) + _answers(schema, operation)
+    inside = details + parameters + _example(schema, method, path, operation) + _answers(schema, operation)
     return f"<details><summary>{title}</summary><div>{inside}</div></details>"
 
 
 def _answers(schema: dict[str, Any], operation: dict[str, Any]) -> str:
     """Render the fields of a successful response, then each status."""
-    answers = operation["responses"].items()
+    named = schema["components"].get("responses", {})
+    answers = [
+        (status, named.get(one.get("$ref", "").rpartition("/")[2], one))
+        for status, one in operation["responses"].items()
+    ]
     good = next((_resolve(schema, _json(one)) for status, one in answers if status.startswith("2")), {})
     fields = [
         (name, _about(schema, field.get("description", ""), field))
@@ -114,7 +122,7 @@ def _about(schema: dict[str, Any], description: str, field: dict[str, Any]) -> s
     return " ".join(filter(None, sentences))
 
 
-def _example(schema: dict[str, Any], method: str, path: str, operation: dict[str, Any], body: dict[str, Any]) -> str:
+def _example(schema: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
     """Render a request that works once the key is filled in."""
     for one in operation.get("parameters", []):
         if one["in"] == "path":
@@ -126,14 +134,9 @@ def _example(schema: dict[str, Any], method: str, path: str, operation: dict[str
     key = " \\\n  -H 'Authorization: Bearer vtk_...'" if operation.get("security") else ""
     url = f"'{base}{path}?{'&'.join(asked)}'" if asked else base + path
     lines = [f"curl {'' if method == 'get' else f'-X {method.upper()} '}{url}{key}"]
-    fields = body.get("properties", {})
-    chosen = {
-        name: field["examples"][0]
-        for name, field in fields.items()
-        if field.get("examples") and (name in body.get("required", []) or name in ("message", "reason", "carrier"))
-    }
-    if chosen:
-        lines.append(f"  --json '{orjson.dumps(chosen).decode()}'")
+    given = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    if given is not None:
+        lines.append(f"  --json '{orjson.dumps(given).decode()}'")
     command = " \\\n".join(lines)
     return f"<pre>{_text(command)}</pre>"
 

@@ -58,7 +58,7 @@ def add_people(router: APIRouter, context: WebContext, guard: Guard) -> None:
                 detail = "other accounts know this person, too; a key for all accounts, or `vtsync forget`, erases them"
                 raise Problem(403, "forbidden", detail)
         try:
-            done = forget(runtime, phone, why=reason, actor=f"key {key.name}")
+            done = forget(runtime, phone, why=reason, actor=key.actor)
         except (ForgetRefused, NoNumberKey) as error:
             raise Problem(409, "too_late", str(error)) from None
         return ForgottenOut(**{name: getattr(done, name) for name in ForgottenOut.model_fields})

@@ -19,9 +19,10 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from pydantic.config import JsonDict
 
 from worker.messages.metadata import Value
-from worker.messages.read_models import MessageDetails, MessageSummary
+from worker.messages.read_models import MessageDetails, MessageSummary, ReceivedReply
 from worker.messages.request_problems import (
     E164_PATTERN,
     MESSAGE_ID_PATTERN,
@@ -62,14 +63,22 @@ _EXPECTED_AT = (
 )
 
 
+_TEXT: JsonDict = {"to": "+14155552671", "message": "Your table is ready."}
+_SENT: JsonDict = _TEXT | {"carrier": "twilio", "carrier_message_id": "SM3f1c"}
+
+
 class SendBody(SendContent):
     """A text to send, now or later."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TEXT]})
 
     account: OptionalAccount = None
 
 
 class BatchItem(SendBody):
     """One text of a batch."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TEXT | {"idempotency_key": "order-17-ready"}]})
 
     idempotency_key: Annotated[
         str | None, Field(min_length=1, max_length=LONGEST_KEY_HEADER, pattern=PRINTABLE_PATTERN)
@@ -99,6 +108,8 @@ class BatchBody(BaseModel):
 
 class RecordBody(RecordContent):
     """A text that was already sent through a carrier. It is put into the conversation; nobody is texted."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SENT]})
 
     account: OptionalAccount = None
 
@@ -131,7 +142,13 @@ class BatchOutcome(BaseModel):
     """What became of one text: it was stored (`taken`), or it was not (`problem`)."""
 
     status: int = Field(description="The status that this text would have got alone.", examples=[202])
-    taken: Taken | None = None
+    taken: Taken | None = Field(
+        None,
+        examples=[
+            {"id": "01931f6ac2d97b6aa1f2b3c4d5e6f708", "state": "queued", "reason": "", "duplicate": False}
+            | {"test": False, "expected_at": "2027-03-01T14:34:00Z"}
+        ],
+    )
     problem: ProblemBody | None = None
 
 
@@ -157,6 +174,7 @@ class MessageOut(BaseModel):
     segments: int = Field(description="How many SMS it counts as.", examples=[1])
     source: str = Field(examples=["http"])
     trigger: str | None = Field(description="The trigger that made it.", examples=[None])
+    batch: str | None = Field(description="The sync that made it.", examples=[None])
     created_at: datetime = Field(examples=["2027-03-01T14:30:00Z"])
     due_at: datetime = Field(description="The earliest time to send it.", examples=["2027-03-01T14:30:00Z"])
     attempts: int = Field(description="Requests to VirtualText.", examples=[1])
@@ -206,10 +224,17 @@ class OptOutOut(BaseModel):
     """A number and its opt-out, if there is one. How it was made is shown only to keys of its account."""
 
     phone: str = Field(examples=["+14155552671"])
-    opted_out: bool
-    since: datetime | None = None
+    opted_out: bool = Field(examples=[True])
+    since: datetime | None = Field(None, examples=["2027-03-01T14:30:00Z"])
     source: str | None = Field(None, examples=["relay"])
     detail: str | None = Field(None, examples=['wrote "STOP"'])
+
+
+class OptOutList(BaseModel):
+    """Opt-outs in the order of their numbers."""
+
+    opt_outs: list[OptOutOut]
+    next: str | None = Field(description="The `after` of the next page; null on the last page.", examples=[None])
 
 
 class ContactOut(BaseModel):
@@ -275,6 +300,11 @@ def message_out(summary: MessageSummary) -> MessageOut:
     return MessageOut(**_named(MessageOut, summary))
 
 
+def reply_out(reply: ReceivedReply) -> ReplyOut:
+    """Return a text that the number wrote."""
+    return ReplyOut(**_named(ReplyOut, reply))
+
+
 def message_detail(details: MessageDetails) -> MessageDetail:
     """Return a message with its history."""
     about = details.about
@@ -285,7 +315,7 @@ def message_detail(details: MessageDetails) -> MessageDetail:
     )
 
 
-_READ_AS = {"to": "to_number", "message": "text"}
+_READ_AS = {"to": "to_number", "message": "text", "batch": "batch_id"}
 _MADE_HERE = ("record", "events")
 
 

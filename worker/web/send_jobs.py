@@ -47,7 +47,7 @@ def send_batch(runtime: Runtime, key: Key, body: BatchBody, batch_key: str | Non
     """
     read = [_read(runtime, key, item, batch_key, index) for index, item in enumerate(body.items())]
     good = [one for one in read if isinstance(one, SendRequest)]
-    stored = iter(enqueue_many(runtime, good, source="http", actor=f"key {key.name}", test=key.test))
+    stored = iter(enqueue_many(runtime, good, source="http", actor=key.actor, test=key.test))
     outcomes = [next(stored) if isinstance(one, SendRequest) else one for one in read]
     accounts = {
         one.account for one, outcome in zip(read, outcomes, strict=True)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from sqlalchemy import Connection
 
 from worker.core.states import MessageState
-from worker.messages.decisions import cancel, opt_in_number, opt_out_number
 from worker.messages.explain import contact_histories
 from worker.messages.opt_outs import opted_out
 from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send
 from worker.messages.read_models import (
-    MessageSummary,
     find_messages,
     message_details,
     newest_replies,
@@ -22,19 +19,23 @@ from worker.messages.request_problems import (
     E164_PATTERN,
     MESSAGE_ID_PATTERN,
     NO_NUL_PATTERN,
-    NOT_BLANK_PATTERN,
     unknown_name,
 )
 from worker.messages.requests import RecordRequest
-from worker.runtime import Runtime
-from worker.store.db import reading, writing
-from worker.store.models import utcnow
+from worker.store.db import reading
 from worker.web.auth import Guard, account_of, require_known, require_own_number
+from worker.web.body import ONLY_JSON
+from worker.web.connections import add_connections
 from worker.web.context import WebContext
+from worker.web.decisions import add_decisions, no_message
+from worker.web.explain import add_explain
+from worker.web.forwards import add_forwards
 from worker.web.keys import Key
 from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
+from worker.web.opt_outs import add_opt_outs
 from worker.web.people import add_people
 from worker.web.problems import Problem, invalid_request
+from worker.web.reviews import add_reviews
 from worker.web.schemas import (
     BatchBody,
     BatchOut,
@@ -43,20 +44,18 @@ from worker.web.schemas import (
     MessageDetail,
     MessageIdPath,
     MessageList,
-    MessageOut,
-    OptOutBody,
-    OptOutOut,
     PersonOut,
     PhonePath,
     RecordBody,
     RecordOut,
-    ReplyOut,
     SendBody,
     Taken,
     message_detail,
     message_out,
+    reply_out,
 )
 from worker.web.send_jobs import own_key, send_batch, send_request, taken
+from worker.web.status import add_status
 
 NEWEST = 20
 BATCH = "/v1/messages:batch"
@@ -71,9 +70,11 @@ def routes(context: WebContext) -> APIRouter:
     _send(router, context, guard)
     _messages(router, context, guard)
     _records(router, context, guard)
-    _opt_outs(router, context, guard)
+    add_opt_outs(router, context, guard)
     _contacts(router, context, guard)
     add_people(router, context, guard)
+    for add in (add_decisions, add_reviews, add_explain, add_connections, add_forwards, add_status):
+        add(router, context, guard)
     return router
 
 
@@ -106,16 +107,6 @@ def _is_filter(parameter: str) -> bool:
     return parameter.startswith(FILTER) and parameter != FILTER
 
 
-def only_json(request: Request) -> None:
-    """Refuse bodies that are not JSON. A dependency of every route that takes a body."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise Problem(415, "unsupported_media_type", "send the body as `Content-Type: application/json`")
-
-
-_JSON = [Depends(only_json)]
-
-
 def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer = Depends(guard.needs("messages:write"))
 
@@ -124,7 +115,7 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
         status_code=202,
         tags=["messages"],
         responses=TAKEN | problem_answers_to_a_body(),
-        dependencies=_JSON,
+        dependencies=ONLY_JSON,
     )
     def send_message(
         body: SendBody, response: Response, idempotency_key: IdempotencyKeyHeader = None, key: Key = writer
@@ -135,11 +126,11 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
         """
         runtime = context.runtime
         request = send_request(runtime, key, body, idempotency_key)
-        enqueued = enqueue_send(runtime, request, source="http", actor=f"key {key.name}", test=key.test)
+        enqueued = enqueue_send(runtime, request, source="http", actor=key.actor, test=key.test)
         context.notify("vtsync.deliver_messages", request.account)
         return _taken(enqueued, response)
 
-    @router.post("/messages:batch", tags=["messages"], responses=problem_answers_to_a_body(), dependencies=_JSON)
+    @router.post("/messages:batch", tags=["messages"], responses=problem_answers_to_a_body(), dependencies=ONLY_JSON)
     def send_messages(body: BatchBody, idempotency_key: IdempotencyKeyHeader = None, key: Key = writer) -> BatchOut:
         """Send up to 1,000 texts. Each has its own outcome, in the same order; one that is refused stops no other.
 
@@ -152,7 +143,7 @@ def _send(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
 
 def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
-    writer, reader = Depends(guard.needs("messages:write")), Depends(guard.needs("messages:read"))
+    reader = Depends(guard.needs("messages:read"))
     entries = Depends(metadata_filter)
 
     @router.get("/messages", tags=["messages"], responses=problem_answers())
@@ -163,6 +154,9 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
         ] = None,
         trigger: Annotated[
             str | None, Query(max_length=200, pattern=NO_NUL_PATTERN, description="Only messages of this trigger.")
+        ] = None,
+        batch: Annotated[
+            str | None, Query(max_length=200, pattern=NO_NUL_PATTERN, description="Only messages of this batch.")
         ] = None,
         test: Annotated[
             bool | None, Query(description="Only messages that were made with test keys, or only the others.")
@@ -185,6 +179,7 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
             state=state,
             number=to,
             trigger=trigger,
+            batch_id=batch,
             metadata=metadata,
             accounts=key.accounts,
             test=key.sees if test is None else test,
@@ -199,28 +194,19 @@ def _messages(router: APIRouter, context: WebContext, guard: Guard) -> None:
         """Return one message with its history."""
         details = message_details(context.runtime, message_id, key.accounts, test=key.sees)
         if details is None:
-            raise _no_message()
+            raise no_message()
         return message_detail(details)
-
-    @router.post("/messages/{message_id}/cancel", tags=["messages"], responses=problem_answers(404, 409))
-    def cancel_message(message_id: MessageIdPath, key: Key = writer) -> MessageOut:
-        """Cancel a message that waits. Cancelling twice does no harm; 409: it is too late."""
-        runtime = context.runtime
-        before = _find_one(runtime, key, message_id)
-        if before.state != MessageState.CANCELLED and not cancel(
-            runtime, message_ids=[message_id], actor=f"key {key.name}"
-        ):
-            found = _find_one(runtime, key, message_id)
-            detail = f"the message is {found.state}; only a message that waits can be cancelled"
-            raise Problem(409, "too_late", detail)
-        return message_out(_find_one(runtime, key, message_id))
 
 
 def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
     writer = Depends(guard.needs("records:write"))
 
     @router.post(
-        "/records", status_code=202, tags=["records"], responses=TAKEN | problem_answers_to_a_body(), dependencies=_JSON
+        "/records",
+        status_code=202,
+        tags=["records"],
+        responses=TAKEN | problem_answers_to_a_body(),
+        dependencies=ONLY_JSON,
     )
     def record_message(
         body: RecordBody,
@@ -236,53 +222,9 @@ def _records(router: APIRouter, context: WebContext, guard: Guard) -> None:
         require_own_number(key, body.from_number, runtime)
         asked = {"account": account_of(key, body.account, runtime), "idempotency_key": own_key(key, idempotency_key)}
         request = RecordRequest.parse(dict(body) | asked)
-        enqueued = enqueue_record(runtime, request, source="http", actor=f"key {key.name}", test=key.test)
+        enqueued = enqueue_record(runtime, request, source="http", actor=key.actor, test=key.test)
         context.notify("vtsync.record_messages", request.account)
         return _taken(enqueued, response)
-
-
-def _opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
-    writer, reader = Depends(guard.needs("opt-outs:write")), Depends(guard.needs("contacts:read"))
-    lifter = Depends(guard.needs("opt-outs:lift"))
-
-    @router.post("/opt-outs", tags=["opt-outs"], responses=problem_answers_to_a_body(), dependencies=_JSON)
-    def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
-        """Stop texting a number, from every account. Waiting texts to it are not sent."""
-        runtime = context.runtime
-        opt_out_number(
-            runtime, body.phone, source="http", detail=body.reason, actor=f"key {key.name}", accounts=key.accounts
-        )
-        with reading(runtime.engine) as connection:
-            return _opt_out_of(connection, key, body.phone)
-
-    @router.get("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(404))
-    def get_opt_out(phone: PhonePath, key: Key = reader) -> OptOutOut:
-        """Return a number's opt-out. A key for some accounts sees only numbers that these accounts know."""
-        with reading(context.runtime.engine) as connection:
-            require_known(connection, key, phone)
-            return _opt_out_of(connection, key, phone)
-
-    @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(404))
-    def opt_in(
-        phone: PhonePath,
-        reason: Annotated[
-            str, Query(pattern=NOT_BLANK_PATTERN, max_length=500, description="How the person agreed; the proof.")
-        ],
-        key: Key = lifter,
-    ) -> OptOutOut:
-        """Text a number again because its owner agreed, which is put on record. Unsent texts stay unsent.
-
-        A key for some accounts lifts only an opt-out that became known through these accounts.
-        """
-        with writing(context.runtime.engine) as connection:
-            require_known(connection, key, phone)
-            actor, now = f"key {key.name}", utcnow()
-            opt_in_number(connection, phone, source="http", detail=reason, now=now, actor=actor, only_of=key.accounts)
-            left = _opt_out_of(connection, key, phone)
-        if left.opted_out:
-            detail = "this opt-out was not made through an account of this key alone; `vtsync opt-in` lifts it"
-            raise Problem(403, "forbidden", detail)
-        return left
 
 
 def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
@@ -298,7 +240,7 @@ def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
         with reading(runtime.engine) as connection:
             require_known(connection, key, phone)
             has_opted_out = phone in opted_out(connection, [phone])
-            contacts = [one for one in contact_histories(connection, phone) if key.may_use(one.account)]
+            contacts = contact_histories(connection, phone, key.accounts)
         newest = find_messages(runtime, number=phone, accounts=key.accounts, limit=NEWEST)
         replies = newest_replies(runtime, phone, accounts=key.accounts, limit=NEWEST)
         return PersonOut(
@@ -315,10 +257,7 @@ def _contacts(router: APIRouter, context: WebContext, guard: Guard) -> None:
                 for one in contacts
             ],
             messages=[message_out(one) for one in newest],
-            replies=[
-                ReplyOut(account=one.account, message=one.text, keyword=one.keyword, received_at=one.received_at)
-                for one in replies
-            ],
+            replies=[reply_out(one) for one in replies],
         )
 
 
@@ -327,24 +266,3 @@ def _taken(enqueued: Enqueued, response: Response) -> Taken:
     if enqueued.duplicate:
         response.headers["Idempotent-Replayed"] = "true"
     return taken(enqueued)
-
-
-def _find_one(runtime: Runtime, key: Key, message_id: str) -> MessageSummary:
-    found = find_messages(runtime, message_id=message_id, accounts=key.accounts, test=key.sees, limit=1)
-    if not found:
-        raise _no_message()
-    return found[0]
-
-
-def _no_message() -> Problem:
-    return Problem(404, "not_found", "there is no message with this id that this key may see")
-
-
-def _opt_out_of(connection: Connection, key: Key, phone: str) -> OptOutOut:
-    """Return the opt-out, which counts for all accounts; how it was made is shown only to keys of its account."""
-    found = opted_out(connection, [phone]).get(phone)
-    if found is None:
-        return OptOutOut(phone=phone, opted_out=False)
-    if not key.may_use(found.account):
-        return OptOutOut(phone=phone, opted_out=True)
-    return OptOutOut(phone=phone, opted_out=True, since=found.since, source=found.source, detail=found.detail)
