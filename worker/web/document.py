@@ -1,0 +1,26 @@
+"""Writes the OpenAPI document: ``python -m worker.web.document docs/openapi.json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from config.models import Settings
+from worker.runtime import Runtime
+from worker.web.app import create_app
+
+
+def document() -> dict[str, Any]:
+    """Return the description of the HTTP API, without the address of a server."""
+    return create_app(Runtime(Settings())).openapi()
+
+
+def written(described: dict[str, Any]) -> str:
+    """Return the document as the file has it. Fields keep their order, which is the order on the page."""
+    return json.dumps(described, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(written(document()), encoding="utf-8")
