@@ -90,6 +90,17 @@ def test_what_a_vanished_worker_had_on_the_wire(box: Outbox, kind: str, after: M
         assert f"vtsync resolve {one} --sent" in reason
 
 
+def test_a_damaged_row_of_a_vanished_worker_does_not_stop_the_others(box: Outbox) -> None:
+    damaged, other = box.send(number(1)), box.send(number(2))
+    now = utcnow()
+    box.change(damaged, state="dispatching", lease_owner="gone", lease_until=now, attempted_at=None)
+    box.change(other, state="dispatching", lease_owner="gone", lease_until=now, attempted_at=now)
+    with writing(box.engine) as connection:
+        expire_leases(connection, now)
+    assert box.state(damaged) is box.state(other) is MessageState.UNKNOWN
+    assert "at an unknown time" in box.row(damaged).reason
+
+
 def test_a_request_that_is_still_running_is_left_alone(box: Outbox) -> None:
     send = box.send()
     box.change(send, state="dispatching", lease_owner="busy", lease_until=utcnow() + timedelta(seconds=30))

@@ -194,7 +194,7 @@ def test_when_the_time_is_up_it_says_what_is_left_out(world: World, monkeypatch:
     live_through(world)
     all_of_it = backtest(world.runtime(), "t", 30)
     read: list[int] = []
-    found = backtest(world.runtime(), "t", 30, read.append, lambda: len(read) >= 2)
+    found = backtest(world.runtime(), "t", 30, lambda done, _: read.append(done), lambda: len(read) >= 2)
     assert (all_of_it.records, found.records) == (3, 2)
     assert not any("time was up" in note for note in all_of_it.notes)
     (note,) = (note for note in found.notes if "time was up" in note)

@@ -145,6 +145,7 @@ def link(
     name: Name,
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Who it is there; the audit trail has it.")],
     proxy: Annotated[bool, typer.Option("--proxy", help="By the proxy, not by OpenID Connect.")] = False,
+    json: Json = False,
 ) -> None:
     """Let a user sign in elsewhere from now on, and no longer with a password."""
     from worker.identity.person import PROXY
@@ -156,7 +157,8 @@ def link(
     issuer = PROXY if proxy or web.oidc is None else web.oidc.issuer
     with _changing("user_link", name, f"{issuer} {subject}") as connection:
         link_user(connection, name, issuer, subject)
-    say(f"{name} signs in by {issuer} from now on, and is signed out everywhere.")
+    said = f"{name} signs in by {issuer} from now on, and is signed out everywhere."
+    show_done(json, {"name": name, "issuer": issuer, "subject": subject}, said)
 
 
 @contextmanager

@@ -166,12 +166,16 @@ def simulated_reason(now: datetime, why: str) -> str:
     return reason_text("test", f"it would have gone at {now:%Y-%m-%d %H:%M:%S} UTC; nothing was sent: {why}")
 
 
-def vanished_reason(message_id: str, attempted_at: datetime) -> str:
-    """Return the reason of a send whose worker vanished, with what a person can do."""
+def vanished_reason(message_id: str, attempted_at: datetime | None) -> str:
+    """Return the reason of a send whose worker vanished, with what a person can do.
+
+    ``attempted_at`` is None only in a row that something else has changed; it must not stop the others.
+    """
+    when = "at an unknown time" if attempted_at is None else f"at {attempted_at:%H:%M:%S} UTC"
     return reason_text(
         "vanished",
-        f"the worker that began to send this at {attempted_at:%H:%M:%S} UTC vanished; it may or may not have been"
-        f" sent; {resolve_advice(message_id)}",
+        f"the worker that began to send this {when} vanished; it may or may not have been sent;"
+        f" {resolve_advice(message_id)}",
     )
 
 
