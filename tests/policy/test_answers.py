@@ -33,6 +33,7 @@ CELLS: list[tuple[bool, bool, list[Any]]] = [
     (False, False, [
         None, "", " ", "-", "--", "–", "n/a", "N/A", "#N/A", "null", "None", r"\N", "nan",
         float("nan"), [], {}, "[]", "{}", "{NULL}", "[null]", ";", [None, ""], "keine Angabe",
+        "[ ]", "( )", ".", "…", '""', "''", "=",
     ]),
     # a refusal, or a permission, in words
     (True, False, [
@@ -51,6 +52,7 @@ CELLS: list[tuple[bool, bool, list[Any]]] = [
         "inscrit", "registered", "#REF!", "x y", "да", "はい", "🚫", "A" * 5000, "[" * 500,
         ["no", "yes"], "{no,yes}", '["no", "maybe"]', {"sms": True}, {"a": "yes"}, '{"a": 1}',
         "no\nyes", "no|yes", "{broken", ["no", ["no", ["perhaps"]]], "nope", "never",
+        "*", "**", "!", "* *", "[*]", "(*)", '"', "”", "no;*", "No*",
     ]),
 ]  # fmt: skip
 

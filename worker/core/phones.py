@@ -59,6 +59,12 @@ _AREA_SLASH = re.compile(
 )
 _PAIRS = re.compile(r"0[0-9](?:/[0-9]{2}){4}")  # "06/12/34/56/78", as in France and Belgium
 _LAST_BRACKET = re.compile(r"[0-9] ?[(\[][0-9 ]+[)\]]$")
+_LAST_DASH = re.compile(r" ?-+ ?[0-9]{1,2}$")
+"""Landlines of Germany and Austria end so with a direct-dial number; after a mobile number it is the end of another."""
+_ZERO_IN_BRACKETS = re.compile(r"[(\[] ?0 ?[)\]]")
+"""Not dialled from abroad, except for landlines of Italy: "+39 (0) 312 3456789" may be one, or a mobile number."""
+_THOUSANDS = re.compile(r"\+?[0-9]{1,3}(?:,[0-9]{3}){2,}(?:\.0+)?")
+_SCHEME = re.compile(r"(?:tel|sms|smsto|callto|whatsapp):(?://)?", re.IGNORECASE)
 _WHOLE_NUMBER_DIGITS = 7
 LONGEST_E164 = 15
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
@@ -223,7 +229,7 @@ def _written(text: str, region: str | None, other: str | None = None) -> Phone |
 
 
 def _clean(text: str) -> str:
-    """Convert digits to ASCII and spaces and dashes to one kind; remove invisible characters and ``tel:``."""
+    """Convert digits to ASCII and spaces and dashes to one kind; remove invisible characters and a URI's scheme."""
     characters = []
     for character in text:
         category = unicodedata.category(character)
@@ -236,8 +242,8 @@ def _clean(text: str) -> str:
         elif category != "Cf":
             characters.append(_FULL_WIDTH.get(character, character))
     cleaned = "".join(characters).strip().removeprefix("'").strip()
-    if cleaned[:4].lower() == "tel:":
-        cleaned = unquote(cleaned[4:]).removeprefix("//").strip()
+    if scheme := _SCHEME.match(cleaned):
+        cleaned = unquote(cleaned[scheme.end() :]).strip()
     return _PLUSES.sub("+", cleaned)
 
 
@@ -249,7 +255,7 @@ def _several(cleaned: str, region: str | None, other: str | None) -> Phone | Pho
 
     "0664 123456/68" are two numbers, too.
     """
-    if any(form.fullmatch(cleaned) for form in (_AREA_SLASH, _PAIRS, _SCIENTIFIC, _DECIMAL)):
+    if any(form.fullmatch(cleaned) for form in (_AREA_SLASH, _PAIRS, _SCIENTIFIC, _DECIMAL, _THOUSANDS)):
         return None
     if _EXTENSION.search(cleaned):
         return None
@@ -275,6 +281,11 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
             "spreadsheet",
             "was turned into a decimal by a spreadsheet (it ends in .0); format the column as text",
         )
+    if _THOUSANDS.fullmatch(cleaned):
+        return PhoneProblem(
+            "spreadsheet",
+            "was turned into an amount with commas by a spreadsheet; format the column as text",
+        )
     if _EXTENSION.search(cleaned):
         return PhoneProblem("extension", "holds an extension, and extensions cannot be texted; enter a direct number")
     if any(character.isalpha() for character in cleaned):
@@ -291,6 +302,23 @@ def _parse(cleaned: str, region: str | None, other: str | None) -> Phone | Phone
     if _LAST_BRACKET.search(cleaned):
         return PhoneProblem("several", "ends with digits in brackets; leave only the number that should be texted")
     number = cleaned.replace("/", " ")
+    found = _read(number, region, other)
+    for part in (_LAST_DASH, _ZERO_IN_BRACKETS):
+        shorter = part.sub("", number)
+        without = _read(shorter, region, other) if shorter != number and isinstance(found, Phone) else found
+        if isinstance(found, Phone) and isinstance(without, Phone) and without != found:
+            if part is _ZERO_IN_BRACKETS:
+                return _ambiguous(found, without)
+            if _is_mobile(without):
+                return PhoneProblem("several", "ends with digits of another number; leave the one to be texted")
+    return found
+
+
+def _is_mobile(phone: Phone) -> bool:
+    return phonenumbers.number_type(phonenumbers.parse(phone.e164)) in _MOBILE
+
+
+def _read(number: str, region: str | None, other: str | None) -> Phone | PhoneProblem:
     if "+" in number:
         return _international(number, region, other)
     return _national(number, region, other)
@@ -305,7 +333,7 @@ def _international(number: str, region: str | None, other: str | None) -> Phone 
     for place in (region, other) if judged.splits_a_group(number) else ():
         home = None if place is None else _parse_as(bare, place)
         if isinstance(home, _Reading) and home.as_at_home(bare) and home.phone != judged.phone:
-            return _ambiguous(judged, home)
+            return _ambiguous(judged.phone, home.phone)
     return judged.phone
 
 
@@ -322,17 +350,17 @@ def _national(number: str, region: str | None, other: str | None) -> Phone | Pho
             return abroad.phone
         return home
     if isinstance(elsewhere, _Reading) and elsewhere.phone != home.phone and elsewhere.as_at_home(number):
-        return _ambiguous(home, elsewhere)
+        return _ambiguous(home.phone, elsewhere.phone)
     if isinstance(abroad, _Reading) and abroad.phone != home.phone:
         own_mobile = abroad.country_code == home.country_code and abroad.is_mobile and not home.is_mobile
-        return abroad.phone if own_mobile else _ambiguous(home, abroad)
+        return abroad.phone if own_mobile else _ambiguous(home.phone, abroad.phone)
     return home.phone
 
 
-def _ambiguous(one: _Reading, another: _Reading) -> PhoneProblem:
+def _ambiguous(one: Phone, another: Phone) -> PhoneProblem:
     return PhoneProblem(
         "ambiguous",
-        f'can mean {mask(one.phone.e164)} or {mask(another.phone.e164)}; write it with "+" and the country code',
+        f'can mean {mask(one.e164)} or {mask(another.e164)}; write it with "+" and the country code',
     )
 
 

@@ -78,10 +78,12 @@ _ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?(?:e[+-]?\d+)?|0000-00-00(?:[ t]00:00:00(
 _ONE = re.compile(r"\+?0*1(?:[.,]0*)?(?:e[+-]?0+)?")
 _WHOLE_NUMBER = re.compile(r"([0-9]+)[.,]0+")
 _SPACES = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
-_AROUND = " \t\"'`\u00b4\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb()[].,;:!=*\u2026\u200b\ufeff"
+_AROUND = " \t\"'`\u00b4\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb()[].,;:!=\u2026\u200b\ufeff"
 _SEPARATORS = re.compile(r"[;|\r\n,]")
 _ARRAY_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 _LONGEST_WORD = 64  # characters; longer text is a note
+_MARKS = re.compile(r"!+|[\"\u201c\u201d\u201e]")
+"""A cell that holds only this is marked by hand. One quotation mark repeats what the line above says."""
 _FORBIDDING = frozenset({Meaning.YES, Meaning.REFUSAL, Meaning.OTHER})
 _ALLOWING = frozenset({Meaning.YES, Meaning.PERMISSION})
 
@@ -166,6 +168,8 @@ def _meaning_of_text(text: str) -> Meaning:
     if bare in _ONE_BYTES:
         return Meaning.YES
     plain = _plain(text)
+    if not plain and _MARKS.fullmatch(bare.strip("()[] ")):
+        return Meaning.OTHER
     if plain in _BY_WORD:
         return _BY_WORD[plain]
     number = bare.strip(_AROUND)
