@@ -15,7 +15,7 @@ def _phrases(*lists: str) -> frozenset[str]:
 
 _NOTHING = frozenset(
     r"""
-    n/a n.a n\a \n \\n none null nil nan undefined unspecified k.a n/d n.d n.v.t s/d
+    n/a n.a n\a \n \\n none null nil nan ∞ undefined unspecified k.a n/d n.d n.v.t s/d
     #n/a #name #ref #value #div/0 #null #num #spill #calc #error #field #blocked #connect #busy #unknown
     #getting_data #nv #bezug #wert #zahl #nom #valeur #nombre #nul #¡ref #¡valor #¿nombre #¡div/0 #¡num #¡nulo
     """.split()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from config.fields import FieldMapping
 from crm_adapters.base import SourceIncomplete, SourceInvalid
@@ -17,10 +17,11 @@ from crm_adapters.csv.languages import ENCODINGS
 from crm_adapters.csv.options import CsvOptions
 from crm_adapters.csv.removed import SAMPLE, unclear_value, usual_columns
 from crm_adapters.csv.rows import Damage, Row, RowPicker, read_rows
-from crm_adapters.csv.text import detect_delimiter, is_separator_line, sample_of, text_chunks
+from crm_adapters.csv.text import DELIMITERS, detect_delimiter, is_separator_line, sample_of, text_chunks
 from crm_adapters.csv.workbook import read_workbook
 from crm_adapters.fields import Columns, find_column, find_columns, find_id, fold, missing_columns, nearest_columns
 
+_TITLE_LINES = 20
 EARLIER_IDS = frozenset(
     """
     recordid hsobjectid contactid personid id externalid customerid clientid leadid userid uid uuid guid
@@ -54,6 +55,11 @@ class Layout:
     raw_ids: bool = False
     """Ids keep the formula around them (``="00123"``), as the version before stored them."""
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def is_workbook(self) -> bool:
+        """True for an Excel workbook."""
+        return self.encoding is None
 
     @property
     def id_names(self) -> list[str]:
@@ -91,10 +97,10 @@ def read_layout(
         if any(cell.strip() for cell in cells) and not is_separator_line(cells):
             unit = "row" if export.is_workbook else "line"
             first_rows = list(islice(rows, SAMPLE)) if options.deleted is None and usual_columns(cells) else []
-            layout = _Header(name, _property_names(cells), options, fields, earlier).layout(
-                unit, encoding, delimiter, first_rows
-            )
-            return layout, chain(first_rows, rows)
+            header = _Header(name, _property_names(cells), options, fields, earlier)
+            if not header.columns.phones:
+                header.refuse(unit, islice(rows, _TITLE_LINES))
+            return header.layout(unit, encoding, delimiter, first_rows), chain(first_rows, rows)
     raise SourceIncomplete(f"{name} has no header and no rows; export it again")
 
 
@@ -134,16 +140,41 @@ class _Header:
     fields: FieldMapping
     earlier: Mapping[str, Any]
 
-    def layout(self, unit: str, encoding: Encoding | None, delimiter: str, first_rows: Sequence[Row]) -> Layout:
-        columns = find_columns(self.names, self.fields)
+    @property
+    def columns(self) -> Columns:
+        """The columns of a contact."""
+        return find_columns(self.names, self.fields)
+
+    def refuse(self, unit: str, following: Iterable[Row]) -> NoReturn:
+        """Raise SourceInvalid for a header without a phone column. ``following`` are the rows after it."""
+        self._require_mapped()
+        found = f"{self.file} has no column with a usual name for a phone number"
+        if len(self.names) == 1 and (held := [one for one in DELIMITERS if one in self.names[0]]):
+            raise SourceInvalid(
+                f"{found}: its first line is one cell, {listed(self.names)}. If each line is in quotation marks as a "
+                f'whole, export it again without them; if not, set the option delimiter, for example "{held[0]}"'
+            )
+        if len(self.names) == 1:
+            raise SourceInvalid(
+                f"{found}: its first line is one cell, {listed(self.names)}. If another character separates the "
+                "columns, set the option delimiter to it; if this is not the header, export the contacts as CSV"
+            )
+        for first, _last, cells in following:
+            if isinstance(cells, list) and find_columns(_property_names(cells), self.fields).phones:
+                raise SourceInvalid(
+                    f"{found}; the header seems to be {unit} {first}. Remove the lines above it, or export the "
+                    "contacts without a title"
+                )
+        raise SourceInvalid(f"{found}; name it in the connection's fields.phone. There are: {listed(self.names)}")
+
+    def _require_mapped(self) -> None:
         mapping = self.fields
         self._require({"fields.phone": mapping.phone, "fields.full_name": mapping.full_name})
         self._require({"fields.email": mapping.email, "id": self.options.id})
-        if not columns.phones:
-            raise SourceInvalid(
-                f"{self.file} has no column with a usual name for a phone number; name it in the connection's "
-                f"fields.phone. There are: {listed(self.names)}"
-            )
+
+    def layout(self, unit: str, encoding: Encoding | None, delimiter: str, first_rows: Sequence[Row]) -> Layout:
+        columns = self.columns
+        self._require_mapped()
         chosen, id_notes = self._chosen_ids()
         deleted, deleted_notes = self._deleted(first_rows)
         return Layout(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from crm_adapters.base import SourceIncomplete
 from crm_adapters.csv.text import FIELD_LIMIT, Chunk, is_separator_line
@@ -15,6 +15,8 @@ from crm_adapters.csv.text import FIELD_LIMIT, Chunk, is_separator_line
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _NO_TEXT = "It holds bytes that are not text; correct the record in the CRM."
 _HEAD = 1000
+_MOST_LINES = 100
+_PHONE_DIGITS = 7
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -66,6 +68,48 @@ def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: in
     id_shape = _shape(lines[0][id_column])
     rowlike = sum(len(line) == width and _shape(line[id_column]) == id_shape for line in lines)
     return rowlike * 2 > len(lines)
+
+
+@dataclass
+class SplitRow:
+    """Lines that are one row, which a line break outside of quotation marks splits.
+
+    They have too few cells each and as many as a row together. Only the first one has a phone number, and the others
+    begin with nothing like its id. ``width`` is that of a row.
+    """
+
+    width: int
+    id_column: int
+    phones: Sequence[int]
+    lines: list[Row] = field(default_factory=list)
+    cells: int = 0
+
+    def takes(self, row: Row) -> bool:
+        """Take a line if it may be the first, or the next one."""
+        cells = row[2]
+        if isinstance(cells, Damage) or len(cells) >= self.width or len(self.lines) >= _MOST_LINES:
+            return False
+        if self.lines:
+            if self._has_phone(cells) or self._id_of(cells) == self._id_of(self.lines[0][2]):
+                return False
+            if self.cells + len(cells) - 1 > self.width:
+                return False
+        elif len(cells) < 2 or not self._has_phone(cells):
+            return False
+        self.cells += max(len(cells) - 1, 0) if self.lines else len(cells)
+        self.lines.append(row)
+        return True
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the lines are a row together."""
+        return self.cells == self.width and len(self.lines) > 1
+
+    def _has_phone(self, cells: Any) -> bool:
+        return any(sum(map(str.isdigit, cells[at])) >= _PHONE_DIGITS for at in self.phones if at < len(cells))
+
+    def _id_of(self, cells: Any) -> str:
+        return _shape(cells[self.id_column]) if self.id_column < len(cells) else ""
 
 
 def is_unreadable(text: str) -> bool:

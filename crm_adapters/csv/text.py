@@ -20,7 +20,9 @@ DELIMITERS = (",", ";", "\t", "|")
 _LINE_LIMIT = 8 * FIELD_LIMIT
 _HEAD = 4096
 _SAMPLE = 1 << 16
-_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
+_END_OF_FILE = "\x1a"
+"""How DOS and the programs of its time end a text file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,16 @@ def sample_of(file: BinaryIO, encoding: str) -> str:
 
 
 def text_chunks(file: BinaryIO, encoding: str) -> Iterator[Chunk]:
-    """Yield the file in chunks of whole lines, without its byte order mark."""
+    """Yield the file in chunks of whole lines, without its byte order mark and the end mark of DOS."""
     first = True
     for data, last in line_chunks(file, encoding):
         try:
             text, damaged = data.decode(encoding), False
         except UnicodeDecodeError:
             text, damaged = _decode_damaged(data, encoding), True
-        yield Chunk(text.removeprefix("\ufeff") if first else text, damaged or "\0" in text, last)
+        if last:
+            text = text.rstrip(_END_OF_FILE)
+        yield Chunk(text.lstrip("\ufeff") if first else text, damaged or "\0" in text, last)
         first = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any
 
-from crm_adapters.sql.values import to_json
+from crm_adapters.sql.values import is_beyond
 
 _SHOWN = 40
 _END = "; it counts as empty until it is corrected in the CRM"
@@ -31,7 +31,7 @@ class DroppedValues:
         counts: dict[str, list[Any]] = {name: list(found) for name, found in self._memory.get("dropped", {}).items()}
         for identifier, row in rows:
             for name, value in zip(names, row, strict=False):  # the key may follow
-                if value is not None and to_json(value) is None:
+                if is_beyond(value):
                     counts.setdefault(name, [0, str(value)[:_SHOWN], identifier])[0] += 1
         self._memory["dropped"] = counts
         self._memory["notes"] = [*map(self._sentence, counts.items()), *self._others()]

@@ -15,7 +15,7 @@ from sqlalchemy.types import Integer, TypeEngine
 
 from crm_adapters.base import CrmField
 from crm_adapters.fields import Columns
-from crm_adapters.sql.values import is_true, to_json
+from crm_adapters.sql.values import is_beyond, is_true, to_json
 
 SAMPLES = 3
 _LONGEST_SAMPLE = 40
@@ -36,9 +36,7 @@ def _samples(values: Iterable[Any]) -> str:
 
 
 def _sample(value: Any) -> str:
-    shown = to_json(value)
-    if shown is None and value is not None:
-        shown = str(value)
+    shown = str(value) if is_beyond(value) else to_json(value)
     return "empty" if shown in (None, "") else f'"{str(shown)[:_LONGEST_SAMPLE]}"'
 
 

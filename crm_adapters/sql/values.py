@@ -14,6 +14,11 @@ from crm_adapters.sql.drivers import BeyondTime
 from crm_adapters.words import SAYS_NO, SAYS_NOTHING, plain_word
 
 BYTES_SHOWN = 32
+BEYOND_TIME = "\u221e"
+"""Stands for ``infinity`` and for times that Python cannot hold.
+
+Triggers and messages take it for empty. ``do_not_text`` does not: "until infinity" is for ever.
+"""
 _EXACT_DIGITS = 15
 """Decimal digits that every float keeps."""
 NO_TIME_UNTIL = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,14 +29,16 @@ _NOT_DELETED = SAYS_NO | SAYS_NOTHING | {"active", "live", "open"}
 def to_json(value: Any, dropped: list[Any] | None = None) -> Any:
     """Return a column value as a flat JSON value. The same value always gives the same result.
 
-    A value that JSON cannot hold, such as a time after the year 9999, becomes None and is added to ``dropped``.
+    A value that JSON cannot hold is added to ``dropped``. A number becomes None, a time ``BEYOND_TIME``.
     """
     if value is None or isinstance(value, int):
         return value
     if type(value) is str:
         return _text(value)
-    if _is_beyond(value):
-        return None if dropped is None else dropped.append(value)
+    if is_beyond(value):
+        if dropped is not None:
+            dropped.append(value)
+        return BEYOND_TIME if isinstance(value, BeyondTime) else None
     if isinstance(value, float):
         return value
     if isinstance(value, Decimal):
@@ -53,7 +60,7 @@ def _looks_grouped(value: Decimal) -> bool:
     return exponent == -3 and len(digits) <= _EXACT_DIGITS
 
 
-def _is_beyond(value: Any) -> bool:
+def is_beyond(value: Any) -> bool:
     """Return True if JSON cannot hold the value."""
     if isinstance(value, float):
         return not math.isfinite(value)
@@ -153,7 +160,7 @@ def _id_part(value: Any) -> str:
         return value.encode("utf-8", "replace").decode() if type(value) is str else str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return _hex(bytes(value))
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal | BeyondTime):
         return str(value)
     return str(to_json(value))
 

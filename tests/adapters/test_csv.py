@@ -98,8 +98,16 @@ def test_delimiters_are_found(pull: Reader, delimiter: str) -> None:
     assert [list(record.properties.values()) for record in good(pull(text))] == rows[1:]
 
 
-def test_excels_separator_line_is_obeyed(pull: Reader) -> None:
-    assert ids(pull("sep=;\nid;phone\n1;111\n")) == ["1"]
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+def test_excels_separator_line_is_obeyed(pull: Reader, line: str) -> None:
+    assert ids(pull(f"{line}\nid;phone\n1;111\n")) == ["1"]
+
+
+@pytest.mark.parametrize(
+    "text", [GOOD + "\x1a", GOOD + "\x1a\x1a", "\ufeff\ufeff" + GOOD, '\ufeff\ufeff"' + GOOD[:9] + '"' + GOOD[9:]]
+)
+def test_marks_at_the_ends_of_a_file_belong_to_no_cell(pull: Reader, text: str) -> None:
+    assert pull(text) == pull(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +184,7 @@ HOSTILE = {
     "not UTF-8": (b"{id},\xff\xfe\x80,111,\n", "not text"),
     "binary": (b"{id},\x89PNG\x00\x01\x02,\xf0\x28,\n", "not text"),
     "misplaced quote": (b'{id},"Ann" Lee,111,\n', "quotation mark"),
+    "quoted line": (b'"{id},Ann,111,"\n', "in quotation marks as a whole"),
 }
 
 
@@ -357,9 +366,47 @@ def test_a_column_that_does_not_exist_is_named(
             use(adapter(path, FieldMapping(**fields), **options))
 
 
-def test_without_any_phone_column_the_export_is_the_wrong_one(pull: Reader) -> None:
-    with pytest.raises(SourceInvalid, match=r'name it in the connection\'s fields.phone. There are: "id", "sku"'):
-        pull("id,sku\n1,2\n")
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,sku\n1,2\n", r'name it in the connection\'s fields.phone. There are: "id", "sku"$'),
+        ("Contacts,,\n\nid,phone,x\n1,111,\n", r"the header seems to be line 3. Remove the lines above it"),
+        ("Contacts of May, 2026\nid,phone\n1,111\n", r"the header seems to be line 2"),
+        ("id^phone\n1^111\n", r'its first line is one cell, "id\^phone". If another character .* option delimiter'),
+        ("Error: no rights\n", r"if this is not the header, export the contacts as CSV"),
+        ('"id,phone"\n"1,111"\n', r'is one cell, "id,phone". If each line is in quotation marks .*delimiter, .* ","'),
+    ],
+)
+def test_without_any_phone_column_the_export_is_the_wrong_one(pull: Reader, text: str, words: str) -> None:
+    with pytest.raises(SourceInvalid, match=rf"^contacts\.csv has no column with a usual name for a phone .*{words}"):
+        pull(text)
+
+
+# Lines after the header "id,name,phone,note,stop", the ids of the rows that are read, and those that are rejected.
+SPLIT = [
+    ("1,Ann,4155550101,called\nback,yes\n2,Ben,4155550102,,\n", ["2"], ["1"]),
+    ("1,Ann,4155550101,called\n\nback\nand again,yes\n2,Ben,4155550102,,\n", ["2"], ["1"]),
+    ("1,Ann,4155550101\n2,Ben,4155550102,called\nback,yes\n", ["1"], ["2"]),
+    ("1,Ann,4155550101,called\nback,yes\n2,Ben,4155550102,called\nback,yes\n", [], ["1", "2"]),
+    ("1,Ann,4155550101,called\nback,yes\n", [], ["1"]),
+    # short, because the cells at the end are empty
+    ("1,Ann,4155550101\n2,Ben,4155550102\n3,Cy,4155550103,,\n", ["1", "2", "3"], []),
+    ("1,Ann,4155550101,x\n2,Ben\n3,Cy,4155550103,,\n", ["1", "2", "3"], []),
+    ("1,Ann,4155550101\n\n\n2,Ben,4155550102,,\n", ["1", "2"], []),
+    ("1,Ann,4155550101\nTotal,1\n", ["1", "Total"], []),
+    ("1,Ann,4155550101\n", ["1"], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "read", "rejected"), SPLIT)
+@pytest.mark.parametrize("last", ["", "9,Zoe,4155550109,,\n"])
+def test_a_row_that_a_line_break_splits_is_never_read_in_part(
+    pull: Reader, lines: str, read: list[str], rejected: list[str], last: str
+) -> None:
+    found = pull("id,name,phone,note,stop\n" + lines + last)
+    assert ids(found) == read + ["9"] * bool(last)
+    assert [record.key for record in bad(found)] == rejected
+    assert all("A line break splits it into the lines " in record.reason for record in bad(found))
 
 
 def test_several_files_patterns_and_folders(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from crm_adapters.base import UnreadableRecord
 from crm_adapters.services import LocalServices
 from crm_adapters.sql.drivers import BeyondTime
 from crm_adapters.sql.queries import without_end
-from crm_adapters.sql.values import external_id, is_true, to_json
+from crm_adapters.sql.values import BEYOND_TIME, external_id, is_true, to_json
 from tests.adapters.sql_crm import KINDS, Database, database, read
 
-# Add a row: the column's type, a value as SQL, the property. BEYOND: the value counts as empty and is named.
+# Add a row: the column's type, a value as SQL, the property. BEYOND and BEYOND_TIME: it counts as empty and is named.
 BEYOND = "beyond"
 LONG = "x" * 5000
 
@@ -32,11 +32,11 @@ class Cell(NamedTuple):
 
 
 POSTGRES = [
-    Cell("timestamptz", "'infinity'", BEYOND),
-    Cell("timestamptz", "'-infinity'", BEYOND),
-    Cell("timestamp", "'20000-01-01'", BEYOND),
-    Cell("date", "'infinity'", BEYOND),
-    Cell("date", "'0044-03-15 BC'", BEYOND),
+    Cell("timestamptz", "'infinity'", BEYOND_TIME),
+    Cell("timestamptz", "'-infinity'", BEYOND_TIME),
+    Cell("timestamp", "'20000-01-01'", BEYOND_TIME),
+    Cell("date", "'infinity'", BEYOND_TIME),
+    Cell("date", "'0044-03-15 BC'", BEYOND_TIME),
     Cell("timestamptz", "'2026-03-01 12:00+02'", "2026-03-01T10:00:00+00:00"),
     Cell("timestamp", "'2026-03-01 12:00:00.5'", "2026-03-01T12:00:00.500000"),
     Cell("date", "'9999-12-31'", "9999-12-31"),
@@ -203,7 +203,7 @@ def test_each_value_becomes_a_scalar(filled: Database, way: str) -> None:
     ]
     assert differing == []
     json.dumps(found)
-    beyond = {f"c{number}" for number, expected in enumerate(wanted) if expected == BEYOND}
+    beyond = {f"c{number}" for number, expected in enumerate(wanted) if expected in (BEYOND, BEYOND_TIME)}
     notes = services.memory.get("notes", [])
     assert {note.split('"')[1] for note in notes} == beyond
     assert all("record 1)" in note and "counts as empty" in note for note in notes)
@@ -308,6 +308,7 @@ def test_what_means_deleted(value: Any, deleted: bool) -> None:
         (7, "7"),
         ("J\u00f6rg", "J\u00f6rg"),
         (datetime(2026, 3, 1), "2026-03-01T00:00:00"),  # noqa: DTZ001
+        (BeyondTime("infinity"), "infinity"),
     ],
 )
 def test_ids_stay_as_they_were(key: Any, identifier: str) -> None:
@@ -330,7 +331,11 @@ def test_a_decimal_is_text_unless_it_looks_like_thousands(value: Decimal, shown:
 
 def test_a_value_that_is_dropped_is_handed_back() -> None:
     dropped: list[Any] = []
-    assert [to_json(value, dropped) for value in (BeyondTime("infinity"), float("inf"), 1.5)] == [None, None, 1.5]
+    assert [to_json(value, dropped) for value in (BeyondTime("infinity"), float("inf"), 1.5)] == [
+        BEYOND_TIME,
+        None,
+        1.5,
+    ]
     assert dropped == ["infinity", float("inf")]
 
 

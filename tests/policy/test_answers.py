@@ -52,7 +52,7 @@ CELLS: list[tuple[bool, bool, list[Any]]] = [
         "inscrit", "registered", "#REF!", "x y", "да", "はい", "🚫", "A" * 5000, "[" * 500,
         ["no", "yes"], "{no,yes}", '["no", "maybe"]', {"sms": True}, {"a": "yes"}, '{"a": 1}',
         "no\nyes", "no|yes", "{broken", ["no", ["no", ["perhaps"]]], "nope", "never",
-        "*", "**", "!", "* *", "[*]", "(*)", '"', "”", "no;*", "No*",
+        "*", "**", "!", "* *", "[*]", "(*)", "∞", "infinity", '"', "”", "no;*", "No*",
     ]),
 ]  # fmt: skip
 

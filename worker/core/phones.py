@@ -65,6 +65,8 @@ _ZERO_IN_BRACKETS = re.compile(r"[(\[] ?0 ?[)\]]")
 """Not dialled from abroad, except for landlines of Italy: "+39 (0) 312 3456789" may be one, or a mobile number."""
 _THOUSANDS = re.compile(r"\+?[0-9]{1,3}(?:,[0-9]{3}){2,}(?:\.0+)?")
 _SCHEME = re.compile(r"(?:tel|sms|smsto|callto|whatsapp):(?://)?", re.IGNORECASE)
+_LARGEST_INTEGER = str(2**31 - 1)
+"""What MySQL stores in an integer column in place of any larger number. It looks like a number of Dallas."""
 _WHOLE_NUMBER_DIGITS = 7
 LONGEST_E164 = 15
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
@@ -181,7 +183,7 @@ def _north_american(text: str, default_region: str | None) -> Phone | None:
     Everything else is left to the parser, which gives the same result but is a dozen times slower.
     """
     match = _TEN_DIGITS.fullmatch(text)
-    if match is None or (match["country"] != "+1" and default_region not in ("US", "CA")):
+    if match is None or text == _LARGEST_INTEGER or (match["country"] != "+1" and default_region not in ("US", "CA")):
         return None
     national = (match["in_brackets"] or match["bare"]) + match["exchange"] + match["line"]
     ordinary, others = _us_patterns()
@@ -280,6 +282,11 @@ def _spoiled(cleaned: str) -> PhoneProblem | None:
         return PhoneProblem(
             "spreadsheet",
             "was turned into a decimal by a spreadsheet (it ends in .0); format the column as text",
+        )
+    if cleaned == _LARGEST_INTEGER:
+        return PhoneProblem(
+            "spreadsheet",
+            "is the largest number that a column of 32-bit integers can hold; store phone numbers as text",
         )
     if _THOUSANDS.fullmatch(cleaned):
         return PhoneProblem(
