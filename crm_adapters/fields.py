@@ -113,6 +113,8 @@ _EXACT_DIGITS = 15
 _FLOAT32_EXACT = 2**24
 """A 32-bit float holds whole numbers up to here; larger ones only rounded."""
 
+_REPEATED = re.compile(r" \([0-9]{1,4}\)$")
+
 _MOBILE_LABELS = ("mobil", "cell", "handy", "portable", "movil", "iphone", "whatsapp")
 _UNTEXTABLE_LABELS = ("fax", "pager")
 
@@ -196,6 +198,16 @@ def find_column(header: Iterable[str], name: str) -> str | None:
         return name
     alike = [column for column in columns if fold(column) == fold(name)]
     return alike[0] if len(alike) == 1 else None
+
+
+def repeated_column(name: str, number: int) -> str:
+    """Return the name of a column whose name other columns have, too: ``Phone (2)`` is the second ``Phone``."""
+    return f"{name} ({number})"
+
+
+def column_without_number(name: str) -> str:
+    """Return the name that ``repeated_column`` was given, and any other name as it is."""
+    return _REPEATED.sub("", name)
 
 
 def missing_columns(header: tuple[str, ...], names: Iterable[str]) -> list[str]:
@@ -359,8 +371,10 @@ def phone_text(value: Any) -> str:
 
 
 def name_text(value: Any) -> str:
-    """Return a name, or a part of one, as stripped text. Placeholders are empty."""
+    """Return a name, or a part of one, as stripped text. Placeholders and formulas of spreadsheets are empty."""
     text = plain_text(value)
+    if text[:1] == "=":
+        return ""
     if "&" in text:
         text = without_entities(text).strip()
     return "" if is_placeholder(text) else text
@@ -370,7 +384,7 @@ def plain_text(value: Any) -> str:
     """Return a text or a number as stripped text, and anything else as empty. Databases may store phones as numbers."""
     if isinstance(value, str):
         text = value.strip()
-        return text if text[:1] != "=" else _without_formula(text)
+        return text if text[:1] != "=" else without_formula(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if not abs(value) < 1e20:  # longer than any phone number, infinite, or not a number
@@ -378,17 +392,17 @@ def plain_text(value: Any) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 
-def _bare_name(value: Any) -> str:
-    text = name_text(value)
-    return text if text.casefold() not in _TICKS and any(map(str.isalpha, text)) else ""
-
-
-def _without_formula(text: str) -> str:
+def without_formula(text: str) -> str:
     """Return ``+14155552671`` for ``="+14155552671"``, and any other text as it is."""
     if match := _TEXT_FORMULA.fullmatch(text):
         return match[1].replace('""', '"').strip()
     match = _NUMBER_FORMULA.fullmatch(text)
     return match[1].strip() if match else text
+
+
+def _bare_name(value: Any) -> str:
+    text = name_text(value)
+    return text if text.casefold() not in _TICKS and any(map(str.isalpha, text)) else ""
 
 
 def _lost_digits(value: float) -> bool:

@@ -37,14 +37,16 @@ _PLACEHOLDERS = (
     | _NAMES_TOO
     | frozenset(
         """
-        unknown tbd tba tbc xxx anonymous fnu lnu desconhecido desconhecida nenhum sconosciuto sconosciuta nessuno
+        unknown tbd tba tbc xxx anonymous fnu lnu fname lname firstname lastname first_name last_name full_name
+        desconhecido desconhecida nenhum sconosciuto sconosciuta nessuno
         anonimo anónimo onbekend geen anoniem unbekannt n.n keine anonym inconnu inconnue aucun aucune anonyme
         desconocido desconocida ninguno ninguna okänd ukendt ukjent nieznany nieznana brak neznámý neznámá bilinmiyor
         неизвестно нет 不明 未知 noname unavailable private blocked restricted withheld redacted declined refused dnc
         """.split()
     )
     | _phrases(
-        "| not known | no name | no first name | no last name | no phone | no email | no number | name unknown",
+        "| first name | last name | full name | your name",
+        "not known | no name | no first name | no last name | no phone | no email | no number | name unknown",
         "name not provided | unknown name | unknown caller | to be determined | to be advised | to be confirmed",
         "kein name | ohne name | nicht bekannt | sans nom | sin nombre | por definir | sem nome | a definir",
         "wireless caller | private caller | private number | blocked caller | blocked number | no caller id",
@@ -69,6 +71,8 @@ _MERGE_FIELD = re.compile(
 )
 """What a form letter or a form shows in place of a value that nobody filled in: ``{{first_name}}``, ``*|FNAME|*``."""
 _ENDINGS = frozenset(word[-2:] for word in _PLACEHOLDERS)
+_MERGE_TAG = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|\*\|.*\|\*|%%?\w+%%?|<<.+>>|\[\[.+\]\]", re.DOTALL)
+"""What a form letter has in place of a name that nobody filled in: ``{{first_name}}``, ``*|FNAME|*``."""
 _LONGEST = 64  # characters; longer text, such as a note, is not split into words
 
 
@@ -83,6 +87,8 @@ def is_placeholder(text: str) -> bool:
     ending = text[-2:]
     if ending.isalnum() and len(ending) == 2 and ending.casefold()[-2:] not in _ENDINGS:  # most names
         return False
+    if _MERGE_TAG.fullmatch(text.strip()):
+        return True
     bare = text.strip(_SURROUNDING)
     lower = bare.casefold()
     if _is_merge_field(text):

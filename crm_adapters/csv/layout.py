@@ -19,7 +19,16 @@ from crm_adapters.csv.removed import SAMPLE, unclear_value, usual_columns
 from crm_adapters.csv.rows import Damage, Row, RowPicker, read_rows
 from crm_adapters.csv.text import DELIMITERS, detect_delimiter, is_separator_line, sample_of, text_chunks
 from crm_adapters.csv.workbook import read_workbook
-from crm_adapters.fields import Columns, find_column, find_columns, find_id, fold, missing_columns, nearest_columns
+from crm_adapters.fields import (
+    Columns,
+    find_column,
+    find_columns,
+    find_id,
+    fold,
+    missing_columns,
+    nearest_columns,
+    repeated_column,
+)
 
 _TITLE_LINES = 20
 EARLIER_IDS = frozenset(
@@ -268,7 +277,7 @@ def _property_names(header: Sequence[str]) -> tuple[str, ...]:
         name = base = cell.strip() or f"column {number}"
         while name in names:
             repeats[base] = repeats.get(base, 1) + 1
-            name = f"{base} ({repeats[base]})"
+            name = repeated_column(base, repeats[base])
         names[name] = None
     return tuple(names)
 

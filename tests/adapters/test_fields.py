@@ -252,6 +252,9 @@ def test_google_labels_say_which_phone_is_the_mobile() -> None:
         ("first_name,last_name", {"first_name": "Ada", "last_name": "\\N"}, "Ada"),
         ("first_name,last_name", {"first_name": '="Ada"', "last_name": "#NAME?"}, "Ada"),
         ("name", {"name": "undefined undefined"}, ""),
+        ("name", {"name": '=HYPERLINK("http://example.com","Ada")'}, ""),
+        ("name", {"name": "=cmd|'/C calc'!A0"}, ""),
+        ("first_name,last_name", {"first_name": "=B2", "last_name": "Vane"}, "Vane"),
     ],
 )
 def test_names(header: str, record: dict[str, Any], name: str) -> None:

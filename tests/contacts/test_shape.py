@@ -48,6 +48,7 @@ def record(*names: str) -> dict[str, str]:
         (("Phone", "First Name", "Last Name", "E-Mail", "Notes"), (), ("Phone", "First Name", "Last Name", "E-Mail")),
         (("Phone", "Order Status", "Notes"), ("order_status",), ("Phone", "Order Status")),
         (("Phone", "DO NOT TEXT", "Notes"), ("do_not_text",), ("Phone", "DO NOT TEXT")),
+        (("Phone", "DNT", "DNT (2)", "DNT2", "Note (2)"), ("dnt",), ("Phone", "DNT", "DNT (2)")),
         (("Phone", "Notes"), None, ("Phone", "Notes")),
         (("Phone 1 - Value", "Phone 1 - Label", "Age"), (), ("Phone 1 - Value", "Phone 1 - Label")),
     ],

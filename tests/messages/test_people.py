@@ -112,6 +112,12 @@ NOT_KNOWN: list[tuple[dict[str, Any], list[str], bool, str]] = [
     ({"sms_consent": "yes"}, [], False, 'came without the field "dnc" (connections.crm.do_not_text.field)'),
     ({"dnc": "no"}, [], False, 'came without the field "sms_consent" (connections.crm.consent.field)'),
     ({}, [], False, 'came without the field "dnc"'),
+    # several fields have the name, as in a file with two columns of one name: each of them counts
+    ({"dnc": "", "dnc (2)": "yes", "sms_consent": "yes"}, [], False, "do_not_text: "),
+    ({"DNC": "no", "d-n-c": "Ja", "sms_consent": "yes"}, [], False, "do_not_text: "),
+    ({"dnc": "no", "dnc (2)": "", "sms_consent": "yes", "sms_consent (2)": ""}, [], False, "accepted"),
+    ({"dnc": "no", "sms_consent": "yes", "SMS Consent (2)": "no"}, [], False, "no_consent: "),
+    ({"dnc": "no", "dnc2": "yes", "sms_consent": "yes"}, [], False, "accepted"),
     # a field that the source does not have any more: the last values are kept
     ({"dnc": "no", "sms_consent": "yes"}, ["dnc"], False, 'the source has no field "dnc" now'),
     ({"dnc": "no", "sms_consent": "yes"}, ["DNC"], False, 'the source has no field "dnc" now'),

@@ -220,7 +220,8 @@ def clean_name(text: str) -> str:
 def clean_email(text: str) -> tuple[str, str]:
     """Return (address, "") for one address, ("", text) for anything else, and ("", "") for an empty text.
 
-    ``mailto:``, a name before the address ("Ada <ada@example.org>") and invisible characters are taken off.
+    ``mailto:``, a name before the address ("Ada <ada@example.org>"), quotation marks around it, punctuation after it
+    and invisible characters are taken off.
     """
     if len(text) > EMAIL_LONGEST:
         return "", storable_text(text[:EMAIL_LIMIT])
@@ -231,6 +232,7 @@ def clean_email(text: str) -> tuple[str, str]:
         stripped = match[1]
     if stripped[:7].lower() == "mailto:":
         stripped = unquote(stripped[7:].partition("?")[0]).strip()
+    stripped = stripped.rstrip(".,; ").strip("'\" ")
     if not stripped or (_EMAIL.fullmatch(stripped) and len(stripped) <= EMAIL_LIMIT and stripped.isprintable()):
         return stripped, ""
     return "", storable_text(written[:EMAIL_LIMIT])

@@ -20,6 +20,7 @@ from crm_adapters.policy_columns import PolicyColumn, is_about_texts, policy_col
 from worker.contacts.services import open_adapter
 from worker.core.findings import Finding, ok, problem, warning
 from worker.core.phones import mask
+from worker.messages.permission import is_field_of
 from worker.policy.answers import Meaning, allows_texts, forbids_texts, is_listed, meaning_of
 from worker.runtime import Runtime
 from worker.triggers.wanted import FieldUse, field_uses
@@ -200,7 +201,13 @@ def _unused_policy_columns(
     people = [field for field in fields if field.kind == CONTACT]
     used = {find_field(rule.field, people) for rule in rules.values()}
     for kind, meaning, why in _KINDS:
-        found = [field for field in people if field not in used and policy_column(field) is kind]
+        found = [
+            field
+            for field in people
+            if policy_column(field) is kind
+            and field not in used
+            and not any(is_field_of(rule, field.name) for rule in rules.values())
+        ]
         if not found or (kind is PolicyColumn.DELETED and not deleted):
             continue
         found.sort(key=lambda field: not is_about_texts(field))

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from config.models import Connection, PropertyRule, Settings
 from crm_adapters.base import CONTACT
-from crm_adapters.fields import find_column, fold
+from crm_adapters.fields import column_without_number, find_column, fold
 from worker.policy.answers import allows_texts, forbids_texts, is_known_answer
 from worker.triggers.values import property_named, value_text
 
@@ -125,8 +126,11 @@ class LiveRecord:
         return property_named(rule.field, self.properties) or find_column(self.properties, rule.field)
 
     def _value(self, rule: PropertyRule) -> Any:
-        key = self._key(rule)
-        return None if key is None else self.properties[key]
+        """Return the value of the rule's field; a list if several fields have this name: each of them counts."""
+        same = [name for name in self.properties if is_field_of(rule, name)]
+        keys = dict.fromkeys([self._key(rule), *same])
+        values = [self.properties[key] for key in keys if key is not None]
+        return values if len(values) > 1 else next(iter(values), None)
 
 
 def permission_unknown(settings: Settings, records: Sequence[LiveRecord], about: tuple[str, str] | None) -> str:
@@ -184,15 +188,25 @@ def _asked(
     ]
 
 
+def is_field_of(rule: PropertyRule, name: str) -> bool:
+    """Return True if a field has the name that the rule gives, in any spelling, or this name and a number."""
+    return _is_same_field(rule.field, name)
+
+
+@lru_cache(maxsize=4096)
+def _is_same_field(field: str, name: str) -> bool:
+    return fold(field) in (fold(name), fold(column_without_number(name)))
+
+
 def is_permission(configured: Connection, name: str, value: Any) -> bool:
     """Return True if a value of the field ``name`` lets its person be texted.
 
     It is not carried over to a version of the record that came without the field; a refusal is.
     """
     forbids, consent = configured.do_not_text, configured.consent
-    if forbids is not None and fold(name) == fold(forbids.field):
+    if forbids is not None and is_field_of(forbids, name):
         return not forbids_texts(value, forbids.values)
-    return consent is not None and fold(name) == fold(consent.field) and allows_texts(value, consent.values)
+    return consent is not None and is_field_of(consent, name) and allows_texts(value, consent.values)
 
 
 def missing_policy_fields(settings: Settings, connection: str, shape: Mapping[str, Any]) -> list[str]:

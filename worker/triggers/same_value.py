@@ -15,6 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from crm_adapters.entities import without_entities
+from crm_adapters.fields import without_formula
 from worker.triggers.date_text import Moment, possible_dates, read_date
 from worker.triggers.number_text import possible_amounts, read_amount
 from worker.triggers.values import BOOLEANS, read_boolean, scalar, value_text
@@ -120,5 +121,5 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, sort_keys=True, default=str)
     text = unicodedata.normalize("NFC", without_entities(value_text(value)))
-    shown = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    shown = without_formula("".join(character for character in text if unicodedata.category(character) != "Cf").strip())
     return "" if scalar(shown) is None else " ".join(shown.split()).casefold()

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from crm_adapters.entities import without_entities
-from crm_adapters.fields import fold
+from crm_adapters.fields import fold, without_formula
 from crm_adapters.placeholders import says_nothing
 from crm_adapters.words import FALSE, TRUE
 
@@ -79,7 +79,7 @@ def scalar(value: object) -> Scalar | None:
     """Return a value as templates and conditions get it: trimmed text, a number or a boolean; None if it is empty.
 
     Markers such as ``n/a``, lists and mappings count as empty. Floats without a fraction become whole numbers. HTML
-    entities are the characters that they stand for.
+    entities are the characters that they stand for, and ``="Ready"`` is what a spreadsheet shows of it: ``Ready``.
     """
     if isinstance(value, bool | int):
         return value
@@ -90,6 +90,7 @@ def scalar(value: object) -> Scalar | None:
     if not isinstance(value, str):
         return None
     text = _printable(without_entities(value) if "&" in value else value).strip()
+    text = without_formula(text) if text[:1] == "=" else text
     return None if says_nothing(text) else text
 
 

@@ -15,7 +15,7 @@ from config.fields import FieldMapping, is_expression
 from config.models import Settings
 from config.triggers import Trigger
 from crm_adapters.base import CONTACT
-from crm_adapters.fields import fold
+from crm_adapters.fields import column_without_number, fold
 from worker.triggers.conditions import condition_fields
 from worker.triggers.kinds import kind_of
 from worker.triggers.templates import FieldNames, template_fields
@@ -62,8 +62,14 @@ def wanted_fields(settings: Settings, connection: str) -> frozenset[str] | None:
 
 
 def is_wanted(name: str, wanted: frozenset[str] | None) -> bool:
-    """Return True if a field with this name is one of ``wanted``, however it is spelt there."""
-    return wanted is None or name in wanted or any(key in _keys(wanted) for key in (slug(name), fold(name)))
+    """Return True if a field with this name is one of ``wanted``, however it is spelt there.
+
+    So is each column of a file that has the name of another one and a number: ``Do Not Text (2)``.
+    """
+    if wanted is None or name in wanted:
+        return True
+    bare = column_without_number(name)
+    return any(key in _keys(wanted) for key in (slug(name), fold(name), slug(bare), fold(bare)))
 
 
 @lru_cache(maxsize=1024)
