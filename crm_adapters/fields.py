@@ -69,7 +69,7 @@ _FULL_NAME = """
 """.split()
 _FIRST_NAME = """
     firstname givenname forename fname vorname prenom nombre nombres nombredepila primernombre
-    nome primeironome voornaam roepnaam
+    nome primeironome voornaam roepnaam fornamn fornavn
 """.split()
 _MIDDLE_NAME = """
     middlename additionalname secondname zweitervorname deuxiemeprenom segundonombre
@@ -77,7 +77,7 @@ _MIDDLE_NAME = """
 """.split()
 _LAST_NAME = """
     lastname familyname surname lname nachname familienname zuname nomdefamille apellidos apellido
-    sobrenome ultimonome cognome achternaam familienaam
+    sobrenome ultimonome cognome achternaam familienaam efternamn efternavn etternavn
 """.split()
 _WHOLE_IF_ALONE = ("nom", "nombre", "nome")
 """Columns that hold the whole name if no other column holds a part of it."""

@@ -17,7 +17,7 @@ BYTES_SHOWN = 32
 BEYOND_TIME = "\u221e"
 """Stands for ``infinity`` and for times that Python cannot hold.
 
-Triggers and messages take it for empty. ``do_not_text`` does not: "until infinity" is for ever.
+Triggers and messages take it for empty. ``do_not_text`` does not: "until infinity" never ends.
 """
 _EXACT_DIGITS = 15
 """Decimal digits that every float keeps."""
