@@ -97,6 +97,17 @@ def test_a_missing_file_is_named_and_nothing_is_lost(crm: Shell) -> None:
     assert "Nothing waits" not in shown
 
 
+def test_a_source_that_cannot_be_read_hides_no_other_plan(shell: Shell) -> None:
+    gone = CRM.split("[triggers")[0].replace("connections.crm", "connections.a_gone").replace("export.csv", "gone.csv")
+    shell.configure(gone + CRM)
+    write(shell.folder, "1,Anna,anna@example.org,(415) 555-0101,lead")
+    done = shell("plan", code=1)
+    assert "1 contact would be created" in done.stdout
+    assert "a_gone: " in done.stderr
+    assert "gone.csv" in done.stderr
+    assert "gone.csv" in shell.json("plan", code=1)["error"]["message"]
+
+
 def test_an_account_that_refuses_says_what_to_do_and_goes_on_after_a_check(
     crm: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

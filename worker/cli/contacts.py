@@ -46,17 +46,20 @@ def plan(
 
     runtime = open_store_runtime()
     plans: list[Plan] = []
+    failures: list[str] = []
     for name in chosen_connections(runtime, connections):
         with progress(f"{name}: reading") as report:
             try:
                 plans.append(plan_connection(runtime, name, progress=report))
             except AdapterError as error:
-                fail(f"{name}: {error}", FAILED)
-    if json:
+                failures.append(f"{name}: {error}")
+    if json and not failures:
         show_json(plans)
         return
-    for one in plans:
+    for one in plans if not json else ():
         show_plan(one, limit)
+    if failures:
+        fail("\n".join(failures), FAILED)
     _say_test_mode(runtime)
 
 
