@@ -121,6 +121,7 @@ def set_aside(self: Any, key: str, queue: str, asked_for: str, message_id: str, 
 @app.task(name=SYNC.task, bind=True, throws=STORE_AWAY)  # type: ignore[untyped-decorator]
 def run_sync(self: Any, connection: str, claimed_until: str = "") -> None:
     """Read a connection because its slot is due, or, without a slot, because the worker that read it has vanished."""
+    from worker.fleet.crm_events import make_due
     from worker.fleet.schedule import Slot, put_back_slot, start_slot
     from worker.store.db import writing
     from worker.store.models import utcnow
@@ -141,7 +142,9 @@ def run_sync(self: Any, connection: str, claimed_until: str = "") -> None:
                 elif not start_slot(db, runtime.settings, due, utcnow()):
                     return
         if free:
-            _sync(runtime, connection)
+            report = _sync(runtime, connection)
+            if due is not None and report.state == "paused":  # since its slot was started: it stays due
+                make_due(runtime.engine, runtime.settings, connection, utcnow())
 
 
 @app.task(name=TICK.task, throws=STORE_AWAY)  # type: ignore[untyped-decorator]

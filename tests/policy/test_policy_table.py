@@ -266,6 +266,7 @@ UNWANTED = {"unwanted": ("moved", "the date was moved")}
 DUPLICATE = {"duplicate_of": "0123"}
 OPEN_RUN = {"batch_verdict": "open"}
 TOO_MANY = {"batch_verdict": "over_limit"}
+PAUSED = {"paused": "its trigger was paused since 2026-06-01 09:00 UTC by ana"}
 BREAKER = {"breaker": "its trigger made 300 texts in 24 hours"}
 REVIEW = {"review_since": AGO}
 NOT_KNOWN = {"permission_unknown": "the source has no field"}
@@ -307,6 +308,9 @@ RULES: Sequence[tuple[str, Sequence[dict[str, Any]], str, str]] = (
     ("its run is open, and a person approved: the count is not known yet", [OPEN_RUN, APPROVED], "hold run", "policy rule 8"),
     ("its run texts too many", [TOO_MANY], "hold approval", "policy rule 8"),
     ("its run texts too many, approved", [TOO_MANY, APPROVED], "go", "policy rule 8"),
+    ("its trigger is paused", [PAUSED], "hold paused", "policy rule 8"),
+    ("its trigger is paused, and a person had approved it", [PAUSED, APPROVED], "hold paused", "policy rule 8"),
+    ("its trigger is paused: being urgent does not settle that", [PAUSED, URGENT], "hold paused", "policy rule 8"),
     ("its trigger runs wild", [BREAKER], "hold breaker", "policy rule 9"),
     ("its trigger runs wild, approved", [BREAKER, APPROVED], "go", "policy rule 9"),
     ("its person wrote something", [REVIEW], "hold review", TCPA),
@@ -353,6 +357,11 @@ RULES: Sequence[tuple[str, Sequence[dict[str, Any]], str, str]] = (
     ("moved before a duplicate", [UNWANTED, DUPLICATE], "suppress moved", "policy rule 6"),
     ("gone although approved", [GONE, APPROVED], "suppress record_deleted", "policy rule 6"),
     ("a duplicate before an open run", [DUPLICATE, OPEN_RUN], "suppress duplicate", "policy rule 7"),
+    ("late before a pause", [LATE, PAUSED], "expire", "policy rule 5"),
+    ("opted out before a pause", [OPTED_OUT, PAUSED], "suppress opted_out", CTIA),
+    ("a pause before an open run", [PAUSED, OPEN_RUN], "hold paused", "policy rule 8"),
+    ("a pause before review, whose end would release it", [PAUSED, REVIEW], "hold paused", "policy rule 8"),
+    ("a pause before quiet hours", [PAUSED, AT_NIGHT], "hold paused", "policy rule 8"),
     ("an open run before the breaker", [OPEN_RUN, BREAKER], "hold run", "policy rule 8"),
     ("too many before the breaker", [TOO_MANY, BREAKER], "hold approval", "policy rule 8"),
     ("the breaker before review", [BREAKER, REVIEW], "hold breaker", "policy rule 9"),

@@ -24,6 +24,7 @@ from tests.conftest import STORE_KEY
 from tests.services import postgres_url
 from worker.contacts.linking import is_linked
 from worker.core.content_cipher import ContentCipher
+from worker.core.states import PauseKind
 from worker.messages.consents import add_consent, consents_of
 from worker.messages.forgotten import forgotten_numbers, is_anybody_forgotten, mark_forgotten
 from worker.messages.short_ids import short_ids
@@ -42,6 +43,7 @@ from worker.store.migrate import (
     migrate,
 )
 from worker.store.number_keys import use_number_keys
+from worker.store.pauses import all_pauses
 from worker.store.tables import message
 
 
@@ -582,3 +584,23 @@ def test_users_with_a_password_stay_and_one_person_of_an_issuer_is_one_user(empt
         connection.execute(same, {"name": "ana"})
     with pytest.raises(IntegrityError), writing(empty) as connection:
         connection.execute(same, {"name": "bo"})
+
+
+def test_what_is_paused_is_paused_once_and_what_was_there_stays(empty: Engine) -> None:
+    at_revision(empty, "0026")
+    with writing(empty) as connection:
+        connection.execute(text("INSERT INTO connection_state (connection) VALUES ('crm')"))
+        connection.execute(
+            text("INSERT INTO trigger_state (trigger, connection, fingerprint) VALUES ('t', 'crm', 'f')")
+        )
+    migrate(empty)
+    columns = "(kind, name, since, actor, reason)"
+    put = text(f"INSERT INTO pause {columns} VALUES (:kind, 'crm', '2026-01-01 00:00:00+00:00', 'ana', '')")
+    with writing(empty) as connection:  # a trigger may have the name of a connection
+        connection.execute(put, [{"kind": "connection"}, {"kind": "trigger"}])
+    with pytest.raises(IntegrityError), writing(empty) as connection:
+        connection.execute(put, {"kind": "trigger"})
+    with reading(empty) as connection:
+        assert connection.scalars(text("SELECT connection FROM connection_state")).all() == ["crm"]
+        assert connection.scalars(text("SELECT fingerprint FROM trigger_state")).all() == ["f"]
+        assert set(all_pauses(connection, PauseKind.TRIGGER)) == {"crm"}

@@ -94,6 +94,10 @@ ROUTES: dict[str, tuple[str, str, Any]] = {
     "forwards": ("GET", "/v1/forwards", None),
     "retry forwards": ("POST", "/v1/forwards:retry", {"ids": [1, 2, 3]}),
     "status": ("GET", "/v1/status", None),
+    "pause a connection": ("POST", "/v1/connections/{name}/pause", {"reason": "x"}),
+    "resume a connection": ("POST", "/v1/connections/{name}/resume", None),
+    "pause a trigger": ("POST", "/v1/triggers/{name}/pause", {"reason": "x"}),
+    "resume a trigger": ("POST", "/v1/triggers/{name}/resume", None),
     "metrics": ("GET", "/metrics", None),
     "fleet": ("GET", "/health/fleet", None),
 }  # fmt: skip
@@ -150,6 +154,10 @@ NEEDS = {
     "forwards": "operate:read",
     "retry forwards": "operate:write",
     "status": "operate:read",
+    "pause a connection": "pauses:write",  # tests/web/test_pauses.py: only those of the key's accounts
+    "resume a connection": "pauses:write",
+    "pause a trigger": "pauses:write",
+    "resume a trigger": "pauses:write",
     "metrics": "metrics:read",
     "fleet": "metrics:read",
 }
@@ -172,6 +180,10 @@ BEYOND_MAIN = {  # what a key of the account "main" gets in place of an answer, 
     "runs of theirs": 404,
     "rejected of theirs": 404,
     "sync theirs": 404,
+    "pause a connection": 404,
+    "resume a connection": 404,
+    "pause a trigger": 404,
+    "resume a trigger": 404,
     "metrics": 403,
     "fleet": 403,
 }

@@ -680,6 +680,8 @@ NONSENSE = [
     ("GET", "/ui/messages/nothing", 404),
     ("GET", "/ui/messages?state=nothing", 404),
     ("GET", "/ui/connections/nothing", 404),
+    ("POST", "/ui/connections/nothing", 404),
+    ("POST", "/ui/triggers/nothing", 404),
     ("GET", "/ui/people/12", 404),
     ("GET", "/ui/static/..%2fapp.py", 404),
     ("GET", "/ui/audit?before=x", 200),
@@ -714,6 +716,8 @@ def test_nonsense_gets_an_answer(pages: Pages, method: str, place: str, status: 
         ("vtsync forwards list --failed", "/ui/failures#deliveries"),
         ("vtsync dead-letters", "/ui/failures#messages"),
         ("vtsync relay show", "/ui/failures#events"),
+        ("vtsync resume connection crm", "/ui/connections/crm"),
+        ("vtsync resume trigger hello", "/ui/triggers/hello"),
         ("vtsync check", ""),
     ],
 )

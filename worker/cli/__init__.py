@@ -45,6 +45,7 @@ def load_commands() -> Typer:
         health,
         link,
         opt_outs,
+        pauses,
         people,
         reconcile,
         relay,

@@ -81,7 +81,9 @@ def _show_conversation(found: Explanation, short_ids: Mapping[str, str]) -> None
 
 
 def _show_policy(found: Explanation) -> None:
-    """Print what the policy says about the number now."""
+    """Print what is paused, and what the policy says about the number now."""
+    for what, pause in found.paused:
+        say(f"  the {what} is {pause}", WARNING)
     if found.review_since:
         since = local_time(found.review_since)
         say(f"  its texts have been held since {since}: a person must read its reply, see `vtsync review`", WARNING)

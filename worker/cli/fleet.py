@@ -242,6 +242,8 @@ def _show_state(found: Overview) -> None:
             say(f"{account.name} is paused{until}: {account.pause_reason}", "yellow")
         if account.contact_list:
             say(f"{account.name}: {account.contact_list}", "yellow")
+    for name, pause in found.paused_triggers.items():
+        say(f"trigger {name} is {pause}; its texts are held: `vtsync resume trigger {name}`", "yellow")
     for connection in found.connections:
         if connection.note:
             say(f"{connection.name} {connection.note}", "yellow")

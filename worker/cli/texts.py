@@ -403,10 +403,17 @@ def _decide(decide: Any, what: list[str] | None, trigger: str | None, json: bool
 
 def _say_why_nothing(runtime: Runtime, what: Sequence[str], trigger: str | None = None) -> None:
     """Print on standard error why nothing happened to each message, batch or trigger."""
+    from worker.core.states import PauseKind
     from worker.messages.read_models import find_messages
+    from worker.store.db import reading
+    from worker.store.pauses import find_pause
 
     if trigger is not None and not what:
-        if trigger in runtime.settings.triggers or find_messages(runtime, trigger=trigger, limit=1):
+        with reading(runtime.engine) as connection:
+            pause = find_pause(connection, PauseKind.TRIGGER, trigger)
+        if pause is not None and find_messages(runtime, trigger=trigger, state="held", limit=1):
+            complain(f"the trigger {trigger} is {pause}; its texts are held until `vtsync resume trigger {trigger}`")
+        elif trigger in runtime.settings.triggers or find_messages(runtime, trigger=trigger, limit=1):
             complain(f"trigger {trigger} has no text that waits; `vtsync messages --trigger {trigger}` lists its texts")
         else:
             complain(f"there is no trigger {trigger}; there are: {', '.join(runtime.settings.triggers) or 'none'}")

@@ -63,6 +63,8 @@ def list_triggers(json: Json = False) -> None:
             say(f"  {counted(one.held, 'text')} held: `vtsync messages --state held --trigger {one.trigger}`", WARNING)
         if one.planned and one.next_at:
             say(f"  {counted(one.planned, 'record')} with a coming date, the first {ago(one.next_at)}")
+        if one.pause is not None:
+            say(f"  {one.pause}; its texts are held: `vtsync resume trigger {one.trigger}`", WARNING)
         if one.state == "waits for baseline":
             say("  the next complete sync is its baseline and texts nobody; it is active after that")
     if not found:

@@ -13,10 +13,11 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection, Engine, and_, select, update
 
-from worker.core.states import RunState
+from worker.core.states import PauseKind, RunState
 from worker.store.db import STORE_AWAY, writing
 from worker.store.leases import Lease, LeaseColumns, lease_end, new_lease
 from worker.store.models import SyncRun, utcnow
+from worker.store.pauses import find_pause, is_paused
 from worker.store.sql import insert
 from worker.store.tables import connection_state, sync_run
 
@@ -29,15 +30,23 @@ class LeaseLost(Exception):
     """Another worker took the connection over. It replays whatever this one has not committed."""
 
 
+class ConnectionPaused(Exception):
+    """A person has paused the connection."""
+
+
 @dataclass
 class ConnectionLease:
-    """A held connection. ``owner`` is the fencing token that every page commit checks."""
+    """A held connection. ``owner`` is the fencing token that every page commit checks.
+
+    ``paused``: a person has paused the connection, so the run ends at its next safe point.
+    """
 
     connection: str
     owner: str
     run_id: int
     batch_id: str
     started_at: datetime
+    paused: bool = False
     _done: threading.Event = field(default_factory=threading.Event)
     _progress_at: float = field(default_factory=time.monotonic)
 
@@ -56,15 +65,17 @@ class ConnectionLease:
         """
         mine = and_(connection_state.c.connection == self.connection, CONNECTION_LEASE.is_held_by(self.owner))
         kept = update(connection_state).where(mine).values(**values or {CONNECTION_LEASE.owner.name: self.owner})
-        if transaction.execute(kept).rowcount != 1:
+        paused = transaction.scalar(kept.returning(is_paused(PauseKind.CONNECTION, self.connection)))
+        if paused is None:
             raise LeaseLost(f"another worker has taken over {self.connection}")
+        self.paused = bool(paused)
 
 
 def claim_connection(engine: Engine, connection: str, seconds: float) -> ConnectionLease | None:
     """Take the connection and open a run on it. Return None when another worker holds it.
 
     If a run is still open, its worker vanished: that run becomes ``interrupted``. The new run continues from its cursor
-    and in its batch, so that the blast guard counts both together.
+    and in its batch, so that the blast guard counts both together. Raises ConnectionPaused.
     """
     now, c = utcnow(), connection_state.c
     lease, this = new_lease(now, seconds), c.connection == connection
@@ -75,6 +86,8 @@ def claim_connection(engine: Engine, connection: str, seconds: float) -> Connect
         )
         if not CONNECTION_LEASE.take(db, lease, now, this, started_at=now):
             return None
+        if find_pause(db, PauseKind.CONNECTION, connection) is not None:  # read while the row is locked
+            raise ConnectionPaused(connection)
         run_id, batch_id = db.execute(select(c.run_id, c.batch_id).where(this)).one()
         if run_id is not None:
             stale = and_(sync_run.c.id == run_id, sync_run.c.state == RunState.RUNNING)
@@ -119,5 +132,6 @@ def _renew(engine: Engine, lease: ConnectionLease, seconds: float, patience: flo
                 until = lease_end(utcnow(), seconds)
                 if not CONNECTION_LEASE.renew(db, Lease(lease.owner, until), this):
                     return  # the fence of the next page commit finds out
+                lease.paused = find_pause(db, PauseKind.CONNECTION, lease.connection) is not None
         except STORE_AWAY:
             continue  # the store cannot be reached for a moment; the fence shows if the lease was kept

@@ -45,6 +45,7 @@ from worker.core.states import PushState
 from worker.messages import blast_guard
 from worker.messages.intents import foresee
 from worker.messages.permission import missing_policy_fields
+from worker.messages.trigger_pause import why_paused
 from worker.runtime import Runtime
 from worker.store.db import STORE_AWAY, reading
 from worker.store.models import utcnow
@@ -357,7 +358,8 @@ class _Planner:
                     setting=policy.setting("blast_limit"),
                     rehearsed=self.watch.rehearsed,
                 )
-                if why is not None:
+                why = why or why_paused(db, name)
+                if why:
                     waiting.add(name)
                     self.result.notes.append(f"The texts of {name} would wait: {why}.")
         return waiting

@@ -31,10 +31,24 @@ from crm_adapters.base import (
 )
 from worker.contacts import pull_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.connection_gate import READY, read_connection, stop_values, wait_values, waiting_reason
+from worker.contacts.connection_gate import (
+    READY,
+    paused_reason,
+    read_connection,
+    stop_values,
+    wait_values,
+    waiting_reason,
+)
 from worker.contacts.decide import ConnectionRules, PageDecision, RecordRejection, decide_page, reject_failed
 from worker.contacts.forgotten_people import require_number_key, set_aside_forgotten, text_no_remembered
-from worker.contacts.lease import CONNECTION_LEASE, ConnectionLease, LeaseLost, claim_connection, kept_alive
+from worker.contacts.lease import (
+    CONNECTION_LEASE,
+    ConnectionLease,
+    ConnectionPaused,
+    LeaseLost,
+    claim_connection,
+    kept_alive,
+)
 from worker.contacts.position import Position, comparison_due, expired_reason, interval, start_position
 from worker.contacts.reader import CHUNK, PageReader, ReadPage
 from worker.contacts.removals import is_confirmed, removal_refusal
@@ -64,12 +78,14 @@ CURSOR_SECONDS = 5.0
 log = structlog.get_logger(__name__)
 
 STOPPED = "stopped at a safe point; the next run continues from here"
+PAUSED = "paused"
+"""The state of a report: a person has paused the connection, so nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The result of a run. ``state`` is a RunState, "busy" (another worker reads the connection) or "waiting" (its CRM
-    asked for that).
+    """The result of a run. ``state`` is a RunState, "busy" (another worker reads the connection), "waiting" (its CRM
+    asked for that) or "paused" (a person did).
 
     ``held`` counts texts that wait for approval, ``waits`` says why. ``error`` is for a person and empty when all is
     well. ``notes`` are what the run noticed about the source, such as a guessed encoding, and values that triggers
@@ -94,8 +110,8 @@ class SyncReport:
 
     @property
     def ok(self) -> bool:
-        """True if nothing went wrong. A busy or waiting connection, or an interrupted run, is no error."""
-        return self.state in (RunState.DONE, RunState.INTERRUPTED, "busy", "waiting")
+        """True if nothing went wrong. A busy, waiting or paused connection, or an interrupted run, is no error."""
+        return self.state in (RunState.DONE, RunState.INTERRUPTED, "busy", "waiting", PAUSED)
 
 
 _OUTCOMES = ("unchanged", "added", "changed", "removed", "rejected")
@@ -119,11 +135,16 @@ def sync_connection(
     """
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
+    if reason := paused_reason(runtime.engine, connection):
+        return SyncReport(connection, PAUSED, error=reason)
     if reason := waiting_reason(runtime.engine, connection, utcnow()):
         return SyncReport(connection, "waiting", error=reason)
     worker = runtime.settings.worker
     seconds, patience = worker.lease.total_seconds(), worker.time_limit.total_seconds()
-    lease = claim_connection(runtime.engine, connection, seconds)
+    try:
+        lease = claim_connection(runtime.engine, connection, seconds)
+    except ConnectionPaused:  # just now
+        return SyncReport(connection, PAUSED, error=paused_reason(runtime.engine, connection))
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
     why_full = "that was asked for" if full else ""
@@ -190,7 +211,7 @@ class _Run:
             return self._finish(RunState.FAILED, str(error), stop_values(str(error), utcnow()))
         except SourceUnavailable as error:
             if self.runtime.stop.requested:  # it was waiting for its turn
-                return self._finish(RunState.INTERRUPTED, STOPPED)
+                return self._interrupt()
             return self._finish(RunState.FAILED, str(error), wait_values(error, utcnow()))
         except SourceIncomplete as error:
             return self._finish(RunState.REFUSED, str(error))
@@ -220,9 +241,10 @@ class _Run:
                 self.lease.fence(db, **READY)
 
     def _pull(self, adapter: Adapter) -> SyncReport:
-        stop = self.runtime.stop
         position = self._open(adapter)
         assert self.shape is not None  # noqa: S101 - _open sets it
+        if self.lease.paused:
+            return self._interrupt()
         reader = PageReader(
             self.runtime.engine,
             self.runtime.settings,
@@ -242,11 +264,21 @@ class _Run:
             reader.note_stored(read.records)
             self._advance(cursor)
             self.progress(self.counts, expected)
-            if stop.requested:
-                return self._finish(RunState.INTERRUPTED, STOPPED)
+            if self._is_stopped:
+                return self._interrupt()
         if reader.listing is None and comparison_due(self.stored, adapter, self._reconcile, utcnow()):
             return self._compare_ids(adapter, reader)
         return self._remove_missing(reader)
+
+    @property
+    def _is_stopped(self) -> bool:
+        """True if the run ends at this safe point. Its fences find out that the connection was paused."""
+        return self.runtime.stop.requested or self.lease.paused
+
+    def _interrupt(self) -> SyncReport:
+        resume = f"`vtsync resume connection {self.name}`"
+        paused = f"stopped, because the connection was paused; after {resume} the next run continues from here"
+        return self._finish(RunState.INTERRUPTED, paused if self.lease.paused else STOPPED)
 
     @property
     def _reconcile(self) -> timedelta | None:
@@ -371,8 +403,8 @@ class _Run:
         for external_ids in adapter.live_ids():
             self.lease.note_progress()
             reader.list_ids(external_ids)
-            if self.runtime.stop.requested:
-                return self._finish(RunState.INTERRUPTED, STOPPED)
+            if self._is_stopped:
+                return self._interrupt()
         return self._remove_missing(reader, began)
 
     def _remove_missing(self, reader: PageReader, before: datetime | None = None) -> SyncReport:
@@ -387,8 +419,8 @@ class _Run:
                 return self._refuse(reader, refused)
         for gone in reader.missing(before) if missing else ():
             self._commit(ReadPage([one.record for one in gone], (), 0, 0), None)
-            if self.runtime.stop.requested:
-                return self._finish(RunState.INTERRUPTED, STOPPED)
+            if self._is_stopped:
+                return self._interrupt()
         if self.listing is not None and not self.resumed:
             with writing(self.runtime.engine) as db:
                 self.lease.fence(db)

@@ -56,6 +56,13 @@ class MessageKind(StrEnum):
     RECORD = "record"
 
 
+class PauseKind(StrEnum):
+    """What a person may pause: a connection is not read then, and the texts of a trigger are held."""
+
+    CONNECTION = "connection"
+    TRIGGER = "trigger"
+
+
 class InboxState(StrEnum):
     """The state of an event from outside."""
 

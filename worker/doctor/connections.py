@@ -1,4 +1,4 @@
-"""Connections as the store knows them: stopped, waiting, without a credential. No CRM is asked."""
+"""Connections as the store knows them: paused, stopped, waiting, without a credential. No CRM is asked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from worker.contacts.consent import needs_consent
 from worker.contacts.grants import GrantState, grant_states
 from worker.contacts.services import connection_limits
 from worker.core.findings import Finding, ok, problem, warning
-from worker.core.states import RunState
+from worker.core.states import PauseKind, RunState
+from worker.doctor.pauses import judge_pause
+from worker.store.pauses import Pause, all_pauses
 from worker.store.tables import connection_state, contact_mapping, rejected_record, sync_run
 
 NOT_SYNCED = "changes in this CRM do not arrive"
@@ -48,10 +50,14 @@ class ConnectionNow:
     """How many records it has, apart from rejected ones; 0 if none were rejected lately."""
     since: datetime | None = None
     """When it was stopped, or when its last run ended, if that was not completed."""
+    pause: Pause | None = None
+    """The pause that keeps it from being read; None: it is not paused."""
 
     @property
     def note(self) -> str:
         """Why no run starts at the moment, for a person; "" if one may."""
+        if self.pause is not None:
+            return f"is {self.pause}; `vtsync resume connection {self.name}` lets it be read again"
         if self.stopped:
             return f"is stopped: {self.stopped}"
         if self.waits_until is None:
@@ -65,6 +71,7 @@ def read_connections(db: Connection, settings: Settings, now: datetime) -> list[
     grants = {state.connection: state for state in grant_states(db, now)}
     failures = _failures(db)
     lately = _rejected_lately(db, now)
+    pauses = all_pauses(db, PauseKind.CONNECTION)
     found = []
     for name in settings.connections:
         row = rows.get(name)
@@ -80,6 +87,7 @@ def read_connections(db: Connection, settings: Settings, now: datetime) -> list[
             ConnectionNow(
                 *(name, stopped, waits, reason, consent, grants.get(name), budgets, failure, error, rejected, records),
                 since=row.stopped_at if row is not None and stopped else failed_at,
+                pause=pauses.get(name),
             )
         )
     return found
@@ -113,14 +121,22 @@ def check_connections(
     ``connections``: what ``read_connections`` returned, if it was called before.
     """
     for connection in read_connections(db, settings, now) if connections is None else connections:
-        yield from judge_connection(connection)
+        yield from judge_connection_now(connection, now)
     for state in grant_states(db, now):
         if state.connection not in settings.connections:
             yield judge_unused_grant(state)
 
 
+def judge_connection_now(connection: ConnectionNow, now: datetime) -> Iterator[Finding]:
+    """Judge a connection by its pause, or by its stored state. What is wrong besides shows after the pause. Pure."""
+    if connection.pause is not None:
+        yield judge_pause(PauseKind.CONNECTION, connection.name, connection.pause, now)
+    else:
+        yield from judge_connection(connection)
+
+
 def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
-    """Judge a connection by its stored state. Pure."""
+    """Judge a connection that is not paused by its stored state. Pure."""
     what, connect = f"connection {connection.name}", f"vtsync connect {connection.name}"
     grant = connection.grant
     if connection.needs_consent and grant is None:

@@ -15,13 +15,16 @@ from worker.contacts.consent import needs_consent
 from worker.contacts.services import open_adapter
 from worker.core.clock import utcnow
 from worker.core.findings import Finding, ok, problem, warning
+from worker.core.states import PauseKind
 from worker.doctor import clocks
 from worker.doctor.field_values import judge_values
 from worker.doctor.fields import judge_fields, may_name_deleted
+from worker.doctor.pauses import judge_pause
 from worker.limits.account_gate import clear_stop
 from worker.limits.account_proof import AccountProof, prove_account
 from worker.runtime import Runtime
-from worker.store.db import writing
+from worker.store.db import reading, writing
+from worker.store.pauses import find_pause
 from worker.virtualtext.outcomes import Cause
 
 API_NOTICE = timedelta(days=90)
@@ -77,9 +80,14 @@ def check_account_clock(runtime: Runtime, name: str) -> Iterator[Finding]:
 def check_connection(runtime: Runtime, name: str) -> Iterator[Finding]:
     """Let the adapter try its credential and its source, and compare the source's fields with the configuration.
 
-    If it succeeds, a connection that was stopped or waits resumes.
+    If it succeeds, a connection that was stopped or waits resumes. One that is paused is not asked.
     """
     what = f"connection {name}"
+    with reading(runtime.engine) as db:
+        pause = find_pause(db, PauseKind.CONNECTION, name)
+    if pause is not None:
+        yield judge_pause(PauseKind.CONNECTION, name, pause, utcnow())
+        return
     try:
         with closing(open_adapter(runtime, name)) as adapter:
             report = adapter.check()

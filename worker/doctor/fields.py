@@ -13,10 +13,11 @@ from pydantic import BaseModel
 
 from config.connections import Connection
 from config.models import PropertyRule, Settings
-from crm_adapters.base import CONTACT, Adapter, CrmField
+from crm_adapters.base import CONTACT, Adapter, CrmField, SourceUnavailable
 from crm_adapters.described import field_title, find_field, nearest_fields, shared_labels
 from crm_adapters.fields import find_columns
 from crm_adapters.policy_columns import PolicyColumn, is_about_texts, policy_column
+from worker.contacts.connection_gate import paused_reason
 from worker.contacts.services import open_adapter
 from worker.core.findings import Finding, ok, problem, warning
 from worker.core.phones import mask
@@ -49,7 +50,9 @@ class FieldReport:
 
 
 def report_fields(runtime: Runtime, connection: str) -> list[FieldReport]:
-    """Ask the source of a connection for its fields. Raises AdapterError."""
+    """Ask the source of a connection for its fields. Raises AdapterError, also for a connection that is paused."""
+    if paused := paused_reason(runtime.engine, connection):
+        raise SourceUnavailable(paused)
     with closing(open_adapter(runtime, connection)) as adapter:
         fields = list(adapter.describe())
         usual = _by_usual_names(runtime.settings.connections[connection], adapter, fields)

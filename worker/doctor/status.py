@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,23 +17,26 @@ from config.policy_levels import policy_for
 from worker.broker.jobs import count_jobs
 from worker.contacts.linking import LINK_COMMAND, waiting_for_link
 from worker.core.findings import Finding, Level, warning
-from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PauseKind, PushState
 from worker.core.text import counted
 from worker.deliveries.listing import receivers_of
 from worker.doctor.accounts import judge_account_state, judge_contact_list, judge_test_mode, list_note
 from worker.doctor.clocks import check_clocks
-from worker.doctor.connections import ConnectionNow, check_connections, judge_connection, read_connections
+from worker.doctor.connections import ConnectionNow, check_connections, judge_connection_now, read_connections
 from worker.doctor.encryption import pending_rewrite
+from worker.doctor.pauses import judge_pause
 from worker.messages.blast_guard import people_today
 from worker.messages.permission import missing_policy_fields, read_shape
 from worker.messages.simulation import notes_on_test_mode
 from worker.messages.transitions import has_reason
+from worker.messages.trigger_pause import PAUSED
 from worker.messages.unread_records import unread_groups
 from worker.monitoring.state import AccountNow, read_account
 from worker.runtime import Runtime
 from worker.store.configuration import UnusedConfiguration, unused_files
 from worker.store.db import reading
 from worker.store.models import utcnow
+from worker.store.pauses import Pause, all_pauses
 from worker.store.tables import (
     connection_state,
     contact,
@@ -66,9 +69,10 @@ class ConnectionStatus:
     next_run_at: datetime | None
     error: str
     note: str = ""
-    """Why no run starts at the moment: it is stopped, or waits."""
+    """Why no run starts at the moment: it is paused or stopped, or waits."""
     budgets: Sequence[str] = ()
     account: str = ""
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Overview:
     test_mode: Sequence[str]
     """A sentence for each account in test mode."""
     findings: Sequence[Finding]
+    paused_triggers: Mapping[str, Pause] = field(default_factory=dict)
 
     @property
     def attention(self) -> list[Finding]:
@@ -113,6 +118,7 @@ class Overview:
                 for one in self.attention
             ],
             "configuration": self.configuration,
+            "paused_triggers": self.paused_triggers,
         }
 
 
@@ -181,11 +187,18 @@ def overview(
         unlinked = [one for name in states for one in _unlinked(db, name)]
         # Credentials that nothing uses belong to no account.
         judged = (
-            [finding for one in connected for finding in judge_connection(one)]
+            [finding for one in connected for finding in judge_connection_now(one, now)]
             if accounts
             else check_connections(db, settings, now, connected)
         )
-        waiting = [*judged, *unlinked, *_waiting(db, statuses, settings, now, brief, only=bool(accounts))]
+        found = all_pauses(db, PauseKind.TRIGGER)
+        paused = {name: found[name] for name in settings.triggers if name in found}
+        waiting = [
+            *judged,
+            *(judge_pause(PauseKind.TRIGGER, name, one, now) for name, one in paused.items()),
+            *unlinked,
+            *_waiting(db, statuses, found, settings, now, brief, only=bool(accounts)),
+        ]
     findings = [
         *judge_test_mode(settings),
         *(judge_account_state(name, state) for name, state in states.items()),
@@ -197,7 +210,7 @@ def overview(
         *rewrite,
         *waiting,
     ]
-    return Overview(connections, statuses, unused, notes_on_test_mode(settings), findings)
+    return Overview(connections, statuses, unused, notes_on_test_mode(settings), findings, paused)
 
 
 def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
@@ -287,6 +300,7 @@ def _connection(db: Connection, settings: Settings, state: ConnectionNow) -> Con
         state.note,
         [budget.text for budget in state.budgets],
         configured.account,
+        state.pause,
     )
 
 
@@ -332,11 +346,19 @@ def _grouped(db: Connection, statement: Select[Any]) -> dict[str, int]:
 
 
 def _waiting(
-    db: Connection, accounts: Sequence[AccountStatus], settings: Settings, now: datetime, brief: bool, *, only: bool
+    db: Connection,
+    accounts: Sequence[AccountStatus],
+    paused: Collection[str],
+    settings: Settings,
+    now: datetime,
+    brief: bool,
+    *,
+    only: bool,
 ) -> list[Finding]:
     """Find what waits until a person decides or repairs something: how many, and since when the oldest.
 
-    ``only``: leave out what does not belong to ``accounts`` alone, such as messages of the broker.
+    ``paused``: the triggers that are paused. ``only``: leave out what does not belong to ``accounts`` alone, such as
+    messages of the broker.
     """
     names = [account.name for account in accounts]
 
@@ -363,6 +385,15 @@ def _waiting(
                 alert=AlertKind.APPROVAL_NEEDED,
             )
             for trigger, some in sorted(_by_trigger(held, "breaker").items())
+        ),
+        *(
+            _wait(
+                *(some, "text", f"held because the trigger {trigger} {'is' if trigger in paused else 'was'} paused"),
+                f"vtsync {'resume trigger' if trigger in paused else 'approve --trigger'} {trigger}",
+                why="they go when you approve them after the pause, or expire",
+                alert=None if trigger in paused else AlertKind.APPROVAL_NEEDED,
+            )
+            for trigger, some in sorted(_by_trigger(held, PAUSED).items())
         ),
         _wait(
             *(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
@@ -461,7 +492,7 @@ def _rejected(db: Connection, *where: ColumnElement[bool]) -> _Some:
     return _Some(count, db.scalar(select(r.since).where(*where).order_by(r.id).limit(1)) if count else None)
 
 
-_HELD_FOR = ("approval", "breaker", "time_zone", "permission_unknown")
+_HELD_FOR = ("approval", "breaker", PAUSED, "time_zone", "permission_unknown")
 
 
 def _held(db: Connection, *where: ColumnElement[bool]) -> Mapping[tuple[str, str | None, str | None], _Some]:

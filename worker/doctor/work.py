@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, not_, or_, select
 
 from config.alert_kinds import AlertKind
 from config.models import Settings
 from worker.core.findings import Finding, ok, problem, warning
-from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PauseKind, PushState
 from worker.core.text import counted, duration
+from worker.store.pauses import is_paused
 from worker.store.tables import (
     account_state,
     carrier_state,
@@ -48,7 +49,11 @@ def read_work(db: Connection, settings: Settings, now: datetime) -> OverdueWork:
     waited = or_(s.waits_until.is_(None), s.waits_until < now - LATE)
     unread = or_(s.lease_until.is_(None), s.lease_until < now - LATE)
     late = select(s.connection).where(
-        s.next_run_at < now - LATE, waited, unread, s.connection.in_(_scheduled(settings))
+        s.next_run_at < now - LATE,
+        waited,
+        unread,
+        s.connection.in_(_scheduled(settings)),
+        not_(is_paused(PauseKind.CONNECTION, s.connection)),
     )
     queued = (m.account.in_(list(settings.accounts)), m.kind.in_(list(MessageKind)), m.state == MessageState.QUEUED)
     return OverdueWork(

@@ -21,7 +21,7 @@ def make_due(engine: Engine, settings: Settings, connection: str, now: datetime)
     """Make the connection's next run due now, or ``EVENT_GAP`` after the last one began. Return True if it was later.
 
     A run that begins within ``worker.lease`` anyway is not moved: a worker may be starting it, and a storm of events
-    would take the slot from it again and again. While the connection waits or is stopped, the run stays due.
+    would take the slot from it again and again. While the connection is paused, waits or is stopped, the run stays due.
     """
     this = c.connection == connection
     with reading(engine) as db:

@@ -11,15 +11,18 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from celery.schedules import crontab
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, not_, or_, select, update
 
 from config.models import Settings
 from config.types import parse_duration
 from worker.contacts.lease import CONNECTION_LEASE
+from worker.core.states import PauseKind
+from worker.store.pauses import is_paused
 from worker.store.sql import insert
 from worker.store.tables import connection_state
 
 c = connection_state.c
+_NOT_PAUSED = not_(is_paused(PauseKind.CONNECTION, c.connection))
 
 
 def next_run(schedule: str, after: datetime) -> datetime:
@@ -45,7 +48,7 @@ def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
     """Claim the slots that are due, for as long as a task needs to reach a worker.
 
     The connection whose last run began longest ago is first, so that slow ones do not keep others from running. While
-    a connection waits, because its CRM asked for that or rejected the credentials, its slots stay due.
+    a connection is paused, or waits because its CRM asked for that or rejected the credentials, its slots stay due.
     """
     until = now + settings.worker.lease
     enabled = {name: connection for name, connection in settings.connections.items() if connection.enabled}
@@ -54,7 +57,7 @@ def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
     waited = or_(c.waits_until.is_(None), c.waits_until <= now)
     # A slot that is due during a run, because the CRM has called, waits until that run has ended: it may be wanted for
     # a change that the run has already passed.
-    ready = (c.next_run_at <= now, waited, CONNECTION_LEASE.is_free(now))
+    ready = (c.next_run_at <= now, waited, CONNECTION_LEASE.is_free(now), _NOT_PAUSED)
     order = (c.started_at.is_not(None), c.started_at, c.connection)
     due = [name for name in db.scalars(select(c.connection).where(*ready).order_by(*order)) if name in enabled]
     claim = update(connection_state).values(next_run_at=until)
@@ -64,12 +67,13 @@ def claim_due(db: Connection, settings: Settings, now: datetime) -> list[Slot]:
 def start_slot(db: Connection, settings: Settings, slot: Slot, now: datetime) -> bool:
     """Count the slot as run and set the next one. Return False if another worker started it, or it is no longer due.
 
-    While another run is in progress, the slot stays claimed, and is due again when the claim ends.
+    While another run is in progress, or the connection is paused, the slot stays claimed, and is due again when the
+    claim ends.
     """
     schedule = settings.connections[slot.connection].schedule
     following = next_run(schedule, now) if schedule else None
     # The run begins here, and not only when it holds the connection: events in between must not make another one due.
-    return _move_slot(db, slot, CONNECTION_LEASE.is_free(now), next_run_at=following, started_at=now)
+    return _move_slot(db, slot, CONNECTION_LEASE.is_free(now), _NOT_PAUSED, next_run_at=following, started_at=now)
 
 
 def put_back_slot(db: Connection, slot: Slot, now: datetime) -> None:
@@ -83,8 +87,9 @@ def _move_slot(db: Connection, slot: Slot, *where: ColumnElement[bool], **values
 
 
 def abandoned(db: Connection, settings: Settings, now: datetime) -> list[str]:
-    """Return the connections whose run was left open by a worker that vanished."""
-    rows = db.scalars(select(c.connection).where(c.run_id.is_not(None), CONNECTION_LEASE.has_ended(now)))
+    """Return the connections whose run was left open by a worker that vanished, except those that are paused."""
+    left = (c.run_id.is_not(None), CONNECTION_LEASE.has_ended(now), _NOT_PAUSED)
+    rows = db.scalars(select(c.connection).where(*left))
     return [name for name in rows if name in settings.connections and settings.connections[name].enabled]
 
 

@@ -19,6 +19,7 @@ from worker.messages import blast_guard, breaker
 from worker.messages.policy_facts import state_after
 from worker.messages.states import Ground
 from worker.messages.transitions import has_reason, move
+from worker.messages.trigger_pause import lock_trigger, why_paused
 from worker.policy.decide import Hold, PolicyDecision, PolicyFacts, decide
 from worker.store.tables import message
 
@@ -52,8 +53,8 @@ def release_or_hold_batch(
     The count includes what was released or approved before in the same batch: a run that was interrupted and resumed
     cannot pass the limit in portions. The texts of a trigger that would text more than ``limit`` people in 24 hours
     wait, too, in however many syncs (see ``worker.messages.blast_guard``). With a ``policy``, also hold the texts of
-    triggers that fire far more often than before (see ``worker.messages.breaker``). ``suspect``: the run was refused,
-    so hold all of them. ``rehearsed``: see ``texts_of``.
+    triggers that fire far more often than before (see ``worker.messages.breaker``). The texts of a paused trigger wait
+    in any case. ``suspect``: the run was refused, so hold all of them. ``rehearsed``: see ``texts_of``.
 
     ``of_trigger``: the policies of triggers with a table of their own. A trigger with a ``blast_limit`` of its own does
     not count with the others: its texts wait for its own limit, in the run and in 24 hours.
@@ -145,7 +146,9 @@ def _guarded(
         reason = breaker.check(connection, trigger, policy, now, rehearsed=rehearsed)
         if reason is not None:
             return view_of_held(breaker=reason)
-    return None
+    lock_trigger(connection, trigger)
+    paused = why_paused(connection, trigger)
+    return view_of_held(paused=paused) if paused else None
 
 
 def _triggers_of(connection: Connection, *where: ColumnElement[bool]) -> list[str]:

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, not_, or_, select
 
 from config.models import Account, Settings
 from config.models import Connection as ConnectionSettings
 from config.triggers import TriggerOptions
-from worker.core.states import MessageState
+from worker.core.states import MessageState, PauseKind
 from worker.core.text import counted
 from worker.messages.acquaintance import accounts_that_know
 from worker.messages.consents import add_consent
@@ -20,14 +20,13 @@ from worker.messages.holds import not_before
 from worker.messages.opt_outs import add_opt_out, end_review, opted_out, remove_opt_out
 from worker.messages.states import Ground
 from worker.messages.transitions import Moved, has_reason, move, reason_code, reason_text
+from worker.messages.trigger_pause import APPROVABLE
 from worker.runtime import Runtime
 from worker.store.db import writing
 from worker.store.models import utcnow
+from worker.store.pauses import is_paused
 from worker.store.sql import any_of
 from worker.store.tables import inbound_message, message, message_event, number_review
-
-APPROVABLE = ("approval", "breaker")
-"""The codes of the reasons for which a held text waits for an approval. Other held texts wait for something else."""
 
 
 class NothingChosen(ValueError):
@@ -59,7 +58,7 @@ CODES: Mapping[Decision, str] = {
 """The code of the reason that each decision gives a message."""
 _OF_UNKNOWN = "only an unknown one can be resolved"
 _ALLOWED: Mapping[Decision, str] = {
-    "approve": "only a held text that waits for an approval can be approved",
+    "approve": "only a held text that waits for an approval, and whose trigger is not paused, can be approved",
     "cancel": "only a message that waits can be cancelled",
     "retry": "only a rejected or failed one whose text is still stored can be tried again",
     "sent": _OF_UNKNOWN,
@@ -73,11 +72,12 @@ def why_not(decision: Decision, state: str, reason: str) -> str:
     return f"the message is {state}{f' ({reason})' if reason else ''}; {_ALLOWED[decision]}"
 
 
-def touched_by(decision: DecisionAboutMany) -> list[ColumnElement[bool]]:
-    """Return the conditions for the messages that this decision touches."""
+def touched_by(decision: DecisionAboutMany, codes: Collection[str] = APPROVABLE) -> list[ColumnElement[bool]]:
+    """Return the conditions for the messages that this decision touches. ``codes``: see ``approve``."""
     m = message.c
     if decision == "approve":
-        return [m.state == MessageState.HELD, or_(*map(has_reason, APPROVABLE))]
+        waits = (m.state == MessageState.HELD, or_(*map(has_reason, codes)))
+        return [*waits, not_(is_paused(PauseKind.TRIGGER, m.trigger))]
     return [m.state.in_((MessageState.HELD, MessageState.QUEUED))]
 
 
@@ -116,6 +116,7 @@ def approve(
     batch_id: str | None = None,
     message_ids: Collection[str] | None = None,
     trigger: str | None = None,
+    codes: Collection[str] = APPROVABLE,
     accounts: Collection[str] = (),
     test: bool | None = None,
     shown: int | None = None,
@@ -125,11 +126,11 @@ def approve(
     """Release held texts that wait for approval, from a large sync or a trigger that was stopped. Returns how many.
 
     Later texts of the same batch or trigger are not approved with them. Before each text is sent, the policy decides
-    again, without the blast guard and the breaker.
+    again, without the blast guard and the breaker. Texts of a trigger that is paused stay held.
 
-    ``accounts`` and ``test``: see ``reached``. ``shown``: how many the person was shown; where more match, none is
-    released. ``until``: the newest id that they were shown, so that a repetition releases nothing new. Raises
-    NotAsShown.
+    ``codes``: only texts that are held for these reasons. ``accounts`` and ``test``: see ``reached``. ``shown``: how
+    many the person was shown; where more match, none is released. ``until``: the newest id that they were shown, so
+    that a repetition releases nothing new. Raises NotAsShown.
     """
     now = utcnow()
     with writing(runtime.engine) as connection:
@@ -140,7 +141,7 @@ def approve(
             MessageState.HELD,
             MessageState.QUEUED,
             *chosen,
-            *touched_by("approve"),
+            *touched_by("approve", codes),
             ground=Ground.PERSON,
             reason=reason,
             actor=actor,
@@ -158,18 +159,24 @@ def cancel(
     batch_id: str | None = None,
     message_ids: Collection[str] | None = None,
     trigger: str | None = None,
+    codes: Collection[str] = (),
     accounts: Collection[str] = (),
     test: bool | None = None,
     shown: int | None = None,
     until: str | None = None,
     actor: str,
 ) -> int:
-    """Cancel messages that were not started. Returns how many. Further arguments: see ``approve``."""
+    """Cancel messages that were not started. Returns how many.
+
+    ``codes``: only texts that are held for these reasons; empty: all that wait. Further arguments: see ``approve``.
+    """
     now = utcnow()
     cancelled: list[Moved] = []
     with writing(runtime.engine) as connection:
         chosen = [*_chosen(connection, batch_id, message_ids, trigger, until), *reached(accounts, test)]
-        for before in (MessageState.HELD, MessageState.QUEUED):
+        if codes:
+            chosen.append(or_(*map(has_reason, codes)))
+        for before in (MessageState.HELD,) if codes else (MessageState.HELD, MessageState.QUEUED):
             cancelled += move(
                 connection,
                 before,

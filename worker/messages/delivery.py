@@ -19,6 +19,7 @@ from worker.messages.policy_facts import load_facts, lock_recipient, state_after
 from worker.messages.results import AttemptResult, send_result
 from worker.messages.states import Ground
 from worker.messages.transitions import move
+from worker.messages.trigger_pause import lock_trigger
 from worker.policy.decide import Go, decide
 from worker.runtime import Runtime
 from worker.store.leases import Lease
@@ -87,7 +88,8 @@ class SendStrategy:
         return claim_sends(connection, now, lease_seconds, limit, account=self.account, message_ids=self.message_ids)
 
     def lock(self, connection: Connection, row: Row[Any]) -> None:
-        """Let one worker at a time decide about texts to the recipient."""
+        """Let one worker at a time decide about texts to the recipient, and nobody pause the trigger meanwhile."""
+        lock_trigger(connection, row.trigger)
         lock_recipient(connection, self.account, row.to_number, policy_for(self.runtime.settings, account=self.account))
 
     def refuse(self, connection: Connection, lease: Lease, row: Row[Any], now: datetime) -> MessageState | None:

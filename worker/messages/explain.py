@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select
 
-from worker.core.states import PushState
+from config.models import Settings
+from worker.core.states import PauseKind, PushState
 from worker.messages.consents import consents_known_to, decided_at, opt_out_times
 from worker.messages.opt_outs import opted_out
 from worker.messages.people import recipient_of
@@ -22,6 +23,7 @@ from worker.policy.decide import CAP_WINDOW, OptedOut
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.models import utcnow
+from worker.store.pauses import all_pauses
 from worker.store.sql import any_of
 from worker.store.tables import (
     contact,
@@ -136,6 +138,8 @@ class Explanation:
     replies: tuple[ReceivedReply, ...] = ()
     consent_of: Mapping[str, str] = field(default_factory=dict)
     """The consent that was on record for each message when it was decided; "" where there was none. By its id."""
+    paused: tuple[tuple[str, str], ...] = ()
+    """What is paused of what concerns the number, such as ``trigger welcome``; and since when, by whom and why."""
     standings: tuple[AccountStanding, ...] = ()
     """For each account that has the number as a contact or texted it; for all accounts when none has."""
 
@@ -193,12 +197,34 @@ def explain(runtime: Runtime, phone: str, accounts: Collection[str] = ()) -> Exp
             consents=consents,
             replies=read_replies(connection, phone, accounts),
             consent_of={one.id: _consent_of(one, consents, outs) for one in messages},
+            paused=_paused(connection, settings, own | about_others, messages),
             standings=tuple(
                 account_standing(connection, settings, account, phone, person, now)
                 for account in settings.accounts
                 if not accounts and (account in texting or not texting)
             ),
         )
+
+
+def _paused(
+    connection: Connection,
+    settings: Settings,
+    records: set[tuple[str, str]],
+    messages: tuple[MessageDetails, ...],
+) -> tuple[tuple[str, str], ...]:
+    """Return what is paused of the connections of these records, and of the triggers that watch them or made a text."""
+    connections = {name for name, _ in records}
+    watching = {name for name, one in settings.triggers.items() if connections.intersection(one.connections)}
+    concerned = {
+        PauseKind.CONNECTION: connections,
+        PauseKind.TRIGGER: watching | {one.trigger for one in messages if one.trigger},
+    }
+    return tuple(
+        (f"{kind} {name}", str(pause))
+        for kind, names in concerned.items()
+        for name, pause in all_pauses(connection, kind).items()
+        if name in names
+    )
 
 
 def _consent_of(one: MessageDetails, consents: tuple[ConsentStatement, ...], opt_outs: list[datetime]) -> str:

@@ -19,6 +19,7 @@ from worker.messages.outbox import insert_new, media_json, payload_hash
 from worker.messages.policy_facts import load_facts, state_after
 from worker.messages.reentry import allowed_again, for_each_record, intent_key
 from worker.messages.transitions import Moved, add_first_events, reason_text
+from worker.messages.trigger_pause import lock_trigger
 from worker.policy.countries import country_problem
 from worker.policy.decide import OptedOut, PolicyFacts, Suppress, decide
 from worker.store.ids import new_message_id
@@ -79,6 +80,7 @@ def insert_planned(
     changes nothing.
     """
     rows = []
+    lock_trigger(connection, rule.name)
     allowed = [
         intent
         for rehearsed in (False, True)  # what was simulated for one account never counts for another that is live

@@ -21,6 +21,7 @@ from worker.messages.record_facts import load_record_facts
 from worker.messages.simulation import is_rehearsed
 from worker.messages.states import MAY_HAVE_GONE_OUT
 from worker.messages.transitions import has_reason, reason_text
+from worker.messages.trigger_pause import why_paused
 from worker.policy.countries import country_problem
 from worker.policy.decide import (
     CAP_WINDOW,
@@ -58,6 +59,7 @@ def load_facts(connection: Connection, row: Mapping[str, Any], settings: Setting
         phone_changed=record.phone_changed,
         contact_deleted=record.contact_deleted,
         unwanted=record.unwanted or _own_number(settings, phone),
+        paused=why_paused(connection, row.get("trigger")),
         to_number=phone,
         approved=row.get("approved_at") is not None,
         urgent=bool(row.get("urgent")),

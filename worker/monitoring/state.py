@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, not_, select
 
 from worker.contacts.remote_list import ListState, list_state
-from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PauseKind, PushState, RunState
 from worker.limits.adaptive_rate import ceiling_now
 from worker.monitoring.heartbeats import ALIVE_SECONDS, TICK_ROLE
 from worker.runtime import Runtime
 from worker.store.db import is_postgres, reading
 from worker.store.models import utcnow
+from worker.store.pauses import is_paused
 from worker.store.tables import (
     account_state,
     connection_state,
@@ -99,7 +100,10 @@ def read_state(runtime: Runtime) -> FleetState:
         }
         beats = db.execute(select(heartbeat.c.role, heartbeat.c.seen_at)).all()
         roles = [b.role for b in beats if b.role != TICK_ROLE and (now - b.seen_at).total_seconds() < ALIVE_SECONDS]
-        states = select(connection_state.c.connection, connection_state.c.next_run_at)
+        # A connection that is paused is not late.
+        states = select(connection_state.c.connection, connection_state.c.next_run_at).where(
+            not_(is_paused(PauseKind.CONNECTION, connection_state.c.connection))
+        )
         return FleetState(
             at=now,
             messages={

@@ -450,8 +450,16 @@ TABLES = (
         readers="`vtsync dead-letters`",
     ),
     PersonalTable(
+        t.pause,
+        "connections and triggers that are paused",
+        {Holds.CONTENT: "reason", Holds.NOTHING: "kind name since", Holds.STAFF: "actor"},
+        mentions=("reason",),
+        kept="until the pause ends",
+        readers="`vtsync status`, the pages",
+    ),
+    PersonalTable(
         t.audit_event,
-        "who did or read what in the pages of `vtsync web`, and which API key decided what",
+        "who did or read what in the pages of `vtsync web`, which API key decided what, and who paused what",
         {
             Holds.IDENTITY: "about",
             Holds.CONTENT: "detail",

@@ -11,8 +11,8 @@ The first rule that applies decides. The rules that end a text come before the r
 6. Its CRM record is gone, its person has another number or none, its date was moved, or its trigger's condition no
    longer holds: suppressed.
 7. The same text went to the same number a short while ago: suppressed, even if a person approved this one.
-8. Its sync run is still open, or would text too many people, or its trigger would in 24 hours: held until the run ends
-   or a person approves.
+8. Its trigger is paused: held, even if a person approved it. Its sync run is still open, or would text too many people,
+   or its trigger would in 24 hours: held until the run ends or a person approves.
 9. Its trigger fires far more often than it used to: held until a person approves.
 10. Its person may have asked, in their own words, to be left alone: held until somebody has read the reply.
 11. The CRM should say if this person may be texted, and that cannot be read: held until it can.
@@ -98,6 +98,7 @@ class PolicyFacts:
     ``do_not_text``, ``no_consent``: the CRM record that says so, or that does not say yes; "" when nothing forbids it.
     ``consent_missing``: why no consent is on record, where one is required; "" when one is, or none is required.
     ``permission_unknown``: why it is not known what the CRM says about that, and what to do; "" when it is known.
+    ``paused``: that a person has paused its trigger, and what to do; "" when it is not paused.
     ``approved``: a person approved it, or asked to send it again. ``over_the_day``: why its trigger would text too many
     people in 24 hours; "" when it would not. ``breaker``: why its trigger is held; "" when it is not.
     ``duplicate_of``: the id of the message with the same text that went to the same number a short while ago.
@@ -113,6 +114,7 @@ class PolicyFacts:
     phone_changed: bool = False
     contact_deleted: bool = False
     unwanted: tuple[str, str] | None = None
+    paused: str = ""
     to_number: str = ""
     approved: bool = False
     urgent: bool = False
@@ -163,6 +165,7 @@ class Expire:
 PolicyDecision: TypeAlias = Go | Hold | Suppress | Expire
 
 RELEASED_BY = {
+    "paused": "`vtsync resume trigger`, and then `vtsync approve`",
     "run": "the end of its sync run",
     "approval": "`vtsync approve`",
     "breaker": "`vtsync approve`",
@@ -214,6 +217,8 @@ def _never(facts: PolicyFacts, now: datetime) -> Suppress | Expire | None:
 
 def _wait_for_event(facts: PolicyFacts) -> Hold | None:
     """Hold a text that waits for a person or an event. Such a hold has no end time."""
+    if facts.paused:
+        return Hold(None, "paused", facts.paused)
     if facts.batch_verdict == "open":
         return Hold(None, "run", "it waits for the end of its sync run, which decides if it texts too many people")
     if facts.batch_verdict == "over_limit" and not facts.approved:

@@ -7,11 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from worker.core.states import MessageState
+from worker.core.states import MessageState, PauseKind
 from worker.messages.trigger_history import DAY, texts_of
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.models import utcnow
+from worker.store.pauses import Pause, all_pauses
 from worker.store.tables import date_plan, message, trigger_state
 from worker.triggers.rules import compile_rules
 
@@ -20,8 +21,9 @@ from worker.triggers.rules import compile_rules
 class TriggerStatus:
     """One trigger on one connection.
 
-    ``state``: ``active``, ``waits for baseline`` or ``off``. ``held``: its texts that wait for a person. ``planned``:
-    how many records have a coming date, and ``next_at`` the first of them. The counts are of all connections.
+    ``state``: ``active``, ``paused``, ``waits for baseline`` or ``off``. ``held``: its texts that wait for a person.
+    ``planned``: how many records have a coming date, and ``next_at`` the first of them. The counts are of all
+    connections.
     """
 
     trigger: str
@@ -34,6 +36,7 @@ class TriggerStatus:
     held: int
     planned: int
     next_at: datetime | None
+    pause: Pause | None = None
 
 
 def trigger_overview(runtime: Runtime) -> list[TriggerStatus]:
@@ -42,6 +45,7 @@ def trigger_overview(runtime: Runtime) -> list[TriggerStatus]:
     rules = {(rule.name, name): rule for name, several in compile_rules(settings).items() for rule in several}
     found = []
     with reading(runtime.engine) as db:
+        pauses = all_pauses(db, PauseKind.TRIGGER)
         for name, trigger in settings.triggers.items():
             last, today, held = _texts(db, name, now)
             for connection in dict.fromkeys(trigger.connections):
@@ -49,10 +53,11 @@ def trigger_overview(runtime: Runtime) -> list[TriggerStatus]:
                 since = _active_since(db, name, connection, "" if rule is None else rule.fingerprint)
                 planned, next_at = _planned(db, name, connection)
                 waits = rule is not None and not rule.planned_by_date and since is None
-                state = "off" if rule is None else "waits for baseline" if waits else "active"
-                found.append(
-                    TriggerStatus(name, trigger.on, connection, state, since, last, today, held, planned, next_at)
-                )
+                pause = pauses.get(name)
+                running = "active" if pause is None else "paused"
+                state = "off" if rule is None else "waits for baseline" if waits else running
+                status = (name, trigger.on, connection, state, since, last, today, held, planned, next_at, pause)
+                found.append(TriggerStatus(*status))
     return found
 
 

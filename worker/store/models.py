@@ -31,7 +31,7 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 from worker.core.clock import utcnow as utcnow
-from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
+from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PauseKind, PushState, RunState
 from worker.store.sealed import SealedHash, SealedHashText, SealedReason, SealedString, SealedText
 
 
@@ -385,6 +385,21 @@ class TriggerState(SQLModel, table=True):
     fingerprint: str
     """The fingerprint of what it watches (not of its text): a change means a new baseline."""
     active_since: datetime | None = _time()
+
+
+class PauseRow(SQLModel, table=True):
+    """A connection or a trigger that a person has paused. Deleted when it is resumed."""
+
+    __tablename__ = "pause"
+
+    kind: PauseKind = Field(primary_key=True, sa_type=Code)
+    name: str = Field(primary_key=True)
+    """The name of the connection or the trigger."""
+    since: datetime = _time(nullable=False)
+    actor: str = Field(max_length=80)
+    """Who paused it."""
+    reason: str = _content("pause.reason", default="")
+    """Why, in their words."""
 
 
 class OptOut(SQLModel, table=True):
@@ -888,7 +903,7 @@ class WebSession(SQLModel, table=True):
 
 
 class AuditEvent(SQLModel, table=True):
-    """What a person did or read in the pages, or an API key decided or read to operate."""
+    """What a person did or read in the pages, an API key decided or read to operate, or anybody paused or resumed."""
 
     __tablename__ = "audit_event"
 

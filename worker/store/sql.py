@@ -136,7 +136,16 @@ def lock_account(connection: Connection, *names: str) -> None:
     has only one writer. Several ``names`` are locked in a fixed order, which prevents deadlocks.
     """
     if names and is_postgres(connection):
-        digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
-        keys = sorted(int.from_bytes(digest, "big", signed=True) for digest in digests)
+        keys = sorted(map(_lock_key, names))
         locks = text("SELECT count(pg_advisory_xact_lock(key)) FROM unnest(CAST(:keys AS bigint[])) AS key")
         connection.execute(locks, {"keys": keys})
+
+
+def share_lock(connection: Connection, name: str) -> None:
+    """Keep others from taking the lock ``name`` alone, until the transaction ends. Any number may share it."""
+    if is_postgres(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _lock_key(name)})
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)

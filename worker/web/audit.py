@@ -1,4 +1,4 @@
-"""The audit trail of the pages and of the operating routes: who did or read what. It is only added to."""
+"""The audit trail: who did or read what in the pages and the operating routes, and who paused what. It is only added to."""
 
 from __future__ import annotations
 

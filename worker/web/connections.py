@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
+from worker.contacts.connection_gate import paused_reason
 from worker.contacts.links import RecordLinks
 from worker.contacts.runs import newest_runs
 from worker.doctor.status import Rejected, connection_statuses, rejected_records
@@ -43,15 +44,18 @@ def add_connections(router: APIRouter, context: WebContext, guard: Guard) -> Non
         "/connections/{name}/sync",
         status_code=202,
         tags=["connections"],
-        responses=problem_answers_to_a_body(404),
+        responses=problem_answers_to_a_body(404, 409),
         dependencies=ONLY_JSON,
     )
     def sync_connection(request: Request, name: NamePath, body: SyncBody, key: Key = decider) -> SyncAsked:
         """Read a connection now. A run that is in progress is not interrupted; asking twice does no harm.
 
-        202: a worker has been told. `GET /v1/connections/{name}/runs` shows the run. 503: the broker cannot be used.
+        202: a worker has been told. `GET /v1/connections/{name}/runs` shows the run. 409: the connection is paused.
+        503: the broker cannot be used.
         """
         require_connection(context.runtime.settings, key, name)
+        if paused := paused_reason(context.runtime.engine, name):
+            raise Problem(409, "paused", f"{name} was not read: {paused}")
         # No row is behind it, so nothing would repeat it.
         if not wake("vtsync.sync_connection", name, full=body.full, accept_removals=body.accept_removals):
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}

@@ -34,6 +34,7 @@ Scope: TypeAlias = Literal[
     "people:forget",
     "operate:read",
     "operate:write",
+    "pauses:write",
     "metrics:read",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -49,6 +50,7 @@ SCOPE_HELP: dict[Scope, str] = {
     "people:forget": "erase everything that is stored about a person",
     "operate:read": "see what waits for a decision, connections, deliveries, and why a number got a text or not",
     "operate:write": "decide: approve, cancel, retry and resolve texts, read doubtful replies, retry deliveries, sync",
+    "pauses:write": "pause and resume connections and triggers, and decide about the texts that a pause has held",
     "metrics:read": "read metrics and the state of the fleet, which show all accounts",
 }
 FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)

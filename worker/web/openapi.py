@@ -50,6 +50,7 @@ _TAGS = [
     {"name": "opt-outs", "description": "Numbers that must not be texted from any account."},
     {"name": "contacts", "description": "What is known about a number."},
     {"name": "people", "description": "A copy of all that is stored about a person, and its erasure."},
+    {"name": "pauses", "description": "Connections that are not read, and triggers whose texts are held."},
     {"name": "health", "description": "For orchestrators; no key needed."},
 ]
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}

@@ -227,6 +227,14 @@ class ReviewedOut(_Out):
     opted_out: bool = Field(examples=[False])
 
 
+class PauseState(_Out):
+    """Since when something is paused, by whom and why."""
+
+    since: datetime
+    actor: str = Field(description="Who paused it.", examples=["key shop"])
+    reason: str = Field(examples=["the CRM is being moved"])
+
+
 class ConnectionOut(_Out):
     """A connection with its last and next run."""
 
@@ -243,6 +251,7 @@ class ConnectionOut(_Out):
     error: str = Field(examples=[""])
     note: str = Field(description="Why no run starts at the moment; empty if one may.", examples=[""])
     budgets: list[str] = Field(description="What is left of the CRM's daily requests.", examples=[[]])
+    pause: PauseState | None = Field(description="Null: it is not paused.")
 
 
 class ConnectionList(_Out):
@@ -385,6 +394,7 @@ class StatusOut(_Out):
     test_mode: list[str] = Field(description="A sentence for each account in test mode.", examples=[[]])
     attention: list[AttentionOut] = Field(description="What waits for a person.")
     configuration: list[UnusedFileOut]
+    paused_triggers: dict[str, PauseState] = Field(description="The triggers that are paused.", examples=[{}])
     jobs: JobsOut | None = Field(description="Null for a key of some accounts.")
 
 
@@ -538,5 +548,9 @@ class ExplainedOut(_Out):
     consent_of: dict[str, str] = Field(
         description="The consent that was on record when each message was decided, by its id.",
         examples=[{_ID: "by text (+14155552671)"}],
+    )
+    paused: list[tuple[str, str]] = Field(
+        description="The connections and triggers of it that are paused; and since when, by whom and why.",
+        examples=[[("trigger welcome", "paused since 2027-03-01 14:30 UTC by key shop (the link is wrong)")]],
     )
     standings: list[StandingOut]

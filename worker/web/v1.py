@@ -33,6 +33,7 @@ from worker.web.forwards import add_forwards
 from worker.web.keys import Key
 from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
 from worker.web.opt_outs import add_opt_outs
+from worker.web.pause_routes import add_pauses
 from worker.web.people import add_people
 from worker.web.problems import Problem, invalid_request
 from worker.web.reviews import add_reviews
@@ -73,7 +74,7 @@ def routes(context: WebContext) -> APIRouter:
     add_opt_outs(router, context, guard)
     _contacts(router, context, guard)
     add_people(router, context, guard)
-    for add in (add_decisions, add_reviews, add_explain, add_connections, add_forwards, add_status):
+    for add in (add_decisions, add_reviews, add_explain, add_connections, add_pauses, add_forwards, add_status):
         add(router, context, guard)
     return router
 

@@ -6,16 +6,20 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from crm_adapters.base import AdapterError
+from worker.contacts.connection_gate import pause_effect, paused_reason
 from worker.contacts.links import RecordLinks
 from worker.contacts.runs import newest_runs
 from worker.doctor.fields import report_fields
 from worker.doctor.status import connection_statuses, rejected_records
 from worker.fleet.wake import wake
 from worker.store.db import reading
+from worker.store.models import utcnow
 from worker.web.context import WebContext
-from worker.web.pages.gate import Form, Gate, Refused
+from worker.web.pages.gate import Form, Gate, Refused, reason_of
 from worker.web.pages.render import page
+from worker.web.pausing import LONGEST_REASON, pause_connection, resume_connection
 from worker.web.sessions import Session
+from worker.work.registry import TICK
 
 REJECTED = 100
 """So many rejected records are listed."""
@@ -50,18 +54,30 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
                 problem = str(error)
         with reading(runtime.engine) as connection:
             runs = newest_runs(connection, name)
+            effect = pause_effect(connection, name, utcnow())
         rejected = rejected_records(runtime, [name], REJECTED)
         with RecordLinks(runtime) as links:
             places = {row.key: _web_address(links.of(name, row.key)) for row in rejected}
         fields.sort(key=lambda field: not field.used_for)  # the order of the source within each part
         values = {"one": found, "runs": runs, "rejected": rejected, "fields": fields, "problem_of_fields": problem}
-        values |= {"places": places, "most_rejected": REJECTED}
+        values |= {"places": places, "most_rejected": REJECTED, "effect": effect, "longest": LONGEST_REASON}
         return page("connection.html", session, values, asked="asked" in request.query_params)
 
     @router.post("/connections/{name}")
     def sync(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
         if name not in context.runtime.settings.connections:
             raise Refused(f"there is no connection {name[:80]}", 404)
+        if fields.get("what") in ("pause", "resume"):
+            actor, address = session.person.name, gate.address(request)
+            if fields["what"] == "pause":
+                pause_connection(context.runtime, name, reason=reason_of(fields), actor=actor, address=address)
+            else:
+                resume_connection(context.runtime, name, actor=actor, address=address)
+                context.notify(TICK.task)
+            gate.noted_at = utcnow()
+            return RedirectResponse(f"/ui/connections/{name}", 303)
+        if paused := paused_reason(context.runtime.engine, name):
+            raise Refused(f"{name} was not read: {paused}", 409)
         full = fields.get("what") == "full"
         if not wake("vtsync.sync_connection", name, full=full):  # no row is behind it, so nothing would repeat it
             raise Refused("the broker cannot be used now; try again in a minute", 503)

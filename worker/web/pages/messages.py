@@ -10,19 +10,11 @@ from fastapi.responses import RedirectResponse
 
 from worker.core.states import MessageState
 from worker.core.text import counted
-from worker.messages.decisions import (
-    APPROVABLE,
-    DecisionAboutMany,
-    NotAsShown,
-    WrongState,
-    approve,
-    cancel,
-    resolve,
-    retry,
-)
+from worker.messages.decisions import DecisionAboutMany, NotAsShown, WrongState, approve, cancel, resolve, retry
 from worker.messages.previews import preview as preview_of
 from worker.messages.read_models import find_messages, message_details
 from worker.messages.transitions import reason_code
+from worker.messages.trigger_pause import APPROVABLE, why_paused
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.web.context import WebContext
@@ -112,7 +104,9 @@ def _preview(
     """Show what a decision about many would touch. ``grown``: more wait now than the person was shown."""
     decision = _about_many(what, filters)
     found = preview_of(runtime, decision, batch_id=filters.get("batch"), trigger=filters.get("trigger"), limit=SAMPLE)
-    values = {"what": what, "filters": filters, "found": found, "grown": grown}
+    with reading(runtime.engine) as connection:
+        paused = why_paused(connection, filters.get("trigger")) if decision == "approve" else ""
+    values = {"what": what, "filters": filters, "found": found, "grown": grown, "paused": paused}
     return page("decide.html", session, values, status=409 if grown else 200)
 
 
@@ -120,13 +114,16 @@ def _show(runtime: Runtime, session: Session, message_id: str, error: str = "") 
     found = message_details(runtime, message_id)
     if found is None:
         raise Refused(f"there is no message {message_id[:40]}", 404)
-    decisions = {
+    decisions: tuple[str, ...] = {
         MessageState.QUEUED: ("cancel",),
         MessageState.HELD: ("approve", "cancel") if reason_code(found.reason) in APPROVABLE else ("cancel",),
         MessageState.UNKNOWN: ("sent", "resend", "drop"),
         MessageState.REJECTED: ("retry",),
         MessageState.FAILED: ("retry",),
     }.get(found.state, ())
+    with reading(runtime.engine) as connection:
+        if why_paused(connection, found.trigger):  # an approval changes nothing until the trigger is resumed
+            decisions = tuple(one for one in decisions if one != "approve")
     account = runtime.settings.accounts.get(found.account)
     values = {
         "message": found,

@@ -1,4 +1,4 @@
-"""The first page: what waits for a person, then connections, then the texts of a day."""
+"""The first page: what waits for a person and what is paused, then connections, then the texts of a day."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ _PAGES = (
     (r"vtsync status --unread", "/ui/triggers#unread"),
     (r"vtsync sync (?P<x>\S+)", "/ui/connections/{x}"),
     (r"vtsync fields (?P<x>\S+)", "/ui/connections/{x}?fields#fields"),
+    (r"vtsync resume connection (?P<x>\S+)", "/ui/connections/{x}"),
+    (r"vtsync resume trigger (?P<x>\S+)", "/ui/triggers/{x}"),
 )
 
 
@@ -83,6 +85,7 @@ def _read(runtime: Runtime) -> dict[str, Any]:
         ],
         "accounts": found.accounts,
         "test_mode": found.test_mode,
+        "paused_triggers": found.paused_triggers,
         "texts": [
             (str(state), today.get(state, 0), before.get(state, 0))
             for state in MessageState

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.core.states import PauseKind
+from worker.messages.trigger_pause import held_by_pause, pause_effect
 from worker.messages.unread_records import unread_records
 from worker.policy.countries import possible_numbers
 from worker.rehearsal.backtest import enabled_rule
@@ -15,10 +18,13 @@ from worker.rehearsal.overview import trigger_overview
 from worker.rehearsal.trial import NothingToTry, Trial, try_trigger
 from worker.runtime import Runtime
 from worker.store.db import reading
+from worker.store.models import utcnow
+from worker.store.pauses import find_pause
 from worker.web.context import WebContext
 from worker.web.pages.backtests import Backtests
-from worker.web.pages.gate import Form, Gate, Refused
+from worker.web.pages.gate import Form, Gate, Refused, reason_of
 from worker.web.pages.render import page
+from worker.web.pausing import LONGEST_REASON, pause_trigger, resume_trigger
 from worker.web.sessions import Session
 
 DAYS = (1, 3, 7, 30, 90)
@@ -51,17 +57,32 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
             gate.note(request, session, "tried_trigger", numbers[0] if len(numbers) == 1 else words, f"trigger {name}")
             trial, found, problem = _try(runtime, session, name, words, connection)
         examples = _examples(runtime, name) if session.person.may("operator") else []
-        values = {
+        values: dict[str, Any] = {
             **{"name": name, "trigger": runtime.settings.triggers[name], "words": words, "trial": trial},
             **{"found": found, "problem_of_trial": problem, "examples": examples},
             **{"states": [one for one in trigger_overview(runtime) if one.trigger == name]},
             **{"days": DAYS, "run": backtests.of(name)},
         }
+        with reading(runtime.engine) as db:
+            values |= {
+                "pause": find_pause(db, PauseKind.TRIGGER, name),
+                "effect": pause_effect(db, name),
+                "held": held_by_pause(db, name),
+                "longest": LONGEST_REASON,
+            }
         return page("trigger.html", session, values)
 
     @router.post("/{name}")
-    def test(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
+    def act(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
         _require_trigger(context.runtime, name)
+        if fields.get("what") in ("pause", "resume"):
+            actor, address = session.person.name, gate.address(request)
+            if fields["what"] == "pause":
+                pause_trigger(context.runtime, name, reason=reason_of(fields), actor=actor, address=address)
+            else:
+                resume_trigger(context.runtime, name, actor=actor, address=address)
+            gate.noted_at = utcnow()
+            return RedirectResponse(f"/ui/triggers/{name}", 303)
         asked = fields.get("days", "")
         if asked not in map(str, DAYS):
             raise Refused("choose a number of days", 400)
