@@ -16,7 +16,16 @@ from worker.runtime import open_runtime
 from worker.store.db import writing
 from worker.store.ids import new_message_id
 from worker.store.models import utcnow
-from worker.store.tables import alert, dead_letter, delivery, inbound_message, inbox_event, message, message_event
+from worker.store.tables import (
+    alert,
+    dead_letter,
+    delivery,
+    inbound_message,
+    inbox_event,
+    message,
+    message_event,
+    pause,
+)
 from worker.web.keys import create_key
 from worker.web.users import create_user
 
@@ -24,6 +33,8 @@ ANNA, BORIS = "+14155550101", "+14155550102"
 BATCH = "446d5e8fccc24889ab8d2374f8294e5d"
 CRM = "customers-of-the-northern-branch"
 TRIGGER = "congratulations-on-the-first-order"
+REMINDER = "reminder-of-the-visit"
+"""A trigger that is paused."""
 CONFIGURATION = f"""
 [connections.{CRM}]
 adapter = "csv"
@@ -38,7 +49,7 @@ field = "Lifecycle stage"
 to = "Won"
 message = "Congratulations, {{{{ contact.first_name }}}}! We will call you about the next steps. Reply here any time."
 
-[triggers.reminder-of-the-visit]
+[triggers.{REMINDER}]
 connections = "{CRM}"
 on = "date"
 field = "Date of the visit"
@@ -118,6 +129,8 @@ def rows() -> Iterator[tuple[Table, dict[str, Any]]]:
     letter = {"queue": "messages", "task": "vtsync.send_message", "size": 1_048_577, "first_at": now, "last_at": now}
     letter |= {"message_id": "0f8fad5b-d9cb-469f-a165-70867728950e", "times": 3}
     yield dead_letter, letter | {"id": "d" * 32, "reason": "its body is larger than 1 MiB, so it is not read"}
+    why = {"actor": "operator-of-the-night", "reason": "the address of the office in its text is not the right one"}
+    yield pause, {"kind": "trigger", "name": REMINDER, "since": now - timedelta(days=3)} | why
     found = {"key": "k", "kind": "messages_unknown", "urgent": True, "found": "1 text may or may not have been sent"}
     times = {"since": now, "seen_at": now, "raised_at": now, "told_urgent": True}
     yield alert, found | times | {"remedy": "look into the conversation in VirtualText, then `vtsync resolve`"}

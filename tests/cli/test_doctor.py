@@ -252,7 +252,8 @@ def test_the_fields_that_scripts_read(shell: Shell) -> None:
     with writing(open_runtime().engine) as connection:
         connection.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
     status = shell.json("status")
-    assert list(status) == ["connections", "accounts", "test_mode", "attention", "configuration", "jobs"]
+    names = ["connections", "accounts", "test_mode", "attention", "configuration", "paused_triggers", "jobs"]
+    assert list(status) == names
     stopped = {"what": "account main is stopped: 401", "count": 1, "oldest": ANY, "command": "vtsync check"}
     assert status["attention"] == [stopped]
     assert datetime.fromisoformat(status["attention"][0]["oldest"]).date() == utcnow().date()

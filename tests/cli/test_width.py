@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.cli import every_state
 from tests.cli.conftest import Shell, new_shell
-from tests.cli.every_state import ANNA, BATCH, BORIS, CRM, TRIGGER
+from tests.cli.every_state import ANNA, BATCH, BORIS, CRM, REMINDER, TRIGGER
 from worker.cli import load_commands
 from worker.cli.group import LONGEST_SENTENCE
 from worker.sandbox import Sandbox
@@ -42,11 +42,13 @@ COMMANDS = [
     "messages --state held",
     f"messages --batch {BATCH[:8]}",
     "opt-outs",
+    f"pause trigger {REMINDER}",
     "plan",
     f"policy what-if --set max_per_contact=1 --to {ANNA}",
     "prune --dry-run",
     "reconcile opt-outs --dry-run",
     "relay show",
+    f"resume connection {CRM}",
     "review",
     "status",
     "status --contacts synced",
@@ -58,7 +60,7 @@ COMMANDS = [
     "users list",
 ]
 WIDTHS = (50, 80, 120)
-NAMES = (CRM, TRIGGER, BATCH, ANNA, "warehouse-of-the-northern-branch", "reminder-of-the-visit")
+NAMES = (CRM, TRIGGER, BATCH, ANNA, "warehouse-of-the-northern-branch", REMINDER)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,9 @@ ERRORS = {
     "forwards retry": 2,
     "remember +14155550199 --why x": 1,
     "opt-outs export": 2,
+    "pause connection nothing": 2,
+    "pause trigger nothing": 2,
+    "resume trigger nothing": 2,
     "sync nothing": 2,
     "nonsense": 2,
 }

@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import Engine, Table, insert
 
 from tests.messages.conftest import FakeClient, FakeRuntime
+from worker.core.states import PauseKind
+from worker.doctor.pauses import LONG_PAUSE, judge_pause
 from worker.doctor.status import overview
 from worker.store.db import writing
 from worker.store.ids import new_message_id
+from worker.store.pauses import Pause
 from worker.store.tables import (
     account_state,
     contact,
@@ -20,6 +23,7 @@ from worker.store.tables import (
     inbox_event,
     message,
     number_review,
+    pause,
     rejected_record,
 )
 
@@ -46,6 +50,7 @@ WAITS = {
     # command: the table, and its row that began to wait at a time
     "vtsync approve b1": held("approval: many", batch_id="b1", trigger="t"),
     "vtsync approve --trigger t": held("breaker: often", trigger="t"),
+    "vtsync approve --trigger u": held("paused: its trigger was paused", trigger="u"),
     "vtsync messages --state held": held("time_zone: not known"),
     "vtsync messages --state unknown": (
         message,
@@ -105,3 +110,18 @@ def test_a_stopped_account_says_since_when(runtime: FakeRuntime) -> None:
         db.execute(insert(account_state).values(account="main", stopped_at=OLD, stopped_reason="401"))
     (found,) = overview(runtime, brief=True).attention
     assert (found.count, found.since) == (1, OLD)
+
+
+def test_texts_of_a_paused_trigger_wait_until_it_is_resumed(runtime: FakeRuntime) -> None:
+    table, row = held("paused: its trigger was paused", trigger="t")
+    with writing(runtime.engine) as db:
+        db.execute(insert(pause).values(kind="trigger", name="t", since=OLD, actor="ana", reason=""))
+        db.execute(insert(table).values(**row(OLD, 1)))
+    (found,) = overview(runtime, brief=True).attention
+    assert (found.command, found.count, found.since) == ("vtsync resume trigger t", 1, OLD)
+
+
+@pytest.mark.parametrize("kind", PauseKind)
+def test_a_long_pause_says_since_when(kind: PauseKind) -> None:
+    found = judge_pause(kind, "x", Pause(OLD, "ana", ""), OLD + LONG_PAUSE)
+    assert (found.command, found.since) == (f"vtsync resume {kind} x", OLD)

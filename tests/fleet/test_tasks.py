@@ -20,14 +20,15 @@ from tests.contacts.conftest import FakeRuntime
 from tests.fakes import FakeVirtualText, ListSource, sources
 from worker import tasks
 from worker.app import app
-from worker.fleet import wake
+from worker.contacts.connection_gate import pause_reading, resume_reading
+from worker.fleet import schedule, wake
 from worker.fleet.schedule import claim_due
 from worker.fleet.tick import tick
 from worker.inbox import dead_letters as inbox_dead_letters
 from worker.inbox.dead_letters import dead_letters
 from worker.messages import outbox
 from worker.runtime import StopSignal
-from worker.store.db import reading, writing
+from worker.store.db import after_commit, reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import connection_state, message, sync_run
 from worker.work import registry
@@ -177,6 +178,30 @@ def test_a_sync_without_room_is_due_again_and_takes_no_thread(runtime: FakeRunti
     assert runs(runtime) == 0
     tasks.run_sync.apply(args=slot(runtime))
     assert runs(runtime) == 1
+
+
+@pytest.mark.usefixtures("hinted")
+def test_a_slot_whose_connection_is_paused_as_it_begins_stays_due(
+    runtime: FakeRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hint, started = slot(runtime), schedule.start_slot
+
+    def start(db: Any, *args: Any) -> bool:
+        begun = started(db, *args)
+        after_commit(db, pause)
+        return begun
+
+    def pause() -> None:
+        with writing(runtime.engine) as db:
+            pause_reading(db, "crm", reason="", actor="ana", now=utcnow())
+
+    monkeypatch.setattr(schedule, "start_slot", start)
+    tasks.run_sync.apply(args=hint, throw=True)
+    assert runs(runtime) == 0
+    with writing(runtime.engine) as db:
+        assert claim_due(db, runtime.settings, utcnow() + timedelta(hours=1)) == []
+        resume_reading(db, "crm", utcnow())
+        assert [one.connection for one in claim_due(db, runtime.settings, utcnow() + timedelta(hours=1))] == ["crm"]
 
 
 @pytest.mark.usefixtures("hinted")

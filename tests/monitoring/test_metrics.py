@@ -19,6 +19,7 @@ from sqlalchemy import Engine, insert, update
 from tests.fakes import not_done, unknown
 from tests.messages.conftest import Outbox
 from tests.web.conftest import Site
+from worker.contacts.connection_gate import pause_reading
 from worker.core import metrics
 from worker.core.findings import ok, problem
 from worker.core.states import DeliveryState, InboxState, RunState
@@ -157,6 +158,9 @@ def test_syncs_are_shown(engine: Engine, site: Site) -> None:
         db.execute(insert(rejected_record), bad | {"since": now, "seen_at": now})
     found = read_state(site.runtime)
     assert (found.last_success, found.next_run, found.rejected) == ({"crm": early}, {"crm": now}, {"crm": 1})
+    with writing(engine) as db:
+        pause_reading(db, "crm", reason="", actor="ana", now=now)
+    assert read_state(site.runtime).next_run == {}, "a paused connection is not late"
 
 
 def test_a_store_that_is_away_is_said_and_not_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import alert, contact, delivery, number_review, rejected_record
 from worker.web.app import create_app
+from worker.web.pausing import pause_connection, pause_trigger
 from worker.web.users import create_user
 
 selenium = pytest.importorskip("selenium", reason="Selenium is not installed")
@@ -43,6 +44,8 @@ AXE = Path(__file__).parent / "axe" / "axe.min.js"
 PASSWORD = "correct horse battery"
 PHONE = number(1)
 DESK, TELEPHONE = (1280, 900), (390, 844)
+PAUSED = ("/ui", "/ui/connections", "/ui/connections/crm", "/ui/triggers", "/ui/triggers/won")
+"""The pages that show what is paused."""
 
 
 @dataclass
@@ -251,11 +254,19 @@ def test_no_page_has_a_serious_flaw(visit: Visit) -> None:
         "/ui/users",
         "/ui/audit",
     ]
-    for size, scheme in product((DESK, TELEPHONE), ("light", "dark")):
+    screens = list(product((DESK, TELEPHONE), ("light", "dark")))
+    for size, scheme in screens:
         visit.look(size, scheme)
         for place in places:
             visit.open(place)
             flaws[f"{place} {size[0]} {scheme}"] = visit.flaws()
+    pause_connection(visit.runtime, "crm", reason=name, actor="ana")
+    pause_trigger(visit.runtime, "won", reason=name, actor="ana")
+    for (size, scheme), place in product(screens, PAUSED):
+        visit.look(size, scheme)
+        visit.open(place)
+        flaws[f"paused: {place} {size[0]} {scheme}"] = visit.flaws()
+        assert "paused" in visit.find("main").text, place
     assert {place: found for place, found in flaws.items() if found} == {}
 
 

@@ -161,10 +161,13 @@ def test_a_person_pauses_and_resumes_on_the_page(site: Paused, what: str) -> Non
 def test_a_viewer_sees_a_pause_and_changes_nothing(site: Paused) -> None:
     site.as_("operator")
     site.post("/ui/connections/crm", what="pause", reason=WHY)
+    site.post("/ui/triggers/both", what="pause", reason=WHY)
     site.as_("viewer")
-    shown = site.http.get("/ui/connections/crm").text
-    assert f"by operator ({WHY})" in shown
-    assert ">Resume<" not in shown
+    for place in ("/ui/connections/crm", "/ui/triggers/both"):
+        shown = site.http.get(place).text
+        assert f"by operator ({WHY})" in shown, place
+        assert ">Resume<" not in shown, place
+    assert ">Pause<" not in site.http.get("/ui/triggers/welcome").text
     for place in ("/ui/connections/crm", "/ui/triggers/welcome"):
         for do in ("pause", "resume"):
             assert site.post(place, what=do).status_code == 403
@@ -184,6 +187,31 @@ def test_sync_now_says_that_the_connection_is_paused(site: Paused, monkeypatch: 
     assert "vtsync resume connection crm" in answer.text
     assert asked == []
     assert "is paused since" in site.http.get("/ui/connections/crm?fields").text
+
+
+def test_what_is_paused_over_http(site: Paused, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("worker.web.connections.wake", lambda *what, **how: asked.append(what) or True)
+    text = site.text(0)
+    for what, name in NAMES.items():
+        site.http.post(f"/v1/{what}/{name}/pause", json={"reason": WHY})
+    answer = site.http.post("/v1/connections/crm/sync", json={})
+    assert (answer.status_code, answer.json()["type"], asked) == (409, "/problems/paused", [])
+    assert "vtsync resume connection crm" in answer.json()["detail"]
+    assert site.http.post(f"/v1/messages/{text}/approve").status_code == 409
+    assert site.http.get("/v1/approvals").json()["approvals"] == []
+    explained = site.http.get(f"/v1/people/{number(0)}/explain").json()["paused"]
+    assert [what for what, why in explained if WHY in why] == ["connection crm", "trigger welcome"]
+    states = {one["name"]: one["pause"] for one in site.http.get("/v1/connections").json()["connections"]}
+    assert (states["crm"]["reason"], states["crm"]["actor"], states["shop"]) == (WHY, "key test", None)
+    with writing(site.engine) as connection:
+        connection.execute(update(pause).values(since=utcnow() - timedelta(days=2)))
+    for accounts, paused in (((), {"welcome"}), (("main",), {"welcome"}), (("other",), set())):
+        status = site.http.get("/v1/status", headers=site.headers(accounts=accounts)).json()
+        assert set(status["paused_triggers"]) == paused
+        commands = [one["command"] for one in status["attention"]]
+        assert ("vtsync resume connection crm" in commands) is bool(paused), accounts
+        assert ("vtsync resume trigger welcome" in commands) is bool(paused), accounts
 
 
 def test_what_a_pause_has_held_is_decided_after_it(site: Paused) -> None:

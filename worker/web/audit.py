@@ -1,4 +1,4 @@
-"""The audit trail: who did or read what in the pages and the operating routes, and who paused what. It is only added to."""
+"""The audit trail: who did or read what in the pages and over HTTP, and who paused what. It is only added to."""
 
 from __future__ import annotations
 
