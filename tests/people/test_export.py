@@ -16,6 +16,7 @@ from tests.contacts.conftest import OURS
 from tests.people.conftest import ANN, BEN, EMAIL, NAME, WORDS, Scene
 from worker.cli import common
 from worker.cli.explanation import show_explanation
+from worker.cli.message_view import short_ids_of
 from worker.messages.explain import explain
 from worker.people.export import SCHEMA, export_person, is_known
 from worker.people.registry import OWNED
@@ -98,7 +99,8 @@ def audited(scene: Scene, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str,
     exported = json.loads(orjson.dumps(export_person(runtime, ANN)))
     common.console.cache_clear()
     capsys.readouterr()
-    show_explanation(explain(runtime, ANN), lambda *_: "")
+    found = explain(runtime, ANN)
+    show_explanation(found, lambda *_: "", short_ids_of(runtime, [one.id for one in found.messages]))
     shown = " ".join(capsys.readouterr().out.split())
     common.console.cache_clear()
     return exported, shown
@@ -144,8 +146,8 @@ def test_a_stranger_can_tell_from_the_export(audited: tuple[dict[str, Any], str]
 def test_a_stranger_can_tell_from_explain(audited: tuple[dict[str, Any], str]) -> None:
     _, shown = audited
     for sentence in (
-        f"(trigger welcome, from {OURS}): accepted",
-        f"(http, from {OURS}): accepted",
+        f"accepted (trigger welcome, from {OURS})",
+        f"accepted (http, from {OURS})",
         "(key shop)",
         "record ",
         "“Typed in another program”",

@@ -76,9 +76,10 @@ class Visit(Outbox):
         from selenium.webdriver.support.expected_conditions import staleness_of
         from selenium.webdriver.support.wait import WebDriverWait
 
-        here = self.find("html")
+        here, wait = self.find("html"), WebDriverWait(self.driver, 20)
         how()
-        WebDriverWait(self.driver, 20).until(staleness_of(here))
+        wait.until(staleness_of(here))
+        wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
     def sign_in(self) -> None:
         self.find("[name=name]").send_keys("ana")

@@ -154,10 +154,10 @@ NEEDS = {
     "forwards": "operate:read",
     "retry forwards": "operate:write",
     "status": "operate:read",
-    "pause a connection": "pauses:write",  # tests/web/test_pauses.py: only those of the key's accounts
-    "resume a connection": "pauses:write",
-    "pause a trigger": "pauses:write",
-    "resume a trigger": "pauses:write",
+    "pause a connection": "operate:write",  # tests/web/test_pauses.py: only those of the key's accounts
+    "resume a connection": "operate:write",
+    "pause a trigger": "operate:write",
+    "resume a trigger": "operate:write",
     "metrics": "metrics:read",
     "fleet": "metrics:read",
 }

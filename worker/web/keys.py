@@ -34,7 +34,6 @@ Scope: TypeAlias = Literal[
     "people:forget",
     "operate:read",
     "operate:write",
-    "pauses:write",
     "metrics:read",
 ]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -49,8 +48,7 @@ SCOPE_HELP: dict[Scope, str] = {
     "people:read": "export everything that is stored about a person",
     "people:forget": "erase everything that is stored about a person",
     "operate:read": "see what waits for a decision, connections, deliveries, and why a number got a text or not",
-    "operate:write": "decide: approve, cancel, retry and resolve texts, read doubtful replies, retry deliveries, sync",
-    "pauses:write": "pause and resume connections and triggers, and decide about the texts that a pause has held",
+    "operate:write": "decide: approve, cancel, retry and resolve texts, judge replies, retry deliveries, sync, pause, resume",
     "metrics:read": "read metrics and the state of the fleet, which show all accounts",
 }
 FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)

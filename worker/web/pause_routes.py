@@ -88,7 +88,7 @@ class ResumedTriggerOut(PauseOut):
 
 def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
     """Add these routes to ``router``."""
-    writer = Depends(guard.needs("pauses:write"))
+    writer = Depends(guard.needs("operate:write"))
 
     @router.post(
         "/connections/{name}/pause",
