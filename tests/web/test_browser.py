@@ -69,7 +69,19 @@ class Visit(Outbox):
     def press(self, words: str) -> None:
         """Press the button or follow the link with these words, and wait for the next page."""
         path = f"//main//*[self::button or self::a][normalize-space()='{words}']|//header//button[.='{words}']"
-        self.leave(self.driver.find_element("xpath", path).click)
+        self.leave(lambda: self.click(path))
+
+    def click(self, path: str) -> None:
+        """Click an element. If the page replaces it meanwhile, click the new one."""
+        from selenium.common.exceptions import WebDriverException
+
+        for _ in range(5):
+            try:
+                return self.driver.find_element("xpath", path).click()  # type: ignore[no-any-return]
+            except WebDriverException as error:
+                if not any(words in str(error) for words in ("stale element", "does not belong to the document")):
+                    raise
+        raise AssertionError(f"{path} was replaced again and again")
 
     def leave(self, how: Callable[[], object]) -> None:
         """Do something that leads to another page, and wait for it."""

@@ -48,7 +48,7 @@ SCOPE_HELP: dict[Scope, str] = {
     "people:read": "export everything that is stored about a person",
     "people:forget": "erase everything that is stored about a person",
     "operate:read": "see what waits for a decision, connections, deliveries, and why a number got a text or not",
-    "operate:write": "decide: approve, cancel, retry and resolve texts, judge replies, retry deliveries, sync, pause, resume",
+    "operate:write": "decide: approve, cancel, retry, resolve, judge replies, retry deliveries, sync, pause and resume",
     "metrics:read": "read metrics and the state of the fleet, which show all accounts",
 }
 FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)
