@@ -92,7 +92,7 @@ def test_a_missing_file_is_named_and_nothing_is_lost(crm: Shell) -> None:
     assert "export.csv" in crm("plan", code=1).stderr
     assert crm.json("status")["connections"][0]["state"] == "failed"
     shown = crm("status").stdout
-    assert "its last sync failed" in " ".join(shown.split())
+    assert "connection crm: its last sync failed" in " ".join(shown.split())
     assert "`vtsync sync crm`" in shown
     assert "Nothing waits" not in shown
 

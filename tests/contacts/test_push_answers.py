@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fakes import done, not_done, unknown
 from worker.contacts.answers import WRONG_ANSWERS
 from worker.contacts.merge import wanted_hash
-from worker.contacts.push_outcome import ID_LOST, MISSING_CHECKS, NO_LOOK_UP, LookUp, push_result
+from worker.contacts.push_outcome import ID_LOST, MISSING_CHECKS, NO_LOOK_UP, LookUp, open_question, push_result
 from worker.contacts.push_rows import Push, PushResult
 from worker.core.phones import same_number
 from worker.core.states import PushState
@@ -306,7 +306,8 @@ def _check_that_no_wrong_id_is_bound(
 ) -> None:
     if result.virtualtext_id is None or result.virtualtext_id == push.virtualtext_id:
         return
-    shown = found.by_id.value if found.by_id is not None and found.by_id.done else None
+    asked = found.id_taken or open_question(push, outcome) is not None
+    shown = found.by_id.value if asked and found.by_id is not None and found.by_id.done else None
     said = shown or outcome.value
     assert said is not None
     assert (said.id, same_number(push.phone, said.phone)) == (result.virtualtext_id, True)

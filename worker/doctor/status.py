@@ -124,7 +124,10 @@ class Overview:
 
 def attention_text(finding: Finding) -> str:
     """Describe in one line what waits for a person: ``3 texts of one sync waiting for approval``."""
-    return finding.found if finding.what == WAITING else f"{finding.what} {finding.found}"
+    if finding.what == WAITING:
+        return finding.found
+    # Most findings continue the name of what they are about; some are a sentence of their own.
+    return f"{finding.what}{':' if finding.found.startswith('its ') else ''} {finding.found}"
 
 
 @dataclass(frozen=True, slots=True)
