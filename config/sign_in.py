@@ -34,7 +34,9 @@ def _issuer(value: object) -> object:
     if not isinstance(value, str) or re.search(r"[?#\s]", value):
         raise invalid_value("is not the address of an issuer", remedy)
     if not value.startswith("https://") and not is_loopback(value):
-        raise invalid_value("does not begin with https://, so anybody on the way could sign in as anybody", remedy)
+        raise invalid_value(
+            "does not begin with https://, so anybody on the network path could impersonate users", remedy
+        )
     return value
 
 

@@ -43,6 +43,6 @@ def _open_to_everybody(oidc: Table) -> Iterator[ConfigProblem]:
         yield ConfigProblem(
             "web.oidc.other_role",
             redact_value(oidc["other_role"]),
-            "would let everybody in who has an account with this provider",
+            "would admit everybody who has an account with this provider",
             'add  required_claims = { hd = "example.com" }  with your domain, or remove other_role',
         )

@@ -54,8 +54,7 @@ _PLACEHOLDERS = (
         "potential spam | telemarketer",
         "not listed | not on file | declined to state | prefer not to say | sir or madam | to whom it may concern",
         "valued customer | dear customer | walk in | walk-in | walk in customer | walk-in customer",
-        "do not call | do not text | do not use | first name | last name | full name | first_name | last_name",
-        "firstname | lastname | fname | lname",
+        "do not call | do not text | do not use",
         "senza nome | da definire | à définir | à confirmer | por confirmar | a confirmar | geen naam | nog onbekend",
     )
 )
@@ -66,13 +65,12 @@ are "first name unknown" and "last name unknown" on US forms.
 """
 _SURROUNDING = " \t\r\n\u00a0\u200b\ufeff()[]{}<>\"'`.,:;!?-_/\u2013\u2014\u2026\u201c\u201d\u2018\u2019"
 _MERGE_FIELD = re.compile(
-    r"\{\{[^{}]*\}\}|\$?\{[\w .-]+\}|\*\|[^|]*\|\*|%%?[a-z_.]+%?%|[\[<]{1,2}[\w .-]*name[\w .-]*[\]>]{1,2}",
-    re.IGNORECASE,
+    r"\{\{.*\}\}|\{%.*%\}|\$?\{[\w .-]+\}|\*\|.*\|\*|%%?[a-z_.][\w.]*%?%|<<.+>>|\[\[.+\]\]"
+    r"|[\[<][\w .-]*name[\w .-]*[\]>]",
+    re.IGNORECASE | re.DOTALL,
 )
 """What a form letter or a form shows in place of a value that nobody filled in: ``{{first_name}}``, ``*|FNAME|*``."""
 _ENDINGS = frozenset(word[-2:] for word in _PLACEHOLDERS)
-_MERGE_TAG = re.compile(r"\{\{.*\}\}|\{%.*%\}|\$\{.*\}|\*\|.*\|\*|%%?\w+%%?|<<.+>>|\[\[.+\]\]", re.DOTALL)
-"""What a form letter has in place of a name that nobody filled in: ``{{first_name}}``, ``*|FNAME|*``."""
 _LONGEST = 64  # characters; longer text, such as a note, is not split into words
 
 
@@ -87,12 +85,10 @@ def is_placeholder(text: str) -> bool:
     ending = text[-2:]
     if ending.isalnum() and len(ending) == 2 and ending.casefold()[-2:] not in _ENDINGS:  # most names
         return False
-    if _MERGE_TAG.fullmatch(text.strip()):
+    if _is_merge_field(text):
         return True
     bare = text.strip(_SURROUNDING)
     lower = bare.casefold()
-    if _is_merge_field(text):
-        return True
     if lower in _PLACEHOLDERS:
         return not (lower in _NAMES_TOO and bare.istitle())
     return " " in bare and len(bare) <= _LONGEST and all(map(is_placeholder, bare.split()))

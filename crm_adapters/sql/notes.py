@@ -8,11 +8,13 @@ from typing import Any
 from crm_adapters.sql.values import is_beyond
 
 _SHOWN = 40
-_END = "; it counts as empty until it is corrected in the CRM"
+_END = "; triggers and messages take it for empty until it is corrected in the CRM"
 
 
 class DroppedValues:
-    """Counts the values of a run that count as empty. The count is in the adapter's memory, so it survives a restart.
+    """Counts the values of a run that triggers and messages take for empty.
+
+    The count is in the adapter's memory, so it survives a restart.
 
     ``memory["notes"]`` are the sentences for people.
     """

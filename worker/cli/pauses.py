@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.common import Json, actor, app, open_store_runtime, say, show_json, usage
+from worker.cli.group import Group
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from worker.web.pausing import Held
 
 pause = typer.Typer(
-    no_args_is_help=True, help="Stop reading a connection, or hold the texts of a trigger.", rich_markup_mode=None
+    cls=Group,
+    no_args_is_help=True,
+    help="Stop reading a connection, or hold the texts of a trigger.",
+    rich_markup_mode=None,
 )
-resume = typer.Typer(no_args_is_help=True, help="End a pause.", rich_markup_mode=None)
+resume = typer.Typer(cls=Group, no_args_is_help=True, help="End a pause.", rich_markup_mode=None)
 app.add_typer(pause, name="pause")
 app.add_typer(resume, name="resume")
 
@@ -38,14 +42,14 @@ def pause_connection(name: ConnectionName, reason: Reason = "", json: Json = Fal
     if json:
         show_json(done)
         return
-    say(f"{name} is {done.pause}{'' if done.changed else '; it was paused before, and that pause stays'}.")
+    say(f"{name} is {done.pause}{'' if done.changed else '; it was already paused, and the earlier pause stays'}.")
     if done.being_read:
         say("A run is in progress. It ends at its next safe point; the next run continues from there.", NOTED)
     if done.texts_of_run:
         texts = counted(done.texts_of_run, "text of its unfinished run waits", "texts of its unfinished run wait")
         say(f"{texts} until a run after the pause has ended.", NOTED)
     if done.texts_going:
-        texts = counted(done.texts_going, "of its texts waits and still goes", "of its texts wait and still go")
+        texts = counted(done.texts_going, "queued text will still be sent", "queued texts will still be sent")
         say(f"{texts}; `vtsync pause trigger NAME` holds those of a trigger.", NOTED)
     say(f"Nothing reads it until `vtsync resume connection {name}`.")
 
@@ -61,9 +65,9 @@ def pause_trigger(name: TriggerName, reason: Reason = "", json: Json = False) ->
     if json:
         show_json(done)
         return
-    say(f"{name} is {done.pause}{'' if done.changed else '; it was paused before, and that pause stays'}.")
+    say(f"{name} is {done.pause}{'' if done.changed else '; it was already paused, and the earlier pause stays'}.")
     if done.going:
-        say(f"{counted(done.going, 'text has', 'texts have')} begun to be sent, and still {_goes(done.going)}.", NOTED)
+        say(f"{counted(done.going, 'text is', 'texts are')} already being sent.", NOTED)
     say(f"{counted(done.held, 'text is', 'texts are')} held, and what it calls for meanwhile is held, too.")
     say(f"They expire as usual. `vtsync resume trigger {name}` ends the pause; then you approve or cancel them.")
 
@@ -120,16 +124,13 @@ def resume_trigger(
         say(f"{texts} for an approval for another reason: `vtsync approve --trigger {name}`", NOTED)
 
 
-def _goes(count: int) -> str:
-    return "goes" if count == 1 else "go"
-
-
 def _checked(reason: str) -> str:
-    from worker.web.pausing import LONGEST_REASON
+    from worker.web.pausing import pause_reason
 
-    if len(reason) > LONGEST_REASON:
-        usage(f"--reason has {len(reason)} characters; at most {LONGEST_REASON} are stored. Nothing was done.")
-    return " ".join(reason.split())
+    try:
+        return pause_reason(reason)
+    except ValueError as error:
+        usage(f"--reason: {error}. Nothing was done.")
 
 
 def _require_known(what: str, name: str, known: Collection[str]) -> None:

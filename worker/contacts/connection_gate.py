@@ -1,4 +1,4 @@
-"""If a connection may be read now. People pause it. It waits when its CRM asks for that. Rejected credentials stop it.
+"""Decides whether a connection may be read: people can pause it, its CRM can ask to wait, rejected credentials stop it.
 
 * **paused**: a person said so. Nothing reads it until a person resumes it. The next run continues from the cursor.
 * **waiting**: the CRM asked to wait, or its budget is spent. No run starts before then.
@@ -61,9 +61,10 @@ def why_not_read(connection: str, pause: Pause) -> str:
 
 
 def waiting_reason(engine: Engine, connection: str, now: datetime) -> str:
-    """Return why no run may start now, for a person; "" if one may. A stopped connection is tried, see above."""
-    if paused := paused_reason(engine, connection):
-        return paused
+    """Return why no run may start now although none is paused, for a person; "" if one may.
+
+    A stopped connection is tried, see above.
+    """
     c = connection_state.c
     asked = select(c.waits_until, c.waits_reason).where(
         c.connection == connection, c.waits_until > now, c.stopped_at.is_(None)

@@ -20,7 +20,7 @@ from config.policy_levels import policy_for
 from crm_adapters.base import Adapter, CursorExpired, Removals, SourceUnavailable
 from worker.contacts import pull_rows, push_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.connection_gate import stored_or_new, waiting_reason
+from worker.contacts.connection_gate import paused_reason, stored_or_new, waiting_reason
 from worker.contacts.decide import (
     ConnectionRules,
     ContactDraft,
@@ -102,7 +102,7 @@ def plan_connection(runtime: Runtime, connection: str, *, progress: Progress = u
     """Plan the next sync. Raises AdapterError as a sync would report it, KeyError for an unknown connection."""
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
-    if reason := waiting_reason(runtime.engine, connection, utcnow()):
+    if reason := paused_reason(runtime.engine, connection) or waiting_reason(runtime.engine, connection, utcnow()):
         raise SourceUnavailable(reason)
     stored = stored_or_new(runtime.engine, connection)
     wanted = wanted_fields(runtime.settings, connection)
@@ -177,7 +177,7 @@ class _Planner:
             drafts=self.state.mappings,
         )
         with reading(self.runtime.engine) as db:
-            expected = 0 if reader.listing is None else pull_rows.count_live(db, self.name)
+            expected = 0 if reader.listing is None else pull_rows.live_count(db, self.name)
         for page in self.adapter.pull(None if position.cursor is None else orjson.loads(position.cursor)):
             read = reader.read(page)
             records = list(self._without_repeats(reader, read.records))

@@ -303,7 +303,7 @@ class _Run:
 
     def _live_records(self) -> int:
         with reading(self.runtime.engine) as db:
-            return pull_rows.count_live(db, self.name)
+            return pull_rows.live_count(db, self.name)
 
     def _live_kinds(self) -> Collection[str]:
         with reading(self.runtime.engine) as db:

@@ -384,12 +384,6 @@ def live_count(connection: Connection, name: str, confirmed_at: datetime | None 
     return connection.scalar(count if confirmed_at is None else count.where(m.first_seen_at <= confirmed_at)) or 0
 
 
-def count_live(connection: Connection, name: str) -> int:
-    """Count the records of this connection that are not deleted."""
-    m = contact_mapping.c
-    return connection.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
-
-
 def live_kinds(connection: Connection, name: str) -> Collection[str]:
     """Return the kinds of the records of this connection that are not deleted."""
     m = contact_mapping.c

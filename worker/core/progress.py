@@ -1,4 +1,4 @@
-"""How far long work is, as it reports it while it runs."""
+"""Progress of long work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from worker.core.text import duration
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Is called with how much is done, and how much there is in all; 0: that is not known."""
+"""Called with the amount done and the total; 0 means that the total is unknown."""
 
 ESTIMATED_AFTER = 5.0
 """Seconds of work before the time that is left can be estimated."""

@@ -13,12 +13,13 @@ from config.models import Settings
 from worker.contacts.budgets import BudgetState, budget_states
 from worker.contacts.consent import needs_consent
 from worker.contacts.grants import GrantState, grant_states
+from worker.contacts.pull_rows import live_count
 from worker.contacts.services import connection_limits
 from worker.core.findings import Finding, ok, problem, warning
 from worker.core.states import PauseKind, RunState
 from worker.doctor.pauses import judge_pause
 from worker.store.pauses import Pause, all_pauses
-from worker.store.tables import connection_state, contact_mapping, rejected_record, sync_run
+from worker.store.tables import connection_state, rejected_record, sync_run
 
 NOT_SYNCED = "changes in this CRM do not arrive"
 _FAILURES = {RunState.FAILED: "failed", RunState.REFUSED: "was refused"}
@@ -82,7 +83,7 @@ def read_connections(db: Connection, settings: Settings, now: datetime) -> list[
         consent = needs_consent(settings, name)
         failure, error, failed_at = failures.get(name, ("", "", None))
         rejected = lately.get(name, 0)
-        records = _records(db, name) if rejected else 0
+        records = live_count(db, name) if rejected else 0
         found.append(
             ConnectionNow(
                 *(name, stopped, waits, reason, consent, grants.get(name), budgets, failure, error, rejected, records),
@@ -97,11 +98,6 @@ def _rejected_lately(db: Connection, now: datetime) -> dict[str, int]:
     r = rejected_record.c
     counts = select(r.connection, func.count()).where(r.since > now - NEW_REJECTS).group_by(r.connection)
     return {str(row[0]): int(row[1]) for row in db.execute(counts)}
-
-
-def _records(db: Connection, name: str) -> int:
-    m = contact_mapping.c
-    return db.scalar(select(func.count()).where(m.connection == name, m.deleted_at.is_(None))) or 0
 
 
 def _failures(db: Connection) -> dict[str, tuple[str, str, datetime | None]]:

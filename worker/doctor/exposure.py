@@ -41,7 +41,7 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
             "keys, numbers and texts travel unencrypted",
             "put a proxy with TLS in front of `vtsync web`, and set web.public_url to its https:// address",
         )
-    elif web.public_url is None and not _is_loopback(web.host) and _people_sign_in(runtime):
+    elif web.public_url is None and not _is_loopback(web.host) and people_sign_in(runtime):
         yield warning(
             "web",
             f"people sign in to its pages at {web.host}, and web.public_url is not set",
@@ -105,7 +105,7 @@ def _require_credential(runtime: Runtime, host: str) -> None:
         return
     relays = any(account.relay_secret is not None for account in settings.accounts.values())
     webhooks = any(connection.webhook_secret is not None for connection in settings.connections.values())
-    if not (relays or webhooks or settings.carriers or _has_key(runtime) or _people_sign_in(runtime)):
+    if not (relays or webhooks or settings.carriers or _has_key(runtime) or people_sign_in(runtime)):
         raise Unprotected(
             f"it would listen on {host}, beyond this machine, and no caller needs a credential",
             "create a key with `vtsync keys create NAME --scope SCOPE`, or a user with `vtsync users create NAME`, set"
@@ -119,7 +119,8 @@ def _has_key(runtime: Runtime) -> bool:
         return connection.execute(active).first() is not None
 
 
-def _people_sign_in(runtime: Runtime) -> bool:
+def people_sign_in(runtime: Runtime) -> bool:
+    """Return True if anybody may sign in to the pages: a user, or people whom a provider or a proxy names."""
     web = runtime.settings.web
     if web.oidc is not None or web.proxy_sign_in is not None:
         return True

@@ -39,7 +39,7 @@ def identity_of_claims(oidc: OidcSignIn, claims: Mapping[str, Any]) -> Identity:
     who = f"{oidc.issuer} {subject}"
     for claim, value in oidc.required_claims.items():
         if value not in _texts(claims.get(claim)):
-            raise IdentityRefused(f'your account has not "{value}" as its {claim}, which is needed here', who)
+            raise IdentityRefused(f'the claim {claim} of your account is not "{value}", which is required here', who)
     email = _verified_email(claims)
     if oidc.email_domains and email.rpartition("@")[2].lower() not in oidc.email_domains:
         domains = " or ".join(oidc.email_domains)

@@ -22,7 +22,7 @@ from worker.store.tables import contact, contact_mapping, record_change
 
 PORTION = 1000
 NEWEST = 1000
-"""Among so many of the newest records an example is looked for."""
+"""Examples are chosen among this many of the newest records."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from worker.messages.request_problems import NO_NUL_PATTERN
+from worker.messages.request_problems import NO_NUL_PATTERN, unknown_name
 from worker.runtime import Runtime
 from worker.store.pauses import Pause
 from worker.web.auth import Guard
@@ -20,6 +20,7 @@ from worker.web.pausing import (
     LONGEST_REASON,
     Held,
     pause_connection,
+    pause_reason,
     pause_trigger,
     resume_connection,
     resume_trigger,
@@ -47,14 +48,11 @@ class PauseBody(BaseModel):
 
 
 class PauseOut(BaseModel):
-    """Whether it is paused now; since when, by whom and why, or how it was until now.
-
-    ``changed``: false if it was so before.
-    """
+    """Whether it is paused, since when, by whom and why; after a resume, the pause that ended."""
 
     name: str = Field(examples=["crm"])
     paused: bool
-    changed: bool = Field(description="False if it was so before.")
+    changed: bool = Field(description="False if nothing changed.")
     since: datetime | None = Field(description="When it was paused.", examples=["2027-03-01T14:30:00Z"])
     actor: str | None = Field(description="Who paused it.", examples=["key shop"])
     reason: str | None = Field(description="Why it was paused.", examples=["the CRM is being moved"])
@@ -102,7 +100,7 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
         Nothing is lost: the next run after the pause continues from the stored position.
         """
         require_connection(context.runtime.settings, key, name)
-        done = pause_connection(context.runtime, name, reason=body.reason, actor=key.actor)
+        done = pause_connection(context.runtime, name, reason=pause_reason(body.reason), actor=key.actor)
         return PausedConnectionOut(
             **_state(name, done.pause, paused=True, changed=done.changed),
             being_read=done.being_read,
@@ -127,7 +125,7 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
     def pause_a_trigger(name: TriggerPath, body: PauseBody, key: Key = writer) -> PausedTriggerOut:
         """Hold the texts of a trigger. None of them begins after the answer; those in `going` have begun."""
         _require_trigger(context.runtime, key, name)
-        done = pause_trigger(context.runtime, name, reason=body.reason, actor=key.actor)
+        done = pause_trigger(context.runtime, name, reason=pause_reason(body.reason), actor=key.actor)
         state = _state(name, done.pause, paused=True, changed=done.changed)
         return PausedTriggerOut(**state, held=done.held, going=done.going)
 
@@ -156,9 +154,10 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
 def _require_trigger(runtime: Runtime, key: Key, name: str) -> None:
     """Raise the problem 404 unless the key may use all accounts that the trigger texts from."""
     settings = runtime.settings
-    found = settings.triggers.get(name)
-    if found is None or not all(key.may_use(settings.connections[one].account) for one in found.connections):
-        raise Problem(404, "not_found", "there is no trigger with this name that this key may use")
+    triggers = settings.triggers.items()
+    known = [one for one, it in triggers if all(key.may_use(settings.connections[c].account) for c in it.connections)]
+    if name not in known:
+        raise Problem(404, "not_found", f"the trigger {unknown_name(name, known)}")
 
 
 def _state(name: str, pause: Pause | None, *, paused: bool, changed: bool) -> dict[str, object]:

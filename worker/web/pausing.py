@@ -1,6 +1,7 @@
-"""Pause and resume connections and triggers for a person, with a line in the audit trail, in one transaction.
+"""Pause and resume connections and triggers for a person, with a line in the audit trail in the same transaction.
 
-The commands, the HTTP API and the pages call these functions.
+The commands, the HTTP API and the pages call these functions. A decision about the texts that a pause has held is a
+transaction of its own, with its own line.
 """
 
 from __future__ import annotations
@@ -38,6 +39,14 @@ class EndedPause:
     held_otherwise: int
     approved: int
     cancelled: int
+
+
+def pause_reason(text: str) -> str:
+    """Return a person's reason as it is stored, on one line. Raises ValueError if it is too long."""
+    reason = " ".join(text.split())
+    if len(reason) > LONGEST_REASON:
+        raise ValueError(f"the reason has {len(reason)} characters, and at most {LONGEST_REASON} are stored")
+    return reason
 
 
 def pause_connection(runtime: Runtime, name: str, *, reason: str, actor: str, address: str = "") -> PausedConnection:

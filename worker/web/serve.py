@@ -7,11 +7,10 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
-from worker.doctor.exposure import check_exposure
+from worker.doctor.exposure import check_exposure, people_sign_in
 from worker.monitoring.tracing import trace_app
 from worker.runtime import Runtime, open_runtime
-from worker.store.db import STORE_AWAY, reading
-from worker.web.sessions import has_users
+from worker.store.db import STORE_AWAY
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -62,8 +61,7 @@ def _where_to_sign_in(runtime: Runtime, host: str, port: int) -> str:
     at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     pages = f"the pages are at {(runtime.settings.web.public_url or at).rstrip('/')}/ui"
     try:
-        with reading(runtime.engine) as connection:
-            some = has_users(connection)
+        some = people_sign_in(runtime)
     except STORE_AWAY:  # it is said elsewhere, and the API waits for it
         return pages
     if some:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from worker.store.tables import web_session, web_user
+from worker.store.tables import web_session
 from worker.web.users import WebPerson, find_user
 
 LONGEST = timedelta(days=7)
@@ -84,11 +84,6 @@ def sessions_of(connection: Connection, name: str | None = None) -> list[Session
     if name is not None:
         chosen = chosen.where(s.name == name)
     return [SessionInfo(*row) for row in connection.execute(chosen)]
-
-
-def has_users(connection: Connection) -> bool:
-    """Return True if anybody may sign in at all."""
-    return connection.scalar(select(web_user.c.name).limit(1)) is not None
 
 
 def _id(token: str) -> str:

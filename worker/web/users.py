@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROLE_HELP: dict[Role, str] = {
     "viewer": "sees states and counts, and the kinds of reasons; numbers and texts are masked",
-    "operator": "sees everything, and decides: approve, cancel, retry, resolve, opt out, sync now",
+    "operator": "sees everything, and decides: approve, cancel, retry, resolve, opt out, sync now, pause",
     "admin": "the same, and manages users and reads the audit trail",
 }
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 200

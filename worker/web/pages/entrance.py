@@ -8,27 +8,24 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.doctor.exposure import people_sign_in
 from worker.identity.person import Identity
-from worker.store.db import reading, writing
+from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web import audit
 from worker.web.context import WebContext
 from worker.web.identities import user_of_identity
 from worker.web.pages.gate import Gate
 from worker.web.pages.render import page, query
-from worker.web.sessions import LONGEST, end_session, has_users, start_session
+from worker.web.sessions import LONGEST, end_session, start_session
 from worker.web.users import SignInRefused, WebPerson
 
 
 def show_sign_in(context: WebContext, following: str, error: str = "", status: int = 200) -> Response:
     """Return the page with all ways to sign in."""
     web = context.runtime.settings.web
-    is_first = False
-    if web.passwords and web.oidc is None and web.proxy_sign_in is None:
-        with reading(context.runtime.engine) as connection:
-            is_first = not has_users(connection)
     values = {
-        "first": is_first,
+        "first": not people_sign_in(context.runtime),
         "following": following,
         "error": error,
         "passwords": web.passwords,

@@ -19,7 +19,7 @@ from worker.web import audit
 from worker.web.callers import caller_address, header_values, is_called_from
 from worker.web.context import WebContext
 from worker.web.identities import way_is_open
-from worker.web.pausing import LONGEST_REASON
+from worker.web.pausing import pause_reason
 from worker.web.sessions import Session, find_session, note_seen
 
 COOKIE = "vtsync_session"
@@ -64,10 +64,10 @@ Form = Annotated[Mapping[str, str], Depends(posted)]
 
 def reason_of(fields: Mapping[str, str]) -> str:
     """Return why something is paused, as a form says it."""
-    reason = " ".join(fields.get("reason", "").split())
-    if len(reason) > LONGEST_REASON:
-        raise Refused(f"nothing was done: the reason is longer than {LONGEST_REASON} characters", 400)
-    return reason
+    try:
+        return pause_reason(fields.get("reason", ""))
+    except ValueError as error:
+        raise Refused(f"nothing was done: {error}", 400) from None
 
 
 class Gate:
