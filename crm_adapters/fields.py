@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from config.fields import FieldMapping
 from crm_adapters.entities import without_entities
-from crm_adapters.placeholders import is_placeholder
+from crm_adapters.placeholders import is_no_name, is_placeholder
 
 Properties: TypeAlias = Mapping[str, Any]
 """A record as the CRM gave it; see ``crm_adapters.base``."""
@@ -377,7 +377,7 @@ def name_text(value: Any) -> str:
         return ""
     if "&" in text:
         text = without_entities(text).strip()
-    return "" if is_placeholder(text) else text
+    return "" if is_no_name(text) else text
 
 
 def plain_text(value: Any) -> str:

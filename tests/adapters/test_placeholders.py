@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from config.fields import FieldMapping
 from crm_adapters.fields import clean_text, find_columns, read
-from crm_adapters.placeholders import is_placeholder, says_nothing
+from crm_adapters.placeholders import is_no_name, is_placeholder, says_nothing
 
 PLACEHOLDERS = [
     "",
@@ -74,19 +74,6 @@ PLACEHOLDERS = [
     "no name",
     "No Name",
     "[object Object]",
-    "{{first_name}}",
-    "{{ contact.first_name }} ",
-    "{% name %}",
-    "${name}",
-    "*|FNAME|*",
-    "%FIRSTNAME%",
-    "%%name%%",
-    "<<First Name>>",
-    "[[name]]",
-    "[FNAME]",
-    "<first name>",
-    "FIRST_NAME LAST_NAME",
-    "Your Name",
     "anonymous",
     "xxx",
     "#N/A",
@@ -119,15 +106,27 @@ PLACEHOLDERS = [
     "Nicht verfügbar",
     "не указано",
     "不明",
+]
+NO_NAMES = [
     "{{first_name}}",
+    "{{ contact.first_name }} ",
+    "{% name %}",
+    "${name}",
+    "*|FNAME|*",
+    "%FIRSTNAME%",
+    "%%name%%",
+    "<<First Name>>",
+    "[[name]]",
+    "[FNAME]",
+    "<first name>",
+    "FIRST_NAME LAST_NAME",
+    "Your Name",
     "{{ contact.first_name }}",
     "{first_name}",
     "${firstName}",
-    "*|FNAME|*",
     "%FIRST_NAME%",
     "%%FirstName%%",
     "[First Name]",
-    "<<First Name>>",
     "First Name",
     "WIRELESS CALLER",
     "Unavailable",
@@ -136,7 +135,10 @@ PLACEHOLDERS = [
     "[redacted]",
     "Do not call",
     "Walk-in",
+    "DNC",
+    "*|FNAME|* *|LNAME|*",
 ]
+"""What stands in place of a name, and is no placeholder where a phone is asked for."""
 VALUES = [
     "Ada",
     "Null",
@@ -180,9 +182,25 @@ def test_a_placeholder_is_no_value(text: str) -> None:
     assert (fields.full_name, fields.email) == ("", "")
 
 
+@pytest.mark.parametrize("text", NO_NAMES)
+def test_what_is_no_name_greets_nobody(text: str) -> None:
+    assert is_no_name(text)
+    assert not is_placeholder(text)
+    columns = find_columns(("first_name", "last_name", "email"), FieldMapping())
+    assert read(columns, {"first_name": text, "last_name": text}).full_name == ""
+
+
+@pytest.mark.parametrize("text", ["DO NOT TEXT", "DNC", "Do not call", "declined", "Private", "{{mobile}}", "{phone}"])
+def test_a_refusal_in_the_field_of_the_phone_is_not_skipped(text: str) -> None:
+    columns = find_columns(("mobile", "phone"), FieldMapping())
+    found = read(columns, {"mobile": text, "phone": "+14155552671"}).phones
+    assert [one[1] for one in found] == [text, "+14155552671"]  # the first candidate alone counts: a rejection
+
+
 @pytest.mark.parametrize("text", VALUES)
 def test_a_value_is_never_lost(text: str) -> None:
     assert not is_placeholder(text)
+    assert not is_no_name(text)
     assert read(find_columns(("name",), FieldMapping()), {"name": text}).full_name == text
 
 
@@ -201,6 +219,7 @@ def test_a_phone_or_an_email_is_never_a_name(text: str) -> None:
 
 NOTHING_ANYWHERE = [
     *("", " ", "-", "--", "?", "...", "n/a", "N/A", "n.a.", "(none)", "<null>", "\\N", "NaN", "#REF!", "#N/A"),
+    *("{{ status }}", "*|STATUS|*", "<<Status>>", "[[Status]]", "{% x %}"),
     *("not provided", "(Not provided)", "not applicable", "[object Object]", "keine Angabe", "no disponible"),
 ]
 SOMETHING_ELSEWHERE = [
@@ -214,6 +233,12 @@ SOMETHING_ELSEWHERE = [
     "ninguno",
     "no name",
     "none left",
+    "{vip}",
+    "[name]",
+    "<name>",
+    "${x}",
+    "private",
+    "declined",
     "0",
     "-5",
 ]
@@ -222,7 +247,7 @@ SOMETHING_ELSEWHERE = [
 @pytest.mark.parametrize("text", NOTHING_ANYWHERE)
 def test_what_says_nothing_in_any_field_says_no_name_either(text: str) -> None:
     assert says_nothing(text)
-    assert is_placeholder(text)
+    assert is_no_name(text)
 
 
 @pytest.mark.parametrize("text", SOMETHING_ELSEWHERE)
@@ -235,7 +260,8 @@ def test_any_text_can_be_asked_about(text: str) -> None:
     assert is_placeholder(text) == is_placeholder(f"  {text}\t")
 
 
-@given(st.text(), st.sampled_from([*PLACEHOLDERS, "(x", " x", "a x", "Na", "Straße"]))
+@given(st.text(), st.sampled_from([*PLACEHOLDERS, *NO_NAMES, "(x", " x", "a x", "Na", "Straße"]))
 def test_a_glance_at_the_ending_never_changes_the_answer(start: str, end: str) -> None:
     text = start + end
     assert is_placeholder(text) == is_placeholder(text + " ")  # a text that ends with a space is looked at completely
+    assert is_no_name(text) == is_no_name(text + " ")

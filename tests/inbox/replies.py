@@ -164,6 +164,10 @@ REPLIES: dict[tuple[str, str], str] = {
         stoooop texting me
     """,
     ("en", "review"): """
+        please stop over and over
+        just stop by texting me
+        please stop at the number
+        please stop in the future
         No messages
         I never asked for this text
         that's enough, thank you

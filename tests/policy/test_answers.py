@@ -52,7 +52,8 @@ CELLS: list[tuple[bool, bool, list[Any]]] = [
         "inscrit", "registered", "#REF!", "x y", "да", "はい", "🚫", "A" * 5000, "[" * 500,
         ["no", "yes"], "{no,yes}", '["no", "maybe"]', {"sms": True}, {"a": "yes"}, '{"a": 1}',
         "no\nyes", "no|yes", "{broken", ["no", ["no", ["perhaps"]]], "nope", "never",
-        "*", "**", "!", "* *", "[*]", "(*)", "∞", "infinity", '"', "”", "no;*", "No*",
+        "*", "**", "!", "* *", "[*]", "(*)", "∞", "infinity", '"', "”", "no;*", "No*", "*no*", "0*",
+        "opted in*",
     ]),
 ]  # fmt: skip
 
@@ -86,6 +87,15 @@ LISTED: list[tuple[tuple[str, ...], Any, bool, bool]] = [
     # a refusal that is not listed is one all the same
     (("Sperre",), "Opted out", True, False),
     (("sms",), "sms;opted out", True, False),
+    # an asterisk changes no refusal, and makes no permission
+    (("Lost",), "Lost*", True, True),
+    (("Lost",), "*Lost", True, True),
+    (("Lost",), "**DO NOT TEXT**", True, False),
+    (("Lost",), "opted out*", True, False),
+    (("Lost",), "*** STOP ***", True, False),
+    (("SMS",), "SMS; *opted out*", True, False),
+    (("yes",), "yes*", True, True),
+    (("yes",), "y*", True, False),
     (("Customer",), "unsubscribed", True, False),
     # a code
     (("2",), 2, True, True),
@@ -128,7 +138,11 @@ def test_no_word_means_two_things_and_each_is_found_as_it_is_written() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=12),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )

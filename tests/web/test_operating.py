@@ -41,7 +41,7 @@ STATES: dict[str, dict[str, Any]] = {
     "rejected, and its text pruned": {"state": MessageState.REJECTED, "text": ""},
     "cancelled": {},
 }
-BODY = {one: {"verdict": one} for one in ("sent", "resend", "drop")}
+BODY = {"sent": {"verdict": "sent"}, "resend": {"verdict": "resend", "attempts": 0}, "drop": {"verdict": "drop"}}
 
 
 def path_of(decision: str) -> str:
@@ -128,6 +128,16 @@ def test_an_unknown_text_has_one_outcome(site: Site) -> None:
     other = decide(site, "resend", one)
     assert (other.status_code, site.state(one)) == (409, MessageState.CANCELLED)
     assert "only an unknown one can be resolved" in other.json()["detail"]
+
+
+def test_a_repeated_resend_decides_nothing_about_a_later_attempt(site: Site) -> None:
+    one = text(site, **STATES["unknown"])
+    assert decide(site, "resend", one).status_code == 200
+    site.change(one, state=MessageState.UNKNOWN, attempts=1)  # it was sent again, and that response was lost, too
+    again = decide(site, "resend", one)
+    assert (again.status_code, site.state(one)) == (409, MessageState.UNKNOWN)
+    blind = site.http.post(f"/v1/messages/{one}/resolve", json={"verdict": "resend"})
+    assert blind.status_code == 422
 
 
 @pytest.mark.parametrize("decision", CODES)

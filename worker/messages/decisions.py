@@ -199,11 +199,13 @@ def resolve(
     *,
     accounts: Collection[str] = (),
     test: bool | None = None,
+    attempts: int | None = None,
 ) -> None:
     """Resolve an unknown message after a look at the conversation: it was sent, or send it again, or drop it.
 
     Raises WrongState when it is not unknown (any more), LookupError when there is no such message. ``accounts`` and
-    ``test``: see ``reached``.
+    ``test``: see ``reached``. ``attempts``: after how many attempts the person has looked; a repeated request must not
+    resolve the outcome of a later one.
     """
     now = utcnow()
     this = and_(message.c.id == message_id, *reached(accounts, test))
@@ -222,7 +224,7 @@ def resolve(
             connection,
             MessageState.UNKNOWN,
             after,
-            this,
+            this if attempts is None else and_(this, message.c.attempts == attempts),
             ground=Ground.PERSON,
             reason=reason,
             actor=actor,

@@ -17,7 +17,7 @@ import orjson
 from config.models import Connection, PropertyRule, Settings
 from crm_adapters.base import CONTACT
 from crm_adapters.fields import column_without_number, find_column, fold
-from worker.policy.answers import allows_texts, forbids_texts, is_known_answer
+from worker.policy.answers import allows_texts, forbids_texts, is_empty, is_known_answer
 from worker.triggers.values import property_named, value_text
 
 _EXCERPT = 40
@@ -83,7 +83,7 @@ class LiveRecord:
 
     def forbids(self, rule: PropertyRule) -> Answer:
         """Return if the do-not-text field forbids texts. A yes that was read once counts until a no is read."""
-        if forbids_texts(self._value(rule), rule.values):
+        if any(forbids_texts(value, rule.values) for value in self._values(rule)):
             return Answer.YES
         return Answer.NO if self._is_known(rule) else Answer.UNKNOWN
 
@@ -91,7 +91,8 @@ class LiveRecord:
         """Return if the consent field allows texts. What is not known is no consent, but may become one."""
         if self._key(rule) is None:
             return Answer.UNKNOWN
-        if not allows_texts(self._value(rule), rule.values):
+        filled = [value for value in self._values(rule) if not is_empty(value)]
+        if not filled or not all(allows_texts(value, rule.values) for value in filled):
             return Answer.NO
         return Answer.YES if self._is_known(rule) else Answer.UNKNOWN
 
@@ -126,11 +127,15 @@ class LiveRecord:
         return property_named(rule.field, self.properties) or find_column(self.properties, rule.field)
 
     def _value(self, rule: PropertyRule) -> Any:
-        """Return the value of the rule's field; a list if several fields have this name: each of them counts."""
+        """Return the value of the rule's field, to show it; a list if several fields have this name."""
+        values = self._values(rule)
+        return values if len(values) > 1 else next(iter(values), None)
+
+    def _values(self, rule: PropertyRule) -> list[Any]:
+        """Return the value of each field that has the rule's name. Each of them counts."""
         same = [name for name in self.properties if is_field_of(rule, name)]
         keys = dict.fromkeys([self._key(rule), *same])
-        values = [self.properties[key] for key in keys if key is not None]
-        return values if len(values) > 1 else next(iter(values), None)
+        return [self.properties[key] for key in keys if key is not None]
 
 
 def permission_unknown(settings: Settings, records: Sequence[LiveRecord], about: tuple[str, str] | None) -> str:

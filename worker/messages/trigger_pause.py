@@ -7,6 +7,7 @@ cancels them, or until they expire.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,6 +85,14 @@ def pause_effect(connection: Connection, trigger: str) -> tuple[int, int]:
     """Return how many texts a pause would hold now, and how many would still go because their request has begun."""
     queued = _count(connection, trigger, message.c.state == MessageState.QUEUED)
     return queued, _count(connection, trigger, message.c.state == MessageState.DISPATCHING)
+
+
+def waits_for(connection: Connection, trigger: str, accounts: Collection[str]) -> bool:
+    """Return True if a text of the trigger waits in one of these accounts: a connection may have changed its account."""
+    m = message.c
+    waiting = m.state.in_((MessageState.QUEUED, MessageState.HELD, MessageState.DISPATCHING))
+    mine = (m.account.in_(accounts), m.kind == MessageKind.SEND, func.coalesce(m.trigger, "") == trigger)
+    return connection.scalar(select(m.id).where(*mine, waiting).limit(1)) is not None
 
 
 def held_by_pause(connection: Connection, trigger: str) -> int:

@@ -78,11 +78,11 @@ _ZERO = re.compile(r"[+-]?0+(?:[.,]0*)?(?:e[+-]?\d+)?|0000-00-00(?:[ t]00:00:00(
 _ONE = re.compile(r"\+?0*1(?:[.,]0*)?(?:e[+-]?0+)?")
 _WHOLE_NUMBER = re.compile(r"([0-9]+)[.,]0+")
 _SPACES = re.compile(r"[\s_\-\u2010-\u2015\u2212]+")
-_AROUND = " \t\"'`\u00b4\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb()[].,;:!=\u2026\u200b\ufeff"
+_AROUND = " \t\"'`\u00b4\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb()[].,;:!=*\u2026\u200b\ufeff"
 _SEPARATORS = re.compile(r"[;|\r\n,]")
 _ARRAY_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 _LONGEST_WORD = 64  # characters; longer text is a note
-_MARKS = re.compile(r"!+|[\"\u201c\u201d\u201e]")
+_MARKS = re.compile(r"!+|\*[* ]*|[\"\u201c\u201d\u201e]")
 """A cell that holds only this is marked by hand. One quotation mark repeats what the line above says."""
 _FORBIDDING = frozenset({Meaning.YES, Meaning.REFUSAL, Meaning.OTHER})
 _ALLOWING = frozenset({Meaning.YES, Meaning.PERMISSION})
@@ -117,6 +117,11 @@ def allows_texts(value: object, values: tuple[str, ...] = ()) -> bool:
     if all(meaning_of(one) in (Meaning.YES, Meaning.NO) for one in values):
         return bool(found) and len(listed) == len(found)
     return bool(listed) and all(one in listed or meaning_of(one) is not Meaning.REFUSAL for one in found)
+
+
+def is_empty(value: object) -> bool:
+    """Return True if a field with this value says nothing."""
+    return all(meaning_of(one) is Meaning.NOTHING for one in members(value))
 
 
 def is_known_answer(value: object) -> bool:
@@ -170,11 +175,14 @@ def _meaning_of_text(text: str) -> Meaning:
     plain = _plain(text)
     if not plain and _MARKS.fullmatch(bare.strip("()[] ")):
         return Meaning.OTHER
+    # An asterisk is a footnote that nobody can read here: it never turns into a permission.
+    harmless = Meaning.OTHER if "*" in text else Meaning.NO
     if plain in _BY_WORD:
-        return _BY_WORD[plain]
+        found = _BY_WORD[plain]
+        return harmless if found is Meaning.NO or ("*" in text and found is Meaning.PERMISSION) else found
     number = bare.strip(_AROUND)
     if _ZERO.fullmatch(number):
-        return Meaning.NO
+        return harmless
     return Meaning.YES if _ONE.fullmatch(number) else Meaning.OTHER
 
 

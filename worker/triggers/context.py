@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from crm_adapters.fields import is_name_column
-from crm_adapters.placeholders import is_placeholder
+from crm_adapters.placeholders import is_no_name
 from worker.triggers.names import first_name_of
 from worker.triggers.values import Scalar, alike, scalar, slug
 
@@ -95,7 +95,7 @@ def _person(contact: Mapping[str, str], missing: _Missing) -> dict[str, Scalar]:
 
 
 def _is_no_name(field: str, value: Scalar) -> bool:
-    return isinstance(value, str) and is_name_column(field) and is_placeholder(value)
+    return isinstance(value, str) and is_name_column(field) and is_no_name(value)
 
 
 def _never(_field: str, _value: Scalar) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from crm_adapters.placeholders import is_placeholder
+from crm_adapters.placeholders import is_no_name
 
 _COURTESY = frozenset(
     """
@@ -73,7 +73,7 @@ def first_name_of(full_name: str) -> str:
 
     ``Smith, John`` is John, and ``MARY ANN O'BRIEN`` is Mary. Initials before a name are not the name.
     """
-    if is_placeholder(full_name):
+    if is_no_name(full_name):
         return ""
     words = _given_first(_ASIDE.sub(" ", _INVISIBLE.sub("", full_name[:_LONGEST]).strip()))
     titles = _titles(words)
@@ -87,7 +87,7 @@ def first_name_of(full_name: str) -> str:
     name = names[0].strip(_MARKS)
     if len(names) > 1 and (name.casefold() in _NOBODY or name.casefold().endswith(("'s", "\u2019s"))):
         return ""
-    if is_placeholder(name) or not _is_name(name) or _is_title(name) or _bare(names[-1]) in _COMPANY:
+    if is_no_name(name) or not _is_name(name) or _is_title(name) or _bare(names[-1]) in _COMPANY:
         return ""
     return _recased(name, always=_is_uniform(" ".join(words)), outer=True)
 

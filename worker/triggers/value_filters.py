@@ -20,7 +20,7 @@ from liquid.builtin.filters.math import round_
 from liquid.exceptions import FilterError
 from liquid.filter import with_context
 
-from crm_adapters.placeholders import is_placeholder
+from crm_adapters.placeholders import is_no_name
 from worker.policy.locations import zone_info
 from worker.triggers.comparisons import region_of_record
 from worker.triggers.context import ZONES
@@ -128,7 +128,7 @@ def local_time(value: object, form: object = None, zone: object = None, *, conte
 def name(value: object) -> str:
     """Write a name with its capitals: ``Mary Ann O'Brien`` for ``MARY ANN O'BRIEN``. A placeholder is no name."""
     text = value_text(value)
-    return "" if is_placeholder(text) else written_name(text)
+    return "" if is_no_name(text) else written_name(text)
 
 
 def first_name(value: object) -> str:

@@ -63,8 +63,10 @@ def no_message() -> Problem:
 def _one(router: APIRouter, context: WebContext, guard: Guard) -> None:
     sender, decider = Depends(guard.needs("messages:write")), Depends(guard.needs("operate:write"))
 
-    def decide(request: Request, key: Key, message_id: str, decision: Decision) -> MessageOut:
-        (outcome,) = _decide(context.runtime, key, [message_id], decision)[1]
+    def decide(
+        request: Request, key: Key, message_id: str, decision: Decision, attempts: int | None = None
+    ) -> MessageOut:
+        (outcome,) = _decide(context.runtime, key, [message_id], decision, attempts)[1]
         if outcome.state is None:
             raise no_message()
         if outcome.status != 200:
@@ -104,9 +106,9 @@ def _one(router: APIRouter, context: WebContext, guard: Guard) -> None:
     ) -> MessageOut:
         """Say how an unknown text ended. Look at the conversation in VirtualText first: `resend` may text twice.
 
-        Repeating it does no harm. 409: it is not unknown any more.
+        Repeating it does no harm. 409: it is not unknown any more, or another attempt was made since.
         """
-        return decide(request, key, message_id, body.verdict)
+        return decide(request, key, message_id, body.verdict, body.attempts)
 
 
 def _previews(router: APIRouter, context: WebContext, guard: Guard) -> None:
@@ -209,16 +211,21 @@ def _many(router: APIRouter, context: WebContext, guard: Guard) -> None:
         return DecidedOut(decided=count, outcomes=outcomes)
 
 
-def _decide(runtime: Runtime, key: Key, ids: Sequence[str], decision: Decision) -> tuple[int, list[DecidedOne]]:
-    """Take a decision about these messages. Return how many it changed, and the outcome of each id."""
-    count = _change(runtime, key, ids, decision)
+def _decide(
+    runtime: Runtime, key: Key, ids: Sequence[str], decision: Decision, attempts: int | None = None
+) -> tuple[int, list[DecidedOne]]:
+    """Take a decision about these messages. Return how many it changed, and the outcome of each id.
+
+    ``attempts``: see ``resolve``.
+    """
+    count = _change(runtime, key, ids, decision, attempts)
     found = {one.id: one for one in _find(runtime, key, ids)}
     with reading(runtime.engine) as connection:
         decided = was_decided(connection, list(found), decision)
     return count, [_outcome(one, found.get(one), decision, is_decided=one in decided) for one in ids]
 
 
-def _change(runtime: Runtime, key: Key, ids: Sequence[str], decision: Decision) -> int:
+def _change(runtime: Runtime, key: Key, ids: Sequence[str], decision: Decision, attempts: int | None) -> int:
     match decision:
         case "approve":
             return approve(runtime, message_ids=ids, accounts=key.accounts, test=key.sees, actor=key.actor)
@@ -228,7 +235,7 @@ def _change(runtime: Runtime, key: Key, ids: Sequence[str], decision: Decision) 
             return retry(runtime, ids, key.actor, accounts=key.accounts, test=key.sees)
         case "sent" | "resend" | "drop":
             try:
-                resolve(runtime, ids[0], decision, key.actor, accounts=key.accounts, test=key.sees)
+                resolve(runtime, ids[0], decision, key.actor, accounts=key.accounts, test=key.sees, attempts=attempts)
             except (WrongState, LookupError):
                 return 0
             return 1

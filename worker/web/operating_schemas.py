@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -89,6 +89,19 @@ class ResolveBody(_Body):
         " more.",
         examples=["sent"],
     )
+    attempts: int | None = Field(
+        None,
+        ge=0,
+        description="The `attempts` of the text when you looked at the conversation; needed for `resend`. If another"
+        " attempt was made since, nothing is done.",
+        examples=[1],
+    )
+
+    @model_validator(mode="after")
+    def _require_attempts(self) -> Self:
+        if self.verdict == "resend" and self.attempts is None:
+            raise ValueError("resend needs `attempts`: the number that the text had when you looked")
+        return self
 
 
 class ReviewBody(_Body):

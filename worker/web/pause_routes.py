@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.messages.request_problems import NO_NUL_PATTERN, unknown_name
+from worker.messages.trigger_pause import waits_for
 from worker.runtime import Runtime
+from worker.store.db import reading
 from worker.store.pauses import Pause
 from worker.web.auth import Guard
 from worker.web.body import ONLY_JSON
@@ -18,7 +20,6 @@ from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.pausing import (
     LONGEST_REASON,
-    Held,
     pause_connection,
     pause_reason,
     pause_trigger,
@@ -80,8 +81,6 @@ class ResumedTriggerOut(PauseOut):
 
     held: int = Field(description="Texts that the pause has held and that stay held.", examples=[3])
     held_otherwise: int = Field(description="Texts that wait for an approval for another reason.", examples=[0])
-    approved: int = Field(examples=[0])
-    cancelled: int = Field(examples=[0])
 
 
 def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
@@ -130,25 +129,12 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
         return PausedTriggerOut(**state, held=done.held, going=done.going)
 
     @router.post("/triggers/{name}/resume", tags=["pauses"], responses=problem_answers(404))
-    def resume_a_trigger(
-        name: TriggerPath,
-        held: Annotated[
-            Held, Query(description="What happens to the texts that the pause has held. `keep`: they stay held.")
-        ] = "keep",
-        key: Key = writer,
-    ) -> ResumedTriggerOut:
-        """Let a trigger text again. What the pause has held stays held, unless `held` says otherwise."""
+    def resume_a_trigger(name: TriggerPath, key: Key = writer) -> ResumedTriggerOut:
+        """Let a trigger text again. What the pause has held stays held until somebody approves or cancels it."""
         _require_trigger(context.runtime, key, name)
-        done = resume_trigger(context.runtime, name, held=held, actor=key.actor)
-        if done.approved:
-            context.notify("vtsync.deliver_messages")
-        return ResumedTriggerOut(
-            **_state(name, done.pause, paused=False, changed=done.pause is not None),
-            held=done.held,
-            held_otherwise=done.held_otherwise,
-            approved=done.approved,
-            cancelled=done.cancelled,
-        )
+        done = resume_trigger(context.runtime, name, actor=key.actor)
+        state = _state(name, done.pause, paused=False, changed=done.pause is not None)
+        return ResumedTriggerOut(**state, held=done.held, held_otherwise=done.held_otherwise)
 
 
 def _require_trigger(runtime: Runtime, key: Key, name: str) -> None:
@@ -158,6 +144,12 @@ def _require_trigger(runtime: Runtime, key: Key, name: str) -> None:
     known = [one for one, it in triggers if all(key.may_use(settings.connections[c].account) for c in it.connections)]
     if name not in known:
         raise Problem(404, "not_found", f"the trigger {unknown_name(name, known)}")
+    others = [one for one in settings.accounts if not key.may_use(one)]
+    with reading(runtime.engine) as connection:
+        if others and waits_for(connection, name, others):
+            raise Problem(
+                403, "forbidden", "texts of this trigger wait that belong to accounts that this key may not use"
+            )
 
 
 def _state(name: str, pause: Pause | None, *, paused: bool, changed: bool) -> dict[str, object]:

@@ -143,6 +143,13 @@ class Gate:
                 " set web.public_url to the address in your browser"
             )
 
+    def is_named_by_proxy(self, request: Request) -> bool:
+        """Return True if a trusted proxy names a person, whoever that is."""
+        proxy = self._context.runtime.settings.web.proxy_sign_in
+        if proxy is None or not is_called_from(request.scope, proxy.trusted):
+            return False
+        return bool(header_values(request.scope, proxy.user_header))
+
     def proxied(self, request: Request) -> Identity | None:
         """Return whom a trusted proxy names; None if nobody. Raises IdentityRefused."""
         proxy = self._context.runtime.settings.web.proxy_sign_in

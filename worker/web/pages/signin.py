@@ -92,11 +92,12 @@ def _by_proxy(context: WebContext, gate: Gate, request: Request, following: str)
     """Sign in whom a trusted proxy names; None if it names nobody."""
     who = ""
     try:
+        if gate.is_named_by_proxy(request):
+            limit_attempts(context.runtime, gate.address(request))
         identity = gate.proxied(request)
         if identity is None:
             return None
         who = f"{identity.issuer} {identity.subject}"
-        limit_attempts(context.runtime, gate.address(request))
         return begin_session_of(context, gate, request, identity, following, LONGEST)
     except SignInRefused as error:
         if not error.tried:

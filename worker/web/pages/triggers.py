@@ -122,11 +122,12 @@ def _try(
     if connection:
         kinds = {name: kind for name, kind in kinds.items() if name == connection}
     numbers, _ = possible_numbers(words, runtime.settings)
+    # Some records have a number or an email address as their id.
+    if (numbers or "@" in words or words.startswith("phone ")) and not session.person.may("operator"):
+        raise Refused("viewers cannot look people up; name the id of a record")
     with reading(runtime.engine) as db:
         found = records_named(db, kinds, external_id=words)
         if not found and len(numbers) == 1:
-            if not session.person.may("operator"):
-                raise Refused("viewers cannot look people up; name the id of a record")
             found = records_named(db, kinds, phone=numbers[0])
             if not found:
                 return None, [], f"no record of {_listed(kinds)} has the number {numbers[0]}"
