@@ -7,16 +7,18 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from crm_adapters.base import SourceIncomplete
 from crm_adapters.csv.text import FIELD_LIMIT, Chunk, is_separator_line
+from crm_adapters.fields import clean_text
 
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _NO_TEXT = "It holds bytes that are not text; correct the record in the CRM."
 _HEAD = 1000
 _MOST_LINES = 100
-_PHONE_DIGITS = 7
+_MANY = 10
+_PHONE_DIGITS, _EXTENSION_DIGITS = 7, 3
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -30,6 +32,22 @@ class Damage:
 
 Row: TypeAlias = "tuple[int, int, list[str] | Damage]"
 """First line, last line (counted from 1), cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowShape:
+    """What tells a row from a part of one: its width, and the numbers of its columns.
+
+    ``by_contact``: the email address or the phone number is the id.
+    """
+
+    width: int
+    delimiter: str
+    ids: Sequence[int]
+    phones: Sequence[int]
+    by_contact: bool
+    trims: bool = False
+    """The program leaves out empty cells at the end of a row, see ``leaves_out_empty_cells``."""
 
 
 class RowPicker(Protocol):
@@ -72,44 +90,89 @@ def holds_other_rows(cells: list[str], delimiter: str, width: int, id_column: in
 
 @dataclass
 class SplitRow:
-    """Lines that are one row, which a line break outside of quotation marks splits.
+    """A row, and the lines after it that may be the rest of it, behind a line break outside of quotation marks.
 
-    They have too few cells each and as many as a row together. Only the first one has a phone number, and the others
-    begin with nothing like its id. ``width`` is that of a row.
+    The rest cannot be known for certain, and it may hold "do not text". So a row that may lack it is read only if the
+    next line can be a row of its own: with an id like the first one's, and a phone number or nothing in the phone
+    columns. To count cells is not enough: the rest may hold more delimiters. A short row before such a line is read,
+    and its missing cells are empty, since some programs leave out empty cells at the end. If missing cells were
+    unknown, most texts of such a file would be held.
     """
 
-    width: int
-    id_column: int
-    phones: Sequence[int]
+    shape: RowShape
     lines: list[Row] = field(default_factory=list)
-    cells: int = 0
 
-    def takes(self, row: Row) -> bool:
-        """Take a line if it may be the first, or the next one."""
-        cells = row[2]
-        if isinstance(cells, Damage) or len(cells) >= self.width or len(self.lines) >= _MOST_LINES:
+    def begin(self, row: Row) -> bool:
+        """Take the row if it may lack its rest: its last cell is missing or empty. Without a phone nobody is texted."""
+        cells, shape = row[2], self.shape
+        if isinstance(cells, Damage) or any(map(str.strip, cells[shape.width - 1 :])):
             return False
-        if self.lines:
-            if self._has_phone(cells) or self._id_of(cells) == self._id_of(self.lines[0][2]):
-                return False
-            if self.cells + len(cells) - 1 > self.width:
-                return False
-        elif len(cells) < 2 or not self._has_phone(cells):
+        if not any(_digits(clean_text(cell)) for cell in _at(cells, shape.phones)):
             return False
-        self.cells += max(len(cells) - 1, 0) if self.lines else len(cells)
         self.lines.append(row)
         return True
 
-    @property
-    def is_whole(self) -> bool:
-        """True if the lines are a row together."""
-        return self.cells == self.width and len(self.lines) > 1
+    def take_rest(self, row: Row) -> bool:
+        """Take the line if it may be more of the row."""
+        if not self.lines or len(self.lines) >= _MOST_LINES or not self._is_rest(row):
+            return False
+        self.lines.append(row)
+        return True
 
-    def _has_phone(self, cells: Any) -> bool:
-        return any(sum(map(str.isdigit, cells[at])) >= _PHONE_DIGITS for at in self.phones if at < len(cells))
+    def own_lines(self) -> list[Row]:
+        """Return the lines of the rest that may be records: with an id like the first one's, or a phone number."""
+        return [row for row in self.lines[1:] if self._has_id(cells := self._cells(row)) or self._has_phone(cells)]
 
-    def _id_of(self, cells: Any) -> str:
-        return _shape(cells[self.id_column]) if self.id_column < len(cells) else ""
+    def _is_rest(self, row: Row) -> bool:
+        cells, width = self._cells(row), self.shape.width
+        has_id, has_words = self._has_id(cells), self._has_words(cells)
+        if isinstance(row[2], Damage):
+            return not has_id
+        if len(cells) < width:
+            return not has_id or has_words or self._lacks_phone(cells)
+        if len(self._cells(self.lines[0])) < width:
+            return not has_id or any(map(str.strip, cells[width:]))
+        return not has_id and has_words
+
+    def _lacks_phone(self, cells: list[str]) -> bool:
+        """Return True if the line ends before its phone column, and fills the row up."""
+        if self.shape.trims or _at(cells, self.shape.phones):
+            return False
+        return sum(len(self._cells(line)) - 1 for line in self.lines) + len(cells) >= self.shape.width
+
+    def _has_id(self, cells: list[str]) -> bool:
+        ids, first = _at(cells, self.shape.ids), _at(self._cells(self.lines[0]), self.shape.ids)
+        if self.shape.by_contact or not any(map(str.strip, ids)) or not any(map(str.strip, first)):
+            return self._has_phone(cells) or any("@" in one for one in ids)
+        return any(_alike(one, other) for one, other in zip(ids, first, strict=False))
+
+    def _has_phone(self, cells: list[str]) -> bool:
+        return any(_digits(cell) >= _PHONE_DIGITS for cell in _at(cells, self.shape.phones))
+
+    def _has_words(self, cells: list[str]) -> bool:
+        """Return True if a phone column holds something else, and none a phone number."""
+        texts = [text for cell in _at(cells, self.shape.phones) if (text := clean_text(cell))]
+        return bool(texts) and all(_digits(text) < _EXTENSION_DIGITS for text in texts)
+
+    def _cells(self, row: Row) -> list[str]:
+        cells = recognised(row)
+        return cells[0].split(self.shape.delimiter) if is_quoted_line(cells, self.shape) else cells
+
+
+def leaves_out_empty_cells(rows: Iterable[Row], width: int) -> bool:
+    """Return True if many of these rows are short, and none ends with an empty cell."""
+    found = [cells for _, _, cells in rows if not isinstance(cells, Damage) and any(map(str.strip, cells))]
+    return sum(len(cells) < width for cells in found) >= _MANY and all(cells[-1].strip() for cells in found)
+
+
+def is_quoted_line(cells: Sequence[str], shape: RowShape) -> bool:
+    """Return True for a line that is in quotation marks as a whole, so that its cells are one."""
+    return len(cells) == 1 < shape.width == cells[0].count(shape.delimiter or "\n") + 1
+
+
+def recognised(row: Row) -> list[str]:
+    """Return the cells of a row, also of a damaged one."""
+    return row[2].cells if isinstance(row[2], Damage) else row[2]
 
 
 def is_unreadable(text: str) -> bool:
@@ -297,3 +360,17 @@ def _opened(lines: list[str]) -> int:
 def _shape(text: str) -> str:
     """Return the pattern of an id: ``C-1042`` and ``C-7`` have the same. Runs of digits and letters count as one."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text.strip()))
+
+
+def _alike(one: str, other: str) -> bool:
+    """Return True for two ids of one pattern, or if both are one word with digits: a file may have ids of two kinds."""
+    words = one.split() + other.split()
+    return (len(words) == 2 and all(map(_digits, words))) or _shape(one) == _shape(other)
+
+
+def _digits(text: str) -> int:
+    return sum(map(str.isdigit, text))
+
+
+def _at(cells: Sequence[str], columns: Iterable[int]) -> list[str]:
+    return [cells[column] for column in columns if column < len(cells)]

@@ -382,19 +382,61 @@ def test_without_any_phone_column_the_export_is_the_wrong_one(pull: Reader, text
         pull(text)
 
 
-# Lines after the header "id,name,phone,note,stop", the ids of the rows that are read, and those that are rejected.
+SPLIT_HEADER = "id,name,phone,note,stop"
+# Lines after this header, the cells of the rows that are read, and the keys of those that are rejected.
 SPLIT = [
-    ("1,Ann,4155550101,called\nback,yes\n2,Ben,4155550102,,\n", ["2"], ["1"]),
-    ("1,Ann,4155550101,called\n\nback\nand again,yes\n2,Ben,4155550102,,\n", ["2"], ["1"]),
-    ("1,Ann,4155550101\n2,Ben,4155550102,called\nback,yes\n", ["1"], ["2"]),
+    # The rest is as long as the row needs.
+    ("1,Ann,4155550101,called\nback,yes\n2,Ben,4155550102,,\n", ["2,Ben,4155550102,,"], ["1"]),
     ("1,Ann,4155550101,called\nback,yes\n2,Ben,4155550102,called\nback,yes\n", [], ["1", "2"]),
-    ("1,Ann,4155550101,called\nback,yes\n", [], ["1"]),
-    # short, because the cells at the end are empty
-    ("1,Ann,4155550101\n2,Ben,4155550102\n3,Cy,4155550103,,\n", ["1", "2", "3"], []),
-    ("1,Ann,4155550101,x\n2,Ben\n3,Cy,4155550103,,\n", ["1", "2", "3"], []),
-    ("1,Ann,4155550101\n\n\n2,Ben,4155550102,,\n", ["1", "2"], []),
-    ("1,Ann,4155550101\nTotal,1\n", ["1", "Total"], []),
-    ("1,Ann,4155550101\n", ["1"], []),
+    ("1,Ann,4155550101,called\r\nback,yes\r\n2,Ben,4155550102,,\r\n", ["2,Ben,4155550102,,"], ["1"]),
+    ("1,Ann,4155550101\n2,Ben,4155550102,called\nback,yes\n", ["1,Ann,4155550101,,"], ["2"]),
+    ("1,Ann,4155550101,called\n,yes\n", [], ["1"]),
+    # Three lines and more, and blank lines.
+    ("1,Ann,4155550101,called\n\nback\nand again,yes\n2,Ben,4155550102,,\n", ["2,Ben,4155550102,,"], ["1"]),
+    ("1,Ann,4155550101,called\nback, please\nand again,yes\n2,Ben,4155550102,,x\n", ["2,Ben,4155550102,,x"], ["1"]),
+    ("1,Ann,4155550101,called\n\n\nback,yes\n", [], ["1"]),
+    ("1,Ann,4155550101,called\n,,\nback,yes\n", [], ["1"]),
+    # Delimiters in the rest make it longer.
+    ("1,Ann,4155550101,called\nback, please,yes\n2,Ben,4155550102,,\n", ["2,Ben,4155550102,,"], ["1"]),
+    ("1,Ann,4155550101,called\nback, or not,x,y,yes\n", [], ["1"]),
+    ("1,Ann,4155550101,called\nback,a,b,c,d,yes\n", [], ["1"]),
+    ("1,Ann,4155550101,called\n2,a,b,c,d,yes\n", [], ["1", "2"]),
+    # The rest begins like an id, or has digits in the phone column.
+    ("1,Ann,4155550101,called\n2,yes\n", [], ["1", "2"]),
+    ("1,Ann,4155550101,called\n2,or,3,yes\n", [], ["1", "2"]),
+    ("1,Ann,4155550101,called\nback,at,4155552671,yes\n", [], ["1", "back"]),
+    ("1,Ann,4155550101,called\nback,at,4155552671,,yes\n", [], ["1", "back"]),
+    # Quotation marks in the rest.
+    ('1,Ann,4155550101,called\n"back" again,yes\n2,Ben,4155550102,,\n', ["2,Ben,4155550102,,"], ["1"]),
+    ('1,Ann,4155550101,called\n"back\nagain",yes\n2,Ben,4155550102,,\n', ["2,Ben,4155550102,,"], ["1"]),
+    # A comma before the break leaves a row of full width.
+    ("1,Ann,4155550101,called,\nback,yes\n2,Ben,4155550102,,\n", ["2,Ben,4155550102,,"], ["1"]),
+    ("1,Ann,4155550101,called,\n\nback,yes\n", [], ["1"]),
+    ("1,Ann,4155550101,called,\nback,a,b,c,d,yes\n", [], ["1"]),
+    # In the last column; in the first one, in the name and in the phone number: then no phone goes with half a row.
+    ("1,Ann,4155550101,called,\nyes\n2,Ben,4155550102,,\n", ["2,Ben,4155550102,,"], ["1"]),
+    ("1,Ann,4155550101,called,\n2\n", [], ["1", "2"]),
+    ("1,Ann,4155550101,called,yes\nplease\n", ["1,Ann,4155550101,called,yes", "please,,,,"], []),
+    ("1\n7,Ann,4155550101,called,yes\n", ["1,,,,", "7,Ann,4155550101,called,yes"], []),
+    ("1,Ann\nLee,4155550101,called,yes\n", ["1,Ann,,,", "Lee,4155550101,called,yes,"], []),
+    ("1,Ann,415\n5550101,called,yes\n", [], ["1", "5550101"]),
+    # Short, because the cells at the end are empty.
+    ("1,Ann,4155550101\n2,Ben,4155550102\n3,Cy,4155550103,,\n",
+     ["1,Ann,4155550101,,", "2,Ben,4155550102,,", "3,Cy,4155550103,,"], []),
+    ("1,Ann,4155550101\n2,Ben,n/a\n3,Cy,\n", ["1,Ann,4155550101,,", "2,Ben,n/a,,", "3,Cy,,,"], []),
+    ("1,Ann,4155550101\n2,Ben\n3,Cy,4155550103,,\n",
+     ["1,Ann,4155550101,,", "2,Ben,,,", "3,Cy,4155550103,,"], []),
+    ("1,Ann,4155550101\n\n\n2,Ben,4155550102,,\n", ["1,Ann,4155550101,,", "2,Ben,4155550102,,"], []),
+    ("1,Ann,4155550101,,\n\n2,Ben\n", [], ["1", "2"]),
+    ("1,Ann,4155550101\n", ["1,Ann,4155550101,,"], []),
+    # Full rows whose last cell is empty, and what is next to them.
+    ("1,Ann,4155550101,,\nguest,Ben,4155550102,,\nx y,Cy,,,\n",
+     ["1,Ann,4155550101,,", "guest,Ben,4155550102,,", "x y,Cy,,,"], []),
+    ("3f-9b,Ann,4155550101\na1-c3d,Ben,4155550102\n", ["3f-9b,Ann,4155550101,,", "a1-c3d,Ben,4155550102,,"], []),
+    (",Ann,4155550101\n,Ben,4155550102\n", [",Ann,4155550101,,", ",Ben,4155550102,,"], []),
+    # The last line of some exports is no record.
+    ("1,Ann,4155550101,x,no\nTotal,1\n", ["1,Ann,4155550101,x,no", "Total,1,,,"], []),
+    ("1,Ann,4155550101\nTotal,1\n", [], ["1"]),
 ]  # fmt: skip
 
 
@@ -403,10 +445,44 @@ SPLIT = [
 def test_a_row_that_a_line_break_splits_is_never_read_in_part(
     pull: Reader, lines: str, read: list[str], rejected: list[str], last: str
 ) -> None:
-    found = pull("id,name,phone,note,stop\n" + lines + last)
-    assert ids(found) == read + ["9"] * bool(last)
+    found = pull(f"{SPLIT_HEADER}\n{lines}{last}")
+    names = SPLIT_HEADER.split(",")
+    expected = [dict(zip(names, row.split(","), strict=True)) for row in [*read, *last.splitlines()]]
+    assert [dict(record.properties) for record in good(found)] == expected
     assert [record.key for record in bad(found)] == rejected
-    assert all("A line break splits it into the lines " in record.reason for record in bad(found))
+    assert all("line break" in record.reason for record in bad(found))
+
+
+def test_both_lines_of_a_split_row_are_named(pull: Reader) -> None:
+    (first, second) = bad(pull(f"{SPLIT_HEADER}\n1,Ann,4155550101,called\n\n2,yes\n"))
+    assert (first.where, second.where) == ("contacts.csv line 2", "contacts.csv line 4")
+    assert "into the lines 2 to 4" in first.reason
+    assert "the rest of the row in line 2" in second.reason
+
+
+def test_a_program_that_leaves_out_all_empty_cells_is_recognised(pull: Reader) -> None:
+    rows = "".join(f"{n},Ann,4155550101,x\n{n + 1},Ben\n" for n in range(1, 41, 2))
+    assert ids(pull(f"{SPLIT_HEADER}\n{rows}")) == [str(n) for n in range(1, 41)]
+    found = pull(f"{SPLIT_HEADER}\n{rows}50,Ann,4155550101,called\nback,yes\n")
+    assert [record.key for record in bad(found)] == ["50"], "a rest that is no row is recognised there, too"
+
+
+def test_a_block_of_rows_without_the_last_columns_is_read_as_excel_writes_it(pull: Reader) -> None:
+    full = "".join(f"{n},Ann,4155550101,{'x' * (n % 2)},\n" for n in range(1, 16))
+    short = "".join(f"{n},Ben,{'4155550102' * (n % 3 > 0)}\n" for n in range(16, 32))
+    assert ids(pull(f"{SPLIT_HEADER}\n{full}{short}")) == [str(n) for n in range(1, 32)]
+
+
+@pytest.mark.parametrize(
+    "note", ["back", "2,or", "back, please", "x,y,z", ",", "2nd floor", "at 4155552671", "a,b,c,d,e"]
+)
+@pytest.mark.parametrize("start", ["hello", "hello,", "", "12 High St,", "\r\n"])
+def test_nobody_is_texted_for_want_of_a_cell(pull: Reader, start: str, note: str) -> None:
+    found = pull(f"id,phone,notes,do not text\n1,+14155552671,{start}\n{note},yes\n3,+14155550103,,\n")
+    assert "3" in ids(found)
+    for record in good(found)[:-1]:
+        assert record.properties["do not text"] or not record.properties["phone"].startswith("+1")
+    assert {"1"} <= {record.key for record in bad(found)} | {record.external_id for record in good(found)}
 
 
 def test_several_files_patterns_and_folders(tmp_path: Path) -> None:
