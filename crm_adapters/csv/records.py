@@ -62,6 +62,9 @@ def read_records(layout: Layout, rows: Iterable[Row], identities: Identities) ->
                     yield record
                 continue
         if any(map(str.strip, recognised(row))) or isinstance(cells, Damage):
+            if held is not None and first > held[1][1] + 1 and len(recognised(row)) == 1:  # the foot of a report
+                yield held[0]
+                held = None
             yield from unusual.take(row, held and held[1])
             held = None
     if held is not None:

@@ -435,6 +435,8 @@ SPLIT = [
     ("3f-9b,Ann,4155550101\na1-c3d,Ben,4155550102\n", ["3f-9b,Ann,4155550101,,", "a1-c3d,Ben,4155550102,,"], []),
     (",Ann,4155550101\n,Ben,4155550102\n", [",Ann,4155550101,,", ",Ben,4155550102,,"], []),
     # The last line of some exports is no record.
+    ('1,Ann,4155550101,called,\n\n"Copyright (c) 2027 A CRM"\n',
+     ["1,Ann,4155550101,called,", "Copyright (c) 2027 A CRM,,,,"], []),
     ("1,Ann,4155550101,x,no\nTotal,1\n", ["1,Ann,4155550101,x,no", "Total,1,,,"], []),
     ("1,Ann,4155550101\nTotal,1\n", [], ["1"]),
 ]  # fmt: skip
