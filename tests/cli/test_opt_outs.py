@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import worker.messages.decisions
 from tests.cli.conftest import Shell
 
 ANNA = "+14155550101"
@@ -130,10 +132,30 @@ def test_what_somebody_wrote_is_read_and_texts_go_on(shell: Shell) -> None:
     held = under_review(shell)
     assert "decide with" in shell("review", ANNA, code=2).stderr
     assert "decide with" in shell("review", ANNA, "--continue", "--opt-out", code=2).stderr
-    assert "resume" in shell("review", ANNA, "--continue").stdout
+    done = shell.json("review", ANNA, "--continue")
+    assert (done["released"], done["excerpt"], done["last_at"][:10]) == (1, "not now please", "2026-03-01")
     assert "not under review" in shell("review", ANNA, "--continue", code=1).stderr
     assert {one["id"]: one["state"] for one in shell.json("messages")} == {held: "queued"}
     assert "No reply waits" in shell("review").stdout
+
+
+def test_a_reply_that_comes_while_the_command_runs_is_not_decided(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_review(shell)
+    decide = worker.messages.decisions.decide_review
+
+    def decides(*args: Any, **options: Any) -> int:
+        with sqlite3.connect(shell.folder / ".vtsync" / "vtsync.sqlite3") as store:
+            store.execute("UPDATE number_review SET excerpt = 'leave me alone', last_at = '2026-03-02 10:00:00.000000'")
+        return decide(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.messages.decisions.decide_review", decides)
+        assert "wrote again" in shell("review", ANNA, "--continue", code=1).stderr
+    shown = shell("review").stdout
+    assert "leave me alone" in shown
+    assert "The last reply, " in shell("review", ANNA, "--continue").stdout
 
 
 def test_what_somebody_wrote_is_read_and_was_a_no(shell: Shell) -> None:

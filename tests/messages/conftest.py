@@ -13,6 +13,7 @@ from sqlalchemy import Engine, Row, insert, select, update
 
 from config.models import Account, Policy, Settings
 from worker.core.states import MessageState
+from worker.messages.opt_outs import open_reviews
 from worker.messages.outbox import Enqueued, enqueue_record, enqueue_send, insert_new
 from worker.messages.requests import RecordRequest, SendRequest
 from worker.runtime import Runtime
@@ -143,6 +144,12 @@ class Outbox:
 
     def state(self, message_id: str) -> MessageState:
         return MessageState(self.row(message_id).state)
+
+    def last_reply(self, phone: str) -> datetime:
+        """When the newest reply was noted that waits for a decision, as the lists of reviews show it."""
+        with reading(self.engine) as connection:
+            (review,) = open_reviews(connection, phones=[phone])
+        return review.last_at
 
     def states(self) -> dict[str, MessageState]:
         with reading(self.engine) as connection:

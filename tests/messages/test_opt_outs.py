@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import pytest
 from sqlalchemy import event, select
 
 import worker
-from tests.messages.conftest import Outbox, number
+from tests.messages.conftest import PAST, Outbox, number
 from worker.core.states import MessageState
-from worker.messages.decisions import decide_review
+from worker.messages.decisions import OthersReply, ReplyNotAsShown, decide_review
 from worker.messages.delivery import deliver_due
 from worker.messages.explain import explain
 from worker.messages.opt_outs import (
@@ -130,7 +132,7 @@ def test_a_review_follows_a_changed_number_with_what_was_written(box: Outbox) ->
     text = box.send(NEW)
     deliver_due(box.runtime)
     assert (box.state(text), box.row(text).reason.split(":")[0]) == (MessageState.HELD, "review")
-    assert decide_review(box.runtime, NEW, "continue", "ann") == 1
+    assert decide_review(box.runtime, NEW, "continue", "ann", last_at=box.last_reply(NEW)) == 1
     deliver_due(box.runtime)
     assert box.state(text) is MessageState.ACCEPTED
     assert set(reviews(box)) == {OLD}, "each number is decided for itself"
@@ -152,11 +154,96 @@ def test_a_review_follows_a_changed_number_with_what_was_written(box: Outbox) ->
     ]
 
 
-def test_a_review_that_is_open_already_is_announced_once(box: Outbox) -> None:
+def test_a_further_reply_is_shown_and_proven_and_announced_once(box: Outbox) -> None:
     may_opt_out(box, OLD)
     may_opt_out(box, OLD, "I mean it")
-    assert reviews(box) == {OLD: "please leave me alone"}
-    assert len(review_proofs(box)) == len(published(box)) == 1
+    assert reviews(box) == {OLD: "I mean it"}
+    assert [detail for *_, detail, _ in review_proofs(box)] == ["please leave me alone", "I mean it"]
+    assert published(box) == [("contact.review_opened", OLD, "main")]
+
+
+LATER: dict[str, tuple[dict[str, Any], str]] = {
+    # what comes after the reply that was shown: the difference to it, the account of the review then
+    "another reply": ({}, "main"),
+    "the same words": ({"excerpt": "stop it lol"}, "main"),
+    "a reply that was processed late": ({"since": PAST - timedelta(days=1)}, "main"),
+    "a reply to another account": ({"account": "other"}, ""),
+    "a carrier's report for another account": ({"account": "other", "inbound_id": None, "excerpt": "(code 414)"}, ""),
+    "a report of nobody's account": ({"account": "", "inbound_id": None}, ""),
+}
+
+
+@pytest.mark.parametrize("later", LATER)
+def test_to_continue_is_about_what_was_shown(box: Outbox, later: str) -> None:
+    reply = {"excerpt": "stop it lol", "inbound_id": "i1", "since": PAST, "account": "main"}
+    differs, account = LATER[later]
+    further = reply | {"excerpt": "leave me alone", "inbound_id": "i2"} | differs
+    with writing(box.engine) as connection:
+        open_review(connection, OLD, **reply)
+    held = box.send(OLD)
+    deliver_due(box.runtime)
+    shown = box.last_reply(OLD)
+    with writing(box.engine) as connection:
+        open_review(connection, OLD, **further)
+    with pytest.raises(ReplyNotAsShown, match="wrote again"):
+        decide_review(box.runtime, OLD, "continue", "ann", last_at=shown)
+    assert box.state(held) is MessageState.HELD
+    with reading(box.engine) as connection:
+        (review,) = open_reviews(connection)
+        assert [one.phone for one in open_reviews(connection, ["main"])] == ([OLD] if account else [])
+    assert (review.excerpt, review.since, review.account) == (further["excerpt"], PAST, account)
+    if not account:
+        with pytest.raises(OthersReply):
+            decide_review(box.runtime, OLD, "continue", "ann", last_at=review.last_at, only_of=["main"])
+    assert decide_review(box.runtime, OLD, "continue", "ann", last_at=review.last_at) == 1
+    assert reviews(box) == {}
+
+
+def test_a_review_that_began_after_the_one_that_was_shown_stays(box: Outbox) -> None:
+    may_opt_out(box, OLD)
+    shown = box.last_reply(OLD)
+    decide_review(box.runtime, OLD, "continue", "ann", last_at=shown)
+    with writing(box.engine) as connection:
+        open_review(connection, OLD, excerpt="hm", inbound_id=None, since=PAST, account="main")
+    with pytest.raises(ReplyNotAsShown):
+        decide_review(box.runtime, OLD, "continue", "bob", last_at=shown)
+    with pytest.raises(ValueError, match="needs the time"):
+        decide_review(box.runtime, OLD, "continue", "bob")
+    assert reviews(box) == {OLD: "hm"}
+
+
+def test_a_reply_that_comes_while_somebody_decides_keeps_its_review(box: Outbox) -> None:
+    may_opt_out(box, OLD)
+    shown, outcome = box.last_reply(OLD), []
+
+    def decide() -> None:
+        try:
+            outcome.append(decide_review(box.runtime, OLD, "continue", "ann", last_at=shown))
+        except ReplyNotAsShown:
+            outcome.append("not as shown")
+
+    thread = threading.Thread(target=decide)
+    with writing(box.engine) as connection:
+        open_review(connection, OLD, excerpt="I mean it", inbound_id="i2", since=utcnow(), account="main")
+        thread.start()
+        thread.join(0.3)  # it waits for this transaction
+        assert outcome == []
+    thread.join(20)
+    assert outcome == ["not as shown"]
+    assert reviews(box) == {OLD: "I mean it"}
+
+
+def test_the_people_of_one_account_may_always_stop_and_quote_no_text_to_another(box: Outbox) -> None:
+    box.send(OLD)
+    may_opt_out(box, OLD)
+    with writing(box.engine) as connection:
+        open_review(connection, OLD, excerpt="a secret", inbound_id=None, since=utcnow(), account="other")
+    with pytest.raises(LookupError):
+        decide_review(box.runtime, OLD, "opt_out", "ann", only_of=["third"])
+    decide_review(box.runtime, OLD, "opt_out", "ann", only_of=["main"])
+    with reading(box.engine) as connection:
+        stored = opted_out(connection, [OLD])[OLD]
+    assert (stored.detail, stored.account) == ("read as an opt-out", "")
 
 
 @pytest.mark.parametrize(("before", "after"), [("main", "main"), ("other", ""), ("", "")])

@@ -278,12 +278,13 @@ def reviewed(box: Outbox) -> str:
 
 def test_texts_wait_while_a_person_reads_and_go_on_when_it_was_nothing(box: Outbox) -> None:
     held, other = reviewed(box), box.send(number(1))
-    assert decide_review(box.runtime, number(0), "continue", "ann") == 1
+    read = box.last_reply(number(0))
+    assert decide_review(box.runtime, number(0), "continue", "ann", last_at=read) == 1
     deliver_due(box.runtime)
     assert (box.state(held), box.state(other)) == (MessageState.ACCEPTED, MessageState.ACCEPTED)
     assert actors(box, held)[1] == ("ann", "reviewed: ann read the reply: continue texting")
     with pytest.raises(LookupError, match="not under review"):
-        decide_review(box.runtime, number(0), "continue", "ann")
+        decide_review(box.runtime, number(0), "continue", "ann", last_at=read)
 
 
 @ON_SQLITE

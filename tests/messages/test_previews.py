@@ -14,7 +14,6 @@ from worker.doctor.status import overview
 from worker.messages.consents import add_consent, consents_known_to
 from worker.messages.decisions import (
     NotAsShown,
-    OthersReply,
     approve,
     cancel,
     decide_review,
@@ -27,7 +26,7 @@ from worker.messages.opt_outs import add_opt_out, last_review_end, open_review, 
 from worker.messages.previews import WaitingApproval, preview, waiting_approvals
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
-from worker.store.tables import contact, delivery, inbound_message
+from worker.store.tables import contact, delivery
 
 S = MessageState
 HELD = {"state": S.HELD, "reason": "approval: 3 people", "batch_id": "b1"}
@@ -87,13 +86,12 @@ def test_a_review_is_for_those_who_got_the_reply(box: Outbox) -> None:
     with writing(box.engine) as db:
         open_review(db, number(0), excerpt="stop it lol", inbound_id=None, since=PAST, account="main")
         open_review(db, number(1), excerpt="stop it", inbound_id=None, since=PAST, account="other")
-        row = {"id": new_message_id(), "account": "other", "from_number": number(0), "to_number": number(9)}
-        db.execute(insert(inbound_message), row | {"text": "stop it", "keyword": "review", "received_at": PAST})
+    read = box.last_reply(number(0))
     with reading(box.engine) as db:
         assert [one.phone for one in open_reviews(db, ["main"])] == [number(0)]
         assert last_review_end(db, number(0)) is None
-    with pytest.raises(OthersReply):
-        decide_review(box.runtime, number(0), "continue", "ann", only_of=["main"])
+    with pytest.raises(LookupError):
+        decide_review(box.runtime, number(1), "continue", "ann", last_at=read, only_of=["main"])
     with pytest.raises(LookupError):
         decide_review(box.runtime, number(1), "opt_out", "ann", only_of=["main"])
     decide_review(box.runtime, number(0), "opt_out", "ann", only_of=["main"])

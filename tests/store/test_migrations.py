@@ -604,3 +604,32 @@ def test_what_is_paused_is_paused_once_and_what_was_there_stays(empty: Engine) -
         assert connection.scalars(text("SELECT connection FROM connection_state")).all() == ["crm"]
         assert connection.scalars(text("SELECT fingerprint FROM trigger_state")).all() == ["f"]
         assert set(all_pauses(connection, PauseKind.TRIGGER)) == {"crm"}
+
+
+def test_a_review_with_replies_to_two_accounts_belongs_to_neither_and_the_version_before_works_on(
+    empty: Engine,
+) -> None:
+    at_revision(empty, "0027")
+    earlier, begun, later = (f"2026-01-0{day} 00:00:00+00:00" for day in (1, 2, 3))
+    columns = "phone, since, excerpt, account"
+    put = text(f"INSERT INTO number_review ({columns}) VALUES (:phone, '{begun}', 'hm', 'main')")
+    columns = "id, account, from_number, to_number, text, media, keyword, received_at"
+    wrote = text(f"INSERT INTO inbound_message ({columns}) VALUES (:id, :account, :phone, '+9', '', '[]', :word, :at)")
+    rows = [
+        # (number, account, keyword, when); then the account of the review
+        ("+1", "main", "review", later, "main"),
+        ("+2", "other", "review", later, ""),
+        ("+3", "other", "", later, "main"),
+        ("+4", "other", "review", earlier, "main"),
+    ]
+    with writing(empty) as connection:
+        for phone, account, word, at, _ in rows:
+            connection.execute(put, {"phone": phone})
+            values = {"id": phone, "account": account, "phone": phone, "word": word, "at": at}
+            connection.execute(wrote, values)
+    migrate(empty)
+    with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
+        connection.execute(put, {"phone": "+5"})
+    with reading(empty) as connection:
+        found = connection.execute(text("SELECT phone, account, last_at FROM number_review ORDER BY phone")).all()
+    assert [tuple(row) for row in found] == [*((phone, then, None) for phone, *_, then in rows), ("+5", "main", None)]

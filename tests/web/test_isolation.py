@@ -305,7 +305,7 @@ def test_no_answer_to_a_key_of_one_account_has_data_of_another(people: Site) -> 
     for phone in (OURS, THEIRS, SHARED, STRANGER, BY_HAND):
         asked += [("GET", f"/v1/{part}/{phone}", None) for part in ("contacts", "opt-outs")]
         asked += [("GET", f"/v1/people/{phone}/{part}", None) for part in ("export", "explain", "consents")]
-        asked += [("POST", f"/v1/reviews/{phone}", {"verdict": "continue"})]
+        asked += [("POST", f"/v1/reviews/{phone}", {"verdict": "continue", "last_at": PAST.isoformat()})]
         asked += [("GET", f"/v1/messages?to=%2B{phone[1:]}", None)]
         asked += [("POST", "/v1/messages", {"to": phone, "message": "x", "account": "main"})]
         batch = [{"to": phone, "message": "x", "account": account} for account in ("main", "other")]

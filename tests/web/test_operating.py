@@ -229,41 +229,61 @@ def test_a_key_of_some_accounts_decides_about_theirs(site: Site) -> None:
 # Reviews
 
 
-def review(site: Site, index: int = 0, account: str = "main") -> str:
+def review(site: Site, index: int = 0, account: str = "main", excerpt: str = "stop it lol") -> str:
     with writing(site.engine) as db:
-        open_review(db, number(index), excerpt="stop it lol", inbound_id=None, since=PAST, account=account)
+        open_review(db, number(index), excerpt=excerpt, inbound_id=None, since=PAST, account=account)
     return number(index)
+
+
+def shown_reviews(site: Site, **headers: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = site.http.get("/v1/reviews", **headers).json()["reviews"]
+    return found
 
 
 @pytest.mark.parametrize(("verdict", "out"), [("continue", False), ("opt_out", True)])
 def test_a_review_is_decided_once(site: Site, verdict: str, out: bool) -> None:
     phone = review(site)
     one = text(site, **STATES["held for a review"])
-    (shown,) = site.http.get("/v1/reviews").json()["reviews"]
+    (shown,) = shown_reviews(site)
     assert (shown["phone"], shown["excerpt"], shown["account"]) == (phone, "stop it lol", "main")
-    done = [site.http.post(f"/v1/reviews/{phone}", json={"verdict": verdict}).json() for _ in range(2)]
+    read = {"last_at": shown["last_at"]}
+    done = [site.http.post(f"/v1/reviews/{phone}", json=read | {"verdict": verdict}).json() for _ in range(2)]
     assert [answer["released"] for answer in done] == [1, 0]
     assert {answer["opted_out"] for answer in done} == {out}
     assert site.state(one) == MessageState.QUEUED
     other = {"continue": "opt_out", "opt_out": "continue"}[verdict]
-    late = site.http.post(f"/v1/reviews/{phone}", json={"verdict": other})
+    late = site.http.post(f"/v1/reviews/{phone}", json=read | {"verdict": other})
     assert (late.status_code, late.json()["type"]) == (409, "/problems/too_late")
     with reading(site.engine) as db:
         assert (phone in opted_out(db, [phone])) is out
-    assert site.http.post(f"/v1/reviews/{number(5)}", json={"verdict": verdict}).status_code == 404
+    assert site.http.post(f"/v1/reviews/{number(5)}", json=read | {"verdict": verdict}).status_code == 404
+
+
+def test_to_continue_is_refused_when_the_person_wrote_again(site: Site) -> None:
+    phone, held = review(site), text(site, **STATES["held for a review"])
+    (shown,) = shown_reviews(site)
+    review(site, excerpt="leave me alone")
+    body = {"verdict": "continue", "last_at": shown["last_at"]}
+    refused = site.http.post(f"/v1/reviews/{phone}", json=body)
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/not_as_shown")
+    assert "decide with its `last_at`" in refused.json()["detail"]
+    assert site.state(held) == MessageState.HELD
+    (newest,) = shown_reviews(site)
+    assert (newest["excerpt"], newest["since"]) == ("leave me alone", shown["since"])
+    assert site.http.post(f"/v1/reviews/{phone}", json=body | {"last_at": newest["last_at"]}).json()["released"] == 1
 
 
 def test_a_reply_to_two_accounts_is_not_waved_through_by_one_of_them(site: Site) -> None:
     phone = review(site)
-    site.replied(phone, at=utcnow(), words="stop it")
-    from worker.store.tables import inbound_message
-
-    with writing(site.engine) as db:
-        db.execute(inbound_message.update().values(account="other", keyword="review"))
+    text(site)
     mine = site.headers(accounts=("main",))
-    refused = site.http.post(f"/v1/reviews/{phone}", json={"verdict": "continue"}, headers=mine)
+    assert len(shown_reviews(site, headers=mine)) == 1
+    review(site, account="other", excerpt="stop it")
+    (shown,) = shown_reviews(site)
+    body = {"verdict": "continue", "last_at": shown["last_at"]}
+    refused = site.http.post(f"/v1/reviews/{phone}", json=body, headers=mine)
     assert (refused.status_code, "another account" in refused.json()["detail"]) == (403, True)
-    assert len(site.http.get("/v1/reviews").json()["reviews"]) == 1
+    assert (shown_reviews(site), shown_reviews(site, headers=mine)) == ([shown], [])
     stopped = site.http.post(f"/v1/reviews/{phone}", json={"verdict": "opt_out"}, headers=mine)
     assert stopped.json()["opted_out"] is True, "to stop is always safe"
 
@@ -435,6 +455,8 @@ MISTAKES = [
     ("POST", f"/v1/messages/{NOBODY}/resolve", {"verdict": "resent"}, "/verdict", 'did you mean "resend"?'),
     ("POST", f"/v1/messages/{NOBODY}/resolve", {"verdct": "sent"}, "/verdct", 'did you mean "verdict"?'),
     ("POST", f"/v1/reviews/{number(0)}", {"verdict": "opt-out"}, "/verdict", 'did you mean "opt_out"?'),
+    ("POST", f"/v1/reviews/{number(0)}", {"verdict": "continue"}, "/last_at", "give the last_at of GET /v1/reviews"),
+    ("POST", f"/v1/reviews/{number(0)}", {"verdict": "continue", "last_at": "2026-11-02T09:30:00"}, "/last_at", ""),
     ("POST", "/v1/forwards:retry", {}, "/ids", "name ids or a target"),
     ("POST", "/v1/forwards:retry", {"failed": True}, "/deliveries", "say how many GET /v1/forwards counted"),
     ("POST", "/v1/connections/people/sync", {"fll": True}, "/fll", 'did you mean "full"?'),

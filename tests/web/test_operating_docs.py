@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "docs" / "http.md").read_text("utf-8").partition("## Operating over HTTP\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(sh|json)\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
 UNTIL = "01931f6ac2d97b6aa1f2b3c4d5e6f7ff"
+READ = "2026-11-02T09:30:00Z"
 BATCH, UNKNOWN, ADA = "01931f6ac2d97b6aa1f2b3c4d5e6f700", "01931f6ac2d97b6aa1f2b3c4d5e6f708", "+14155552671"
 ACTIONS = ["approve", "sent", "review_continue", "asked_for_sync", "retry_forwards", "read_person"]
 
@@ -89,6 +90,7 @@ def test_the_examples_do_what_they_say(api: tuple[Outbox, str, str]) -> None:
             code.replace("http://127.0.0.1:8080", url)
             .replace(UNKNOWN, unknown)
             .replace(UNTIL, unknown)
+            .replace(READ, PAST.isoformat())
             .replace("curl ", "curl -sS --fail-with-body ")
         )
         for command in re.split(r"\n(?=curl)", commands):

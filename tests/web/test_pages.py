@@ -22,12 +22,12 @@ from sqlalchemy import Engine, insert, select, update
 from config.sign_in import ROLES, Role
 from config.web import Web
 from tests.alerts.conftest import SECRET, hears
-from tests.messages.conftest import Outbox, crm_record_of, number
+from tests.messages.conftest import PAST, Outbox, crm_record_of, number
 from tests.web.conftest import furnish, runtime_over
 from worker.core.states import MessageState
 from worker.deliveries.notices import NOTICE, NotedAlert, Notice
 from worker.doctor.exposure import Unprotected, check_exposure, check_web
-from worker.messages.opt_outs import opted_out
+from worker.messages.opt_outs import open_review, opted_out
 from worker.rehearsal.backtest import Backtest, backtest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -539,6 +539,31 @@ def test_an_exported_cell_is_no_formula(pages: Pages, cell: str) -> None:
 
 def decide(pages: Pages, what: str, shown: str, **filters: str) -> Any:
     return pages.post("/ui/messages/all", what=what, shown=shown, **filters)
+
+
+def test_a_page_decides_about_the_reply_that_it_showed(pages: Pages) -> None:
+    def writes(excerpt: str) -> None:
+        with writing(pages.engine) as connection:
+            open_review(connection, PHONE, excerpt=excerpt, inbound_id=None, since=PAST)
+
+    def shown() -> str:
+        found = re.search(r'name="last_at" value="([^"]+)"', pages.http.get("/ui/reviews").text)
+        assert found is not None
+        return found[1]
+
+    pages.as_("operator")
+    writes("stop it lol")
+    read, what = shown(), {"what": "review_continue"}
+    writes("leave me alone")
+    refused = pages.post(f"/ui/people/{PHONE}", last_at=read, **what)
+    assert (refused.status_code, "read the newest reply" in refused.text) == (409, True)
+    assert pages.post(f"/ui/people/{PHONE}", **what).status_code == 400
+    assert "leave me alone" in pages.http.get("/ui/reviews").text
+    assert pages.post(f"/ui/people/{PHONE}", last_at=shown(), **what).status_code == 303
+    assert "No reply waits" in pages.http.get("/ui/reviews").text
+    writes("enough")
+    assert pages.post(f"/ui/people/{PHONE}", what="review_opt_out").status_code == 303
+    assert pages.actions()[-2:] == ["review_continue", "review_opt_out"]
 
 
 def test_many_are_approved_after_their_preview(pages: Pages) -> None:

@@ -34,6 +34,7 @@ from worker.core.text import counted
 
 if TYPE_CHECKING:
     from worker.contacts.opt_out_file import OptOutFile
+    from worker.messages.decisions import ReviewVerdict
     from worker.messages.opt_out_lists import ComparedOptOuts
     from worker.runtime import Runtime
 
@@ -249,7 +250,6 @@ def review(
     json: Json = False,
 ) -> None:
     """Decide about replies that may mean STOP. Texts to these numbers wait for your decision."""
-    from worker.messages.decisions import decide_review
     from worker.messages.opt_outs import open_reviews
     from worker.store.db import reading
 
@@ -257,13 +257,7 @@ def review(
     if number is not None:
         if go_on == out:
             usage("decide with --continue or with --opt-out")
-        phone = typed_number(runtime, number)
-        try:
-            released = decide_review(runtime, phone, "opt_out" if out else "continue", actor=actor())
-        except LookupError as error:
-            fail(str(error), FAILED)
-        said = f"{phone} is opted out." if out else f"Texts to {phone} resume."
-        show_done(json, {"phone": phone, "opted_out": out, "released": released}, said)
+        _end_review(runtime, typed_number(runtime, number), "opt_out" if out else "continue", json)
         return
     with reading(runtime.engine) as connection:
         found = open_reviews(connection)
@@ -272,6 +266,30 @@ def review(
         return
     if not found:
         say("No reply waits for a decision.")
-    table(("Phone", "Since", "Reply"), ((one.phone, ago(one.since), one.excerpt) for one in found))
+    rows = ((one.phone, ago(one.since), ago(one.last_at), one.excerpt) for one in found)
+    table(("Phone", "Since", "Last", "Last reply"), rows)
     if found:
         say("Decide about each with `vtsync review NUMBER --opt-out` or `vtsync review NUMBER --continue`.")
+
+
+def _end_review(runtime: Runtime, phone: str, verdict: ReviewVerdict, json: bool) -> None:
+    """Show the newest reply of ``phone``, and decide about no newer one."""
+    from worker.messages.decisions import NotUnderReview, ReplyNotAsShown, decide_review
+    from worker.messages.opt_outs import open_reviews
+    from worker.store.db import reading
+
+    with reading(runtime.engine) as connection:
+        shown = next(iter(open_reviews(connection, phones=[phone])), None)
+    if shown is None:
+        fail(str(NotUnderReview(phone)), FAILED)
+    try:
+        released = decide_review(runtime, phone, verdict, actor(), last_at=shown.last_at)
+    except NotUnderReview as error:
+        fail(str(error), FAILED)
+    except ReplyNotAsShown as error:
+        fail(f"{error}; read the newest reply with `vtsync review`", FAILED)
+    out = verdict == "opt_out"
+    reply = {"excerpt": shown.excerpt, "last_at": shown.last_at}
+    done = f"{phone} is opted out." if out else f"Texts to {phone} resume."
+    said = f'{done} The last reply, {ago(shown.last_at)}: "{shown.excerpt}"'
+    show_done(json, {"phone": phone, "opted_out": out, "released": released} | reply, said)

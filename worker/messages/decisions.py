@@ -17,7 +17,7 @@ from worker.messages.acquaintance import accounts_that_know
 from worker.messages.consents import add_consent
 from worker.messages.forgotten import let_back
 from worker.messages.holds import not_before
-from worker.messages.opt_outs import add_opt_out, end_review, opted_out, remove_opt_out
+from worker.messages.opt_outs import add_opt_out, end_review, open_reviews, opted_out, remove_opt_out
 from worker.messages.states import Ground
 from worker.messages.transitions import Moved, has_reason, move, reason_code, reason_text
 from worker.messages.trigger_pause import APPROVABLE
@@ -26,7 +26,7 @@ from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.pauses import is_paused
 from worker.store.sql import any_of
-from worker.store.tables import inbound_message, message, message_event, number_review
+from worker.store.tables import message, message_event
 
 
 class NothingChosen(ValueError):
@@ -279,6 +279,17 @@ class OthersReply(ValueError):
     """The person wrote to another account, too, since the review began, so its people must read the reply."""
 
 
+class NotUnderReview(LookupError):
+    """No reply of the number waits for a decision (any more)."""
+
+    def __init__(self, phone: str) -> None:
+        super().__init__(f"{phone} is not under review; `vtsync review` lists the numbers that are")
+
+
+class ReplyNotAsShown(ValueError):
+    """The person wrote again since the reply that was shown. Nothing was decided."""
+
+
 ReviewVerdict: TypeAlias = Literal["continue", "opt_out"]
 
 
@@ -288,25 +299,35 @@ def decide_review(
     verdict: ReviewVerdict,
     actor: str,
     *,
+    last_at: datetime | None = None,
     source: str = "cli",
     only_of: Collection[str] = (),
 ) -> int:
     """Decide what a person's reply meant: continue texting, or stop. Returns how many texts are released.
 
-    They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``source`` is kept
-    with the opt-out (``cli``, ``http``). ``only_of``: only if the reply was written to one of these accounts; empty: to
-    any. Raises LookupError when the number is not under review (any more), and OthersReply.
+    They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``last_at``: of the
+    review as the person was shown it, required to continue. ``source`` is kept with the opt-out (``cli``, ``http``).
+    ``only_of``: only if the reply was written to one of these accounts; empty: to any. To stop, it is enough that they
+    know the number whose replies went to several accounts.
+
+    Raises NotUnderReview, ReplyNotAsShown and OthersReply.
     """
+    goes_on = verdict == "continue"
+    if goes_on and last_at is None:
+        raise ValueError("to continue needs the time of the reply that was read")
     now = utcnow()
     with writing(runtime.engine) as connection:
-        if only_of and verdict == "continue":
-            _require_no_other_reply(connection, phone, only_of)
-        why = review_outcome(verdict, actor)
-        ended = end_review(connection, phone, why=why, actor=actor, now=now, only_of=only_of)
+        owners = list(only_of)
+        if only_of and not goes_on and accounts_that_know(connection, phone, only_of):
+            owners.append("")
+        why, shown = review_outcome(verdict, actor), last_at if goes_on else None
+        ended = end_review(connection, phone, why=why, actor=actor, now=now, only_of=owners, last_at=shown)
         if ended is None:
-            raise LookupError(f"{phone} is not under review; `vtsync review` lists the numbers that are")
-        if verdict == "opt_out":
-            detail = f'read as an opt-out: "{ended.excerpt}"' if ended.excerpt else "read as an opt-out"
+            raise _why_none_ended(connection, phone, only_of)
+        if not goes_on:
+            # What was written to several accounts is not quoted to the people of one.
+            quoted = ended.excerpt and (ended.account or not only_of)
+            detail = f'read as an opt-out: "{ended.excerpt}"' if quoted else "read as an opt-out"
             account = ended.account if only_of else ""
             add_opt_out(connection, phone, source=source, detail=detail, now=now, actor=actor, account=account)
     return ended.released
@@ -317,16 +338,17 @@ def review_outcome(verdict: ReviewVerdict, actor: str) -> str:
     return f"{actor} read the reply: {'continue texting' if verdict == 'continue' else 'opted out'}"
 
 
-def _require_no_other_reply(connection: Connection, phone: str, accounts: Collection[str]) -> None:
-    """Raise OthersReply where a reply that may mean STOP came to an account beyond ``accounts`` during the review."""
-    i, r = inbound_message.c, number_review.c
-    since = select(r.since).where(r.phone == phone).scalar_subquery()
-    doubtful = (i.from_number == phone, i.keyword == "review", i.received_at >= since, i.account.not_in(accounts))
-    if connection.scalar(select(i.id).where(*doubtful).limit(1)) is not None:
-        raise OthersReply(
+def _why_none_ended(connection: Connection, phone: str, accounts: Collection[str]) -> ValueError | LookupError:
+    """Return why the review of ``phone`` was not ended for ``accounts`` (empty: all)."""
+    found = open_reviews(connection, [*accounts, ""] if accounts else (), [phone])
+    if found and accounts and not found[0].account and accounts_that_know(connection, phone, accounts):
+        return OthersReply(
             "this person wrote such a reply to another account, too; decide with a key for all accounts, or with"
             " `vtsync review`"
         )
+    if found and (found[0].account or not accounts):
+        return ReplyNotAsShown(f"{phone} wrote again after the reply that you were shown; nothing was decided")
+    return NotUnderReview(phone)
 
 
 def opt_out_number(

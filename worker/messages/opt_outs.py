@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, case, delete, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from config.event_types import EventType
@@ -23,6 +23,7 @@ from worker.messages.holds import release_holds
 from worker.messages.transitions import reason_text
 from worker.policy.decide import FORGOTTEN, OptedOut
 from worker.store.db import reading
+from worker.store.models import utcnow
 from worker.store.sql import any_of, insert
 from worker.store.tables import message, number_review, opt_out, opt_out_event, review_event
 
@@ -167,21 +168,26 @@ def _read(row: Row[Any]) -> OptedOut:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A number whose owner may have asked not to be texted any more. ``excerpt``: what they wrote, to ``account``."""
+    """A number whose owner may have asked not to be texted any more. ``excerpt``: what they wrote last."""
 
     phone: str
     since: datetime
+    last_at: datetime
+    """When the newest reply was noted. Who decides to continue names it: it says which replies they have read."""
     excerpt: str
     account: str = ""
-    """Empty: it is not known, or came with a number that two accounts share."""
+    """To which account they wrote. Empty: to several, it is not known, or it came with a number that two share."""
 
 
-def open_reviews(connection: Connection, accounts: Collection[str] = ()) -> list[Review]:
+def open_reviews(
+    connection: Connection, accounts: Collection[str] = (), phones: Collection[str] | None = None
+) -> list[Review]:
     """Return the numbers that wait for a person's decision, oldest first. ``accounts``: empty means all."""
     r = number_review.c
     mine = [r.account.in_(accounts)] if accounts else []
-    rows = connection.execute(select(number_review).where(*mine).order_by(r.since, r.phone))
-    return [Review(row.phone, row.since, row.excerpt, row.account) for row in rows]
+    these = [] if phones is None else [any_of(connection, r.phone, phones)]
+    rows = connection.execute(select(number_review).where(*mine, *these).order_by(r.since, r.phone))
+    return [Review(row.phone, row.since, row.last_at or row.since, row.excerpt, row.account) for row in rows]
 
 
 def last_review_end(connection: Connection, phone: str) -> str | None:
@@ -202,9 +208,10 @@ def open_review(
     account: str = "",
     actor: str = "relay",
 ) -> None:
-    """Hold all texts to ``phone`` until a person has read what its owner wrote. A review that is open already stays.
+    """Hold all texts to ``phone`` until a person has read what its owner wrote.
 
-    ``account``: the account to which the owner wrote.
+    A review that is open already shows the newest reply from now on. ``account``: the account to which the owner wrote.
+    A review with replies to several belongs to none of them.
     """
     row = {"phone": phone, "since": since, "inbound_id": inbound_id, "excerpt": excerpt, "account": account}
     _open_reviews(connection, [row], account=account, now=since, actor=actor)
@@ -219,13 +226,25 @@ class EndedReview(NamedTuple):
 
 
 def end_review(
-    connection: Connection, phone: str, *, why: str, actor: str, now: datetime, only_of: Collection[str] = ()
+    connection: Connection,
+    phone: str,
+    *,
+    why: str,
+    actor: str,
+    now: datetime,
+    only_of: Collection[str] = (),
+    last_at: datetime | None = None,
 ) -> EndedReview | None:
-    """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no review.
+    """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no such one.
 
-    ``only_of``: only if the reply was written to one of these accounts; empty: to any.
+    ``only_of``: only if all replies were written to one of these accounts; empty: to any. A review of no single account
+    has the account "". ``last_at``: only if no reply was noted since this one; None: in any case.
     """
     this = [number_review.c.phone == phone, *([number_review.c.account.in_(only_of)] if only_of else [])]
+    if last_at is not None:
+        # Equal, not later: the replies of a review that began in the meantime may be older than those that were shown.
+        newest = func.coalesce(number_review.c.last_at, number_review.c.since)
+        this.append(newest == last_at)
     ended = delete(number_review).where(*this).returning(number_review.c.excerpt, number_review.c.account)
     review = connection.execute(ended).first()
     if review is None:
@@ -297,28 +316,43 @@ def _carried_reviews(
             excerpt = f"{rows[change.old]['excerpt']} (written from {change.old}, {change.record}'s number before)"
             owner = account if rows[change.old]["account"] == account else ""
             rows[change.new] = rows[change.old] | {"phone": change.new, "excerpt": excerpt, "account": owner}
-            carried.append(rows[change.new])
+            carried.append({name: value for name, value in rows[change.new].items() if name != "last_at"})
     return sorted(carried, key=lambda row: str(row["phone"]))  # in one order, so that two transactions do not deadlock
 
 
 def _open_reviews(
     connection: Connection, rows: Sequence[Mapping[str, Any]], *, account: str, now: datetime, actor: str
 ) -> None:
-    """Open reviews, except those that are open already. ``account``: of the event."""
-    opened = insert(connection, number_review).on_conflict_do_nothing().returning(number_review.c.phone)
-    new = set(connection.execute(opened, rows).scalars())
-    _prove_reviews(
-        connection,
-        {row["phone"]: row["excerpt"] for row in rows if row["phone"] in new},
-        True,
-        account=account,
-        now=now,
-        actor=actor,
-    )
+    """Open reviews, or note a further reply where one is open already. ``account``: of the event.
+
+    A further reply is proven, too, and announced to nobody.
+    """
+    r = number_review.c
+    put = insert(connection, number_review)
+    newest = {
+        "excerpt": put.excluded.excerpt,
+        "inbound_id": put.excluded.inbound_id,
+        "account": case((r.account == put.excluded.account, r.account), else_=""),
+        "last_at": utcnow(),  # not when it was written: events may be late, and it must differ from what was shown
+    }
+    opened = put.on_conflict_do_update(index_elements=[r.phone], set_=newest).returning(r.phone, r.last_at)
+    new = {phone for phone, last_at in connection.execute(opened, rows) if last_at is None}
+    details = {row["phone"]: row["excerpt"] for row in rows}
+    begun = {phone: detail for phone, detail in details.items() if phone in new}
+    _prove_reviews(connection, begun, True, account=account, now=now, actor=actor)
+    further = {phone: detail for phone, detail in details.items() if phone not in new}
+    _prove_reviews(connection, further, True, account=account, now=now, actor=actor, publish=False)
 
 
 def _prove_reviews(
-    connection: Connection, details: Mapping[str, str], opened: bool, *, account: str, now: datetime, actor: str
+    connection: Connection,
+    details: Mapping[str, str],
+    opened: bool,
+    *,
+    account: str,
+    now: datetime,
+    actor: str,
+    publish: bool = True,
 ) -> None:
     """Store the proof of each review that began or ended, and publish its event."""
     if not details:
@@ -328,6 +362,8 @@ def _prove_reviews(
         for phone, detail in details.items()
     ]
     connection.execute(plain_insert(review_event), rows)
+    if not publish:
+        return
     event = EventType.CONTACT_REVIEW_OPENED if opened else EventType.CONTACT_REVIEW_ENDED
     data = {phone: {"detail": detail} for phone, detail in details.items()}
     publish_each(connection, event, account=account, now=now, data=data)

@@ -134,7 +134,12 @@ TABLES = (
     PersonalTable(
         t.number_review,
         "replies that a person must read, because they may mean STOP",
-        {Holds.IDENTITY: "phone", Holds.CONTENT: "excerpt", Holds.LINK: "inbound_id", Holds.FACT: "since account"},
+        {
+            Holds.IDENTITY: "phone",
+            Holds.CONTENT: "excerpt",
+            Holds.LINK: "inbound_id",
+            Holds.FACT: "since last_at account",
+        },
         owner="phone",
         by=("phone",),
         mentions=("excerpt",),

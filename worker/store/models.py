@@ -542,10 +542,12 @@ class NumberReview(SQLModel, table=True):
 
     phone: str = Field(primary_key=True)
     since: datetime = _time(nullable=False)
+    last_at: datetime | None = _time()
+    """When a further reply was noted. ``excerpt`` and ``inbound_id`` are of the newest. Empty: there was one reply."""
     inbound_id: str | None = None
     excerpt: str = _content("number_review.excerpt", default="")
     account: str = Field(default="", sa_column_kwargs={"server_default": ""})
-    """The account to which the person wrote. Empty: another one than the account of the record that it follows."""
+    """The account to which the person wrote. Empty: several, or not the account of the record that it follows."""
 
 
 class ReviewEvent(SQLModel, table=True):

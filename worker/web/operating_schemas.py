@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from worker.messages.decisions import DecisionAboutMany, ReviewVerdict, Verdict
 from worker.messages.request_problems import MESSAGE_ID_PATTERN, NO_NUL_PATTERN, FieldProblem
@@ -110,6 +110,18 @@ class ReviewBody(_Body):
     verdict: ReviewVerdict = Field(
         description="`continue`: the person did not mean STOP. `opt_out`: they did.", examples=["continue"]
     )
+    last_at: AwareDatetime | None = Field(
+        None,
+        description="With `continue`: the `last_at` that `GET /v1/reviews` showed. If the person has written again"
+        " since then, nothing is done (409).",
+        examples=["2026-11-02T09:30:00Z"],
+    )
+
+    @model_validator(mode="after")
+    def _names_what_was_read(self) -> ReviewBody:
+        if self.verdict == "continue" and self.last_at is None:
+            raise FieldProblem("last_at", "is missing; give the last_at of GET /v1/reviews")
+        return self
 
 
 class SyncBody(_Body):
@@ -221,7 +233,8 @@ class ReviewOut(_Out):
 
     phone: str = Field(examples=["+14155552671"])
     since: datetime
-    excerpt: str = Field(description="What the person wrote.", examples=["please stop it lol"])
+    last_at: datetime = Field(description="When the newest such reply was noted. `continue` takes it.")
+    excerpt: str = Field(description="What the person wrote last.", examples=["please stop it lol"])
     account: str = Field(description="To which account; empty: to several.", examples=["main"])
 
 

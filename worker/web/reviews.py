@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
 
-from worker.messages.decisions import OthersReply, decide_review, review_outcome
+from worker.messages.decisions import OthersReply, ReplyNotAsShown, decide_review, review_outcome
 from worker.messages.opt_outs import last_review_end, open_reviews, opted_out
 from worker.store.db import reading
 from worker.web.audit import note_request
@@ -38,13 +38,19 @@ def add_reviews(router: APIRouter, context: WebContext, guard: Guard) -> None:
     def end_review(request: Request, phone: PhonePath, body: ReviewBody, key: Key = decider) -> ReviewedOut:
         """Decide what a reply meant: `continue` resumes texts, `opt_out` stops them. Repeating it does no harm.
 
-        404: the number is not under review. 409: somebody decided otherwise before.
+        `continue` names the `last_at` of the list, so that it is about replies that were read. 404: the number is not
+        under review. 409: somebody decided otherwise before, or the person wrote again (`not_as_shown`).
         """
         runtime = context.runtime
         try:
-            released = decide_review(runtime, phone, body.verdict, key.actor, source="http", only_of=key.accounts)
+            released = decide_review(
+                runtime, phone, body.verdict, key.actor, last_at=body.last_at, source="http", only_of=key.accounts
+            )
         except OthersReply as error:
             raise Problem(403, "forbidden", str(error)) from None
+        except ReplyNotAsShown as error:
+            detail = f"{error}. Read it with `GET /v1/reviews`, and decide with its `last_at`"
+            raise Problem(409, "not_as_shown", detail) from None
         except LookupError:
             _require_repetition(context, key, phone, body)
             released = 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from worker.core.phones import is_e164, mask
-from worker.messages.decisions import decide_review, opt_in_number, opt_out_number
+from worker.messages.decisions import ReplyNotAsShown, ReviewVerdict, decide_review, opt_in_number, opt_out_number
 from worker.messages.explain import explain
 from worker.messages.forgotten import NoNumberKey
 from worker.messages.opt_outs import open_reviews
@@ -51,10 +52,13 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
                 opt_in_number(connection, phone, source="page", detail=why, now=utcnow(), actor=actor)
         else:
             try:
-                is_stop = what == "review_opt_out"
-                decide_review(runtime, phone, "opt_out" if is_stop else "continue", actor, source="page")
+                verdict: ReviewVerdict = "opt_out" if what == "review_opt_out" else "continue"
+                shown = _last_at(fields) if verdict == "continue" else None
+                decide_review(runtime, phone, verdict, actor, last_at=shown, source="page")
             except LookupError as error:
                 raise Refused(str(error), 404) from None
+            except ReplyNotAsShown as error:
+                raise Refused(f"{error}; go back to Reviews, read the newest reply, and decide then", 409) from None
             context.notify("vtsync.deliver_messages")
         gate.note(request, session, what, phone, why)
         return RedirectResponse("/ui/reviews" if what.startswith("review") else f"/ui/people/{phone}", 303)
@@ -116,3 +120,11 @@ def _decision(fields: Mapping[str, str]) -> tuple[str, str]:
     if what in ("opt_out", "opt_in") and not why:
         raise Refused("say why; it is kept as the proof", 422)
     return what, why
+
+
+def _last_at(fields: Mapping[str, str]) -> datetime:
+    """Return the time of the newest reply that the page showed."""
+    try:
+        return datetime.fromisoformat(fields.get("last_at", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Refused("the form does not say which reply you read; open Reviews again", 400) from None
