@@ -88,13 +88,16 @@ def move_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda seconds: monkeypatch.setattr(CLOCK, "_ahead", CLOCK._ahead + seconds)
 
 
+USUAL_UMASK = os.umask(0o022)
+os.umask(USUAL_UMASK)
+
+
 @pytest.fixture(autouse=True)
 def own_umask() -> Iterator[None]:
-    """Commands that a test runs in this process make its files private; that ends with the test."""
-    before = os.umask(0o022)
-    os.umask(before)
+    """Commands that a test, or a fixture of its module, runs in this process make its files private; that ends here."""
+    os.umask(USUAL_UMASK)
     yield
-    os.umask(before)
+    os.umask(USUAL_UMASK)
 
 
 STORE_KEY = base64.b64encode(bytes(range(32))).decode()

@@ -60,7 +60,8 @@ def _fine(n: int) -> list[Row]:
     rows = [Row("empty line", b"")]
     for index, (kind, name) in enumerate(names.items()):
         phone = number(1000 + 100 * index + n)
-        rows.append(Row(kind, f'{kind[0]}{n},"{name}",,{phone}'.encode(), contact=(phone, name)))
+        known = phone if name.startswith("=") else name  # a formula is no name
+        rows.append(Row(kind, f'{kind[0]}{n},"{name}",,{phone}'.encode(), contact=(phone, known)))
     return rows
 
 

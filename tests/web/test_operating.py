@@ -502,6 +502,10 @@ ADDRESSES = [
     ("GET", "/v1/connections/{}/runs"),
     ("GET", "/v1/connections/{}/rejected"),
     ("POST", "/v1/connections/{}/sync"),
+    ("POST", "/v1/connections/{}/pause"),
+    ("POST", "/v1/connections/{}/resume"),
+    ("POST", "/v1/triggers/{}/pause"),
+    ("POST", "/v1/triggers/{}/resume"),
     ("GET", "/v1/forwards"),
     ("POST", "/v1/forwards:retry"),
 ]

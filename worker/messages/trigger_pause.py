@@ -88,7 +88,7 @@ def pause_effect(connection: Connection, trigger: str) -> tuple[int, int]:
 
 
 def waits_for(connection: Connection, trigger: str, accounts: Collection[str]) -> bool:
-    """Return True if a text of the trigger waits in one of these accounts: a connection may have changed its account."""
+    """Return True if texts of the trigger wait in these accounts: a connection may have changed its account."""
     m = message.c
     waiting = m.state.in_((MessageState.QUEUED, MessageState.HELD, MessageState.DISPATCHING))
     mine = (m.account.in_(accounts), m.kind == MessageKind.SEND, func.coalesce(m.trigger, "") == trigger)
