@@ -37,7 +37,7 @@ MISTAKES = {
     "no map of roles": (OIDC, "web.oidc.roles", None, "nobody would get a role", 'roles = { "name of a group" = "admin" }'),
     "a role that does not exist": (OIDC + 'roles = { ops = "owner" }', "web.oidc.roles.ops", '"owner"', "allowed values", '"viewer", "operator" or "admin"'),
     "OpenID Connect without public_url": (OIDC_ROLES.replace("public_url", "#"), "web.public_url", None, "sends people back", "public_url ="),
-    "everybody with a Google account": (OIDC.replace("login.example", "accounts.google.com") + 'other_role = "viewer"', "web.oidc.other_role", '"viewer"', "would let everybody in", 'hd = "example.com"'),
+    "everybody with a Google account": (OIDC.replace("login.example", "accounts.google.com") + 'other_role = "viewer"', "web.oidc.other_role", '"viewer"', "would admit everybody", 'hd = "example.com"'),
     "a domain with an @": (OIDC_ROLES + 'email_domains = "@example.com"', "web.oidc.email_domains[0]", '"@example.com"', "is not a domain", "follows the @"),
     "no way to sign in": ("[web]\npasswords = false", "web.passwords", "false", "leaves no way", "[web.oidc]"),
     "proxies left out": (PROXY, "web.proxy_sign_in.trusted", None, "missing", 'trusted = ["127.0.0.1"]'),
