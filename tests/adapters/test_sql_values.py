@@ -206,7 +206,7 @@ def test_each_value_becomes_a_scalar(filled: Database, way: str) -> None:
     beyond = {f"c{number}" for number, expected in enumerate(wanted) if expected in (BEYOND, BEYOND_TIME)}
     notes = services.memory.get("notes", [])
     assert {note.split('"')[1] for note in notes} == beyond
-    assert all("record 1)" in note and "counts as empty" in note for note in notes)
+    assert all("record 1)" in note and "take it for empty" in note for note in notes)
 
 
 def test_reading_twice_gives_the_same(filled: Database) -> None:
@@ -351,7 +351,7 @@ def test_dropped_values_are_counted_through_an_interruption(tmp_path: Path) -> N
         list(crm.adapter(services=services, table="people", page_size=3).pull(cursor))
         assert services.memory["notes"] == [
             f'7 records have a value in "score" of {crm.adapter(table="people").source.where} that cannot be used, such'
-            " as inf (record 1); it counts as empty until it is corrected in the CRM"
+            " as inf (record 1); triggers and messages take it for empty until it is corrected in the CRM"
         ]
         crm.run("UPDATE people SET score = 1")
         list(crm.adapter(services=services, table="people").pull(None))

@@ -17,6 +17,7 @@ from tests.messages.conftest import PAST, number
 from tests.web.conftest import Site
 from worker.contacts.runs import newest_runs
 from worker.core.states import MessageState
+from worker.messages.claims import expire_leases
 from worker.messages.consents import add_consent
 from worker.messages.decisions import CODES
 from worker.messages.opt_outs import add_opt_out, open_review, opted_out
@@ -133,7 +134,10 @@ def test_an_unknown_text_has_one_outcome(site: Site) -> None:
 def test_a_repeated_resend_decides_nothing_about_a_later_attempt(site: Site) -> None:
     one = text(site, **STATES["unknown"])
     assert decide(site, "resend", one).status_code == 200
-    site.change(one, state=MessageState.UNKNOWN, attempts=1)  # it was sent again, and that response was lost, too
+    # It was sent again, and that response was lost, too.
+    site.change(one, state=MessageState.DISPATCHING, lease_owner="gone", lease_until=utcnow(), attempts=1)
+    with writing(site.engine) as db:
+        expire_leases(db, utcnow())
     again = decide(site, "resend", one)
     assert (again.status_code, site.state(one)) == (409, MessageState.UNKNOWN)
     blind = site.http.post(f"/v1/messages/{one}/resolve", json={"verdict": "resend"})

@@ -797,7 +797,7 @@ def test_without_a_channel_the_page_says_that_nothing_is_looked_for(pages: Pages
     silent = pages.runtime.settings.alerts.model_copy(update={"channels": {}})
     pages.runtime.settings = pages.runtime.settings.model_copy(update={"alerts": silent})
     pages.as_("viewer")
-    assert "Nobody listens" in pages.http.get("/ui/alerts").text
+    assert "No channel is configured" in pages.http.get("/ui/alerts").text
 
 
 @pytest.mark.parametrize(("status", "says"), [(200, "accepted the test"), (404, "failed: ")])
