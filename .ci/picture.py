@@ -24,7 +24,7 @@ SWITCHES = """
 --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --hide-scrollbars
 """.split()
-OFFER = re.compile(r"VTSYNC_CONFIG=(\S+) vtsync web --port (\d+)\n +name (\S+), password (\S+)")
+OFFER = re.compile(r"VTSYNC_CONFIG=(\S+) \S*vtsync web --port (\d+)\n.*?name (\S+), password (\S+)", re.DOTALL)
 
 
 def main() -> None:
