@@ -76,6 +76,11 @@ def waiting_reason(engine: Engine, connection: str, now: datetime) -> str:
     return f"it waits until {row.waits_until:%Y-%m-%d %H:%M} UTC: {row.waits_reason}. `vtsync check` ends the wait"
 
 
+def why_not_now(engine: Engine, connection: str, now: datetime) -> str:
+    """Return why the connection may not be read now, paused or waiting, for a person; "" if it may."""
+    return paused_reason(engine, connection) or waiting_reason(engine, connection, now)
+
+
 def stop_values(reason: str, now: datetime) -> dict[str, Any]:
     """Return the columns of a connection whose credentials were rejected."""
     return {

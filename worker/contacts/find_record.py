@@ -6,7 +6,7 @@ from contextlib import closing
 
 from crm_adapters.base import SourceUnavailable
 from worker.contacts.adapters import build_adapter
-from worker.contacts.connection_gate import paused_reason, stored_or_new, waiting_reason
+from worker.contacts.connection_gate import stored_or_new, why_not_now
 from worker.contacts.decide import ConnectionRules, PageState, RecordChange, RecordRejection, decide_page
 from worker.contacts.reader import PageReader
 from worker.contacts.services import engine_services, require_consent
@@ -24,7 +24,7 @@ def find_record(
 
     Raises AdapterError as a sync would report it. A record that cannot be used is returned as its rejection.
     """
-    if reason := paused_reason(runtime.engine, connection) or waiting_reason(runtime.engine, connection, utcnow()):
+    if reason := why_not_now(runtime.engine, connection, utcnow()):
         raise SourceUnavailable(reason)
     settings, stored = runtime.settings, stored_or_new(runtime.engine, connection)
     wanted = wanted_fields(settings, connection)

@@ -20,7 +20,7 @@ from config.policy_levels import policy_for
 from crm_adapters.base import Adapter, CursorExpired, Removals, SourceUnavailable
 from worker.contacts import pull_rows, push_rows
 from worker.contacts.adapters import build_adapter
-from worker.contacts.connection_gate import paused_reason, stored_or_new, waiting_reason
+from worker.contacts.connection_gate import stored_or_new, why_not_now
 from worker.contacts.decide import (
     ConnectionRules,
     ContactDraft,
@@ -102,7 +102,7 @@ def plan_connection(runtime: Runtime, connection: str, *, progress: Progress = u
     """Plan the next sync. Raises AdapterError as a sync would report it, KeyError for an unknown connection."""
     if connection not in runtime.settings.connections:
         raise KeyError(connection)
-    if reason := paused_reason(runtime.engine, connection) or waiting_reason(runtime.engine, connection, utcnow()):
+    if reason := why_not_now(runtime.engine, connection, utcnow()):
         raise SourceUnavailable(reason)
     stored = stored_or_new(runtime.engine, connection)
     wanted = wanted_fields(runtime.settings, connection)

@@ -20,6 +20,7 @@ from worker.identity.person import PROXY, Identity
 from worker.identity.provider import SignInSecrets
 from worker.store.sql import insert
 from worker.store.tables import web_sign_in, web_user
+from worker.web.sessions import token_hash
 from worker.web.users import NAME, SignInRefused, UserRefused, WebPerson, end_sessions, person_of
 
 SIGN_IN_LASTS = timedelta(minutes=10)
@@ -30,7 +31,7 @@ def begin_sign_in(connection: Connection, now: datetime) -> str:
     connection.execute(delete(web_sign_in).where(web_sign_in.c.expires_at < now))
     token = secrets.token_urlsafe(32)
     connection.execute(
-        insert(connection, web_sign_in).values(token_hash=_digest(token), expires_at=now + SIGN_IN_LASTS)
+        insert(connection, web_sign_in).values(token_hash=token_hash(token), expires_at=now + SIGN_IN_LASTS)
     )
     return token
 
@@ -47,7 +48,7 @@ def secrets_of(token: str) -> SignInSecrets:
 def take_sign_in(connection: Connection, token: str, now: datetime) -> bool:
     """Use up a sign-in. False: it was never begun, is too old, or was used."""
     s = web_sign_in.c
-    taken = delete(web_sign_in).where(s.token_hash == _digest(token), s.expires_at >= now)
+    taken = delete(web_sign_in).where(s.token_hash == token_hash(token), s.expires_at >= now)
     return connection.execute(taken).rowcount == 1
 
 
@@ -107,7 +108,3 @@ def _name(identity: Identity) -> str:
         if NAME.fullmatch(name):
             return name
     return f"user-{hashlib.sha256(identity.subject.encode()).hexdigest()[:12]}"
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -47,7 +47,7 @@ def start_session(
     connection.execute(delete(web_session).where(web_session.c.expires_at < now))
     token = secrets.token_urlsafe(32)
     printable = "".join(character for character in browser if character.isprintable())
-    row = {"token_hash": _id(token), "name": name, "address": address[:64], "browser": printable[:200]}
+    row = {"token_hash": token_hash(token), "name": name, "address": address[:64], "browser": printable[:200]}
     times = {"created_at": now, "seen_at": now, "expires_at": now + lasts}
     connection.execute(insert(web_session).values(**row, **times))
     return token
@@ -56,14 +56,14 @@ def start_session(
 def find_session(connection: Connection, token: str, now: datetime) -> tuple[Session, bool] | None:
     """Return the session of a token, and if its last request is to be noted; None if it has ended."""
     s = web_session.c
-    row = connection.execute(select(s.name, s.seen_at, s.expires_at).where(s.token_hash == _id(token))).first()
+    row = connection.execute(select(s.name, s.seen_at, s.expires_at).where(s.token_hash == token_hash(token))).first()
     if row is None or now >= row.expires_at or now - row.seen_at > IDLE:
         return None
     person = find_user(connection, row.name)
     if person is None or person.disabled_at is not None:
         return None
     csrf = hmac.new(token.encode(), b"a form of our own pages", hashlib.sha256).hexdigest()
-    return Session(person, _id(token), csrf), now - row.seen_at >= SEEN_EVERY
+    return Session(person, token_hash(token), csrf), now - row.seen_at >= SEEN_EVERY
 
 
 def note_seen(connection: Connection, session: Session, now: datetime) -> None:
@@ -86,5 +86,6 @@ def sessions_of(connection: Connection, name: str | None = None) -> list[Session
     return [SessionInfo(*row) for row in connection.execute(chosen)]
 
 
-def _id(token: str) -> str:
+def token_hash(token: str) -> str:
+    """Return what is stored of a token that only a browser has."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""Backtests of the pages: each runs in a thread of its own, one at a time, and no longer than is good for the API."""
+"""Runs the backtests of the pages in a thread, one at a time, each for about a minute at most."""
 
 from __future__ import annotations
 

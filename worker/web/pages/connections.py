@@ -15,7 +15,7 @@ from worker.fleet.wake import wake
 from worker.store.db import reading
 from worker.store.models import utcnow
 from worker.web.context import WebContext
-from worker.web.pages.gate import Form, Gate, Refused, reason_of
+from worker.web.pages.gate import Form, Gate, Refused
 from worker.web.pages.render import page
 from worker.web.pausing import LONGEST_REASON, pause_connection, resume_connection
 from worker.web.sessions import Session
@@ -67,14 +67,9 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     def sync(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
         if name not in context.runtime.settings.connections:
             raise Refused(f"there is no connection {name[:80]}", 404)
-        if fields.get("what") in ("pause", "resume"):
-            actor, address = session.person.name, gate.address(request)
-            if fields["what"] == "pause":
-                pause_connection(context.runtime, name, reason=reason_of(fields), actor=actor, address=address)
-            else:
-                resume_connection(context.runtime, name, actor=actor, address=address)
+        if gate.pause_or_resume(request, session, fields, name, pause_connection, resume_connection):
+            if fields["what"] == "resume":
                 context.notify(TICK.task)
-            gate.noted_at = utcnow()
             return RedirectResponse(f"/ui/connections/{name}", 303)
         if paused := paused_reason(context.runtime.engine, name):
             raise Refused(f"{name} was not read: {paused}", 409)

@@ -197,6 +197,27 @@ class Gate:
             secure=self.is_secure(request),
         )
 
+    def pause_or_resume(
+        self,
+        request: Request,
+        session: Session,
+        fields: Mapping[str, str],
+        name: str,
+        pause: Callable[..., object],
+        resume: Callable[..., object],
+    ) -> bool:
+        """Carry out the pause or the resumption that a form asks for. Return False if it asks for something else."""
+        runtime, actor, address = self._context.runtime, session.person.name, self.address(request)
+        match fields.get("what"):
+            case "pause":
+                pause(runtime, name, reason=reason_of(fields), actor=actor, address=address)
+            case "resume":
+                resume(runtime, name, actor=actor, address=address)
+            case _:
+                return False
+        self.noted_at = utcnow()
+        return True
+
     def note(self, request: Request, session: Session, action: str, about: str = "", detail: str = "") -> None:
         """Add a line to the audit trail."""
         self.noted_at = utcnow()

@@ -18,11 +18,10 @@ from worker.rehearsal.overview import trigger_overview
 from worker.rehearsal.trial import NothingToTry, Trial, try_trigger
 from worker.runtime import Runtime
 from worker.store.db import reading
-from worker.store.models import utcnow
 from worker.store.pauses import find_pause
 from worker.web.context import WebContext
 from worker.web.pages.backtests import Backtests
-from worker.web.pages.gate import Form, Gate, Refused, reason_of
+from worker.web.pages.gate import Form, Gate, Refused
 from worker.web.pages.render import page
 from worker.web.pausing import LONGEST_REASON, pause_trigger, resume_trigger
 from worker.web.sessions import Session
@@ -75,13 +74,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     @router.post("/{name}")
     def act(request: Request, name: str, fields: Form, session: Session = writer) -> Response:
         _require_trigger(context.runtime, name)
-        if fields.get("what") in ("pause", "resume"):
-            actor, address = session.person.name, gate.address(request)
-            if fields["what"] == "pause":
-                pause_trigger(context.runtime, name, reason=reason_of(fields), actor=actor, address=address)
-            else:
-                resume_trigger(context.runtime, name, actor=actor, address=address)
-            gate.noted_at = utcnow()
+        if gate.pause_or_resume(request, session, fields, name, pause_trigger, resume_trigger):
             return RedirectResponse(f"/ui/triggers/{name}", 303)
         asked = fields.get("days", "")
         if asked not in map(str, DAYS):
