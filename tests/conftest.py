@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -34,6 +34,17 @@ settings.load_profile("any machine")
 # Compiled once, not in each of the processes that tests start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the ends of the logs of a fixture's processes to the report of a failed test."""
+    report = yield
+    if report.when == "call" and report.failed:
+        from tests.harness import running_fleets
+
+        report.sections.extend(("processes", one.ends_of_logs()) for one in running_fleets)
+    return report
 
 
 WAITING = (

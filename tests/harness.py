@@ -219,15 +219,21 @@ quiet_hours = "none"
             self.kill(process)
 
 
+running_fleets: list[Fleet] = []
+"""The fleets of the running test. If it fails while they run, ``tests/conftest.py`` prints the ends of their logs."""
+
+
 @contextlib.contextmanager
 def fleet(folder: Path, **engines: Any) -> Iterator[Fleet]:
     """A fleet that is gone at the end, whatever happens."""
     with Sandbox() as sandbox:
         made = Fleet(folder, sandbox, **engines)
+        running_fleets.append(made)
         try:
             yield made
         except AssertionError as error:
             error.add_note(made.ends_of_logs())
             raise
         finally:
+            running_fleets.remove(made)
             made.stop()

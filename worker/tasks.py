@@ -115,7 +115,7 @@ def set_aside(self: Any, key: str, queue: str, asked_for: str, message_id: str, 
 # The tasks below are acknowledged before the work (Celery's default). If one is lost, the next tick finds its work.
 # If they were acknowledged after the work, Redis would give a long sync to a second worker, and RabbitMQ would close
 # the channel.
-# Celery logs what a task ``throws`` in one line instead of with a traceback.
+# What a task ``throws`` is logged in one line instead of with a traceback; see broker/task_signals.py.
 
 
 @app.task(name=SYNC.task, bind=True, throws=STORE_AWAY)  # type: ignore[untyped-decorator]

@@ -251,7 +251,7 @@ def stuck(fleet: Fleet, crowd: Crowd) -> Figures:
     settle(fleet, crowd)
     os.killpg(first.pid, signal.SIGCONT)
     # In a transaction it lost its connection, between two of them its lease.
-    noticed = (b"another worker has taken over", b"server closed the connection", b"idle-in-transaction")
+    noticed = (b"another worker has taken over", b"the store could not be used")
     until("the first to notice", lambda: any(words in fleet.log(first) for words in noticed))
     state = fleet.query("SELECT state FROM sync_run WHERE id = :run", run=run)[0][0]
     assert state == "interrupted", state
