@@ -63,3 +63,13 @@ def test_ci_calls_the_readme_s_test_command_with_servers_required() -> None:
         assert command in script
     assert "make test" in (ROOT / "README.md").read_text()
     assert subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=False).returncode == 0
+
+
+def test_no_stray_file_lies_at_the_top() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {name.partition("/")[0] for name in listed.splitlines()}
+    usual = {".ci", ".dockerignore", ".env.example", ".gitignore", "LICENSE", "SECURITY.md", "mkdocs.yml"}
+    given = "pyproject.toml worker crm_adapters tests config docker-compose.yml Procfile README.md docs bench Makefile"
+    ours = {"CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "vtsync.py", "vtsync_testing.py"}
+    locks = {name for name in top if name.startswith("requirements") and name.endswith(".lock")}
+    assert top - usual - set(given.split()) - ours - locks == set()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,4 +23,6 @@ def written(described: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(written(document()), encoding="utf-8")
+    arguments = argparse.ArgumentParser(description="Write the OpenAPI document.")
+    arguments.add_argument("path", type=Path)
+    arguments.parse_args().path.write_text(written(document()), encoding="utf-8")
