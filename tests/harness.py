@@ -172,8 +172,9 @@ quiet_hours = "none"
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """kill -9, with everything that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode is None:  # else its number may belong to a process of another test
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def json(self, *command: str) -> Any:

@@ -56,8 +56,9 @@ class SandboxProcess:
 
     def kill(self) -> None:
         """End the process and its children at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:  # else its number may belong to another process by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _printed(self) -> str:
