@@ -17,7 +17,7 @@ from worker.contacts.linking import link_without_list
 from worker.contacts.list_answer import LIST_TRIES, ListAnswer, judge_list, list_answer, needs_proof
 from worker.contacts.remote_list import Listing, ListState, read_list
 from worker.limits.account_gate import clear_stop
-from worker.limits.account_proof import prove_account
+from worker.limits.account_proof import AccountProof, prove_account
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.store.tables import account_state
@@ -49,6 +49,19 @@ ANSWERS: dict[str, tuple[Outcome[Any], ListAnswer, int, int]] = {
     "broken JSON, or too large": (unknown(Cause.UNREADABLE, 200), ListAnswer.FAILED, LIST_TRIES, 0),
     "no connection": (not_done(Cause.UNREACHABLE), ListAnswer.OUTAGE, 0, 0),
 }
+WORKS = AccountProof(True, done(None))
+REFUSED = AccountProof(False, not_done(Cause.CREDENTIALS, 401))
+# A call by id that shows nothing: it neither works nor is refused.
+UNCLEAR: dict[str, Outcome[Any]] = {
+    "no answer in time": unknown(Cause.TIMEOUT),
+    "a dropped connection": unknown(Cause.CONNECTION_LOST),
+    "no connection": not_done(Cause.UNREACHABLE),
+    "429": not_done(Cause.RATE_LIMITED, 429),
+    "500": unknown(Cause.SERVER_ERROR, 500),
+    "502: an outage, or the contact is gone": unknown(Cause.GATEWAY, 502),
+    "404: the contact is gone": not_done(Cause.REJECTED, 404),
+    "broken JSON": unknown(Cause.UNREADABLE, 200),
+}
 FAILING = {name: row for name, row in ANSWERS.items() if row[2] and row[0].http_status != 408}
 
 
@@ -64,8 +77,9 @@ def test_an_answer_is_given_up_after_its_tries(
     assert list_answer(outcome) is kind
     tries = []
     for failures in range(1, LIST_TRIES + 3):
-        proven = works if needs_proof(outcome, failures, probe=False) else None
-        if judge_list(outcome, failures, proven=proven, probe=False).unavailable:
+        shown = WORKS if works else REFUSED
+        proof = shown if needs_proof(outcome, failures, probe=False) else None
+        if judge_list(outcome, failures, proof=proof, probe=False).unavailable:
             tries.append(failures)
     expected = given_up if works else given_up_in_an_outage
     assert tries == (list(range(expected, LIST_TRIES + 3)) if expected else [])
@@ -75,13 +89,28 @@ def test_an_answer_is_given_up_after_its_tries(
 def test_a_list_that_is_refused_alone_never_stops_the_account_and_as_the_probe_proves_that_it_works(
     outcome: Outcome[Any], kind: ListAnswer
 ) -> None:
-    alone = judge_list(outcome, 1, proven=True, probe=True).effect
+    alone = judge_list(outcome, 1, proof=WORKS, probe=True).effect
     assert not alone.stop
     assert not alone.opens_breaker
     if needs_proof(outcome, 1, probe=True):
         assert alone.works_again
-    both = judge_list(outcome, 1, proven=False, probe=False).effect
+    both = judge_list(outcome, 1, proof=REFUSED, probe=False).effect
     assert bool(both.stop) is (kind is ListAnswer.REFUSED)
+
+
+@pytest.mark.parametrize("shown", UNCLEAR.values(), ids=UNCLEAR)
+@pytest.mark.parametrize("outcome", [row[0] for row in ANSWERS.values()], ids=ANSWERS)
+def test_a_call_by_id_that_shows_nothing_neither_stops_the_account_nor_gives_the_list_up(
+    outcome: Outcome[Any], shown: Outcome[Any]
+) -> None:
+    if not needs_proof(outcome, LIST_TRIES, probe=False):
+        return
+    for probe in (False, True):
+        verdict = judge_list(outcome, LIST_TRIES, proof=AccountProof(False, shown), probe=probe)
+        assert (verdict.unavailable, verdict.failed, verdict.effect.stop) == (False, True, "")
+    if list_answer(outcome) is ListAnswer.REFUSED:
+        assert not verdict.effect.works_again
+        assert (verdict.effect.pause is not None) is (shown.cause in (Cause.UNREACHABLE, Cause.RATE_LIMITED))
 
 
 def people(world: World, count: int) -> list[str]:

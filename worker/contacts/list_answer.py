@@ -9,7 +9,7 @@ the response to the list                    meaning
 a list                                      read
 408                                         unavailable: it is too large, says the platform
 unreachable                                 an outage; the list is asked for again
-401, 403, "must be admin", redirected       refused. If a call by id works, the list alone is; else the account stops
+401, 403, "must be admin", redirected       refused. If a call by id is refused, too, the account stops; else failed
 anything else: 404, 429, 5xx, cut, no JSON  failed. After ``LIST_TRIES`` in a row, and if a call by id works (or was not
                                             allowed: 429), unavailable
 ==========================================  ================================================================
@@ -24,6 +24,7 @@ from http import HTTPStatus
 from typing import Any
 
 from worker.limits.account_effect import NO_EFFECT, AccountEffect, account_effect
+from worker.limits.account_proof import AccountProof
 from worker.virtualtext.outcomes import Cause, Outcome
 
 LIST_TRIES = 3
@@ -77,17 +78,21 @@ class ListVerdict:
     effect: AccountEffect
 
 
-def judge_list(outcome: Outcome[Any], failures: int, *, proven: bool | None, probe: bool) -> ListVerdict:
+def judge_list(outcome: Outcome[Any], failures: int, *, proof: AccountProof | None, probe: bool) -> ListVerdict:
     """Judge a response, with what ``needs_proof`` asked for.
 
-    ``failures`` counts this one, too. ``proven``: whether a call by id works; None: none was made.
+    ``failures`` counts this one, too. ``proof``: what a call by id showed; None: none was made.
     """
     answer = list_answer(outcome)
     own = account_effect(outcome, "list", probe=probe)
     if answer in (ListAnswer.READ, ListAnswer.TOO_LARGE):
         return ListVerdict(answer is ListAnswer.TOO_LARGE, False, own)
-    if answer is ListAnswer.OUTAGE or (answer is ListAnswer.REFUSED and not proven):
+    refused = answer is ListAnswer.REFUSED
+    if answer is ListAnswer.OUTAGE or (refused and (proof is None or proof.refused)):
         return ListVerdict(False, False, own)
-    may_give_up = proven or outcome.cause is Cause.RATE_LIMITED
-    effect = (AccountEffect(works_again=True) if probe else NO_EFFECT) if proven else own
-    return ListVerdict(failures >= LIST_TRIES and may_give_up, True, effect)
+    if proof is not None and proof.works:
+        effect = AccountEffect(works_again=True) if probe else NO_EFFECT
+        return ListVerdict(failures >= LIST_TRIES, True, effect)
+    # A proof that was lost, as by a timeout, does not make a refused list a refused account.
+    effect = account_effect(proof.outcome, "update", probe=probe) if refused and proof is not None else own
+    return ListVerdict(failures >= LIST_TRIES and outcome.cause is Cause.RATE_LIMITED, True, effect)

@@ -164,14 +164,14 @@ def store_other_list(runtime: Runtime, account: str, contacts: Sequence[RemoteCo
 
 def _judge(runtime: Runtime, account: str, outcome: Outcome[Any], failures: int, *, probe: bool) -> ListVerdict:
     """Judge a response. If it may be about the list alone, let a call by id show whether it is."""
-    proven = None
+    proof = None
     if needs_proof(outcome, failures, probe=probe):
         c = contact.c
         has_id = select(c.virtualtext_id).where(c.account == account, c.virtualtext_id.is_not(None))
         with reading(runtime.engine) as db:
             known = db.scalars(has_id.order_by(c.id.desc()).limit(PROVING_CONTACTS)).all()
-        proven = prove_account(runtime.client(account), known).works
-    return judge_list(outcome, failures, proven=proven, probe=probe)
+        proof = prove_account(runtime.client(account), known)
+    return judge_list(outcome, failures, proof=proof, probe=probe)
 
 
 def _note_read(db: Connection, account: str, owner: str, listed_at: datetime) -> bool:

@@ -18,10 +18,18 @@ UNKNOWN_CONTACT_ID = "vtsync-check"
 
 @dataclass(frozen=True, slots=True)
 class AccountProof:
-    """``works``: the credential was accepted, and calls by id are served. ``outcome`` is the last response."""
+    """``works``: the credential was accepted, and calls by id are served. ``outcome`` is the last response.
+
+    A proof that neither works nor is ``refused`` shows nothing: a timeout, for example.
+    """
 
     works: bool
     outcome: Outcome[RemoteContact]
+
+    @property
+    def refused(self) -> bool:
+        """True if the call by id was refused, too: the account itself does not work."""
+        return self.outcome.cause in (Cause.CREDENTIALS, Cause.REDIRECTED)
 
 
 def prove_account(client: VirtualTextClient, known_ids: Sequence[str] = ()) -> AccountProof:
