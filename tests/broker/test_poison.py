@@ -20,6 +20,8 @@ from tests.harness import Fleet, fleet, until
 from tests.services import rabbitmq_url, redis_url
 from worker.broker.settings import INTAKE
 
+pytestmark = pytest.mark.timeout(300)
+
 GOOD_BETWEEN = 4
 WORKERS = 4
 POISON = poison(first=5000)

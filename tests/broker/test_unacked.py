@@ -16,7 +16,7 @@ from tests.harness import until
 from worker.broker.redis_transport import RedisTransport
 from worker.broker.unacked import ALIVE, TakenJobs, new_tag, owner_of, take_back
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
 QUEUE = Queue("celery")
 
 

@@ -12,7 +12,7 @@ from tests.faults.servers import OwnRedis
 from tests.harness import fleet, until
 from worker.doctor.redis_permissions import ACL, judge_permissions, refused_commands
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(240)]
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "operations.md"
 
 

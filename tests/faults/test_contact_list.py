@@ -13,7 +13,7 @@ from tests.faults.servers import own_schema
 from tests.harness import Fleet, fleet
 from tests.services import postgres_url
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

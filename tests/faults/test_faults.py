@@ -16,7 +16,7 @@ from tests.faults.servers import OwnPostgres, OwnRedis, empty_redis, own_schema
 from tests.harness import fleet
 from tests.services import postgres_url, redis_url
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_a_worker_that_is_killed_again_and_again(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.faults.servers import OwnRedis, free_port
 from tests.faults.service import Service
 from tests.harness import Fleet, fleet, until
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.redis]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.redis]
 
 UNUSABLE = b"the broker cannot be used"
 NUMBERS = [f"+1415555{number:04d}" for number in range(101, 107)]

@@ -19,7 +19,7 @@ from worker.store.migrate import ensure_current, ensure_writable, migrate
 from worker.store.poolers import behind_pooler
 from worker.store.sql import lock_account
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
