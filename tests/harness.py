@@ -27,7 +27,7 @@ from worker.broker.settings import embedded_settings
 from worker.core.isolated import isolated
 from worker.sandbox import Sandbox
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 def heed_signals() -> None:
