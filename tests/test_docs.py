@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from config.alert_kinds import AlertKind
+from worker.core.findings import DOCS, FindingCode
 from worker.core.states import MessageState
 from worker.messages.states import EDGES
 from worker.sandbox.document import with_tables
@@ -39,6 +41,16 @@ def test_every_state_is_described() -> None:
 @pytest.mark.parametrize("state", list(MessageState))
 def test_what_a_state_may_become(state: MessageState) -> None:
     assert set(STATES[state]) == {str(edge.after) for edge in EDGES if edge.before is state}
+
+
+def test_every_finding_and_alert_has_its_entry() -> None:
+    entries = re.findall(r"^### `(.+)`$", (ROOT / DOCS).read_text("utf-8"), re.MULTILINE)
+    assert sorted(entries) == sorted(str(one) for one in (*AlertKind, *FindingCode))
+
+
+def test_every_code_of_a_finding_is_used() -> None:
+    sources = "".join(path.read_text("utf-8") for path in sorted((ROOT / "worker").rglob("*.py")))
+    assert [one for one in FindingCode if f"FindingCode.{one.name}" not in sources] == []
 
 
 def words_of(page: Path) -> set[str]:
@@ -148,4 +160,6 @@ def test_the_changelog_has_the_versions_from_the_newest_on() -> None:
     versions = [Version(one[1]) for one in found if one]
     assert versions == sorted(versions, reverse=True)
     current = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    assert all(one <= Version(current) for one in versions)
+    assert versions[0] == Version(current), "pyproject.toml and the newest heading name the same version"
+    images = re.findall(r"image: virtualtext-crm-sync:(\S+)", (ROOT / "docs/deploy/kubernetes.yaml").read_text("utf-8"))
+    assert set(images) == {current}

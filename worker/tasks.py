@@ -338,7 +338,7 @@ def _sync(
 
     with working_on(connection=connection):
         report = pull(
-            _limited(runtime, seconds), connection, accept_removals=accept_removals, full=full, progress=wake_push
+            _limited(runtime, seconds), connection, accept_removals=accept_removals, full=full, after_page=wake_push
         )
         counts = asdict(report) | {"run_id": None, "notes": None}  # notes may quote records
         values = {key: value for key, value in counts.items() if value not in (0, "", None, ())}

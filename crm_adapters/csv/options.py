@@ -23,9 +23,9 @@ class CsvOptions(BaseModel):
     )
     files: Literal["newest", "together"] | None = Field(
         None,
-        description="What files of one pattern or folder are whose names differ only in a date or number: versions of "
-        "one export, of which the `newest` counts, or parts that count `together`. If not set: an older file that "
-        "lists mostly the same people as a newer one is a version.",
+        description="How to read files of one pattern or folder whose names differ only in a date or number: as "
+        "versions of one export, of which only the `newest` counts, or as its parts, which count `together`. If not "
+        "set: an older file that lists mostly the same people as a newer one is a version.",
         examples=["newest"],
     )
     delimiter: str | None = Field(

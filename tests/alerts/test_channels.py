@@ -39,11 +39,11 @@ NIGHT = NOON.replace(hour=23)
 
 def failed(name: str = "crm") -> Finding:
     found = "its last sync failed: no answer"
-    return warning(f"connection {name}", found, "w", "do something", alert=AlertKind.SYNC_FAILED)
+    return warning(AlertKind.SYNC_FAILED, f"connection {name}", found, "w", "do something")
 
 
 def stopped() -> Finding:
-    return problem("account main", "is stopped: 401", "w", "correct it", alert=AlertKind.ACCOUNT_STOPPED)
+    return problem(AlertKind.ACCOUNT_STOPPED, "account main", "is stopped: 401", "w", "correct it")
 
 
 @on_sqlite
@@ -52,7 +52,7 @@ def test_each_kind_is_told_once_on_change_and_once_at_its_end(
     kind: AlertKind, watch: Watch, mailbox: Mailbox, hook: Heard
 ) -> None:
     watch.configure({"mail": email_to(mailbox), "hook": webhook_to(hook)})
-    finding = warning("connection crm", "has a state", "w", "act", alert=kind)
+    finding = warning(kind, "connection crm", "has a state", "w", "act")
     for _ in range(5):
         watch.look(finding)
         watch.deliver()
@@ -271,7 +271,7 @@ def test_without_a_channel_nothing_is_evaluated(watch: Watch) -> None:
 @on_sqlite
 def test_a_chat_gets_a_text_without_control_characters(watch: Watch, chat: Heard) -> None:
     watch.configure({"ops": {"kind": "slack", "webhook_url": chat.url}})
-    watch.look(warning("connection crm", "<!channel> & more", "w", "d", alert=AlertKind.SYNC_LATE))
+    watch.look(warning(AlertKind.SYNC_LATE, "connection crm", "<!channel> & more", "w", "d"))
     watch.deliver()
     (body,) = chat.bodies
     assert "&lt;!channel&gt; &amp; more" in body["text"]

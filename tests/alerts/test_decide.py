@@ -10,7 +10,7 @@ import pytest
 from config.alert_kinds import AlertKind
 from config.alerts import Alerts
 from worker.alerts.decide import Known, Seen, alerts_of, decide, is_quiet, next_digest
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -118,15 +118,15 @@ def test_the_next_digest(zone: str, after: str, expected: str) -> None:
     ("finding", "found"),
     [
         (
-            warning("connection crm", "its last sync failed: Ada +14155550123", "w", "d", alert=AlertKind.SYNC_FAILED),
+            warning(AlertKind.SYNC_FAILED, "connection crm", "its last sync failed: Ada +14155550123", "w", "d"),
             "connection crm: its last sync failed",
         ),
         (
-            problem("account main", "is stopped: Ada Lovelace said no", "w", "d", alert=AlertKind.ACCOUNT_STOPPED),
+            problem(AlertKind.ACCOUNT_STOPPED, "account main", "is stopped: Ada Lovelace said no", "w", "d"),
             "account main: is stopped",
         ),
         (
-            warning("waiting for you", "3 texts of +14155550123", "w", "d", command="c", alert=AlertKind.UNKNOWN_TEXTS),
+            warning(AlertKind.UNKNOWN_TEXTS, "waiting for you", "3 texts of +14155550123", "w", "d", command="c"),
             "3 texts of ",
         ),
     ],
@@ -140,14 +140,14 @@ def test_nothing_about_a_person_gets_into_an_alert(finding: Finding, found: str)
 
 def test_a_changed_count_is_the_same_alert_and_what_is_fine_is_none() -> None:
     def waiting(count: int) -> Finding:
-        return warning("waiting for you", f"{count} texts", "w", "d", command="c", alert=AlertKind.UNKNOWN_TEXTS)
+        return warning(AlertKind.UNKNOWN_TEXTS, "waiting for you", f"{count} texts", "w", "d", command="c")
 
     assert alerts_of([waiting(3)]).keys() == alerts_of([waiting(5)]).keys()
-    assert alerts_of([ok("fleet", "1 worker"), warning("clock", "is wrong", "w", "d")]) == {}
+    assert alerts_of([ok("fleet", "1 worker"), warning(FindingCode.CLOCK_WRONG, "clock", "is wrong", "w", "d")]) == {}
 
 
 def test_two_findings_about_the_fleet_are_one_alert() -> None:
-    gone = [problem("fleet", f"no {what} is running", "w", "d", alert=AlertKind.NO_TICK) for what in ("worker", "beat")]
+    gone = [problem(AlertKind.NO_TICK, "fleet", f"no {what} is running", "w", "d") for what in ("worker", "beat")]
     (one,) = alerts_of(gone).values()
     assert "worker" in one.found
     assert "beat" in one.found

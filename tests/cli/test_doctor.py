@@ -255,10 +255,11 @@ def test_the_fields_that_scripts_read(shell: Shell) -> None:
     names = ["connections", "accounts", "test_mode", "attention", "configuration", "paused_triggers", "jobs"]
     assert list(status) == names
     stopped = {"what": "account main is stopped: 401", "count": 1, "oldest": ANY, "command": "vtsync check"}
+    stopped |= {"code": "account_stopped", "docs": "docs/findings.md#account_stopped"}
     assert status["attention"] == [stopped]
     assert datetime.fromisoformat(status["attention"][0]["oldest"]).date() == utcnow().date()
-    assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "level", "detail")}
-    assert {tuple(one) for one in shell.json("doctor")} == {("what", "level", "found", "why", "do")}
+    assert {tuple(one) for one in shell.json("check")} == {("what", "ok", "level", "detail", "code", "docs")}
+    assert {tuple(one) for one in shell.json("doctor")} == {("what", "level", "found", "why", "do", "code", "docs")}
     assert shell.json("status")["attention"] == []  # the credential was tried, and works
     assert list(shell.json("health", code=1)) == ["status", "problems", "processes"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
 from collections.abc import Iterator
@@ -160,38 +159,6 @@ def test_with_json_an_error_is_a_document_too(filled: Shell, command: str) -> No
     error = json.loads(result.stdout)["error"]
     assert error["exit_code"] == code
     assert " ".join(error["message"].split()) in " ".join(result.stderr.split())
-
-
-def test_progress_is_told_on_standard_error_where_there_is_no_terminal(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.cli.progress.LINE_EVERY_SECONDS", 0.0)
-    every_state.fill(shell)
-    result = shell("sync", "--json")
-    assert json.loads(result.stdout)["syncs"][0]["seen"] == 5
-    assert f"{CRM}: reading: 5 of 5 (100%)" in " ".join(result.stderr.split())
-
-
-class Terminal(io.StringIO):
-    """Standard error of a person who watches."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_one_line_that_changes_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.cli import common
-    from worker.cli.progress import progress
-
-    shown = Terminal()
-    monkeypatch.setattr("sys.stderr", shown)
-    monkeypatch.setenv("TERM", "xterm")
-    common.error_console.cache_clear()
-    with progress("reading") as report:
-        report(50, 200)
-    common.error_console.cache_clear()
-    assert "reading: 50 of 200 (25%)" in shown.getvalue()
-    assert shown.getvalue().count("\n") <= 1
 
 
 # Short ids

@@ -271,7 +271,7 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(world: World) -> None:
         with writing(world.engine) as db:
             db.execute(update(connection_state).values(lease_owner="another"))
 
-    report = world.sync(progress=steal)
+    report = world.sync(after_page=steal)
     assert report.state == RunState.INTERRUPTED
     assert len(world.rows(contact_mapping)) == 3
 
@@ -279,7 +279,7 @@ def test_a_run_that_lost_its_lease_commits_nothing_more(world: World) -> None:
 def test_a_stop_ends_at_a_page_and_the_next_run_completes(world: World) -> None:
     fill(world, 9)
     runtime = world.runtime()
-    report = sync_connection(runtime, "crm", progress=lambda *_: runtime.stop.set())
+    report = sync_connection(runtime, "crm", after_page=lambda *_: runtime.stop.set())
     assert (report.state, report.added) == (RunState.INTERRUPTED, 3)
     assert world.sync().added == 6
     assert world.rows(connection_state)[0].run_id is None

@@ -98,7 +98,9 @@ def test_names_of_triggers() -> None:
 def test_what_is_well_is_said() -> None:
     (found, values) = judge(settings(do_not_text={"field": "Do Not Text"}), DNT)
     assert found.found == "the source has every field that the configuration names (1 of 9)"
-    assert values.found == 'do_not_text reads "Do Not Text": "Yes", "perhaps" forbid texts, "No", "" do not'
+    assert (
+        values.found == 'do_not_text reads "Do Not Text": values that forbid texts: "Yes", "perhaps"; others: "No", ""'
+    )
 
 
 def test_a_source_without_fields_is_not_compared() -> None:

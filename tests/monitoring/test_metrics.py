@@ -21,7 +21,7 @@ from tests.messages.conftest import Outbox
 from tests.web.conftest import Site
 from worker.contacts.connection_gate import pause_reading
 from worker.core import metrics
-from worker.core.findings import ok, problem
+from worker.core.findings import FindingCode, ok, problem
 from worker.core.states import DeliveryState, InboxState, RunState
 from worker.messages.delivery import deliver_due
 from worker.monitoring import state as state_module
@@ -208,7 +208,8 @@ def test_the_fleet_s_health_says_what_is_wrong(site: Site, monkeypatch: pytest.M
     with writing(site.engine) as db:
         db.execute(insert(account_state), {"account": "main", "stopped_at": utcnow(), "stopped_reason": "401"})
     monkeypatch.setattr(
-        "worker.doctor.checks.reach_broker", lambda _: problem("broker", "cannot be reached", "why", "do")
+        "worker.doctor.checks.reach_broker",
+        lambda _: problem(FindingCode.BROKER_UNREACHABLE, "broker", "cannot be reached", "why", "do"),
     )
     answer = site.http.get("/health/fleet")
     assert (answer.status_code, answer.json()["status"]) == (503, "fail")

@@ -265,13 +265,23 @@ def _print(text: str, style: str | None = None) -> None:
 
 
 def show_findings(findings: Iterable[Finding]) -> None:
-    """Print the results of checks, one line each."""
+    """Print the results of checks, one line each, and where their codes are explained."""
     from worker.core.findings import Level
 
     marks = {Level.OK: ("ok", None), Level.WARNING: ("WARN", "yellow"), Level.PROBLEM: ("FAILED", "red")}
-    for one in findings:
+    shown = list(findings)
+    for one in shown:
         mark, colour = marks[one.level]
-        say(f"{mark:6} {one.what}: {one.detail}", colour, hang=7)
+        say(f"{mark:6} {one.what}: {one.detail}{one.mark}", colour, hang=7)
+    say_what_codes_mean(shown)
+
+
+def say_what_codes_mean(findings: Iterable[Finding]) -> None:
+    """Name the page that explains the codes of these findings, if one has a code."""
+    from worker.core.findings import DOCS
+
+    if any(one.code for one in findings):
+        say(f"{DOCS} explains each [code].")
 
 
 def ago(moment: datetime | None) -> str:

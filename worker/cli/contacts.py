@@ -130,7 +130,7 @@ def _pull(runtime: Runtime, name: str, accept_removals: bool, full: bool) -> Syn
             name,
             accept_removals=accept_removals,
             full=full,
-            progress=lambda counts, total: report(counts.seen, total),
+            after_page=lambda counts, total: report(counts.seen, total),
         )
 
 

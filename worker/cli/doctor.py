@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from worker.cli.common import FAILED, Json, app, local_time, say, show_json
+from worker.cli.common import FAILED, Json, app, local_time, say, say_what_codes_mean, show_json
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def doctor(json: Json = False) -> None:
     problems = sum(one.level == "problem" for one in findings)
     warnings = sum(one.level == "warning" for one in findings)
     if json:
-        fields = ("what", "level", "found", "why", "do")
+        fields = ("what", "level", "found", "why", "do", "code", "docs")
         show_json([{name: getattr(one, name) for name in fields} for one in findings])
     else:
         say()
@@ -46,6 +46,7 @@ def doctor(json: Json = False) -> None:
             else "Everything is fine.",
             "bold",
         )
+        say_what_codes_mean(findings)
     if problems:
         raise typer.Exit(FAILED)
 
@@ -64,7 +65,7 @@ def _recall() -> tuple[Runtime, str] | None:
 def _show(finding: Finding) -> None:
     colour = _COLOURS[finding.level]
     mark = finding.level.upper() if finding.level == "problem" else finding.level
-    say(f"{mark:8} {finding.what}: {finding.found}", colour, hang=9)
+    say(f"{mark:8} {finding.what}: {finding.found}{finding.mark}", colour, hang=9)
     if finding.do:
         say(f"         why: {finding.why}", hang=14)
         say(f"         do:  {finding.do}", hang=14)

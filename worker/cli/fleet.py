@@ -17,6 +17,7 @@ from worker.cli.common import (
     local_time,
     open_store_runtime,
     say,
+    say_what_codes_mean,
     show_done,
     show_json,
     table,
@@ -201,7 +202,8 @@ def _show(found: Overview) -> None:
         say("Waiting for you:", "bold")
         for one in found.attention:
             oldest = f" ({'the oldest ' if one.count > 1 else ''}{ago(one.since)})" if one.since else ""
-            say(f"  {attention_text(one)}{oldest}: `{one.command}`", "yellow")
+            say(f"  {attention_text(one)}{oldest}: `{one.command}`{one.mark}", "yellow")
+        say_what_codes_mean(found.attention)
     elif not found.configuration and not any(one.note for one in found.connections):
         say("Nothing waits for you.")
 

@@ -425,7 +425,7 @@ def _say_next(path: Path, draft: Draft) -> None:
     steps += [("vtsync up", "syncs on schedule"), ("vtsync check", "finds every mistake after a change of the file")]
     say("Next:")
     for number, (command, what) in enumerate(steps, 1):
-        say(f"  {number}. {command:16} {what}")
+        say(f"  {number}. {command:16} {what}", hang=22)
     if path.name != "vtsync.toml":
         say(f"Add --config {path} to each command, or set VTSYNC_CONFIG.")
     sys.stdout.flush()

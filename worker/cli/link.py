@@ -78,8 +78,8 @@ def _link_by_file(runtime: Runtime, account: str, path: Path, yes: bool, json: b
             complain(f"  and {len(read.unusable) - SHOWN_ROWS:,} more")
         confirm(f"Use the other {counted(len(read.contacts), 'contact')}?", yes=yes)
     try:
-        with progress(f"{account}: storing {counted(len(read.contacts), 'contact')} of {path}"):
-            done = link_by_file(runtime, account, read.contacts, actor())
+        with progress(f"{account}: storing contacts of {path}") as report:
+            done = link_by_file(runtime, account, read.contacts, actor(), report)
     except ListBusy as error:
         fail(str(error), FAILED)
     if json:
@@ -118,8 +118,8 @@ def _read_list(runtime: Runtime, account: str, json: bool) -> None:
     from worker.store.db import reading
     from worker.store.models import utcnow
 
-    with progress(f"{account}: reading VirtualText's contact list"):
-        listing = read_list(runtime, account)
+    with progress(f"{account}: reading VirtualText's contact list") as report:
+        listing = read_list(runtime, account, progress=report)
     with reading(runtime.engine) as db:
         state, now, permit = link_state(db, account), list_state(db, account), may_call(db, account, utcnow())
     error = now.error if permit else permit.reason

@@ -35,9 +35,13 @@ def reconcile_opt_outs(
 
     runtime, failed = open_store_runtime(), False
     results: list[work.ReconciledSystem] = []
-    systems = work.reconcile_opt_outs(runtime, actor=actor(), dry_run=dry_run)
+    systems = work.reconcile_opt_outs(
+        runtime, actor=actor(), dry_run=dry_run, progress=lambda done, total: report(done, total)
+    )
+    steps = len(runtime.settings.accounts) + len(runtime.settings.carriers) + 1  # the last one: all CRM records
     while True:
-        with progress(f"comparing opt-outs, system {len(results) + 1}"):  # ends before its result is printed
+        step = min(len(results) + 1, steps)
+        with progress(f"comparing opt-outs, step {step} of {steps}") as report:  # ends before its result is printed
             one = next(systems, None)
         if one is None:
             break

@@ -20,6 +20,7 @@ from worker.cli.common import (
     show_json,
     usage,
 )
+from worker.cli.progress import progress
 
 if TYPE_CHECKING:
     from worker.messages.requests import InvalidRequest, SendRequest
@@ -53,7 +54,9 @@ def send_file(
     read = {number: _read(line, default) for number, line in enumerate(lines, 1) if line.strip()}
     good = {number: one for number, one in read.items() if isinstance(one, SendRequest)}
     outcomes: dict[int, SendOutcome] = {number: one for number, one in read.items() if not isinstance(one, SendRequest)}
-    outcomes |= zip(good, enqueue_many(runtime, list(good.values()), source="cli", actor=actor()), strict=True)
+    with progress(f"{file}: storing texts") as report:
+        stored = enqueue_many(runtime, list(good.values()), source="cli", actor=actor(), progress=report)
+    outcomes |= zip(good, stored, strict=True)
     for name in sorted({good[number].account for number, one in outcomes.items() if isinstance(one, Enqueued)}):
         wake("vtsync.deliver_messages", name)
     shown = [{"line": number} | _shown(one) for number, one in sorted(outcomes.items())]

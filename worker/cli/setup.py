@@ -42,7 +42,10 @@ def check(
     if json:
         show_json(
             [
-                {"what": one.what, "ok": one.level is Level.OK, "level": one.level, "detail": one.detail}
+                {
+                    **{"what": one.what, "ok": one.level is Level.OK, "level": one.level, "detail": one.detail},
+                    **{"code": one.code, "docs": one.docs},
+                }
                 for one in findings
             ]
         )

@@ -22,6 +22,7 @@ from worker.cli.common import (
     table,
 )
 from worker.cli.interruption import stopping_safely
+from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
@@ -40,10 +41,15 @@ def prune(
 
     runtime = open_store_runtime()
     with stopping_safely(runtime):
-        try:
-            pruned = what_would_go(runtime, utcnow()) if dry_run else apply(runtime, utcnow())
-        except AlreadyPruning as error:
-            fail(str(error), FAILED)
+        with progress("counting old rows, by kind") as report:
+            pruned = what_would_go(runtime, utcnow(), report)
+        if not dry_run:
+            total = sum(one.count for one in pruned)
+            try:
+                with progress("deleting old rows") as report:
+                    pruned = apply(runtime, utcnow(), progress=lambda done, _unknown: report(done, total))
+            except AlreadyPruning as error:
+                fail(str(error), FAILED)
         if json:
             show_json(pruned)
             return

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from worker.contacts import push_rows
 from worker.contacts.remote_list import list_state, store_other_list
+from worker.core.progress import Progress, untold
 from worker.core.states import PushState
 from worker.core.text import counted
 from worker.runtime import Runtime
@@ -106,13 +107,15 @@ def link_without_list(runtime: Runtime, account: str, actor: str) -> int:
     return waiting
 
 
-def link_by_file(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], actor: str) -> LinkedByFile:
+def link_by_file(
+    runtime: Runtime, account: str, contacts: Sequence[RemoteContact], actor: str, progress: Progress = untold
+) -> LinkedByFile:
     """Store an export of VirtualText's contacts as if it were the list. The next push adopts the contacts in it.
 
     Raises ListBusy while another worker reads the list.
     """
     now = utcnow()
-    if not store_other_list(runtime, account, contacts, now):
+    if not store_other_list(runtime, account, contacts, now, progress):
         raise ListBusy("VirtualText's contact list is being read at the moment; run the command again in a minute")
     with writing(runtime.engine) as db:
         _decide(db, account, "file", actor)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import structlog
@@ -117,8 +117,8 @@ class SyncReport:
 _OUTCOMES = ("unchanged", "added", "changed", "removed", "rejected")
 _COUNTS = ("seen", "unchanged", "added", "changed", "removed", "rejected", "messages")
 
-Progress = Callable[[SyncReport, int], None]
-"""Is called with the counts so far, and how many records there are, by what is stored; 0: that is not known."""
+AfterPage: TypeAlias = Callable[[SyncReport, int], None]
+"""Called after each stored page with the counts so far, and the number of records to expect; 0: that is unknown."""
 
 
 def sync_connection(
@@ -127,7 +127,7 @@ def sync_connection(
     *,
     accept_removals: bool = False,
     full: bool = False,
-    progress: Progress | None = None,
+    after_page: AfterPage | None = None,
 ) -> SyncReport:
     """Pull everything that changed since the last run; with ``full``, everything. Raises KeyError if it is unknown.
 
@@ -148,7 +148,7 @@ def sync_connection(
     if lease is None:
         return SyncReport(connection, "busy", error="another worker is reading this connection right now")
     why_full = "that was asked for" if full else ""
-    run = _Run(runtime, lease, accept_removals, why_full, progress or (lambda _counts, _total: None))
+    run = _Run(runtime, lease, accept_removals, why_full, after_page or (lambda _counts, _total: None))
     began, outcome = time.monotonic(), str(RunState.FAILED)
     try:
         with kept_alive(runtime.engine, lease, seconds, patience), working_on(connection=connection, run=lease.run_id):
@@ -168,7 +168,7 @@ class _Run:
     accept_removals: bool
     full: str
     """Why every record is read, if that was asked for."""
-    progress: Progress
+    after_page: AfterPage
     counts: SyncReport = field(init=False)
     watch: TriggerWatch | None = None
     shape: ShapeWatch | None = None
@@ -263,7 +263,7 @@ class _Run:
             self._commit(read, cursor)
             reader.note_stored(read.records)
             self._advance(cursor)
-            self.progress(self.counts, expected)
+            self.after_page(self.counts, expected)
             if self._is_stopped:
                 return self._interrupt()
         if reader.listing is None and comparison_due(self.stored, adapter, self._reconcile, utcnow()):

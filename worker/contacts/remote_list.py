@@ -19,6 +19,7 @@ from sqlalchemy import Connection, case, delete, func, or_, select, update
 from worker.contacts.list_answer import LIST_RETRY_AFTER, LIST_TRIES, ListVerdict, judge_list, needs_proof
 from worker.core.backoff import Backoff
 from worker.core.phones import PhoneProblem, parse_phone
+from worker.core.progress import Progress, untold
 from worker.limits.account_gate import Permit, apply_effect, begin_probe, permitted
 from worker.limits.account_proof import prove_account
 from worker.messages.forgotten import forgotten_numbers, is_anybody_forgotten
@@ -122,10 +123,15 @@ def ensure_list(runtime: Runtime, account: str) -> Listing:
     return Listing.READ if listing is Listing.LATER and state.listed_at is not None else listing
 
 
-def read_list(runtime: Runtime, account: str, seen: Callable[[Sequence[RemoteContact]], None] | None = None) -> Listing:
+def read_list(
+    runtime: Runtime,
+    account: str,
+    seen: Callable[[Sequence[RemoteContact]], None] | None = None,
+    progress: Progress = untold,
+) -> Listing:
     """Read the list into ``remote_contact``, one worker at a time. The request may be the account's probe.
 
-    ``seen`` gets the list, too, if it was read.
+    ``seen`` gets the list, too, if it was read. ``progress`` counts the contacts that are stored.
     """
     permit = permitted(runtime.engine, account, runtime.stop.wait)
     lease = new_lease(utcnow(), runtime.lease_seconds(account))
@@ -133,7 +139,7 @@ def read_list(runtime: Runtime, account: str, seen: Callable[[Sequence[RemoteCon
         return Listing.LATER
     began = utcnow()
     outcome = runtime.client(account).list_contacts()
-    if outcome.done and not _store(runtime, account, outcome.value or [], began, lease.owner):
+    if outcome.done and not _store(runtime, account, outcome.value or [], began, lease.owner, progress):
         return Listing.LATER
     if outcome.done and seen is not None:
         seen(outcome.value or [])
@@ -150,12 +156,14 @@ def read_list(runtime: Runtime, account: str, seen: Callable[[Sequence[RemoteCon
     return Listing.UNAVAILABLE if verdict.unavailable else Listing.LATER
 
 
-def store_other_list(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], now: datetime) -> bool:
+def store_other_list(
+    runtime: Runtime, account: str, contacts: Sequence[RemoteContact], now: datetime, progress: Progress = untold
+) -> bool:
     """Replace the stored list by ``contacts``, as they were ``now``. Return False while another worker reads it."""
     lease = new_lease(now, runtime.lease_seconds(account))
     if not _take(runtime, account, lease, Permit(True)):
         return False
-    if not _store(runtime, account, contacts, now, lease.owner):
+    if not _store(runtime, account, contacts, now, lease.owner, progress):
         return False
     with writing(runtime.engine) as db:
         values = {"listed_at": now}
@@ -245,7 +253,14 @@ def _take(runtime: Runtime, account: str, lease: Lease, permit: Permit) -> bool:
         return True
 
 
-def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], began: datetime, owner: str) -> bool:
+def _store(
+    runtime: Runtime,
+    account: str,
+    contacts: Sequence[RemoteContact],
+    began: datetime,
+    owner: str,
+    progress: Progress,
+) -> bool:
     """Store the list in parts, each only while the lease is held. Return False when another worker took it.
 
     An older list must not be mixed into a newer one: contacts missing in the mixture would be created twice.
@@ -267,6 +282,7 @@ def _store(runtime: Runtime, account: str, contacts: Sequence[RemoteContact], be
                     ),
                     rows,
                 )
+        progress(start + len(part), len(storable))
     with writing(runtime.engine) as db:
         if not _renew(runtime, db, account, owner):
             return False

@@ -10,8 +10,10 @@ from datetime import datetime
 import orjson
 
 from config.alert_kinds import AlertKind
+from worker.core.findings import DOCS
 from worker.core.text import counted
 
+_LAST_LINE = f"`vtsync status` shows everything that waits for a person; {DOCS} explains each kind of alert."
 NOTICE, DIGEST, TEST = "alert.notice", "alert.digest", "alert.test"
 
 
@@ -59,7 +61,7 @@ class Notice:
             *_blocks("Still open", self.lasts),
             *_blocks("Ended", self.ended),
         ]
-        return "\n\n".join([*blocks, "`vtsync status` shows everything that waits for a person."]) + "\n"
+        return "\n\n".join([*blocks, _LAST_LINE]) + "\n"
 
     def as_payload(self) -> str:
         """Return the JSON that is stored and sent to webhooks. It stays the same, however often it is delivered."""

@@ -8,7 +8,7 @@ from config.alert_kinds import AlertKind
 from config.models import Settings
 from worker.contacts.list_answer import LIST_TRIES
 from worker.contacts.remote_list import ListState
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.messages.simulation import notes_on_test_mode
 from worker.monitoring.state import AccountNow
 
@@ -18,22 +18,22 @@ def judge_account_state(name: str, account: AccountNow) -> Finding:
     what = f"account {name}"
     if account.stopped:
         return problem(
+            AlertKind.ACCOUNT_STOPPED,
             what,
             f"is stopped: {account.reason}",
             "vtsync syncs and sends nothing for it",
             f"correct [accounts.{name}], then run `vtsync check`",
             command="vtsync check",
-            alert=AlertKind.ACCOUNT_STOPPED,
             since=account.stopped_at,
         )
     until = f" until {account.paused_until:%Y-%m-%d %H:%M} UTC" if account.paused and account.paused_until else ""
     if account.breaker_open:
         return warning(
+            AlertKind.BREAKER_OPEN,
             what,
             f"is paused{until}: {account.reason}" if until else account.reason,
             "texts and contacts for it wait",
             "check VirtualText's own status; vtsync tries again by itself, and `vtsync check` tries now",
-            alert=AlertKind.BREAKER_OPEN,
         )
     if account.paused:
         return ok(what, f"is paused{until}: {account.reason}; `vtsync check` tries now")
@@ -44,6 +44,7 @@ def judge_test_mode(settings: Settings) -> list[Finding]:
     """Warn of accounts in test mode: whoever has forgotten it waits for texts that never go. Pure."""
     return [
         warning(
+            FindingCode.TEST_MODE,
             "TEST MODE",
             note.removeprefix("TEST MODE: "),
             "texts are decided about and shown, and not sent; contacts that changed wait",
@@ -72,6 +73,7 @@ def judge_contact_list(name: str, state: ListState, now: datetime) -> list[Findi
         return []
     return [
         warning(
+            FindingCode.LIST_UNAVAILABLE,
             f"account {name}",
             note,
             "contacts that people create in VirtualText are not adopted, and a create whose response is lost needs a"

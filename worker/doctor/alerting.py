@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from config.alerts import AppriseChannel, Channel, EmailChannel, SlackChannel
 from config.models import Settings
-from worker.core.findings import Finding, ok, problem
+from worker.core.findings import Finding, FindingCode, ok, problem
 from worker.core.text import counted
 from worker.deliveries.alert_channels import INSTALL_APPRISE, has_apprise
 
@@ -16,7 +16,13 @@ def check_channels(settings: Settings) -> Iterator[Finding]:
     for name, channel in settings.alerts.channels.items():
         what = f"alert channel {name}"
         if isinstance(channel, AppriseChannel) and not has_apprise():
-            yield problem(what, "needs a package that is not installed", "no alert reaches it", INSTALL_APPRISE)
+            yield problem(
+                FindingCode.PACKAGE_MISSING,
+                what,
+                "needs a package that is not installed",
+                "no alert reaches it",
+                INSTALL_APPRISE,
+            )
         else:
             urgent = ", urgent alerts only" if channel.urgent_only else ""
             yield ok(what, f"{describe_channel(channel)}{urgent}; `vtsync alerts test {name}` tries it")

@@ -12,7 +12,7 @@ from typing import Any
 
 from worker.broker.urls import read_broker_url, redis_pool
 from worker.core.clock import utcnow
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.doctor import clocks
 from worker.doctor.redis_permissions import judge_permissions, refused_commands
 from worker.runtime import Runtime
@@ -66,6 +66,7 @@ def _server_findings(redis: Any) -> Iterator[Finding]:
         facts = _redis_facts(redis)
     except NoPermissionError:
         yield warning(
+            FindingCode.BROKER_PERMISSIONS,
             "broker",
             "the Redis user may not run INFO or SCAN",
             "memory, persistence and keys of other programs cannot be checked",
@@ -106,6 +107,7 @@ def check_other_redis(runtime: Runtime) -> Iterator[Finding]:
                 redis.ping()
         except (RedisError, OSError) as error:
             yield problem(
+                FindingCode.BROKER_UNREACHABLE,
                 "broker",
                 f"broker.{key} cannot be reached ({type(error).__name__})",
                 why,
@@ -150,6 +152,7 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
     if facts.policy != "noeviction":
         level = problem if facts.max_memory else warning
         yield level(
+            FindingCode.REDIS_EVICTS,
             "broker",
             f"maxmemory-policy is {facts.policy or 'unknown'}",
             "when memory runs short, Redis deletes queues and the jobs in them",
@@ -157,6 +160,7 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
         )
     if facts.max_memory and facts.used_memory > FULL * facts.max_memory:
         yield problem(
+            FindingCode.REDIS_FULL,
             "broker",
             f"Redis uses {facts.used_memory / facts.max_memory:.0%} of its memory",
             "when it is full, it accepts no jobs and workers get no work",
@@ -165,6 +169,7 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
     if not facts.append_only:
         snapshots = "queued jobs are saved only with each snapshot"
         yield warning(
+            FindingCode.REDIS_NOT_PERSISTENT,
             "broker",
             snapshots if facts.snapshots else "queued jobs are not saved to disk",
             "a restart of Redis loses jobs that no worker has taken yet",
@@ -172,6 +177,7 @@ def judge_redis(facts: RedisFacts) -> Iterator[Finding]:
         )
     if facts.foreign:
         yield problem(
+            FindingCode.REDIS_SHARED,
             "broker",
             f"other programs use this database too; some of their keys: {', '.join(facts.foreign)}",
             "Celery applications that share a database share the shortest visibility timeout: jobs would run twice",
@@ -183,6 +189,7 @@ def _redis_version(facts: RedisFacts) -> Finding:
     name = f"Redis {facts.version}"
     if facts.cluster:
         return problem(
+            FindingCode.SERVER_UNSUPPORTED,
             "broker",
             f"{name} in cluster mode",
             "Celery cannot use a cluster as its broker",
@@ -190,7 +197,9 @@ def _redis_version(facts: RedisFacts) -> Finding:
         )
     if _numbers(facts.version) < REDIS_TESTED:
         level = problem if _numbers(facts.version) < REDIS_MINIMUM else warning
-        return level("broker", name, "vtsync is tested with Redis 7", "upgrade the server")
+        return level(
+            FindingCode.SERVER_UNSUPPORTED, "broker", name, "vtsync is tested with Redis 7", "upgrade the server"
+        )
     return ok("broker", name)
 
 
@@ -208,7 +217,11 @@ def judge_rabbitmq(version: str) -> Finding:
     """Judge whether this RabbitMQ is recent enough. Pure."""
     if _numbers(version) < RABBITMQ_TESTED:
         return problem(
-            "broker", f"RabbitMQ {version}", "its quorum queues are not reliable", "upgrade it to 3.10 or newer"
+            FindingCode.SERVER_UNSUPPORTED,
+            "broker",
+            f"RabbitMQ {version}",
+            "its quorum queues are not reliable",
+            "upgrade it to 3.10 or newer",
         )
     return ok("broker", f"RabbitMQ {version}")
 
@@ -224,6 +237,7 @@ def _permissions(connection: Any) -> Finding:
             queue.get(timeout=5).ack()
     except connection.channel_errors as error:
         return problem(
+            FindingCode.BROKER_PERMISSIONS,
             "broker",
             f"this user may not create and use queues ({type(error).__name__})",
             "workers cannot start, or get no work",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, select
 
 from worker.core.clock import NOTICED_SECONDS, describe_clock
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.monitoring.heartbeats import ALIVE_SECONDS
 from worker.store.tables import heartbeat
 
@@ -29,6 +29,7 @@ def judge_clock(whose: str, theirs: datetime, asked: datetime, answered: datetim
         return ok("clock", f"the store's is the same as that of {whose}")
     level = problem if abs(apart) >= TOO_MUCH else warning
     return level(
+        FindingCode.CLOCK_WRONG,
         "clock",
         f"the store's clock is {describe_clock(-apart.total_seconds())} that of {whose}",
         "vtsync goes by the store's clock: if that is the wrong one, texts go out at the wrong hour",
@@ -62,6 +63,7 @@ def judge_fleet_clocks(ahead: Mapping[str, Sequence[tuple[str, float]]]) -> Iter
     wrong = {host: seconds for host, seconds in worst.items() if abs(seconds) >= NOTICED_SECONDS}
     if len(wrong) > 1 and len(wrong) == len(worst) and max(wrong.values()) - min(wrong.values()) < ALIKE_SECONDS:
         yield problem(
+            FindingCode.CLOCK_WRONG,
             "clock",
             f"the store's clock is {describe_clock(-next(iter(wrong.values())))} those of all {len(wrong)} machines",
             "vtsync goes by the store's clock: if that is the wrong one, texts go out at the wrong hour",
@@ -76,6 +78,7 @@ def judge_fleet_clocks(ahead: Mapping[str, Sequence[tuple[str, float]]]) -> Iter
 
 def _differs(machine: str, ahead: float) -> Finding:
     return warning(
+        FindingCode.CLOCK_WRONG,
         "clock",
         f"the clock of {machine} is {describe_clock(ahead)} the store's",
         "vtsync goes by the store's clock, so nothing is done twice or at the wrong hour because of this; but log lines"

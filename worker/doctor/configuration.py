@@ -10,7 +10,7 @@ from config.policy import Policy
 from config.policy_levels import every_policy
 from config.types import holds_password, is_loopback
 from worker.contacts.services import connection_limits
-from worker.core.findings import Finding, ok, warning
+from worker.core.findings import Finding, FindingCode, ok, warning
 from worker.core.numbering import subdivisions
 from worker.core.text import counted
 from worker.fleet.processes import STOP_SECONDS
@@ -47,6 +47,7 @@ def _account(name: str, account: Account) -> Iterator[Finding]:
     longest = account.connect_timeout + account.read_timeout
     if longest > STOP_SECONDS - REQUEST_HEADROOM_SECONDS:
         yield warning(
+            FindingCode.LONG_REQUESTS,
             what,
             f"one request may take {longest:g} s",
             f"a stopping worker is killed after {STOP_SECONDS:g} s; the result of a request in flight is then unknown",
@@ -54,6 +55,7 @@ def _account(name: str, account: Account) -> Iterator[Finding]:
         )
     if account.relay_secret is None:
         yield warning(
+            FindingCode.NO_RELAY,
             what,
             "relay_secret is not set: VirtualText does not report replies",
             "vtsync learns of STOP only when a text is refused, and a text whose response was lost waits for you",
@@ -61,6 +63,7 @@ def _account(name: str, account: Account) -> Iterator[Finding]:
         )
     if account.allow_http and not all(map(is_loopback, (account.api_url, account.create_url))):
         yield warning(
+            FindingCode.UNENCRYPTED,
             what,
             "allow_http is set",
             "the token, numbers and texts travel unencrypted",
@@ -82,6 +85,7 @@ def _policy(policy: Policy) -> Iterator[Finding]:
     if policy.quiet_hours == "none":
         setting = policy.setting("quiet_hours")
         yield warning(
+            FindingCode.NO_QUIET_HOURS,
             setting.removesuffix(".quiet_hours"),
             'quiet_hours is "none"',
             "people may get texts in the middle of the night; in the US that is illegal",
@@ -90,6 +94,7 @@ def _policy(policy: Policy) -> Iterator[Finding]:
     if policy.blast_limit > MANY_PEOPLE:
         setting = policy.setting("blast_limit")
         yield warning(
+            FindingCode.HIGH_BLAST_LIMIT,
             setting.removesuffix(".blast_limit"),
             f"one sync, and each trigger in 24 hours, may text {policy.blast_limit:,} people without approval",
             "an import or a mistake in the CRM would send a text to all of them",
@@ -102,6 +107,7 @@ def _closed_hours(table: str, policy: Policy) -> Iterator[Finding]:
     setting = f"{policy.setting('text_from')} and {policy.setting('text_until')}"
     if _never_open(policy, Locations(())):
         yield warning(
+            FindingCode.NO_LEGAL_HOURS,
             table,
             f"the law leaves no hour between {policy.text_from:%H:%M} and {policy.text_until:%H:%M}",
             "no text is ever sent, except urgent ones",
@@ -111,6 +117,7 @@ def _closed_hours(table: str, policy: Policy) -> Iterator[Finding]:
     states = [one.name for one in subdivisions().values() if _never_open(policy, Locations((), (one.code,)))]
     if states:
         yield warning(
+            FindingCode.NO_LEGAL_HOURS,
             table,
             f"the law leaves no hour between {policy.text_from:%H:%M} and {policy.text_until:%H:%M} in"
             f" {', '.join(states)}",
@@ -130,6 +137,7 @@ def _broker(settings: Settings) -> Iterator[Finding]:
     limited += [name for name in settings.connections if _paces(settings, name)]
     if limited and url.startswith("amqp") and settings.broker.limits_url is None:
         yield warning(
+            FindingCode.LIMITS_NOT_SHARED,
             "broker",
             f"each process counts the request rates of {', '.join(limited)} on its own",
             "three workers together make three times as many requests as configured",
@@ -152,6 +160,7 @@ def _unprotected_servers(settings: Settings) -> Iterator[Finding]:
         host = urlsplit(url).hostname or ""
         if host and "." in host and not is_loopback(f"http://{host}") and not holds_password(url):
             yield warning(
+                FindingCode.NO_PASSWORD,
                 what,
                 f"{host} needs no password",
                 "anyone who reaches it can queue texts in your name or read your customers' numbers",

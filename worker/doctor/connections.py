@@ -15,7 +15,7 @@ from worker.contacts.consent import needs_consent
 from worker.contacts.grants import GrantState, grant_states
 from worker.contacts.pull_rows import live_count
 from worker.contacts.services import connection_limits
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.states import PauseKind, RunState
 from worker.doctor.pauses import judge_pause
 from worker.store.pauses import Pause, all_pauses
@@ -136,25 +136,32 @@ def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
     what, connect = f"connection {connection.name}", f"vtsync connect {connection.name}"
     grant = connection.grant
     if connection.needs_consent and grant is None:
-        yield problem(what, "has no credential yet", NOT_SYNCED, f"run `{connect}`", command=connect)
+        yield problem(
+            FindingCode.CREDENTIAL_MISSING,
+            what,
+            "has no credential yet",
+            NOT_SYNCED,
+            f"run `{connect}`",
+            command=connect,
+        )
     elif connection.stopped:
         yield problem(
+            AlertKind.CONNECTION_STOPPED,
             what,
             f"is stopped: {connection.stopped}",
             NOT_SYNCED,
             f"run `{connect}`" if connection.needs_consent else "correct the credential, then run `vtsync check`",
             command=connect if connection.needs_consent else "vtsync check",
-            alert=AlertKind.CONNECTION_STOPPED,
             since=connection.since,
         )
     elif connection.failure and not connection.note:
         yield warning(
+            _ALERTS[connection.failure],
             what,
             f"its last sync {connection.failure}: {connection.error}",
             NOT_SYNCED,
             f"do what it says; `vtsync sync {connection.name}` tries again at once",
             command=f"vtsync sync {connection.name}",
-            alert=_ALERTS[connection.failure],
             since=connection.since,
         )
     else:
@@ -162,16 +169,17 @@ def judge_connection(connection: ConnectionNow) -> Iterator[Finding]:
     for budget in connection.budgets:
         if budget.used >= budget.amount:
             yield warning(
+                AlertKind.BUDGET_USED_UP,
                 what,
                 f"{budget.text}; it is full again at {budget.full_again_at:%Y-%m-%d %H:%M} UTC",
                 "no sync reads this CRM until then",
                 "wait, run it less often, or ask the CRM's vendor for more calls",
-                alert=AlertKind.BUDGET_USED_UP,
             )
     if connection.rejected_lately:
         yield from judge_rejects(what, connection.rejected_lately, connection.records)
     if connection.needs_consent and grant is not None and grant.unfinished_since is not None:
         yield warning(
+            FindingCode.CREDENTIAL_UNCERTAIN,
             what,
             f"its credential may be used up: a renewal began at {grant.unfinished_since:%Y-%m-%d %H:%M} UTC and its"
             " result was not stored, because the process ended or the CRM did not answer",
@@ -185,12 +193,12 @@ def judge_rejects(what: str, rejected: int, records: int) -> Iterator[Finding]:
     """Judge whether many more records than before cannot be used. Pure."""
     if rejected >= FEWEST_REJECTS and rejected >= REJECT_SHARE * (records + rejected):
         yield warning(
+            AlertKind.REJECTS_UP,
             what,
             f"{rejected:,} of its {records + rejected:,} records were rejected within a day",
             "these people are not in VirtualText, and get no texts",
             "a field may have been renamed, or an import may have gone wrong",
             command="vtsync status --rejected",
-            alert=AlertKind.REJECTS_UP,
         )
 
 
@@ -198,6 +206,7 @@ def judge_unused_grant(state: GrantState) -> Finding:
     """Report the credential of a connection that is not configured. Pure."""
     disconnect = f"vtsync disconnect {state.connection}"
     return warning(
+        FindingCode.CREDENTIAL_UNUSED,
         f"connection {state.connection}",
         "is not configured, but its credential is still stored",
         "whoever has the store and the key can use it",

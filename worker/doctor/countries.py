@@ -9,7 +9,7 @@ from sqlalchemy import case, func, select
 
 from config.models import Settings
 from config.policy_levels import every_policy, policy_for
-from worker.core.findings import Finding, warning
+from worker.core.findings import Finding, FindingCode, warning
 from worker.core.phones import mask
 from worker.core.text import counted
 from worker.policy.countries import allowed_countries, country_name, own_regions, region_of_number
@@ -53,6 +53,7 @@ def judge_countries(settings: Settings, contacts: Mapping[str, Sequence[AreaCoun
         allowed = allowed_countries(account.from_number, policy_for(settings, connection=name).countries)
         if not allowed.allow_region(region):
             yield warning(
+                FindingCode.COUNTRY_NOT_ALLOWED,
                 f"connection {name}",
                 f'default_region is "{region}", and the account {connection.account} may text only {allowed}',
                 _NOT_SENT,
@@ -65,6 +66,7 @@ def judge_countries(settings: Settings, contacts: Mapping[str, Sequence[AreaCoun
             total = sum(area.contacts for area in abroad)
             have = "has a number" if total == 1 else "have numbers"
             yield warning(
+                FindingCode.COUNTRY_NOT_ALLOWED,
                 f"account {name}",
                 f"{counted(total, 'contact')} {have} in countries that it may not text: {_countries(abroad)}",
                 _NOT_SENT,

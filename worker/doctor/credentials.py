@@ -14,7 +14,7 @@ from worker.contacts.connection_gate import note_check_succeeded
 from worker.contacts.consent import needs_consent
 from worker.contacts.services import open_adapter
 from worker.core.clock import utcnow
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.states import PauseKind
 from worker.doctor import clocks
 from worker.doctor.field_values import judge_values
@@ -61,7 +61,7 @@ def judge_credential(name: str, proof: AccountProof) -> Finding | None:
         case _:
             found, do = "VirtualText does not answer as expected at the moment", "try again later"
     why = "vtsync sends no texts and writes no contacts for this account until it works"
-    return problem(f"account {name}", f"{found} ({outcome.detail})", why, do)
+    return problem(FindingCode.ACCOUNT_UNUSABLE, f"account {name}", f"{found} ({outcome.detail})", why, do)
 
 
 def check_account_clock(runtime: Runtime, name: str) -> Iterator[Finding]:
@@ -102,7 +102,13 @@ def check_connection(runtime: Runtime, name: str) -> Iterator[Finding]:
             yield from judge_values(runtime.settings, name, fields)
     except AdapterError as error:
         remedy = _remedy(runtime, name, error)
-        yield problem(what, str(error).removesuffix(f"; {remedy}"), "changes in this CRM do not arrive", remedy)
+        yield problem(
+            FindingCode.CONNECTION_UNUSABLE,
+            what,
+            str(error).removesuffix(f"; {remedy}"),
+            "changes in this CRM do not arrive",
+            remedy,
+        )
 
 
 def judge_api_version(what: str, version: ApiVersion, today: date) -> Finding:
@@ -112,11 +118,11 @@ def judge_api_version(what: str, version: ApiVersion, today: date) -> Finding:
     gone = version.ends < today
     level = problem if gone else warning
     return level(
+        AlertKind.VERSION_ENDING,
         what,
         f"version {version.name} of the API {'ended' if gone else 'ends'} on {version.ends}",
         "after that day the vendor may switch it off, and changes in this CRM do not arrive",
         "upgrade vtsync, or the package that has the adapter",
-        alert=AlertKind.VERSION_ENDING,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.content import Outdated, count_outdated
@@ -30,6 +30,7 @@ def judge_encryption(wanted: str, outdated: Sequence[Outdated]) -> Iterator[Find
     rows, old, unknown = (sum(getattr(one, name) for one in outdated) for name in ("rows", "old_key", "unknown_key"))
     if unknown:
         yield problem(
+            FindingCode.CONTENT_KEY_MISSING,
             _WHAT,
             f"{counted(unknown, 'row')} encrypted with a key that store.encryption_key does not hold",
             "no process can read them: their texts are not sent, and their contacts are not synced",
@@ -59,4 +60,12 @@ def pending_rewrite(db: Connection) -> Iterator[Finding]:
 
 def _left(count: int, found: str, why: str) -> Finding:
     do = "rewrite them while the fleet runs"
-    return warning(_WHAT, f"{counted(count, 'row')} {found}", why, do, command="vtsync encrypt", count=count)
+    return warning(
+        FindingCode.CONTENT_NOT_REWRITTEN,
+        _WHAT,
+        f"{counted(count, 'row')} {found}",
+        why,
+        do,
+        command="vtsync encrypt",
+        count=count,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from config.errors import ConfigError, ConfigProblem
-from worker.core.findings import Finding, Level, problem, warning
+from worker.core.findings import Finding, FindingCode, Level, problem, warning
 from worker.doctor.checks import Check, fleet_checks, machine_checks, runtime_checks
 from worker.runtime import Runtime
 
@@ -36,6 +36,7 @@ def examine(
 
 def _mistake(one: ConfigProblem, config_file: Path) -> Finding:
     return problem(
+        FindingCode.CONFIGURATION_MISTAKE,
         "configuration",
         f"{one.key or config_file}: {one.message}",
         "no process starts while the configuration has a mistake",
@@ -45,6 +46,7 @@ def _mistake(one: ConfigProblem, config_file: Path) -> Finding:
 
 def _fallen_back(found: str) -> Finding:
     return warning(
+        FindingCode.CONFIGURATION_MISTAKE,
         "configuration",
         found,
         "running processes keep it, so the store, the broker and the fleet are checked with it; accounts and"
@@ -67,6 +69,7 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
         yield from findings
     if skipped:
         yield warning(
+            FindingCode.NOT_CHECKED,
             "not checked",
             ", ".join(skipped),
             "what they depend on does not work; they may have problems of their own",
@@ -95,6 +98,7 @@ def run_check(check: Check) -> list[Finding]:
 
 def _timed_out(check: Check) -> Finding:
     return problem(
+        FindingCode.CHECK_TIMED_OUT,
         check.what,
         f"no answer within {check.seconds:.0f} s",
         "workers wait for it just as long and do nothing else meanwhile",
@@ -105,6 +109,7 @@ def _timed_out(check: Check) -> Finding:
 def _failed(check: Check, error: Exception) -> Finding:
     first = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
     return problem(
+        FindingCode.CHECK_FAILED,
         check.what,
         f"the check failed: {first[:200]}",
         "it may fail for the workers as well",

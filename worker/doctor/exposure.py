@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from config.models import Settings
 from config.url_secrets import MIN_SECRET_LENGTH, is_short
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.tables import api_key, web_user
@@ -32,10 +32,17 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
     try:
         _require_credential(runtime, web.host)
     except Unprotected as error:
-        yield problem("web", error.found, "anyone who reaches it could send texts in your name", error.do)
+        yield problem(
+            FindingCode.WEB_UNPROTECTED,
+            "web",
+            error.found,
+            "anyone who reaches it could send texts in your name",
+            error.do,
+        )
         return
     if web.public_url is not None and web.public_url.startswith("http://"):
         yield warning(
+            FindingCode.UNENCRYPTED,
             "web",
             "web.public_url is http://",
             "keys, numbers and texts travel unencrypted",
@@ -43,6 +50,7 @@ def check_web(runtime: Runtime) -> Iterator[Finding]:
         )
     elif web.public_url is None and not _is_loopback(web.host) and people_sign_in(runtime):
         yield warning(
+            FindingCode.UNENCRYPTED,
             "web",
             f"people sign in to its pages at {web.host}, and web.public_url is not set",
             "without TLS, passwords, numbers and texts travel unencrypted; the cookie is not limited to TLS either",
@@ -58,6 +66,7 @@ def check_relay_secrets(settings: Settings) -> Iterator[Finding]:
     if not _is_public(settings, settings.web.host):
         for name in _short_secrets(settings):
             yield warning(
+                FindingCode.RELAY_SECRET_SHORT,
                 f"account {name}",
                 f"relay_secret has fewer than {MIN_SECRET_LENGTH} characters; only this machine can use it so far",
                 f"once others can reach `vtsync web`, it refuses to start: {guessable}",
@@ -66,6 +75,7 @@ def check_relay_secrets(settings: Settings) -> Iterator[Finding]:
         return
     for name in _short_secrets(settings):
         yield problem(
+            FindingCode.RELAY_SECRET_SHORT,
             f"account {name}",
             f"relay_secret has fewer than {MIN_SECRET_LENGTH} characters",
             f"`vtsync web` does not start with it: {guessable}",

@@ -8,7 +8,7 @@ from config.connections import Connection
 from config.models import Settings
 from crm_adapters.base import CONTACT, CrmField
 from crm_adapters.described import find_field
-from worker.core.findings import Finding, warning
+from worker.core.findings import Finding, FindingCode, warning
 from worker.doctor.fields import listed_values
 from worker.triggers.compared import ComparedField, compared_fields
 from worker.triggers.date_text import possible_dates, read_date
@@ -49,6 +49,7 @@ def _owners_without_a_choice(
     for owner in configured.owner_numbers:
         if owner.strip().casefold() not in known:
             yield warning(
+                FindingCode.CHOICE_UNKNOWN,
                 what,
                 f'connections.{connection}.owner_numbers: no field of fields.owner has the choice "{owner}"',
                 "no record can have this owner, so nothing is sent from the number",
@@ -62,6 +63,7 @@ def _no_such_choice(what: str, asked: ComparedField, field: CrmField, region: st
     alike = [choice for choice in field.values if is_same(choice, asked.value, region)]
     why = "capitals and small letters count in a condition" if alike else "no record can have it"
     yield warning(
+        FindingCode.CHOICE_UNKNOWN,
         what,
         f'{asked.where}: the field "{asked.field}" has no choice "{asked.value}"',
         why,
@@ -87,6 +89,7 @@ def _unreadable(
     kind = "a date" if dates else "a number"
     if field.type in _NO_DATES:
         yield warning(
+            FindingCode.VALUES_UNREADABLE,
             what,
             f'{asked.where}: the field "{asked.field}" is {_NO_DATES[field.type]}, not {kind}',
             "the trigger cannot read it, so it texts nobody about such a record",
@@ -98,6 +101,7 @@ def _unreadable(
     if odd:
         ambiguous = any(len(possible_dates(value, None)) > 1 for value in odd) and region is None
         yield warning(
+            FindingCode.VALUES_UNREADABLE,
             what,
             f'{asked.where}: {len(odd)} of {len(filled)} values of "{asked.field}" that were looked at cannot be read '
             f"as {kind}: {listed_values(odd)}",

@@ -19,7 +19,7 @@ from crm_adapters.fields import find_columns
 from crm_adapters.policy_columns import PolicyColumn, is_about_texts, policy_column
 from worker.contacts.connection_gate import paused_reason
 from worker.contacts.services import open_adapter
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.phones import mask
 from worker.messages.permission import is_field_of
 from worker.policy.answers import Meaning, allows_texts, forbids_texts, is_listed, meaning_of
@@ -116,6 +116,7 @@ def judge_fields(
     if not fields:
         return [
             warning(
+                FindingCode.FIELDS_UNKNOWN,
                 what,
                 "the source names no fields",
                 "a misspelt field in the configuration is not found before a sync",
@@ -136,6 +137,7 @@ def _unknown_names(what: str, settings: Settings, connection: str, fields: Seque
         # A trigger that watches several connections may use a field that only some of them have.
         level = warning if _watches_others(settings, use) else problem
         yield level(
+            FindingCode.FIELD_MISSING,
             what,
             f'{use.where}: the source has no field "{use.field}"{_kind_text(use)}',
             _consequence(use.where),
@@ -186,10 +188,14 @@ def _policy_values(what: str, configured: Connection, fields: Sequence[CrmField]
         verb = "forbid" if name == PolicyColumn.DO_NOT_TEXT else "allow"
         yes = [value for value in field.values if says(value, rule.values)]
         no = [value for value in field.values if value not in yes]
-        yield ok(what, f'{name} reads "{rule.field}": {listed_values(yes)} {verb} texts, {listed_values(no)} do not')
+        yield ok(
+            what,
+            f'{name} reads "{rule.field}": values that {verb} texts: {listed_values(yes)}; others: {listed_values(no)}',
+        )
         strange = [value for value in rule.values if not any(_same(value, choice) for choice in field.values)]
         if field.type == "choice" and strange:
             yield warning(
+                FindingCode.CHOICE_UNKNOWN,
                 what,
                 f'{name}.values: the field "{rule.field}" has no choice {listed_values(strange)}',
                 f"no record can have it, so it does not {verb} texts",
@@ -222,7 +228,9 @@ def _unused_policy_columns(
         name = json.dumps(found[0].name, ensure_ascii=False)
         line = f"{kind} = {name}" if kind is PolicyColumn.DELETED else f"{kind} = {{ field = {name} }}"
         change = "write in" if kind in rules else "add to"
-        yield warning(what, f"{names} {meaning}, and is not used", why, f"{change} [{table}]:  {line}")
+        yield warning(
+            FindingCode.FIELD_UNUSED, what, f"{names} {meaning}, and is not used", why, f"{change} [{table}]:  {line}"
+        )
 
 
 _KINDS = (

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from config.alert_kinds import AlertKind
 from config.models import Settings
 from config.types import is_loopback
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.text import counted, duration
 from worker.doctor.status import overview
 from worker.doctor.work import judge_work, read_work, stuck_carriers
@@ -65,11 +65,11 @@ def check_history(runtime: Runtime) -> Iterator[Finding]:
     """Check that the store was not replaced by an older state of itself."""
     if lost_ticks(runtime):
         yield problem(
+            AlertKind.NO_TICK,
             "store",
             "it is older than the last tick, as after restoring a backup",
             "texts sent since then would be sent again, so vtsync sends nothing",
             "stop every process, then run `vtsync restored`",
-            alert=AlertKind.NO_TICK,
         )
 
 
@@ -91,34 +91,35 @@ def judge_processes(
         level = problem if queued else warning
         waiting = f"; {counted(queued, 'queued text')}" if queued else ""
         yield level(
+            AlertKind.NO_TICK,
             "fleet",
             f"no vtsync process is running{waiting}",
             "nothing is synced or sent",
             START_ALL,
-            alert=AlertKind.NO_TICK,
         )
         yield from _long_silence(processes, now)
         return
     yield ok("fleet", ", ".join(f"{number} {role}" for role, number in count.items() if number))
     if not count["worker"]:
         yield problem(
+            AlertKind.NO_TICK,
             "fleet",
             "no worker is running",
             "nothing is synced or sent",
             "start `vtsync worker`; the log of the last one says why it stopped",
-            alert=AlertKind.NO_TICK,
         )
     if not count["beat"]:
         yield problem(
+            AlertKind.NO_TICK,
             "fleet",
             "no scheduler is running",
             "no sync starts on schedule, and nobody picks up work that a crashed worker left behind",
             "start `vtsync beat`; the log of the last one says why it stopped",
-            alert=AlertKind.NO_TICK,
         )
     yield from _tick(processes, settings, now) if count["worker"] and count["beat"] else ()
     if _expects_calls(settings) and not count["web"]:
         yield warning(
+            FindingCode.WEB_NOT_RUNNING,
             "fleet",
             "the Relay or carriers are configured, but `vtsync web` is not running",
             "replies, STOP and carrier events do not arrive",
@@ -127,6 +128,7 @@ def judge_processes(
     versions = sorted({one.version for one in alive})
     if len(versions) > 1:
         yield warning(
+            FindingCode.VERSIONS_DIFFER,
             "fleet",
             f"versions {' and '.join(versions)} are running side by side",
             "that is safe during an upgrade, but not permanently",
@@ -138,6 +140,7 @@ def _long_silence(processes: Sequence[FleetProcess], now: datetime) -> Iterator[
     last = max((one.seen_at for one in processes), default=now)
     if now - last > LONG_SILENCE:
         yield warning(
+            FindingCode.LONG_SILENCE,
             "fleet",
             f"the last sign of life in the store is {duration(now - last)} old",
             "if the store was restored from a backup, texts sent since then would be sent again",
@@ -156,11 +159,11 @@ def _tick(processes: Sequence[FleetProcess], settings: Settings, now: datetime) 
         yield ok("fleet", f"the last tick was {duration(now - last)} ago")
         return
     yield problem(
+        AlertKind.NO_TICK,
         "fleet",
         "no worker has carried out a tick yet" if last is None else f"the last tick was {duration(now - last)} ago",
         "schedules do not run: no worker takes the scheduler's ticks, or they wait in the queue",
         "read the logs of the scheduler and the workers; both must use the same broker",
-        alert=AlertKind.NO_TICK,
     )
 
 
@@ -172,6 +175,7 @@ def judge_hosts(processes: Sequence[FleetProcess], settings: Settings, now: date
     if settings.database_url().startswith("sqlite"):
         if len(hosts) > 1:
             yield problem(
+                FindingCode.MACHINES_APART,
                 "fleet",
                 f"several machines ({', '.join(hosts)}) use one SQLite file",
                 "SQLite's locks do not work across machines: the file gets damaged and texts are sent twice",
@@ -179,6 +183,7 @@ def judge_hosts(processes: Sequence[FleetProcess], settings: Settings, now: date
             )
         elif shared_broker:
             yield warning(
+                FindingCode.MACHINES_APART,
                 "fleet",
                 "the store is a file on this machine, but the broker is a server",
                 "a worker on another machine would put jobs into its own store, which this machine cannot see",
@@ -186,6 +191,7 @@ def judge_hosts(processes: Sequence[FleetProcess], settings: Settings, now: date
             )
     if not broker and len(hosts) > 1:
         yield problem(
+            FindingCode.MACHINES_APART,
             "fleet",
             f"several machines ({', '.join(hosts)}) are running, but the queue is a folder on one of them",
             "the other machines get no work",

@@ -14,7 +14,7 @@ from typing import Any
 
 from config.load import data_dir_of
 from config.types import FromFile, in_folder
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.private_files import open_to_others
 
 FREE_MINIMUM, FREE_LOW = 500e6, 2e9
@@ -42,6 +42,7 @@ def check_files(config_file: Path) -> Iterator[Finding]:
     yield from (judge_secret_file(path, path.stat().st_mode) for path in secrets)
     if config_file.is_file() and config_file.stat().st_mode & stat.S_IWOTH:
         yield problem(
+            FindingCode.FILES_OPEN,
             "files",
             f"every user of this machine can write {config_file}",
             "whoever can write it decides who gets which text",
@@ -55,6 +56,7 @@ def judge_secret_file(path: Path, mode: int) -> Finding:
         return ok("files", f"only this container can read {path}")
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         return problem(
+            FindingCode.FILES_OPEN,
             "files",
             f"every user of this machine can read {path}",
             "it contains secrets; whoever reads them can text your customers",
@@ -77,6 +79,7 @@ def judge_data_files(folder: Path, found: Sequence[Path]) -> Finding:
     level = problem if folder in found else warning  # a closed folder protects what is in it
     others = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
     return level(
+        FindingCode.FILES_OPEN,
         "data files",
         f"other users of this machine can use {found[0]}{others}",
         "these files hold phone numbers, texts and jobs; whoever can write there can text your customers",
@@ -105,6 +108,7 @@ def check_data_dir(config_file: Path) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
         yield problem(
+            FindingCode.DATA_DIR_READ_ONLY,
             "disk",
             f"this user cannot write to {existing}",
             "the store, the queue and the liveness files of the processes are there",
@@ -120,6 +124,7 @@ def judge_free_space(folder: Path, free: float) -> Finding:
     if free < FREE_LOW:
         level = problem if free < FREE_MINIMUM else warning
         return level(
+            FindingCode.DISK_FULL,
             "disk",
             found,
             "on a full disk vtsync can commit nothing, so it sends nothing",
@@ -133,6 +138,7 @@ def check_limits() -> Iterator[Finding]:
     yield judge_open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     if os.geteuid() == 0:
         yield warning(
+            FindingCode.RUNS_AS_ROOT,
             "user",
             "vtsync runs as root",
             "a flaw in it could affect the whole machine, and other users cannot use the files that it creates",
@@ -144,6 +150,7 @@ def judge_open_files(limit: int) -> Finding:
     """Judge the limit of open files. Pure."""
     if 0 <= limit < OPEN_FILES_MINIMUM:
         return warning(
+            FindingCode.OPEN_FILES_LOW,
             "open files",
             f"a process may open only {limit} files and connections",
             "each request, store connection and queue needs one; work fails when none is left",
@@ -166,12 +173,16 @@ def judge_packages(installed: Mapping[str, str]) -> Iterator[Finding]:
     """Find harmful packages among ``installed`` (name to version). Pure."""
     for name, (releases, why, do) in BAD_RELEASES.items():
         if installed.get(name) in releases:
-            yield problem("packages", f"{name} {installed[name]} is installed", why, do)
+            yield problem(FindingCode.PACKAGE_UNSUITABLE, "packages", f"{name} {installed[name]} is installed", why, do)
     for name, (why, original) in BAD_PACKAGES.items():
         if name in installed:
             repair = f"pip install --force-reinstall {original}"
             yield problem(
-                "packages", f"{name} is installed in the same environment", why, f"pip uninstall {name}, then {repair}"
+                FindingCode.PACKAGE_UNSUITABLE,
+                "packages",
+                f"{name} is installed in the same environment",
+                why,
+                f"pip uninstall {name}, then {repair}",
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from worker.core.findings import Finding, ok, warning
+from worker.core.findings import Finding, FindingCode, ok, warning
 from worker.core.states import PauseKind
 from worker.store.pauses import Pause
 
@@ -21,4 +21,4 @@ def judge_pause(kind: PauseKind, name: str, pause: Pause, now: datetime) -> Find
     if now - pause.since < LONG_PAUSE:
         return ok(what, f"is {pause}; `{command}` ends the pause")
     do = f"run `{command}` if the pause is not wanted any more"
-    return warning(what, f"is {pause}", _MEANS[kind], do, command=command, since=pause.since)
+    return warning(FindingCode.PAUSED, what, f"is {pause}", _MEANS[kind], do, command=command, since=pause.since)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, exists, func, select
 
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.text import counted
 from worker.messages.forgotten import missing_key
 from worker.runtime import Runtime
@@ -19,7 +19,11 @@ def check_people(runtime: Runtime) -> Iterator[Finding]:
     with reading(runtime.engine) as db:
         if missing := missing_key(db):
             yield problem(
-                "forgotten numbers", missing, "no connection is synced, and all texts are held", "put the key back"
+                FindingCode.NUMBER_KEY_MISSING,
+                "forgotten numbers",
+                missing,
+                "no connection is synced, and all texts are held",
+                "put the key back",
             )
         if runtime.settings.policy.consent == "required":
             for account in runtime.settings.accounts:
@@ -31,6 +35,7 @@ def judge_consents(account: str, contacts: int, without: int) -> Finding:
     if not without:
         return ok(f"consents of {account}", f"all {contacts:,} contacts have a consent on record")
     return warning(
+        FindingCode.CONSENT_MISSING,
         f"consents of {account}",
         f"{without:,} of {counted(contacts, 'contact')} have no consent on record",
         "texts to them are suppressed, because policy.consent is required",

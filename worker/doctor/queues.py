@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from worker.broker.jobs import count_jobs
 from worker.broker.unacked import TakenJobs
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.text import counted
 from worker.doctor.fleet import ALIVE, START_ALL
 from worker.runtime import Runtime
@@ -42,7 +42,7 @@ def judge_taken_jobs(taken: TakenJobs, workers: int) -> Finding:
     gone = f"{found}, {taken.left_behind} of them taken by workers that are gone"
     if workers:
         return ok("queues", f"{gone}; other workers take them back within a minute")
-    return problem("queues", gone, "nobody does these jobs", START_ALL)
+    return problem(FindingCode.QUEUE_WITHOUT_WORKER, "queues", gone, "nobody does these jobs", START_ALL)
 
 
 def judge_queues(before: Mapping[str, int], after: Mapping[str, int], workers: int) -> Finding:
@@ -50,9 +50,10 @@ def judge_queues(before: Mapping[str, int], after: Mapping[str, int], workers: i
     lengths = ", ".join(f"{name} {length}" for name, length in after.items() if length) or "empty"
     untouched = [name for name, length in after.items() if length and length >= before[name] > 0]
     if sum(after.values()) and not workers:
-        return problem("queues", lengths, "no worker takes these jobs", START_ALL)
+        return problem(FindingCode.QUEUE_WITHOUT_WORKER, "queues", lengths, "no worker takes these jobs", START_ALL)
     if untouched:
         return warning(
+            FindingCode.QUEUE_WAITS,
             "queues",
             f"{lengths}; nothing was taken from {', '.join(untouched)} for {SECOND_LOOK_SECONDS:g} s",
             "either all workers are busy, or none of them takes this kind of work",
@@ -60,6 +61,7 @@ def judge_queues(before: Mapping[str, int], after: Mapping[str, int], workers: i
         )
     if max(after.values(), default=0) >= LONG_QUEUE:
         return warning(
+            FindingCode.QUEUE_WAITS,
             "queues",
             lengths,
             "jobs arrive faster than workers take them, or the workers wait for something",

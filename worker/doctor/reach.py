@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.core.findings import Finding, ok, problem
+from worker.core.findings import Finding, FindingCode, ok, problem
 
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
@@ -42,8 +42,8 @@ def store_problem(runtime: Runtime, error: StoreOutdated | OSError) -> Finding:
         why = "this is a file, and no folder" if isinstance(error, FileExistsError) else error.strerror
         found = f"cannot be opened ({error.filename}: {why})"
         remedy = "make the folder writable for this user, or correct data_dir or store.url"
-        return problem("store", found, WITHOUT_STORE, remedy)
-    return problem("store", f"{store_url(runtime)} {error.state}", WITHOUT_STORE, error.do)
+        return problem(FindingCode.STORE_UNUSABLE, "store", found, WITHOUT_STORE, remedy)
+    return problem(FindingCode.STORE_UNUSABLE, "store", f"{store_url(runtime)} {error.state}", WITHOUT_STORE, error.do)
 
 
 def store_unreachable(runtime: Runtime, error: DBAPIError, what: str = "used") -> Finding:
@@ -51,7 +51,7 @@ def store_unreachable(runtime: Runtime, error: DBAPIError, what: str = "used") -
     reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
     found = f"{store_url(runtime)} cannot be {what} ({reason})"
     remedy = next((do for part, do in _REMEDIES if part in str(error.orig).lower()), "start it, or correct store.url")
-    return problem("store", found, WITHOUT_STORE, remedy)
+    return problem(FindingCode.STORE_UNUSABLE, "store", found, WITHOUT_STORE, remedy)
 
 
 _REMEDIES = (
@@ -110,5 +110,5 @@ def reach_broker(runtime: Runtime) -> Finding:
                     channel.check_writable()
         except errors as error:
             found = f"{where} cannot be used ({str(error) or type(error).__name__})"
-            return problem("broker", found, WITHOUT_BROKER, remedy(error))
+            return problem(FindingCode.BROKER_UNREACHABLE, "broker", found, WITHOUT_BROKER, remedy(error))
     return ok("broker", where)

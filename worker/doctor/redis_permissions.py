@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker.core.findings import Finding, ok, problem
+from worker.core.findings import Finding, FindingCode, ok, problem
 
 ACL = (
     "~celery* ~vtsync* ~_kombu.* ~unacked* ~*.pidbox &celery-task-meta-* &/*"
@@ -88,6 +88,7 @@ def judge_permissions(refused: list[str]) -> Finding:
         return ok("broker", "the Redis user has the permissions that are needed")
     shown = ", ".join(refused[:SHOWN]) + (f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else "")
     return problem(
+        FindingCode.BROKER_PERMISSIONS,
         "broker",
         f"the Redis user may not run: {shown}",
         "workers get no jobs, lose track of them, or ignore the limits of the fleet",

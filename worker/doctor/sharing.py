@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from worker.broker.job_messages import UNKNOWN_TASK
 from worker.broker.jobs import OURS, IntakeUse, look_at_intake
-from worker.core.findings import Finding, ok, problem
+from worker.core.findings import Finding, FindingCode, ok, problem
 from worker.core.text import counted
 from worker.doctor.fleet import ALIVE
 from worker.runtime import Runtime
@@ -51,9 +51,11 @@ def judge_sharing(facts: IntakeFacts) -> Finding:
     """Judge whether somebody else uses the queue. Pure."""
     if tasks := sorted({*facts.intake.foreign_tasks, *facts.refused})[:NAMED]:
         found = f"jobs of another application arrive in our queues: {', '.join(tasks)}"
-        return problem("queues", found, SHARED, SEPARATE)
+        return problem(FindingCode.QUEUES_SHARED, "queues", found, SHARED, SEPARATE)
     consumers = facts.intake.consumers
     if consumers is not None and consumers > facts.workers:
         others = counted(consumers - facts.workers, "program takes", "programs take")
-        return problem("queues", f"{others} our jobs and are none of our workers", SHARED, SEPARATE)
+        return problem(
+            FindingCode.QUEUES_SHARED, "queues", f"{others} our jobs and are none of our workers", SHARED, SEPARATE
+        )
     return ok("queues", "no other application uses our queues")

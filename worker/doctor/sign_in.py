@@ -7,7 +7,7 @@ from contextlib import closing
 
 from config.models import Settings
 from config.sign_in import OidcSignIn, ProxySignIn
-from worker.core.findings import Finding, ok, problem
+from worker.core.findings import Finding, FindingCode, ok, problem
 from worker.core.text import counted
 from worker.identity.provider import OidcProvider, ProviderFailed
 
@@ -29,7 +29,9 @@ def _check_oidc(oidc: OidcSignIn, *, passwords: bool) -> Finding:
     except ProviderFailed as error:
         others = "; passwords still work" if passwords else ""
         do = "correct [web.oidc], or wait until the provider can be reached"
-        return problem(what, str(error), f"nobody can sign in to the pages with it{others}", do)
+        return problem(
+            FindingCode.SIGN_IN_UNUSABLE, what, str(error), f"nobody can sign in to the pages with it{others}", do
+        )
     return ok(what, f"{oidc.issuer} can be used, with {counted(len(keys.keys), 'key')}")
 
 

@@ -16,7 +16,7 @@ from config.models import Settings
 from config.policy_levels import policy_for
 from worker.broker.jobs import count_jobs
 from worker.contacts.linking import LINK_COMMAND, waiting_for_link
-from worker.core.findings import Finding, Level, warning
+from worker.core.findings import Code, Finding, FindingCode, Level, warning
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PauseKind, PushState
 from worker.core.text import counted
 from worker.deliveries.listing import receivers_of
@@ -114,7 +114,10 @@ class Overview:
             "accounts": self.accounts,
             "test_mode": self.test_mode,
             "attention": [
-                {"what": attention_text(one), "count": one.count, "oldest": one.since, "command": one.command}
+                {
+                    **{"what": attention_text(one), "count": one.count, "oldest": one.since, "command": one.command},
+                    **{"code": one.code, "docs": one.docs},
+                }
                 for one in self.attention
             ],
             "configuration": self.configuration,
@@ -219,6 +222,7 @@ def overview(
 def judge_unused_configuration(file: UnusedConfiguration) -> Finding:
     """Describe a changed configuration file that the running processes cannot use."""
     return warning(
+        FindingCode.CONFIGURATION_MISTAKE,
         "configuration",
         f"{file.place} was changed and cannot be used: {' '.join(file.problem.split())}",
         "running processes keep the configuration that they had; new ones do not start",
@@ -230,6 +234,7 @@ def _unread_values(db: Connection, settings: Settings) -> list[Finding]:
     """Find records with a value that a trigger cannot read, so that it does not text about them."""
     return [
         warning(
+            FindingCode.VALUES_UNREADABLE,
             WAITING,
             f"{counted(group.records, 'record')} of the connection {group.connection} with a value that the trigger "
             f"{group.trigger} cannot read: {_some(group.first, group.records)}",
@@ -254,6 +259,7 @@ def _missing_fields(db: Connection, settings: Settings) -> list[Finding]:
     shapes = db.execute(select(s.connection, s.shape).where(s.connection.in_(settings.connections)))
     return [
         warning(
+            FindingCode.FIELD_MISSING,
             WAITING,
             sentence,
             "who may be texted is not known, and people who asked for no texts must not get any",
@@ -314,6 +320,7 @@ def _unlinked(db: Connection, account: str) -> list[Finding]:
         return []
     return [
         warning(
+            FindingCode.NOT_LINKED,
             WAITING,
             f"{counted(waiting, 'contact')} of the account {account} waiting for the first link-up, because"
             " VirtualText's contact list cannot be read; create all of them with"
@@ -383,58 +390,65 @@ def _waiting(
         *_approvals(db, held, settings, now, brief or only),
         *(
             _wait(
+                AlertKind.APPROVAL_NEEDED,
                 *(some, "text", f"held because the trigger {trigger} fires unusually often"),
                 f"vtsync approve --trigger {trigger}",
-                alert=AlertKind.APPROVAL_NEEDED,
             )
             for trigger, some in sorted(_by_trigger(held, "breaker").items())
         ),
         *(
             _wait(
+                FindingCode.PAUSED if trigger in paused else AlertKind.APPROVAL_NEEDED,
                 *(some, "text", f"held because the trigger {trigger} {'is' if trigger in paused else 'was'} paused"),
                 f"vtsync {'resume trigger' if trigger in paused else 'approve --trigger'} {trigger}",
                 why="they go when you approve them after the pause, or expire",
-                alert=None if trigger in paused else AlertKind.APPROVAL_NEEDED,
             )
             for trigger, some in sorted(_by_trigger(held, PAUSED).items())
         ),
         _wait(
+            AlertKind.UNKNOWN_TEXTS,
             *(unknown, "text", "that may or may not have been sent", "vtsync messages --state unknown"),
-            alert=AlertKind.UNKNOWN_TEXTS,
         ),
         _wait(
+            FindingCode.CREATES_UNKNOWN,
             *(contacts(PushState.UNKNOWN), "create", "without a response", "vtsync status --contacts unknown"),
             why="vtsync looks them up in VirtualText by itself; they need you only if they remain",
         ),
         _wait(
+            FindingCode.UPDATES_FAIL,
             replace(failing, oldest=None),  # they are tried again and again, and only the last time is stored
             *("contact", "whose updates keep failing", "vtsync status --contacts due"),
             why="vtsync repeats them; a contact whose id VirtualText does not know any more is created again",
         ),
         _wait(
-            *(contacts(PushState.REJECTED), "contact", "refused by VirtualText", "vtsync status --contacts rejected")
+            FindingCode.CONTACTS_REFUSED,
+            *(contacts(PushState.REJECTED), "contact", "refused by VirtualText", "vtsync status --contacts rejected"),
         ),
         _wait(
+            FindingCode.RECORDS_REJECTED,
             _rejected(db, *of(rejected_record.c.connection, settings.connections)),
             "CRM record",
             "rejected",
             "vtsync status --rejected",
         ),
         _wait(
+            AlertKind.REVIEW_NEEDED,
             _some_of(db, number_review.c.since, *of(number_review.c.account, names)),
             *("reply", "that may mean STOP", "vtsync review"),
             many="replies",
-            alert=AlertKind.REVIEW_NEEDED,
         ),
         _wait(
+            FindingCode.TIME_ZONE_UNKNOWN,
             *(_any_trigger(held, "time_zone"), "text", "held because the time zone is not known"),
             "vtsync messages --state held",
         ),
         _wait(
+            FindingCode.PERMISSION_UNKNOWN,
             _any_trigger(held, "permission_unknown"),
             *("text", "held because it is not known if the person may be texted", "vtsync messages --state held"),
         ),
         _wait(
+            FindingCode.EVENTS_FAILED,
             _some_of(
                 db,
                 inbox_event.c.received_at,
@@ -445,6 +459,7 @@ def _waiting(
             *("incoming event", "that could not be processed", "vtsync relay show"),
         ),
         _wait(
+            AlertKind.DELIVERY_FAILED,
             _some_of(
                 db,
                 delivery.c.created_at,
@@ -453,9 +468,9 @@ def _waiting(
             ),
             *("failed delivery", "to CRMs and services", "vtsync forwards list --failed"),
             many="failed deliveries",
-            alert=AlertKind.DELIVERY_FAILED,
         ),
         _wait(
+            FindingCode.DEAD_LETTERS,
             _Some() if only else _some_of(db, dead_letter.c.first_at),
             *("message", "of the broker refused", "vtsync dead-letters"),
             why="what their senders wanted was not done",
@@ -542,19 +557,19 @@ def _approvals(
     return [
         *(
             _wait(
+                AlertKind.APPROVAL_NEEDED,
                 *(some, "text", "of one sync waiting for approval", f"vtsync approve {batch}"),
-                alert=AlertKind.APPROVAL_NEEDED,
             )
             for batch, some in sorted(of_batch.items())
         ),
         *(
             _wait(
+                AlertKind.APPROVAL_NEEDED,
                 sum(of_trigger[trigger].values(), _Some()),
                 "text",
                 f"of the trigger {trigger} from {len(of_trigger[trigger])} syncs waiting for approval"
                 f" ({'' if brief else _people_today(db, trigger, now)}{_blast_limit(settings, trigger)})",
                 f"vtsync approve --trigger {trigger}",
-                alert=AlertKind.APPROVAL_NEEDED,
             )
             for trigger in sliced
         ),
@@ -573,6 +588,7 @@ def _blast_limit(settings: Settings, trigger: str) -> str:
 
 
 def _wait(
+    code: Code,
     some: _Some,
     one: str,
     state: str,
@@ -580,12 +596,11 @@ def _wait(
     *,
     many: str | None = None,
     why: str = UNTIL_YOU_ACT,
-    alert: AlertKind | None = None,
 ) -> Finding:
     """Return a finding about ``some`` things called ``one`` (plural ``many``, default: with an s) in a state."""
     found = f"{counted(some.count, one, many)} {state}"
     since = some.oldest if some.count else None
-    return warning(WAITING, found, why, f"`{command}`", command=command, count=some.count, alert=alert, since=since)
+    return warning(code, WAITING, found, why, f"`{command}`", command=command, count=some.count, since=since)
 
 
 @dataclass(frozen=True, slots=True)

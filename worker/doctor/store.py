@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from worker.core.clock import CLOCK
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.private_files import open_to_others
 from worker.doctor import clocks
 from worker.doctor.host import format_size, judge_data_files, judge_free_space
@@ -86,6 +86,7 @@ def judge_speed(seconds: float) -> Finding:
     if seconds < SLOW_SECONDS:
         return ok("store", found)
     return warning(
+        FindingCode.STORE_SLOW,
         "store",
         found,
         "each text takes about ten queries, so a slow store limits how many texts are sent per second",
@@ -116,7 +117,11 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
     if facts.version < POSTGRES_TESTED:
         level = problem if facts.version < POSTGRES_MINIMUM else warning
         yield level(
-            "store", name, "vtsync is tested with PostgreSQL 15 and newer", "upgrade the server to a supported release"
+            FindingCode.SERVER_UNSUPPORTED,
+            "store",
+            name,
+            "vtsync is tested with PostgreSQL 15 and newer",
+            "upgrade the server to a supported release",
         )
     else:
         yield ok("store", name)
@@ -125,6 +130,7 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
     found = f"{facts.in_use} of {usable} connections in use; {facts.processes} processes may take {needed}"
     if needed > usable or facts.in_use > usable * 0.9:
         yield problem(
+            FindingCode.CONNECTIONS_FEW,
             "store",
             found,
             "a worker that gets no connection does no work; its log says so",
@@ -134,6 +140,7 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
         yield ok("store", found)
     if not facts.has_limits:
         yield warning(
+            FindingCode.POOLER_TIME_OUTS,
             "store",
             "a pooler removes our time-outs for locks and idle transactions",
             "a lock that somebody has forgotten stops every worker, also one that is asked to stop",
@@ -146,6 +153,7 @@ def judge_sqlite(path: Path, wal_bytes: float, kind: str) -> Iterator[Finding]:
     """Judge the file's location and the size of its write-ahead log. Pure."""
     if any(kind.startswith(name) for name in NETWORK_FILE_SYSTEMS):
         yield problem(
+            FindingCode.NETWORK_FILE_SYSTEM,
             "store",
             f"{path} is on a network file system ({kind})",
             "SQLite's locks do not work there: two machines would damage the file and send texts twice",
@@ -153,6 +161,7 @@ def judge_sqlite(path: Path, wal_bytes: float, kind: str) -> Iterator[Finding]:
         )
     if wal_bytes > LONG_WAL:
         yield warning(
+            FindingCode.WRITE_AHEAD_LOG_LONG,
             "store",
             f"the write-ahead log of {path} has {format_size(wal_bytes)}",
             "some program keeps a transaction open; queries get slower and the disk fills up",

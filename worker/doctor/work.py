@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, not_, or_, select
 
 from config.alert_kinds import AlertKind
 from config.models import Settings
-from worker.core.findings import Finding, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, ok, problem, warning
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PauseKind, PushState
 from worker.core.text import counted, duration
 from worker.store.pauses import is_paused
@@ -84,14 +84,15 @@ def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:
     if late > LATE:
         level = problem if late > VERY_LATE else warning
         yield level(
+            AlertKind.TEXTS_LATE,
             "work",
             f"the oldest due text has been waiting for {duration(late)}",
             "people get their texts late, or not at all once the texts expire",
             "fix the problems above; look for paused accounts in `vtsync status`; otherwise start more workers",
-            alert=AlertKind.TEXTS_LATE,
         )
     if work.abandoned:
         yield problem(
+            FindingCode.WORK_ABANDONED,
             "work",
             f"{counted(work.abandoned, 'row')} still claimed by workers that are gone",
             "the tick releases such rows, so no tick is carried out",
@@ -99,11 +100,11 @@ def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:
         )
     for name in work.late_syncs:
         yield warning(
+            AlertKind.SYNC_LATE,
             f"connection {name}",
             f"its sync is more than {duration(LATE)} late",
             "changes in the CRM arrive late",
             "look at `vtsync status`; if a sync takes longer than its schedule allows, run it less often",
-            alert=AlertKind.SYNC_LATE,
         )
     if late <= LATE and not (work.abandoned or work.late_syncs):
         yield ok("work", "nothing is late")
@@ -114,6 +115,7 @@ def stuck_carriers(db: Connection) -> list[Finding]:
     rows = db.execute(select(carrier_state.c.name, carrier_state.c.last_error).where(carrier_state.c.last_error != ""))
     return [
         warning(
+            FindingCode.CARRIER_LIST_UNREADABLE,
             f"carrier {row.name}",
             f"its list of sent texts cannot be read: {row.last_error}",
             "texts whose event was lost do not appear in VirtualText's conversations",

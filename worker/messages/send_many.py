@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import structlog
 
+from worker.core.progress import Progress, untold
 from worker.messages.outbox import Enqueued, insert_send
 from worker.messages.requests import IdempotencyConflict, InvalidRequest, SendRequest
 from worker.runtime import Runtime
@@ -30,7 +31,13 @@ SendOutcome: TypeAlias = Enqueued | InvalidRequest | IdempotencyConflict | NotSt
 
 
 def enqueue_many(
-    runtime: Runtime, requests: Sequence[SendRequest], *, source: str, actor: str, test: bool = False
+    runtime: Runtime,
+    requests: Sequence[SendRequest],
+    *,
+    source: str,
+    actor: str,
+    test: bool = False,
+    progress: Progress = untold,
 ) -> list[SendOutcome]:
     """Commit the texts and return the outcome of each, in order. ``test``: see ``enqueue_send``.
 
@@ -45,6 +52,7 @@ def enqueue_many(
                 raise
             log.warning("the store cannot be used; the rest of a batch was refused", error=type(error).__name__)
             return outcomes + [NotStored(again=True)] * (len(requests) - start)
+        progress(len(outcomes), len(requests))
     return outcomes
 
 

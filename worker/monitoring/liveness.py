@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Literal, TypeAlias, get_args
 
-from worker.core.findings import Finding, Level, ok, problem, warning
+from worker.core.findings import Finding, FindingCode, Level, ok, problem, warning
 from worker.core.private_files import private_file, private_folder
 
 Role: TypeAlias = Literal["worker", "beat", "web"]
@@ -61,18 +61,36 @@ def judge_liveness(process: Liveness, now: float, max_silence: float = MAX_SILEN
     what = f"{process.role} {process.pid}"
     if (silent := now - process.written_at) > max_silence:
         why = "it was stopped (SIGSTOP), or it hangs"
-        return problem(what, f"has shown no sign of life for {silent:.0f} s: it was stopped or hangs", why, RESTART)
+        return problem(
+            FindingCode.PROCESS_HANGS,
+            what,
+            f"has shown no sign of life for {silent:.0f} s: it was stopped or hangs",
+            why,
+            RESTART,
+        )
     if process.stopping:
         return ok(what, "is stopping")
     if not process.waits and (silent := now - process.loop_at) > max_silence:
         why = "it takes no jobs and answers nobody"
-        return problem(what, f"its main loop has made no progress for {silent:.0f} s: it hangs", why, RESTART)
+        return problem(
+            FindingCode.PROCESS_HANGS,
+            what,
+            f"its main loop has made no progress for {silent:.0f} s: it hangs",
+            why,
+            RESTART,
+        )
     if (stuck := now - process.work_at) > process.work_patience:
         found = f"all its threads are busy and nothing has ended for {stuck:.0f} s: they hang"
-        return problem(what, found, "it does no work", RESTART)
+        return problem(FindingCode.PROCESS_HANGS, what, found, "it does no work", RESTART)
     if process.waits:
         why = "it does no work until then; a restart does not help"
-        return warning(what, f"waits for {process.waits}", why, f"start {process.waits}, or correct its address")
+        return warning(
+            FindingCode.PROCESS_WAITS,
+            what,
+            f"waits for {process.waits}",
+            why,
+            f"start {process.waits}, or correct its address",
+        )
     return ok(what, WORKS)
 
 

@@ -13,11 +13,12 @@ from worker.carriers.provider import CarrierUnavailable
 from worker.carriers.registry import CARRIERS
 from worker.contacts.remote_list import Listing, list_state, read_list
 from worker.core.phones import Phone, parse_phone
+from worker.core.progress import Progress, untold
 from worker.core.text import counted
 from worker.deliveries.opt_out_records import RecordsReport, compare_records
 from worker.inbox.carrier_opt_out_lists import read_carrier_opt_outs
 from worker.messages.opt_out_lists import ComparedOptOuts, take_over
-from worker.messages.opt_outs import NewOptOut, all_opt_outs
+from worker.messages.opt_outs import NewOptOut, all_opt_outs, count_opt_outs
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.models import utcnow
@@ -40,22 +41,27 @@ class ReconciledSystem:
     differences: int = 0
 
 
-def reconcile_opt_outs(runtime: Runtime, *, actor: str, dry_run: bool) -> Iterator[ReconciledSystem]:
+def reconcile_opt_outs(
+    runtime: Runtime, *, actor: str, dry_run: bool, progress: Progress = untold
+) -> Iterator[ReconciledSystem]:
     """Ask each system. Add the opt-outs that we do not have; write those again that a CRM record does not show.
 
-    The records come last, so that they learn of the new opt-outs, too. ``dry_run``: change nothing.
+    The records come last, so that they learn of the new opt-outs, too. ``dry_run``: change nothing. ``progress`` counts
+    the entries of one list, then those of the next.
     """
     for account in runtime.settings.accounts:
-        yield _with_virtualtext(runtime, account, actor, dry_run)
+        yield _with_virtualtext(runtime, account, actor, dry_run, progress)
     for name in runtime.settings.carriers:
-        yield _with_carrier(runtime, name, actor, dry_run)
-    yield from _with_records(runtime, dry_run)
+        yield _with_carrier(runtime, name, actor, dry_run, progress)
+    yield from _with_records(runtime, dry_run, progress)
 
 
-def _with_virtualtext(runtime: Runtime, account: str, actor: str, dry_run: bool) -> ReconciledSystem:
+def _with_virtualtext(
+    runtime: Runtime, account: str, actor: str, dry_run: bool, progress: Progress
+) -> ReconciledSystem:
     system = f"VirtualText, account {account}"
     listed: list[RemoteContact] = []
-    if read_list(runtime, account, listed.extend) is not Listing.READ:
+    if read_list(runtime, account, listed.extend, progress) is not Listing.READ:
         with reading(runtime.engine) as connection:
             why = list_state(connection, account).error
         text = f"the contact list, which may show opt-outs, could not be read{f' ({why})' if why else ''}"
@@ -76,11 +82,12 @@ def _with_virtualtext(runtime: Runtime, account: str, actor: str, dry_run: bool)
         dry_run=dry_run,
         account=account,
         may_be_old=True,
+        progress=progress,
     )
     return _taken_over(system, compared, 0, dry_run)
 
 
-def _with_carrier(runtime: Runtime, name: str, actor: str, dry_run: bool) -> ReconciledSystem:
+def _with_carrier(runtime: Runtime, name: str, actor: str, dry_run: bool, progress: Progress) -> ReconciledSystem:
     config = runtime.settings.carriers[name]
     system, list_opt_outs = f"carrier {name} ({config.carrier})", CARRIERS[config.carrier].list_opt_outs
     if list_opt_outs is None:
@@ -96,7 +103,9 @@ def _with_carrier(runtime: Runtime, name: str, actor: str, dry_run: bool) -> Rec
         found = read_carrier_opt_outs(name, config, list_opt_outs, utcnow())
     except CarrierUnavailable as error:
         return ReconciledSystem(system, f"{error}; nothing was compared", asked=False, failed=True)
-    compared = take_over(runtime.engine, found.opt_outs, source="carrier", actor=actor, dry_run=dry_run)
+    compared = take_over(
+        runtime.engine, found.opt_outs, source="carrier", actor=actor, dry_run=dry_run, progress=progress
+    )
     return _taken_over(system, compared, found.unreadable, dry_run)
 
 
@@ -114,10 +123,14 @@ def _taken_over(system: str, compared: ComparedOptOuts, unreadable: int, dry_run
     return ReconciledSystem(system, "; ".join(parts), differences=new)
 
 
-def _with_records(runtime: Runtime, dry_run: bool) -> Iterator[ReconciledSystem]:
-    report = RecordsReport()
+def _with_records(runtime: Runtime, dry_run: bool, progress: Progress) -> Iterator[ReconciledSystem]:
+    report, compared = RecordsReport(), 0
+    with reading(runtime.engine) as connection:
+        total = count_opt_outs(connection)
     for portion in all_opt_outs(runtime.engine):
         compare_records(runtime, portion, report, write=not dry_run)
+        compared += len(portion)
+        progress(compared, total)
     for name, one in report.told.items():
         agree, waiting, missing = one.agree, one.on_the_way, len(one.missing)
         parts = [f"{agree:,} {'shows' if agree == 1 else 'show'} it"]

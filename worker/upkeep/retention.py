@@ -19,6 +19,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, e
 
 from config.models import Settings
 from config.policy_levels import every_policy
+from worker.core.progress import Progress, untold
 from worker.core.states import DeliveryState, InboxState, MessageKind, MessageState, PushState, RunState
 from worker.people.erase import continue_erasures
 from worker.runtime import Runtime, StopSignal
@@ -301,8 +302,8 @@ def has_due(connection: Connection, now: datetime) -> bool:
     return connection.scalar(select(_lock.name).where(_lock.name == _NAME, waits)) is None
 
 
-def what_would_go(runtime: Runtime, now: datetime) -> list[Pruned]:
-    """Count what ``prune`` would remove at ``now``, without changing anything."""
+def what_would_go(runtime: Runtime, now: datetime, progress: Progress = untold) -> list[Pruned]:
+    """Count what ``prune`` would remove at ``now``, without changing anything. ``progress`` counts kinds of rows."""
     with reading(runtime.engine) as connection:
         at = _horizon_now(connection, runtime.settings, now)
         found = []
@@ -310,14 +311,16 @@ def what_would_go(runtime: Runtime, now: datetime) -> list[Pruned]:
             rows = rule.expired(at)
             count = 0 if rows is None else connection.scalar(select(func.count(rule.key)).where(rows)) or 0
             found.append(Pruned(rule.what, count))
+            progress(len(found), len(RULES))
         return found
 
 
-def prune(runtime: Runtime, now: datetime, *, only_if_due: bool = False) -> list[Pruned]:
+def prune(runtime: Runtime, now: datetime, *, only_if_due: bool = False, progress: Progress = untold) -> list[Pruned]:
     """Remove what the retention rules allow, and commit after each portion.
 
     Stops early when ``runtime.stop`` asks for it; pruning is then due again at once. Raises AlreadyPruning while
-    another process prunes, and with ``only_if_due`` also when pruning is not due.
+    another process prunes, and with ``only_if_due`` also when pruning is not due. ``progress`` counts rows; their
+    total is unknown here, and ``what_would_go`` counts it.
     """
     lease = new_lease(utcnow(), LEASE_SECONDS)
     continue_erasures(runtime)
@@ -325,11 +328,15 @@ def prune(runtime: Runtime, now: datetime, *, only_if_due: bool = False) -> list
         if not _claim(connection, lease, now, only_if_due=only_if_due):
             raise AlreadyPruning("another process is pruning the store right now; nothing was done")
         at = _horizon_now(connection, runtime.settings, now)
+    counts = dict.fromkeys((rule.what for rule in RULES), 0)
     try:
-        pruned = [Pruned(rule.what, sum(_apply(runtime, rule, at, lease.owner))) for rule in RULES]
+        for rule in RULES:
+            for count in _apply(runtime, rule, at, lease.owner):
+                counts[rule.what] += count
+                progress(sum(counts.values()), 0)
     finally:
         _release(runtime, lease.owner)
-    return pruned
+    return [Pruned(what, count) for what, count in counts.items()]
 
 
 def _apply(runtime: Runtime, rule: RetentionRule, at: Horizon, owner: str) -> Iterator[int]:

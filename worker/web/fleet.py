@@ -16,13 +16,18 @@ _STATUS: dict[Level, Status] = {Level.OK: "pass", Level.WARNING: "warn", Level.P
 
 
 class CheckOut(BaseModel):
-    """One check: what was found, why it matters and what to do (the last two are empty if nothing is wrong)."""
+    """One check: what was found, why it matters, what to do, a stable code, and the page that explains it.
+
+    All but what was found are empty if nothing is wrong.
+    """
 
     what: str
     status: Status
     found: str
     why: str
     do: str
+    code: str
+    docs: str
 
 
 class FleetOut(BaseModel):
@@ -36,7 +41,13 @@ class FleetOut(BaseModel):
 def fleet_health(runtime: Runtime) -> FleetOut:
     """Check the store, the broker, and what the store says about processes, work and accounts."""
     findings = list(run_checks(checks_for(runtime, "health")))
-    checks = [CheckOut(what=f.what, status=_STATUS[f.level], found=f.found, why=f.why, do=f.do) for f in findings]
+    checks = [
+        CheckOut(
+            **{"what": f.what, "status": _STATUS[f.level], "found": f.found, "why": f.why, "do": f.do},
+            **{"code": f.code or "", "docs": f.docs},
+        )
+        for f in findings
+    ]
     worst: Status = max((one.status for one in checks), key=("pass", "warn", "fail").index)
     problems = [f"{one.what}: {one.detail}" for one in findings if one.level is not Level.OK]
     return FleetOut(status=worst, problems=problems, checks=checks)

@@ -380,6 +380,8 @@ class AttentionOut(_Out):
     count: int = Field(examples=[3])
     oldest: datetime | None = Field(description="Since when the oldest waits, if that is known.")
     command: str = Field(examples=[f"vtsync approve {_BATCH}"])
+    code: str = Field(description="The stable name of what waits.", examples=["approval_needed"])
+    docs: str = Field(description="The page that explains it.", examples=["docs/findings.md#approval_needed"])
 
 
 class AccountOut(_Out):
