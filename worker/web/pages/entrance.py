@@ -91,6 +91,16 @@ def show_refused(context: WebContext, following: str, error: SignInRefused) -> R
     return show_sign_in(context, following, str(error), 429)
 
 
+def show_signed_out(there: str, link: str, why: str = "") -> Response:
+    """Say that the session here has ended, and where the one elsewhere ends. ``why`` there is no link for that."""
+    return page("signed_out.html", None, there=there, link=link, why=why, is_back=False)
+
+
+def show_signed_out_there(there: str) -> Response:
+    """Say that both sessions have ended."""
+    return page("signed_out.html", None, there=there, is_back=True)
+
+
 def inside(address: str) -> str:
     """Return the address if it is a page of ours, else "": nobody is sent elsewhere after signing in."""
     try:
