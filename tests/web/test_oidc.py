@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import requests
-from fastapi.testclient import TestClient
-from sqlalchemy import Engine, select, update
+from sqlalchemy import select, update
 
 from config.web import Web
-from tests.messages.conftest import Outbox
-from tests.web.conftest import runtime_over
+from tests.web.conftest import ORIGIN, Staff
 from tests.web.provider import (
     CLIENT,
     SECRET,
-    Provider,
     rsa_key,
-    running_provider,
     signed,
     signed_list,
     signed_with_the_public_key,
@@ -31,67 +26,11 @@ from worker.doctor.sign_in import check_sign_in
 from worker.identity.provider import KEPT
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
-from worker.store.tables import audit_event, web_session, web_sign_in, web_user
-from worker.web.app import create_app
+from worker.store.tables import web_session, web_sign_in, web_user
 from worker.web.identities import link_user
 from worker.web.users import UserRefused, create_user, set_disabled, set_password, set_role, set_totp
 
-ORIGIN = {"Origin": "http://testserver"}
-ROLES = {"ops": "operator", "boss": "admin", "all": "viewer"}
 PASSWORD = "correct horse battery"
-
-
-@dataclass
-class Staff(Outbox):
-    """A browser, the pages behind it, and the provider where people sign in."""
-
-    http: TestClient
-    provider: Provider
-
-    def configure(self, **changes: Any) -> None:
-        oidc = {"issuer": self.provider.issuer, "client_id": CLIENT, "client_secret": SECRET, "roles": ROLES} | changes
-        web = Web.model_validate({"public_url": "http://testserver", "oidc": oidc})
-        self.runtime.settings = self.runtime.settings.model_copy(update={"web": web})
-
-    def begin(self, following: str = "") -> str:
-        """Go to the provider, and return the address to which it sends the browser back."""
-        asked = self.http.get("/ui/sign-in/oidc", params={"next": following} if following else None)
-        assert asked.status_code == 303, asked.text
-        answer = requests.get(asked.headers["location"], allow_redirects=False, timeout=10)
-        return answer.headers["location"].removeprefix("http://testserver")
-
-    def sign_in(self, following: str = "") -> Any:
-        return self.http.get(self.begin(following))
-
-    def users(self) -> list[tuple[Any, ...]]:
-        u = web_user.c
-        with reading(self.engine) as connection:
-            return [
-                tuple(row) for row in connection.execute(select(u.name, u.role, u.issuer, u.subject).order_by(u.name))
-            ]
-
-    def audit(self) -> list[tuple[str, str, str]]:
-        a = audit_event.c
-        with reading(self.engine) as connection:
-            return [tuple(row) for row in connection.execute(select(a.actor, a.action, a.about).order_by(a.id))]
-
-
-@pytest.fixture(scope="module")
-def shared_provider() -> Iterator[Provider]:
-    with running_provider() as provider:
-        yield provider
-
-
-@pytest.fixture
-def staff(engine: Engine, hinted: list[tuple[str, ...]], shared_provider: Provider) -> Iterator[Staff]:
-    issuer = shared_provider.issuer
-    shared_provider.__init__()  # type: ignore[misc]
-    shared_provider.issuer = issuer
-    runtime = runtime_over(engine)
-    with TestClient(create_app(runtime), raise_server_exceptions=False, follow_redirects=False) as http:
-        made = Staff(runtime, runtime.fake, http, shared_provider)
-        made.configure()
-        yield made
 
 
 def test_a_person_signs_in_and_gets_the_role_of_their_group(staff: Staff) -> None:
