@@ -24,6 +24,8 @@ from worker.store.models import utcnow
 
 AUTH_METHODS = "token_endpoint_auth_methods_supported"
 CLIENT, SECRET = "vtsync", "a secret + with % signs"
+REFUSED = {"/nothing": 404, "/moved": 301}
+"""Paths that no document leads to in good order."""
 ACCESS_TOKEN = "an-access.token~"
 
 
@@ -113,6 +115,25 @@ class Provider:
         scopes = self.asked["scope"].split()
         return {name: one for name, one in claims.items() if self.scope_of.get(name, "openid") in scopes}
 
+    def get(self, place: str, authorization: str) -> tuple[int, bytes, str]:
+        """Return status, content and the address that the browser is sent to."""
+        parts, document = urlsplit(place), self.document()
+        asked = {name: one[0] for name, one in parse_qs(parts.query).items()}
+        at = {name: urlsplit(found).path for name, found in document.items() if isinstance(found, str)}
+        if parts.path == f"{urlsplit(self.issuer).path.rstrip('/')}/.well-known/openid-configuration":
+            return 200, json.dumps(document).encode(), ""
+        if parts.path in REFUSED:
+            return REFUSED[parts.path], b"", f"{self.issuer}/keys"
+        if parts.path == at.get("authorization_endpoint"):
+            return 302, b"", self.authorize(asked)
+        if parts.path == at.get("end_session_endpoint"):
+            return 302, b"", self.end_session(asked)
+        if parts.path == at.get("jwks_uri"):
+            return 200, json.dumps(self.published()).encode(), ""
+        if parts.path == at.get("userinfo_endpoint") and authorization == f"Bearer {ACCESS_TOKEN}":
+            return 200, json.dumps(self.sent(self.userinfo or {})).encode(), ""
+        return 404, b"", ""
+
     def token(self, form: dict[str, str], authorization: str) -> tuple[int, bytes]:
         if self.token_answer is not None:
             return self.token_answer
@@ -145,23 +166,7 @@ def running_provider() -> Iterator[Provider]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            parts, document = urlsplit(self.path), provider.document()
-            asked = {name: one[0] for name, one in parse_qs(parts.query).items()}
-            is_known = self.headers.get("Authorization") == f"Bearer {ACCESS_TOKEN}"
-            at = {name: urlsplit(place).path for name, place in document.items() if isinstance(place, str)}
-            discovery = f"{urlsplit(provider.issuer).path.rstrip('/')}/.well-known/openid-configuration"
-            if parts.path == at.get("authorization_endpoint"):
-                self._answer(302, b"", location=provider.authorize(asked))
-            elif parts.path == at.get("end_session_endpoint"):
-                self._answer(302, b"", location=provider.end_session(asked))
-            elif parts.path == discovery:
-                self._answer(200, json.dumps(document).encode())
-            elif parts.path == at.get("jwks_uri", "/keys"):
-                self._answer(200, json.dumps(provider.published()).encode())
-            elif parts.path == at.get("userinfo_endpoint") and is_known:
-                self._answer(200, json.dumps(provider.sent(provider.userinfo or {})).encode())
-            else:
-                self._answer(404, b"")
+            self._answer(*provider.get(self.path, self.headers.get("Authorization", "")))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
