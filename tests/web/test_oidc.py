@@ -199,6 +199,14 @@ def test_a_new_key_of_the_provider_is_read_at_once(staff: Staff) -> None:
     assert staff.provider.key_reads == reads + 1
 
 
+def test_keys_are_read_once_more_for_each_sign_in_with_an_unknown_key(staff: Staff) -> None:
+    staff.sign_in()
+    staff.provider.sign = lambda claims, _: signed(claims, rsa_key("two"))
+    for reads in (2, 3):
+        assert "does not publish" in staff.sign_in().text
+        assert staff.provider.key_reads == reads
+
+
 def test_a_key_that_was_withdrawn_ends(staff: Staff, monkeypatch: pytest.MonkeyPatch) -> None:
     staff.sign_in()
     staff.provider.keys = [rsa_key("two")]
@@ -560,10 +568,13 @@ def test_the_check_finds_a_mistake(staff: Staff, changes: dict[str, Any], says: 
 
 def test_the_check_says_what_only_a_sign_in_shows(staff: Staff) -> None:
     [before] = check_sign_in(staff.runtime.settings)
+    assert "knows the client;" in before.found
     assert "does not say whether it sends the claim groups" in before.found
     staff.provider.discovery = {"claims_supported": ["sub", "groups"]}
+    staff.provider.token_answer = (500, b"")
     [after] = check_sign_in(staff.runtime.settings)
     assert "groups" not in after.found
+    assert "whether it knows the client is not known" in after.found
 
 
 ENTRA = {"issuer": f"https://login.microsoftonline.com/{'1' * 8}-{'2222-' * 3}{'5' * 12}/v2.0", "client_id": "x"}

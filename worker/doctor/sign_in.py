@@ -41,10 +41,11 @@ def _check_oidc(oidc: OidcSignIn, *, passwords: bool) -> Iterator[Finding]:
         what = "refuses the client" if oidc.client_secret else "refuses the client, which has no client_secret"
         yield problem(WHAT, f"{oidc.issuer} {what}", why, f"correct {CLIENT_KEYS}")
     else:
-        yield ok(
-            WHAT,
-            "; ".join([f"{oidc.issuer} can be used, with {counted(len(keys.keys), 'key')}", *_open(oidc, metadata)]),
+        knows = (
+            "can be used and knows the client" if is_known else "can be used; whether it knows the client is not known"
         )
+        found = f"{oidc.issuer} {knows}; {counted(len(keys.keys), 'key')}"
+        yield ok(WHAT, "; ".join([found, *_open(oidc, metadata)]))
     yield from doubts_about(oidc, metadata)
 
 
@@ -79,7 +80,7 @@ def doubts_about(oidc: OidcSignIn, metadata: ProviderMetadata) -> Iterator[Findi
             WHAT,
             f"roles are given by {oidc.role_claim}",
             "who changes that name there, or gets one that is free again, gets the role here",
-            "let web.oidc.role_claim name groups or roles; `sub` and a verified `email` last",
+            "set web.oidc.role_claim to a claim with groups or roles",
         )
     if is_entra(oidc.issuer):
         yield from _doubts_about_entra(oidc)
