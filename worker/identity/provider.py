@@ -30,8 +30,6 @@ KEPT = timedelta(minutes=10)
 _ADDRESS = re.compile(r"https?://[!-~]+")
 _CODE = re.compile(r"[a-z_]{1,60}")
 _TOKEN = re.compile(r"[!-~]+")
-REFUSES_CLIENT = ("invalid_client", "unauthorized_client")
-"""Errors of the token endpoint that are about the client, and not about the code."""
 CLIENT_KEYS = "web.oidc.client_id, client_secret or client_auth"
 
 
@@ -143,7 +141,7 @@ class OidcProvider:
         unknown = SignInSecrets(state="", nonce="", verifier="vtsync-check" * 4)
         status, found = self._ask_for_tokens(self.read()[0], "vtsync-check", "https://localhost/", unknown)
         error = found.get("error") if isinstance(found, Mapping) else None
-        if error in REFUSES_CLIENT:
+        if _refuses_client(status, error):
             return False
         return True if status == 400 and error == "invalid_grant" else None
 
@@ -218,7 +216,7 @@ class OidcProvider:
         error = found.get("error") if isinstance(found, Mapping) else None
         if status != 200 or not isinstance(found, Mapping):
             said = f" ({error})" if isinstance(error, str) and _CODE.fullmatch(error) else f" (HTTP {status})"
-            if error in REFUSES_CLIENT:
+            if _refuses_client(status, error):
                 raise ProviderFailed(f"{oidc.issuer} refuses the client{said}; an admin must correct {CLIENT_KEYS}")
             raise ProviderFailed(f"{oidc.issuer} does not accept the code of this sign-in{said}; begin again")
         return found
@@ -257,6 +255,12 @@ class OidcProvider:
             return answer.status, json.loads(answer.body)
         except (ValueError, RecursionError):
             return answer.status, None
+
+
+def _refuses_client(status: int, error: Any) -> bool:
+    """Return whether an answer of the token endpoint is about the client, and not about the code."""
+    # 401 is for nothing else (RFC 6749, 5.2). Auth0 gives it another error.
+    return status == 401 or error in ("invalid_client", "unauthorized_client")
 
 
 def read_metadata(oidc: OidcSignIn, document: Mapping[str, Any]) -> ProviderMetadata:
