@@ -31,7 +31,8 @@ from tests.web.provider import (
 )
 from worker.doctor.sign_in import check_sign_in, doubts_about
 from worker.identity.id_token import IdTokenRefused, read_key_set, verified_claims
-from worker.identity.provider import KEPT, ProviderFailed, read_metadata
+from worker.identity.metadata import ProviderFailed, read_metadata
+from worker.identity.provider import KEPT
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import web_session, web_sign_in, web_user

@@ -11,7 +11,8 @@ from config.sign_in import OidcSignIn, ProxySignIn, is_entra
 from worker.core.findings import Finding, ok, problem, warning
 from worker.core.text import counted
 from worker.identity.claims import beginnings
-from worker.identity.provider import CLIENT_KEYS, OidcProvider, ProviderFailed, ProviderMetadata
+from worker.identity.metadata import ProviderFailed, ProviderMetadata
+from worker.identity.provider import CLIENT_KEYS, OidcProvider
 
 WHAT = "OpenID Connect"
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

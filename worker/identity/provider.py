@@ -1,4 +1,4 @@
-"""An OpenID provider: its metadata, its keys, the link to sign in, and the exchange of a code."""
+"""An OpenID provider: reads its documents, makes the links to sign in and out, and exchanges a code."""
 
 from __future__ import annotations
 
@@ -8,51 +8,28 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 import requests
 from joserfc.jwk import KeySet
 
-from config.sign_in import DISCOVERY, ClientAuth, OidcSignIn
-from config.types import is_loopback
+from config.sign_in import DISCOVERY, OidcSignIn
 from crm_adapters.unreachable import explain_unreachable
 from worker.core.clock import utcnow
 from worker.core.http import HttpTransport, NoResponse
 from worker.identity.claims import Claims
-from worker.identity.id_token import ALGORITHMS, UnknownKey, read_key_set, verified_claims
+from worker.identity.id_token import UnknownKey, read_key_set, verified_claims
+from worker.identity.metadata import ProviderFailed, ProviderMetadata, read_metadata
 
 CONNECT_SECONDS, ANSWER_SECONDS = 4.0, 8.0
 CONNECTIONS = 4
 MAX_BYTES = 512 * 1024
 KEPT = timedelta(minutes=10)
 """How long metadata and keys are used before they are read again. A key of the provider that is withdrawn ends then."""
-_ADDRESS = re.compile(r"https?://[!-~]+")
 _CODE = re.compile(r"[a-z_]{1,60}")
 _TOKEN = re.compile(r"[!-~]+")
 CLIENT_KEYS = "web.oidc.client_id, client_secret or client_auth"
-
-
-class ProviderFailed(Exception):
-    """The provider did not do its part. The message says what happened, and for an admin what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderMetadata:
-    """What the provider's discovery document says."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    jwks_uri: str
-    client_auth: str
-    """How the client proves itself: ``client_secret_basic``, ``client_secret_post`` or ``none``."""
-    userinfo_endpoint: str | None = None
-    """Where further claims are read. None: the configuration does not ask for them."""
-    end_session_endpoint: str | None = None
-    """Where the provider ends its own session. None: it does not say."""
-    scopes: frozenset[str] | None = None
-    claims: frozenset[str] | None = None
-    """Scopes and claims that the provider names. None: it names none. It may know more than it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,70 +238,6 @@ def _refuses_client(status: int, error: Any) -> bool:
     """Return whether an answer of the token endpoint is about the client, and not about the code."""
     # 401 is for nothing else (RFC 6749, 5.2). Auth0 gives it another error.
     return status == 401 or error in ("invalid_client", "unauthorized_client")
-
-
-def read_metadata(oidc: OidcSignIn, document: Mapping[str, Any]) -> ProviderMetadata:
-    """Return what a discovery document says. Raises ProviderFailed if it is of another issuer, or cannot be used."""
-    said = document.get("issuer")
-    if said != oidc.issuer:
-        raise ProviderFailed(
-            f"the provider calls itself {json.dumps(said)[:200]}, and web.oidc.issuer is {json.dumps(oidc.issuer)};"
-            " they must be equal, also in a slash at the end"
-        )
-    signed = document.get("id_token_signing_alg_values_supported")
-    if isinstance(signed, list) and not set(ALGORITHMS) & {one for one in signed if isinstance(one, str)}:
-        raise ProviderFailed(
-            f"the provider signs with none of {', '.join(ALGORITHMS)}; choose one of them in its settings for this"
-            " client"
-        )
-    return ProviderMetadata(
-        authorization_endpoint=_endpoint(oidc, document, "authorization_endpoint"),
-        token_endpoint=_endpoint(oidc, document, "token_endpoint"),
-        jwks_uri=_endpoint(oidc, document, "jwks_uri"),
-        client_auth=_client_auth(oidc, document.get("token_endpoint_auth_methods_supported")),
-        userinfo_endpoint=_endpoint(oidc, document, "userinfo_endpoint") if oidc.userinfo else None,
-        end_session_endpoint=_end_session(oidc, document),
-        scopes=_names(document.get("scopes_supported")),
-        claims=_names(document.get("claims_supported")),
-    )
-
-
-def _names(listed: Any) -> frozenset[str] | None:
-    return frozenset(one for one in listed if isinstance(one, str)) if isinstance(listed, list) else None
-
-
-def _client_auth(oidc: OidcSignIn, supported: Any) -> str:
-    if oidc.client_secret is None:
-        return "none"
-    if oidc.client_auth is not None:
-        return oidc.client_auth
-    named = _names(supported)
-    # If the provider names none, it is the first one. Some allow only that unless the client is registered otherwise.
-    for method in get_args(ClientAuth):
-        if named is None or method in named:
-            return str(method)
-    raise ProviderFailed(
-        f"the provider accepts a client only by {', '.join(sorted(named or ()))}, and not by its secret; allow"
-        " client_secret_basic, or set web.oidc.client_auth"
-    )
-
-
-def _end_session(oidc: OidcSignIn, document: Mapping[str, Any]) -> str | None:
-    """Return where the provider ends its session. It is optional, so one that cannot be used stops nobody."""
-    try:
-        return _endpoint(oidc, document, "end_session_endpoint")
-    except ProviderFailed:
-        return None
-
-
-def _endpoint(oidc: OidcSignIn, document: Mapping[str, Any], name: str) -> str:
-    found = document.get(name)
-    if not isinstance(found, str) or not _ADDRESS.fullmatch(found):
-        raise ProviderFailed(f"the provider's discovery document has no {name}; compare web.oidc.issuer")
-    # A provider elsewhere must not send us to a service of this machine.
-    if not found.startswith("https://") and not (is_loopback(found) and is_loopback(oidc.issuer)):
-        raise ProviderFailed(f"the provider's {name} does not begin with https://, so others could change its answers")
-    return found
 
 
 def _why(error: BaseException) -> str:

@@ -16,8 +16,9 @@ from fastapi.responses import RedirectResponse
 
 from config.sign_in import OidcSignIn
 from worker.identity.id_token import IdTokenRefused
+from worker.identity.metadata import ProviderFailed
 from worker.identity.person import Identity, IdentityRefused, identity_of_claims
-from worker.identity.provider import OidcProvider, ProviderFailed, SignInSecrets
+from worker.identity.provider import OidcProvider, SignInSecrets
 from worker.store.db import writing
 from worker.store.models import utcnow
 from worker.web.context import WebContext
