@@ -7,14 +7,16 @@ from collections.abc import Collection
 from datetime import timedelta
 from ipaddress import IPv4Network
 from typing import Annotated, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, ValidatorFunctionWrapHandler, WrapValidator
 
 from config.base import Model
 from config.types import Duration, HttpUrl, IpNetwork, Secret, invalid_value, is_loopback, one_or_many
 from config.types.base import text_schema
 
 Role: TypeAlias = Literal["viewer", "operator", "admin"]
+ClientAuth: TypeAlias = Literal["client_secret_basic", "client_secret_post"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """What a person may do in the pages, from the least to the most."""
 
@@ -25,19 +27,47 @@ _HEADERS_OF_BROWSERS = frozenset(
     origin referer user-agent x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip
     """.split()
 )
+DISCOVERY = "/.well-known/openid-configuration"
+"""The path of a provider's discovery document, after its issuer."""
+_HOSTS_OF_ENTRA = frozenset(
+    ("login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn")
+)
+_ALL_TENANTS = frozenset(("common", "organizations", "consumers"))
 _DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 
 
-def _issuer(value: object) -> object:
+def _issuer(value: object, check_url: ValidatorFunctionWrapHandler) -> object:
     remedy = "copy the issuer from the provider, exactly as its /.well-known/openid-configuration writes it"
-    # HttpUrl drops a slash at the end, which is a part of an issuer.
     if not isinstance(value, str) or re.search(r"[?#\s]", value):
         raise invalid_value("is not the address of an issuer", remedy)
     if not value.startswith("https://") and not is_loopback(value):
         raise invalid_value(
             "does not begin with https://, so anybody on the network path could impersonate users", remedy
         )
+    if value.endswith(DISCOVERY):
+        raise invalid_value("is the address of the discovery document", "write its `issuer`, which is in the document")
+    if "{" in value:
+        raise invalid_value("has a placeholder", "write the ID of your tenant in its place")
+    check_url(value)
+    _check_one_tenant(value)
+    # As it was written: HttpUrl drops a slash at the end, which is a part of an issuer.
     return value
+
+
+def is_entra(issuer: str) -> bool:
+    """Return whether this is an issuer of Microsoft Entra ID."""
+    return urlsplit(issuer).hostname in _HOSTS_OF_ENTRA
+
+
+def _check_one_tenant(issuer: str) -> None:
+    """Refuse the addresses of Microsoft Entra ID that are of no tenant: no token has their issuer."""
+    parts = urlsplit(issuer)
+    tenant = parts.path.strip("/").partition("/")[0]
+    if is_entra(issuer) and tenant in _ALL_TENANTS:
+        raise invalid_value(
+            f"is for the accounts of all organizations ({tenant}), who would all be let in",
+            f'write the ID of your tenant, as in "https://{parts.hostname}/11111111-2222-3333-4444-555555555555/v2.0"',
+        )
 
 
 def _header(value: object) -> object:
@@ -76,7 +106,7 @@ def _link(value: object) -> object:
     return value
 
 
-Issuer: TypeAlias = Annotated[HttpUrl, BeforeValidator(_issuer), text_schema("^https?://")]
+Issuer: TypeAlias = Annotated[HttpUrl, WrapValidator(_issuer), text_schema("^https?://")]
 HeaderName: TypeAlias = Annotated[str, BeforeValidator(_header), text_schema(rf"^{_HEADER.pattern}$")]
 
 
@@ -97,7 +127,7 @@ class RoleMap(Model):
 
 
 class OidcSignIn(RoleMap):
-    """Sign-in to the pages by OpenID Connect. See [pages.md](pages.md#openid-connect)."""
+    """Sign-in to the pages by OpenID Connect. See [openid-connect.md](openid-connect.md)."""
 
     issuer: Issuer = Field(
         description="The provider's issuer, exactly as it writes it.", examples=["https://login.example.com"]
@@ -106,6 +136,13 @@ class OidcSignIn(RoleMap):
     client_secret: Secret | None = Field(
         None, description="Its secret. If not set: a public client.", examples=[{"env": "OIDC_CLIENT_SECRET"}]
     )
+    client_auth: ClientAuth | None = Field(
+        None,
+        description=(
+            "How the client proves itself. If not set: `client_secret_basic`, or `client_secret_post` where the"
+            " provider names only that."
+        ),
+    )
     label: str = Field(
         "single sign-on", min_length=1, max_length=60, description="What the button says after `Sign in with`."
     )
@@ -113,12 +150,22 @@ class OidcSignIn(RoleMap):
         ("profile", "email"), description="What is asked for besides `openid`."
     )
     role_claim: str = Field(
-        "groups", min_length=1, description="The claim of the id_token whose values are the keys of `roles`."
+        "groups",
+        min_length=1,
+        description=(
+            "The claim whose values are the keys of `roles`. A dot leads into a claim, as in `realm_access.roles`; it"
+            " may also be a part of a name."
+        ),
+        examples=["https://example.com/roles"],
     )
     required_claims: dict[str, str] = Field(
         default_factory=dict,
-        description="Claims that the id_token must have with this value.",
+        description="Claims that must have this value. Their names are written as that of `role_claim`.",
         examples=[{"hd": "example.com"}],
+    )
+    userinfo: StrictBool = Field(
+        False,
+        description="Whether claims that the id_token does not have are read from the provider's userinfo endpoint.",
     )
     email_domains: Annotated[tuple[Annotated[str, BeforeValidator(_domain), text_schema()], ...], one_or_many()] = (
         Field(
@@ -126,6 +173,32 @@ class OidcSignIn(RoleMap):
             description="The person's verified email address must be in one of these domains.",
             examples=[["example.com"]],
         )
+    )
+    trust_email: StrictBool = Field(
+        False,
+        description=(
+            "Whether an address also counts if the provider does not say whether it is verified. It never counts if the"
+            " provider says that it is not. Set this only if people cannot change their address there."
+        ),
+    )
+    prompt: Literal["login", "select_account", "consent"] | None = Field(
+        None, description="What the provider asks the person at each sign-in, although they have a session there."
+    )
+    max_age: Duration | None = Field(
+        None,
+        description=(
+            "How long ago the person may have signed in at the provider. The id_token must then say when that was"
+            " (`auth_time`)."
+        ),
+        examples=["8h"],
+    )
+    sign_out_url: Annotated[str, BeforeValidator(_link), text_schema()] | None = Field(
+        None,
+        description=(
+            "Where the provider ends its own session. If not set: its `end_session_endpoint`, if it has one. The page"
+            " after signing out links to it."
+        ),
+        examples=["https://gitlab.com/users/sign_out"],
     )
     session: Duration = Field(
         timedelta(hours=12),

@@ -64,6 +64,7 @@ def words_of(page: Path) -> set[str]:
 
 EXPLAINED = [
     ROOT / "docs" / "troubleshooting.md",
+    ROOT / "docs" / "openid-connect.md",
     *sorted(ROOT.glob("docs/adapters/*.md")),
     *sorted(ROOT.glob("docs/carriers/*.md")),
 ]

@@ -141,11 +141,15 @@ def test_the_patterns_of_the_schema_accept_the_starter() -> None:
     assert re.search(schema["Policy"]["properties"]["expires_after"]["pattern"], "24h")
 
 
-SIGN_IN = re.findall(r"```toml\n(.*?)```", (PROJECT / "docs/pages.md").read_text("utf-8"), re.DOTALL)
+SIGN_IN = [
+    example
+    for page in ("pages.md", "openid-connect.md")
+    for example in re.findall(r"```toml\n(.*?)```", (PROJECT / "docs" / page).read_text("utf-8"), re.DOTALL)
+]
 
 
 def test_there_are_examples_of_signing_in() -> None:
-    assert len(SIGN_IN) > 4
+    assert len(SIGN_IN) > 9
 
 
 @pytest.mark.parametrize("example", SIGN_IN)

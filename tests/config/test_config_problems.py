@@ -31,6 +31,13 @@ UNSET = '[accounts.main]\ntoken = { env = "VTSYNC_TOKEN" }\nfrom_number = "+1415
 MISTAKES = {
     "issuer in clear": (OIDC_ROLES.replace("https://login", "http://login"), "web.oidc.issuer", '"http://login.example"', "does not begin with https://", "copy the issuer"),
     "issuer with a query": (OIDC_ROLES.replace("login.example", "login.example/?a=b"), "web.oidc.issuer", "?a=b", "is not the address of an issuer", "copy the issuer"),
+    "issuer of all tenants": (OIDC_ROLES.replace("login.example", "login.microsoftonline.com/common/v2.0"), "web.oidc.issuer", "common", "accounts of all organizations", "ID of your tenant"),
+    "issuer of all organizations": (OIDC_ROLES.replace("login.example", "login.microsoftonline.us/organizations/v2.0"), "web.oidc.issuer", "organizations", "accounts of all organizations", "login.microsoftonline.us/1111"),
+    "issuer with a placeholder": (OIDC_ROLES.replace("login.example", "login.example/{tenantid}/v2.0"), "web.oidc.issuer", "{tenantid}", "has a placeholder", "ID of your tenant"),
+    "issuer that is the document": (OIDC_ROLES.replace("login.example", "login.example/.well-known/openid-configuration"), "web.oidc.issuer", "well-known", "is the address of the discovery document", "`issuer`"),
+    "client secret that is not set": (OIDC_ROLES + 'client_secret = { env = "OIDC_NOT_SET" }', "web.oidc.client_secret", "(hidden)", "not set", "OIDC_NOT_SET"),
+    "a way for the client that is none": (OIDC_ROLES + 'client_auth = "private_key_jwt"', "web.oidc.client_auth", '"private_key_jwt"', "allowed values", "client_secret_post"),
+    "a sign-out that is a script": (OIDC_ROLES + 'sign_out_url = "javascript:alert(1)"', "web.oidc.sign_out_url", "javascript", "is not a link", "/oauth2/sign_out"),
     "issuer that is no address": (OIDC_ROLES.replace("https://login.example", "https://"), "web.oidc.issuer", '"https://"', "is not a web address", "write a URL"),
     "issuer left out": (OIDC_ROLES.replace("issuer", "#"), "web.oidc.issuer", None, "missing", 'issuer = "https://login.example.com"'),
     "client secret in the file": (OIDC_ROLES + 'client_secret = "hush"', "web.oidc.client_secret", "(hidden)", "written in the file", "env"),

@@ -22,7 +22,11 @@ from joserfc.jws import serialize_compact
 
 from worker.store.models import utcnow
 
+AUTH_METHODS = "token_endpoint_auth_methods_supported"
 CLIENT, SECRET = "vtsync", "a secret + with % signs"
+REFUSED = {"/nothing": 404, "/moved": 301}
+"""Paths that no document leads to in good order."""
+ACCESS_TOKEN = "an-access.token~"
 
 
 @cache
@@ -68,11 +72,22 @@ class Provider:
     discovery: dict[str, Any] = field(default_factory=dict)
     """What its discovery document says otherwise."""
     token_answer: tuple[int, bytes] | None = None
+    userinfo: dict[str, Any] | None = None
+    """What its userinfo endpoint says. None: it has none."""
+    scope_of: dict[str, str] = field(default_factory=dict)
+    """Claims that are sent only if this scope was asked for."""
+    client: str = CLIENT
     key_reads: int = 0
+    asked: dict[str, str] = field(default_factory=dict)
+    """What the last sign-in asked for."""
+    before_token: Callable[[], None] = lambda: None
+    """Called when a code comes, before it is exchanged."""
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         places = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+        if self.userinfo is not None:
+            places["userinfo_endpoint"] = "userinfo"
         return (
             {"issuer": self.issuer} | {name: f"{self.issuer}/{path}" for name, path in places.items()} | self.discovery
         )
@@ -84,17 +99,50 @@ class Provider:
 
     def authorize(self, asked: dict[str, str]) -> str:
         """Sign the person in, and return the address that the browser is sent to."""
-        assert (asked["client_id"], asked["response_type"]) == (CLIENT, "code")
+        self.asked = asked
+        assert (asked["client_id"], asked["response_type"]) == (self.client, "code")
         assert (asked["code_challenge_method"], "openid" in asked["scope"].split()) == ("S256", True)
         code = secrets.token_urlsafe(8)
         self.codes[code] = asked
         return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
 
+    def end_session(self, asked: dict[str, str]) -> str:
+        """End the person's session, and return the address that the browser is sent to."""
+        assert asked["client_id"] == self.client
+        return f"{asked['post_logout_redirect_uri']}?{urlencode({'state': asked['state']})}"
+
+    def sent(self, claims: dict[str, Any]) -> dict[str, Any]:
+        scopes = self.asked["scope"].split()
+        return {name: one for name, one in claims.items() if self.scope_of.get(name, "openid") in scopes}
+
+    def get(self, place: str, authorization: str) -> tuple[int, bytes, str]:
+        """Return status, content and the address that the browser is sent to."""
+        parts, document = urlsplit(place), self.document()
+        asked = {name: one[0] for name, one in parse_qs(parts.query).items()}
+        at = {name: urlsplit(found).path for name, found in document.items() if isinstance(found, str)}
+        if parts.path == f"{urlsplit(self.issuer).path.rstrip('/')}/.well-known/openid-configuration":
+            return 200, json.dumps(document).encode(), ""
+        if parts.path in REFUSED:
+            return REFUSED[parts.path], b"", f"{self.issuer}/keys"
+        if parts.path == at.get("authorization_endpoint"):
+            return 302, b"", self.authorize(asked)
+        if parts.path == at.get("end_session_endpoint"):
+            return 302, b"", self.end_session(asked)
+        if parts.path == at.get("jwks_uri"):
+            return 200, json.dumps(self.published()).encode(), ""
+        if parts.path == at.get("userinfo_endpoint") and authorization == f"Bearer {ACCESS_TOKEN}":
+            return 200, json.dumps(self.sent(self.userinfo or {})).encode(), ""
+        return 404, b"", ""
+
     def token(self, form: dict[str, str], authorization: str) -> tuple[int, bytes]:
         if self.token_answer is not None:
             return self.token_answer
-        pair = b64decode(authorization.removeprefix("Basic ")).decode().split(":")
-        if [unquote_plus(half) for half in pair] != [CLIENT, SECRET]:
+        self.before_token()
+        pair = [form.get("client_id", ""), form.get("client_secret", "")]
+        if "client_secret_basic" in self.document().get(AUTH_METHODS, ["client_secret_basic"]):
+            halves = b64decode(authorization.removeprefix("Basic ")).decode().split(":")
+            pair = [unquote_plus(half) for half in halves]
+        if pair != [self.client, SECRET]:
             return 401, b'{"error": "invalid_client"}'
         asked = self.codes.pop(form["code"], {})
         challenge = urlsafe_b64encode(sha256(form["code_verifier"].encode()).digest()).decode().rstrip("=")
@@ -103,13 +151,13 @@ class Provider:
         now = int(utcnow().timestamp())
         claims = {
             "iss": self.issuer,
-            "aud": CLIENT,
+            "aud": self.client,
             "iat": now,
             "exp": now + 300,
             "nonce": asked["nonce"],
-        } | self.person
+        } | self.sent(self.person)
         token = self.sign(self.change(claims), self.keys[-1])
-        return 200, json.dumps({"access_token": "a", "token_type": "Bearer", "id_token": token}).encode()
+        return 200, json.dumps({"access_token": ACCESS_TOKEN, "token_type": "Bearer", "id_token": token}).encode()
 
 
 @contextmanager
@@ -118,15 +166,7 @@ def running_provider() -> Iterator[Provider]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if parts.path == "/authorize":
-                place = provider.authorize({name: one[0] for name, one in parse_qs(parts.query).items()})
-                self._answer(302, b"", location=place)
-                return
-            found = {"/.well-known/openid-configuration": provider.document, "/keys": provider.published}.get(
-                parts.path
-            )
-            self._answer(404 if found is None else 200, b"" if found is None else json.dumps(found()).encode())
+            self._answer(*provider.get(self.path, self.headers.get("Authorization", "")))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()

@@ -217,8 +217,16 @@ def test_a_person_signs_in_at_a_provider_on_another_site(visit: Visit) -> None:
         assert visit.find("h1").text == "Replies that may mean stop"
         visit.open("/ui/me")
         assert visit.flaws() == []
+        provider.discovery = {"end_session_endpoint": f"{provider.issuer}/logout"}
+        visit.runtime.settings = visit.runtime.settings.model_copy(  # the provider's document is read again
+            update={"web": web.model_copy(update={"oidc": web.oidc and web.oidc.model_copy(update={"label": "Ex"})})}
+        )
         visit.press("Sign out")
         assert visit.find("h1").text == "Signed out"
+        assert "may still be signed in at Ex" in visit.find("main").text
+        assert visit.flaws() == []
+        visit.press("Sign out there, too")
+        assert "Ex sent you back" in visit.find("main").text
         assert visit.flaws() == []
         visit.press("Sign in again")
         assert visit.find("h1").text == "Sign in"

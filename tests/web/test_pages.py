@@ -713,6 +713,8 @@ NONSENSE = [
     ("GET", "/ui/sign-in/oidc", 404),
     ("GET", "/ui/sign-in/oidc/answer?code=x&state=y", 404),
     ("GET", "/ui/signed-out", 200),
+    ("GET", "/ui/signed-out/oidc?state=x", 404),
+    ("GET", "/ui/sign-out/oidc", 404),
     ("GET", "/ui/messages/all?what=approve", 400),
     ("POST", "/ui/messages/all", 400),
     ("POST", "/ui/users", 400),

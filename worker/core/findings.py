@@ -80,6 +80,7 @@ class FindingCode(StrEnum):
     RELAY_SECRET_SHORT = auto()
     RUNS_AS_ROOT = auto()
     SERVER_UNSUPPORTED = auto()
+    SIGN_IN_DOUBTFUL = auto()
     SIGN_IN_UNUSABLE = auto()
     STORE_SLOW = auto()
     STORE_UNUSABLE = auto()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from joserfc import jwt
@@ -15,6 +15,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 KEY_TYPES = ("RSA", "EC", "OKP")
 LEEWAY_SECONDS = 60
 """How far the provider's clock may be from ours."""
+OLD_NAMES = {"https://accounts.google.com": ("accounts.google.com",)}
+"""What a provider may still write as the issuer in tokens. Google documents both."""
 
 
 class IdTokenRefused(Exception):
@@ -35,18 +37,34 @@ def read_key_set(document: Any) -> KeySet:
 
 
 def verified_claims(
-    token: str, keys: KeySet, *, issuer: str, client_id: str, nonce: str, access_token: str | None, now: datetime
+    token: str,
+    keys: KeySet,
+    *,
+    issuer: str,
+    client_id: str,
+    nonce: str,
+    access_token: str | None,
+    max_age: timedelta | None = None,
+    now: datetime,
 ) -> Mapping[str, Any]:
-    """Return what the id_token says. Raises UnknownKey or IdTokenRefused."""
+    """Return what the id_token says. Raises UnknownKey or IdTokenRefused.
+
+    ``max_age``: the person must have signed in at the provider within this time. None: whenever that was.
+    """
     from authlib.oidc.core import CodeIDToken
 
-    expected = {"iss": issuer, "aud": client_id, "nonce": nonce}
+    names = [issuer, *OLD_NAMES.get(issuer, ())]
     try:
         signed = jwt.decode(token, keys, algorithms=ALGORITHMS)
         claims = CodeIDToken(
             signed.claims,
-            signed.header,
-            options={name: {"essential": True, "value": value} for name, value in expected.items()},
+            # The hash of the access token is made in the same way, but the library knows only the older name.
+            signed.header | ({"alg": "EdDSA"} if signed.header["alg"] == "Ed25519" else {}),
+            options={
+                "iss": {"essential": True, "values": names},
+                "aud": {"essential": True, "value": client_id},
+                "nonce": {"essential": True, "value": nonce},
+            },
             params={"nonce": nonce, "client_id": client_id, "access_token": access_token},
         )
         claims.validate(now=int(now.timestamp()), leeway=LEEWAY_SECONDS)
@@ -56,7 +74,17 @@ def verified_claims(
         claim = getattr(error, "claim", "")
         what = f"claim {claim}" if claim else "signature or form"
         raise IdTokenRefused(f"its {what} is not accepted ({getattr(error, 'error', type(error).__name__)})") from None
+    if max_age is not None:
+        _check_age(signed.claims, max_age, now)
     return dict(signed.claims)
+
+
+def _check_age(claims: Mapping[str, Any], max_age: timedelta, now: datetime) -> None:
+    signed_in = claims.get("auth_time")
+    if not isinstance(signed_in, int | float):
+        raise IdTokenRefused("it does not say when you signed in there (auth_time), which web.oidc.max_age needs")
+    if now.timestamp() - signed_in > max_age.total_seconds() + LEEWAY_SECONDS:
+        raise IdTokenRefused("you signed in there too long ago for web.oidc.max_age")
 
 
 def _read_key(found: Any) -> Key | None:

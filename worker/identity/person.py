@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from config.sign_in import OidcSignIn, ProxySignIn, Role
+from worker.identity.claims import Claims, ClaimUnclear, claim_at
 
 PROXY = "proxy"
 """The issuer of those whom a proxy signs in. The issuers of OpenID Connect are addresses."""
 LONGEST_SUBJECT = 255
+VERIFIED = ("email_verified", "xms_edov")
+"""The claims by which providers say that an email address is verified. The second one is of Microsoft Entra ID."""
 
 
 class IdentityRefused(Exception):
@@ -31,26 +34,46 @@ class Identity:
     role: Role
 
 
-def identity_of_claims(oidc: OidcSignIn, claims: Mapping[str, Any]) -> Identity:
+def identity_of_claims(oidc: OidcSignIn, claims: Claims) -> Identity:
     """Return whom the claims of a verified id_token name. Raises IdentityRefused."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT or "\0" in subject:
         raise IdentityRefused("the provider did not say who you are; an admin must look at its settings")
     who = f"{oidc.issuer} {subject}"
-    for claim, value in oidc.required_claims.items():
-        if value not in _texts(claims.get(claim)):
-            raise IdentityRefused(f'the claim {claim} of your account is not "{value}", which is required here', who)
-    email = _verified_email(claims)
+    try:
+        for claim, value in oidc.required_claims.items():
+            if value not in _texts(claim_at(claims, claim)):
+                raise IdentityRefused(
+                    f'the claim {claim} of your account is not "{value}", which is required here', who
+                )
+        role = _role_of(oidc, claims, who)
+    except ClaimUnclear as error:
+        raise IdentityRefused(f"{error}; an admin must change the settings of the provider", who) from None
+    names = [*_texts(claims.get("preferred_username")), *_texts(claims.get("upn")), _verified_email(oidc, claims)]
+    names += _texts(claims.get("nickname"))
+    return Identity(oidc.issuer, subject, next((name for name in names if name), subject), role)
+
+
+def _role_of(oidc: OidcSignIn, claims: Claims, who: str) -> Role:
+    """Return the role that the claims give. Raises IdentityRefused or ClaimUnclear."""
+    email = _verified_email(oidc, claims)
+    if not email and (oidc.email_domains or (oidc.role_claim == "email" and oidc.other_role is None)):
+        raise IdentityRefused(_no_email(claims), who)
     if oidc.email_domains and email.rpartition("@")[2].lower() not in oidc.email_domains:
         domains = " or ".join(oidc.email_domains)
-        raise IdentityRefused(f"your account has no verified email address of {domains}, which is needed here", who)
+        raise IdentityRefused(f"your verified email address is not of {domains}, which is needed here", who)
     # Whoever may type an email address into their own profile must not choose their role with it.
-    groups = [email] if oidc.role_claim == "email" else _texts(claims.get(oidc.role_claim))
-    role = oidc.role_of(groups)
+    found = email if oidc.role_claim == "email" else claim_at(claims, oidc.role_claim)
+    role = oidc.role_of(_texts(found))
+    if role is None and found is None:
+        raise IdentityRefused(
+            f"the provider did not send the claim {oidc.role_claim}, which gives the role; an admin must let it send"
+            " that claim, or correct role_claim, scopes or userinfo of web.oidc",
+            who,
+        )
     if role is None:
         raise IdentityRefused(_no_role(f"{oidc.role_claim} of your account"), who)
-    names = (*_texts(claims.get("preferred_username")), email, subject)
-    return Identity(oidc.issuer, subject, next(name for name in names if name), role)
+    return role
 
 
 def identity_of_headers(proxy: ProxySignIn, users: Collection[bytes], groups: Collection[bytes]) -> Identity | None:
@@ -88,11 +111,24 @@ def _no_role(what: str) -> str:
     return f"the {what} gives you no role here; ask an admin of these pages"
 
 
-def _verified_email(claims: Mapping[str, Any]) -> str:
+def _verified_email(oidc: OidcSignIn, claims: Claims) -> str:
+    """Return the address of the account; "" if it has none that counts."""
     email = claims.get("email")
-    # Some providers write the word.
-    is_verified = claims.get("email_verified") in (True, "true")
+    said = [claims[name] for name in VERIFIED if name in claims]
+    # Some providers write the word or a number.
+    is_verified = all(one in (True, "true", "1") for one in said) if said else oidc.trust_email
     return email if isinstance(email, str) and is_verified else ""
+
+
+def _no_email(claims: Claims) -> str:
+    if not isinstance(claims.get("email"), str):
+        return "the provider did not send the email address of your account, which is needed here"
+    if any(name in claims for name in VERIFIED):
+        return "your account has no verified email address, which is needed here; verify it at the provider"
+    return (
+        "the provider does not say whether your email address is verified, which is needed here; an admin can let it"
+        " send email_verified, or set web.oidc.trust_email"
+    )
 
 
 def _texts(value: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""An OpenID provider: its metadata, its keys, the link to sign in, and the exchange of a code."""
+"""An OpenID provider: reads its documents, makes the links to sign in and out, and exchanges a code."""
 
 from __future__ import annotations
 
@@ -14,36 +14,22 @@ from urllib.parse import quote_plus, urlsplit
 import requests
 from joserfc.jwk import KeySet
 
-from config.sign_in import OidcSignIn
-from config.types import is_loopback
+from config.sign_in import DISCOVERY, OidcSignIn
 from crm_adapters.unreachable import explain_unreachable
 from worker.core.clock import utcnow
 from worker.core.http import HttpTransport, NoResponse
-from worker.identity.id_token import ALGORITHMS, UnknownKey, read_key_set, verified_claims
+from worker.identity.claims import Claims
+from worker.identity.id_token import UnknownKey, read_key_set, verified_claims
+from worker.identity.metadata import ProviderFailed, ProviderMetadata, read_metadata
 
-DISCOVERY = "/.well-known/openid-configuration"
 CONNECT_SECONDS, ANSWER_SECONDS = 4.0, 8.0
 CONNECTIONS = 4
 MAX_BYTES = 512 * 1024
 KEPT = timedelta(minutes=10)
 """How long metadata and keys are used before they are read again. A key of the provider that is withdrawn ends then."""
-_ADDRESS = re.compile(r"https?://[!-~]+")
 _CODE = re.compile(r"[a-z_]{1,60}")
-
-
-class ProviderFailed(Exception):
-    """The provider did not do its part. The message says what happened, and for an admin what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderMetadata:
-    """What the provider's discovery document says."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    jwks_uri: str
-    client_auth: str
-    """How the client proves itself: ``client_secret_basic``, ``client_secret_post`` or ``none``."""
+_TOKEN = re.compile(r"[!-~]+")
+CLIENT_KEYS = "web.oidc.client_id, client_secret or client_auth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +50,11 @@ class OidcProvider:
             connect_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, connections=CONNECTIONS
         )
         self._read: tuple[ProviderMetadata, KeySet, datetime] | None = None
+
+    @property
+    def known(self) -> ProviderMetadata:
+        """What the provider said last, however long ago. Raises ProviderFailed if it was never read."""
+        return self.read()[0] if self._read is None else self._read[0]
 
     def close(self) -> None:
         """Close idle connections."""
@@ -87,20 +78,51 @@ class OidcProvider:
         from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
         metadata, _ = self.read()
+        oidc = self.oidc
+        wishes: dict[str, Any] = {} if oidc.prompt is None else {"prompt": oidc.prompt}
+        if oidc.max_age is not None:
+            wishes["max_age"] = int(oidc.max_age.total_seconds())
         link: str = prepare_grant_uri(
             metadata.authorization_endpoint,
-            client_id=self.oidc.client_id,
+            client_id=oidc.client_id,
             response_type="code",
             redirect_uri=redirect,
-            scope=" ".join(dict.fromkeys(("openid", *self.oidc.scopes))),
+            scope=" ".join(dict.fromkeys(("openid", *oidc.scopes))),
             state=attempt.state,
             nonce=attempt.nonce,
             code_challenge=create_s256_code_challenge(attempt.verifier),
             code_challenge_method="S256",
+            **wishes,
         )
         return link
 
-    def claims(self, code: str, redirect: str, attempt: SignInSecrets) -> Mapping[str, Any]:
+    def sign_out_link(self, back: str, state: str) -> str | None:
+        """Return the address at which a person signs out; None if the provider has none. Raises ProviderFailed.
+
+        The client is named, and not the person: id_tokens are not stored. So the provider may ask the person first.
+        """
+        from authlib.common.urls import add_params_to_uri
+
+        endpoint = self.known.end_session_endpoint
+        if endpoint is None:
+            return None
+        named = {"client_id": self.oidc.client_id, "post_logout_redirect_uri": back, "state": state}
+        link: str = add_params_to_uri(endpoint, list(named.items()))
+        return link
+
+    def knows_client(self) -> bool | None:
+        """Ask whether client and secret are right, with a code that nobody was given. None: the answer leaves it open.
+
+        Raises ProviderFailed.
+        """
+        unknown = SignInSecrets(state="", nonce="", verifier="vtsync-check" * 4)
+        status, found = self._ask_for_tokens(self.read()[0], "vtsync-check", "https://localhost/", unknown)
+        error = found.get("error") if isinstance(found, Mapping) else None
+        if _refuses_client(status, error):
+            return False
+        return True if status == 400 and error == "invalid_grant" else None
+
+    def claims(self, code: str, redirect: str, attempt: SignInSecrets) -> Claims:
         """Return what the provider says about the person whose code this is. Raises ProviderFailed, IdTokenRefused."""
         metadata, keys = self.read()
         answer = self._exchange(metadata, code, redirect, attempt)
@@ -108,7 +130,7 @@ class OidcProvider:
         if not isinstance(token, str):
             raise ProviderFailed(f"{self.oidc.issuer} answered without an id_token; its client must use OpenID Connect")
 
-        def verified(by: KeySet) -> Mapping[str, Any]:
+        def verified(by: KeySet) -> Claims:
             return verified_claims(
                 token,
                 by,
@@ -116,17 +138,35 @@ class OidcProvider:
                 client_id=self.oidc.client_id,
                 nonce=attempt.nonce,
                 access_token=access if isinstance(access, str) else None,
+                max_age=self.oidc.max_age,
                 now=utcnow(),
             )
 
         try:
-            return verified(keys)
+            claims = verified(keys)
         except UnknownKey:
-            return verified(self.read(fresh=True)[1])
+            claims = verified(self.read(fresh=True)[1])
+        if metadata.userinfo_endpoint is None:
+            return claims
+        return {**self._userinfo(metadata.userinfo_endpoint, access, claims["sub"]), **claims}
 
-    def _exchange(
+    def _userinfo(self, endpoint: str, access: Any, subject: str) -> dict[str, Any]:
+        """Return the claims of the userinfo endpoint. Raises ProviderFailed if they are of somebody else."""
+        if not isinstance(access, str) or not _TOKEN.fullmatch(access):
+            raise ProviderFailed(f"{self.oidc.issuer} gave no access token, which web.oidc.userinfo needs")
+        status, found = self._send("GET", endpoint, {"Authorization": f"Bearer {access}"}, None)
+        if status != 200 or not isinstance(found, dict):
+            how = " without a JSON object" if status == 200 else ""
+            raise ProviderFailed(
+                f"{endpoint} answered HTTP {status}{how}; remove web.oidc.userinfo if it is not needed"
+            )
+        if found.get("sub") != subject:
+            raise ProviderFailed(f"{endpoint} answered about somebody else, so it was not used; begin again")
+        return found
+
+    def _ask_for_tokens(
         self, metadata: ProviderMetadata, code: str, redirect: str, attempt: SignInSecrets
-    ) -> Mapping[str, Any]:
+    ) -> tuple[int, Any]:
         from authlib.oauth2.auth import ClientAuth
         from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
@@ -143,20 +183,28 @@ class OidcProvider:
         else:
             auth = ClientAuth(oidc.client_id, secret, metadata.client_auth)
             _, _, body = auth.prepare("POST", metadata.token_endpoint, {}, body)
-        status, found = self._send("POST", metadata.token_endpoint, headers, body.encode())
+        return self._send("POST", metadata.token_endpoint, headers, body.encode())
+
+    def _exchange(
+        self, metadata: ProviderMetadata, code: str, redirect: str, attempt: SignInSecrets
+    ) -> Mapping[str, Any]:
+        oidc = self.oidc
+        status, found = self._ask_for_tokens(metadata, code, redirect, attempt)
         error = found.get("error") if isinstance(found, Mapping) else None
         if status != 200 or not isinstance(found, Mapping):
             said = f" ({error})" if isinstance(error, str) and _CODE.fullmatch(error) else f" (HTTP {status})"
-            if error in ("invalid_client", "unauthorized_client"):
-                raise ProviderFailed(
-                    f"{oidc.issuer} refuses the client{said}; an admin must correct web.oidc.client_id and"
-                    " client_secret"
-                )
+            if _refuses_client(status, error):
+                raise ProviderFailed(f"{oidc.issuer} refuses the client{said}; an admin must correct {CLIENT_KEYS}")
             raise ProviderFailed(f"{oidc.issuer} does not accept the code of this sign-in{said}; begin again")
         return found
 
     def _get(self, url: str) -> Any:
         status, found = self._send("GET", url, {}, None)
+        if 300 <= status < 400:
+            raise ProviderFailed(
+                f"{url} sends us to another address (HTTP {status}), which is not followed; write the issuer of that"
+                " address as web.oidc.issuer"
+            )
         if status != 200 or not isinstance(found, Mapping):
             how = " without a JSON object" if status == 200 else ""
             raise ProviderFailed(
@@ -186,43 +234,10 @@ class OidcProvider:
             return answer.status, None
 
 
-def read_metadata(oidc: OidcSignIn, document: Mapping[str, Any]) -> ProviderMetadata:
-    """Return what a discovery document says. Raises ProviderFailed if it is of another issuer, or cannot be used."""
-    said = document.get("issuer")
-    if said != oidc.issuer:
-        raise ProviderFailed(
-            f"the provider calls itself {json.dumps(said)[:200]}, and web.oidc.issuer is {json.dumps(oidc.issuer)};"
-            " they must be equal, also in a slash at the end"
-        )
-    signed = document.get("id_token_signing_alg_values_supported")
-    if isinstance(signed, list) and not set(ALGORITHMS) & {one for one in signed if isinstance(one, str)}:
-        raise ProviderFailed(
-            f"the provider signs with none of {', '.join(ALGORITHMS)}; choose one of them in its settings for this"
-            " client"
-        )
-    return ProviderMetadata(
-        authorization_endpoint=_endpoint(document, "authorization_endpoint"),
-        token_endpoint=_endpoint(document, "token_endpoint"),
-        jwks_uri=_endpoint(document, "jwks_uri"),
-        client_auth=_client_auth(oidc, document.get("token_endpoint_auth_methods_supported")),
-    )
-
-
-def _client_auth(oidc: OidcSignIn, supported: Any) -> str:
-    if oidc.client_secret is None:
-        return "none"
-    basic, post = "client_secret_basic", "client_secret_post"
-    # Every provider must support the first one, and some allow only it unless the client is registered otherwise.
-    return post if isinstance(supported, list) and post in supported and basic not in supported else basic
-
-
-def _endpoint(document: Mapping[str, Any], name: str) -> str:
-    found = document.get(name)
-    if not isinstance(found, str) or not _ADDRESS.fullmatch(found):
-        raise ProviderFailed(f"the provider's discovery document has no {name}; compare web.oidc.issuer")
-    if not found.startswith("https://") and not is_loopback(found):
-        raise ProviderFailed(f"the provider's {name} does not begin with https://, so others could change its answers")
-    return found
+def _refuses_client(status: int, error: Any) -> bool:
+    """Return whether an answer of the token endpoint is about the client, and not about the code."""
+    # 401 is for nothing else (RFC 6749, 5.2). Auth0 gives it another error.
+    return status == 401 or error in ("invalid_client", "unauthorized_client")
 
 
 def _why(error: BaseException) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy import Connection
 
 from worker.doctor.exposure import people_sign_in
 from worker.identity.person import Identity
@@ -17,7 +18,7 @@ from worker.web.context import WebContext
 from worker.web.identities import user_of_identity
 from worker.web.pages.gate import Gate
 from worker.web.pages.render import page, query
-from worker.web.sessions import LONGEST, end_session, start_session
+from worker.web.sessions import LONGEST, Session, end_session, start_session
 from worker.web.users import SignInRefused, WebPerson
 
 
@@ -42,18 +43,34 @@ def begin_session(
     request: Request,
     person: WebPerson,
     following: str,
-    *,
-    lasts: timedelta = LONGEST,
-    detail: str = "",
 ) -> Response:
     """Sign a person in: end the browser's session before, start a new one, and go to the page that was wanted."""
-    now, before, address = utcnow(), gate.of(request), gate.address(request)
+    before = gate.of(request)
     with writing(context.runtime.engine) as connection:
-        if before is not None:
-            end_session(connection, before.id, before.person.name)
-        browser = request.headers.get("user-agent", "")
-        token = start_session(connection, person.name, address=address, browser=browser, now=now, lasts=lasts)
-        audit.note(connection, person.name, "signed_in", now=now, detail=detail, address=address)
+        token = _start(connection, gate, request, person, before, LONGEST)
+    return _go_on(gate, request, following, token, LONGEST)
+
+
+def _start(
+    connection: Connection,
+    gate: Gate,
+    request: Request,
+    person: WebPerson,
+    before: Session | None,
+    lasts: timedelta,
+    detail: str = "",
+) -> str:
+    """Store a new session in place of the one before, and return its token."""
+    now, address = utcnow(), gate.address(request)
+    if before is not None:
+        end_session(connection, before.id, before.person.name)
+    browser = request.headers.get("user-agent", "")
+    token = start_session(connection, person.name, address=address, browser=browser, now=now, lasts=lasts)
+    audit.note(connection, person.name, "signed_in", now=now, detail=detail, address=address)
+    return token
+
+
+def _go_on(gate: Gate, request: Request, following: str, token: str, lasts: timedelta) -> Response:
     answer = RedirectResponse(following or "/ui", 303)
     gate.set_cookie(request, answer, gate.cookie(request), token, lasts)
     return answer
@@ -63,10 +80,12 @@ def begin_session_of(
     context: WebContext, gate: Gate, request: Request, identity: Identity, following: str, lasts: timedelta
 ) -> Response:
     """Sign in whom a provider or a proxy names. Raises SignInRefused."""
+    before, detail = gate.of(request), f"{identity.issuer}, as {identity.role}"
+    # User and session are one commit: a process that ends between them would leave a user who never signed in.
     with writing(context.runtime.engine) as connection:
         person = user_of_identity(connection, identity, utcnow())
-    detail = f"{identity.issuer}, as {identity.role}"
-    return begin_session(context, gate, request, person, following, lasts=lasts, detail=detail)
+        token = _start(connection, gate, request, person, before, lasts, detail)
+    return _go_on(gate, request, following, token, lasts)
 
 
 def refuse_sign_in(
@@ -89,6 +108,16 @@ def refuse_sign_in(
 def show_refused(context: WebContext, following: str, error: SignInRefused) -> Response:
     """Say why an attempt was refused before anything was tried."""
     return show_sign_in(context, following, str(error), 429)
+
+
+def show_signed_out(there: str, link: str, why: str = "") -> Response:
+    """Say that the session here has ended, and where the one elsewhere ends. ``why`` there is no link for that."""
+    return page("signed_out.html", None, there=there, link=link, why=why, is_back=False)
+
+
+def show_signed_out_there(there: str) -> Response:
+    """Say that both sessions have ended."""
+    return page("signed_out.html", None, there=there, is_back=True)
 
 
 def inside(address: str) -> str:

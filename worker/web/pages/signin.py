@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from worker.identity.person import IdentityRefused
+from worker.identity.person import PROXY, IdentityRefused
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.web import audit
@@ -17,6 +17,7 @@ from worker.web.pages.entrance import (
     refuse_sign_in,
     show_refused,
     show_sign_in,
+    show_signed_out,
 )
 from worker.web.pages.gate import Form, Gate
 from worker.web.pages.render import page
@@ -76,8 +77,7 @@ def _sign_in(router: APIRouter, context: WebContext, gate: Gate) -> None:
         with writing(context.runtime.engine) as connection:
             end_session(connection, session.id, session.person.name)
         gate.note(request, session, "signed_out")
-        # A proxy would sign the person in again at once.
-        answer = RedirectResponse("/ui/sign-in" if session.person.issuer is None else "/ui/signed-out", 303)
+        answer = RedirectResponse(_after_sign_out(session.person.issuer), 303)
         answer.delete_cookie(gate.cookie(request), path="/", secure=gate.is_secure(request))
         answer.headers["Clear-Site-Data"] = '"cache"'  # for the button Back
         return answer
@@ -85,7 +85,14 @@ def _sign_in(router: APIRouter, context: WebContext, gate: Gate) -> None:
     @router.get("/signed-out")
     def signed_out() -> Response:
         proxy = context.runtime.settings.web.proxy_sign_in
-        return page("signed_out.html", None, elsewhere="" if proxy is None else proxy.sign_out_url or "")
+        return show_signed_out("your provider", "" if proxy is None else proxy.sign_out_url or "")
+
+
+def _after_sign_out(issuer: str | None) -> str:
+    """Return where the browser goes. Who signed in elsewhere may still be signed in there, and is told so."""
+    if issuer is None:
+        return "/ui/sign-in"
+    return "/ui/signed-out" if issuer == PROXY else "/ui/signed-out/oidc"
 
 
 def _by_proxy(context: WebContext, gate: Gate, request: Request, following: str) -> Response | None:
