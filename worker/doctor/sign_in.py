@@ -36,7 +36,13 @@ def _check_oidc(oidc: OidcSignIn, *, passwords: bool) -> Iterator[Finding]:
             metadata, keys = provider.read()
             is_known = _knows_client(provider)
     except ProviderFailed as error:
-        yield problem(FindingCode.SIGN_IN_UNUSABLE, WHAT, str(error), why, "correct [web.oidc], or wait until the provider can be reached")
+        yield problem(
+            FindingCode.SIGN_IN_UNUSABLE,
+            WHAT,
+            str(error),
+            why,
+            "correct [web.oidc], or wait until the provider can be reached",
+        )
         return
     if is_known is False:
         what = "refuses the client" if oidc.client_secret else "refuses the client, which has no client_secret"
