@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
+from worker.cli.contacts import _show_texts
+from worker.messages.delivery import DeliveryReport
 
 HEADER = "id,name,email,mobile,stage\n"
 CRM = """
@@ -61,7 +63,7 @@ def test_a_new_record_is_texted_and_an_import_waits_for_approval(crm: Shell) -> 
     crm("sync")
     add(crm.folder, "4,Clara,,415-555-0103,lead")
     assert crm.json("plan")[0]["texts"][0]["text"] == "Hi Clara"
-    crm("sync")
+    assert "Texts of main: 1 accepted." in crm("sync").stdout
     assert [message.text for message in crm.sandbox.messages()] == ["Hi Clara"]
     add(crm.folder, *(f"{n},Import {n},,415-555-01{n},lead" for n in range(10, 15)))
     shown = crm("sync").stdout
@@ -73,6 +75,15 @@ def test_a_new_record_is_texted_and_an_import_waits_for_approval(crm: Shell) -> 
     assert crm.json("approve", batch)["count"] == 5
     crm("sync")
     assert len(crm.sandbox.messages()) == 6
+
+
+def test_a_sync_says_which_texts_wait_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    report = DeliveryReport(accepted=2, requeued=1, held=3, waiting=(("main", "VirtualText refused the credentials"),))
+    _show_texts({"main": report, "other": DeliveryReport()})
+    assert capsys.readouterr().out.splitlines() == [
+        "Texts of main: 2 accepted, 1 for later, 3 held for a person. `vtsync messages` shows each one, and why.",
+        "main: texts wait: VirtualText refused the credentials",
+    ]
 
 
 def test_half_an_export_is_refused_and_accepted_on_demand(crm: Shell) -> None:

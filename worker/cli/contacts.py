@@ -144,7 +144,8 @@ def _push(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a P
 def _deliver(runtime: Runtime, account: str):  # type: ignore[no-untyped-def] # a DeliveryReport; imported late
     from worker.messages.delivery import deliver_due
 
-    return deliver_due(runtime, account=account)
+    with progress(f"{account}: sending texts") as report:
+        return deliver_due(runtime, account=account, progress=report)
 
 
 def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> None:  # type: ignore[type-arg]
@@ -160,10 +161,7 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
         ["Account", "#Created", "#Updated", "#Adopted", "#Refused", "#Unknown", "#Retrying"],
         ((p.account, p.created, p.updated, p.adopted, p.rejected, p.unknown, p.retrying) for p in pushes),
     )
-    for account, delivery in deliveries.items():
-        done = [f"{count} {state}" for state, count in _counts(delivery).items() if count]
-        if done:
-            say(f"Texts of {account}: {', '.join(done)}")
+    _show_texts(deliveries)
     for report in reports:
         if report.error:
             say(f"{report.connection}: {report.error}", "yellow")
@@ -192,6 +190,18 @@ def _show_sync(reports: list[SyncReport], pushes: list, deliveries: dict) -> Non
                 " is repeated",
                 "yellow",
             )
+
+
+def _show_texts(deliveries: dict) -> None:  # type: ignore[type-arg]
+    for account, delivery in deliveries.items():
+        done = [f"{count:,} {_TEXT_STATES.get(name, name)}" for name, count in _counts(delivery).items() if count]
+        if done:
+            say(f"Texts of {account}: {', '.join(done)}. `vtsync messages` shows each one, and why.")
+        for _, why in delivery.waiting:
+            say(f"{account}: texts wait: {why}", "yellow")
+
+
+_TEXT_STATES = {"requeued": "for later", "held": "held for a person", "unknown": "without a response"}
 
 
 def _counts(delivery: object) -> dict[str, int]:

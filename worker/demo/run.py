@@ -23,7 +23,9 @@ from typing import Any
 
 import requests
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from worker.core.isolated import isolated
 from worker.demo import people
@@ -223,23 +225,27 @@ class Demo:
         self.console.print(f"\nDone in {seconds:.0f} s; {'every number agrees' if agreed else 'the numbers differ'}.\n")
         self.console.print("To use it on your own data:")
         prefix = _command_prefix()
+        next_steps = Table.grid(padding=(0, 2))
         for command, what in (
-            (f"{prefix}vtsync init", "asks for your CRM and account, tries both, and writes vtsync.toml"),
-            (f"{prefix}vtsync check", "tries every credential and names every mistake"),
-            (f"{prefix}vtsync plan", "shows what a sync would create, update and text, and changes nothing"),
-            (f"{prefix}vtsync up", "runs worker and scheduler"),
-            (f"{prefix}vtsync sandbox", "runs a local VirtualText to try it against; its page shows the phones"),
+            ("init", "asks for your CRM and account, tries both, and writes vtsync.toml"),
+            ("check", "tries every credential and names every mistake"),
+            ("plan", "shows what a sync would create, update and text, and changes nothing"),
+            ("up", "runs worker and scheduler"),
+            ("sandbox", "runs a local VirtualText to try it against; its page shows the phones"),
         ):
-            self.console.print(f"  {command:<28} {what}")
+            next_steps.add_row(f"  {prefix}vtsync {command}", what)
+        self.console.print(next_steps, soft_wrap=False)
         return 0 if agreed else 1
 
     # helpers
 
     def _say(self, text: str) -> None:
-        self.console.print(f"[bold]{time.monotonic() - self.began:4.0f} s[/]  {text}")
+        step = Table.grid(padding=(0, 2))
+        step.add_row(f"[bold]{time.monotonic() - self.began:4.0f} s[/]", text)
+        self.console.print(step, soft_wrap=False)
 
     def _detail(self, text: str) -> None:
-        self.console.print(f"        {text}", markup=False)
+        self.console.print(Padding(Text(text), (0, 0, 0, 8)), soft_wrap=False)
 
     def _fact(self, what: str, ours: int, theirs: int) -> None:
         self.facts.append(Fact(what, ours, theirs))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, tuple_
 
 from worker.core.clock import CLOCK
 from worker.core.states import MessageKind, MessageState
@@ -154,6 +154,12 @@ def _claim(connection: Connection, due: Select[tuple[str]], now: datetime, lease
 def has_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> bool:
     """Return True if a worker could claim a message of this kind."""
     return connection.scalar(_due(connection, account, kind, now, None).limit(1)) is not None
+
+
+def count_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> int:
+    """Return how many messages of this kind a worker could claim."""
+    due = _due(connection, account, kind, now, None).subquery()
+    return connection.scalar(select(func.count()).select_from(due)) or 0
 
 
 def oldest_due(connection: Connection, account: str, kind: MessageKind, now: datetime) -> datetime | None:

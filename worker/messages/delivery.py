@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sqlalchemy import Connection, Row
 
 from config.policy_levels import policy_for
+from worker.core.progress import Progress, untold
 from worker.core.states import MessageKind, MessageState
 from worker.messages.attempts import Attempt
 from worker.messages.claims import MessageClaim, claim_sends, expire_leases, owned
@@ -50,14 +51,16 @@ def deliver_due(
     account: str | None = None,
     message_ids: Collection[str] | None = None,
     limit: int | None = None,
+    progress: Progress = untold,
 ) -> DeliveryReport:
     """Send what is due, of one account or all, until nothing is left, ``limit`` is reached or a stop is requested.
 
-    May run in any number of processes at once: each message is sent by one of them, once.
+    May run in any number of processes at once: each message is sent by one of them, once. ``progress`` counts the texts
+    of one account.
     """
     accounts = list(runtime.settings.accounts) if account is None else [account]
     sends = [SendStrategy(runtime, name, message_ids) for name in accounts]
-    done = dispatch_due(runtime, sends, limit)
+    done = dispatch_due(runtime, sends, limit, progress)
     return DeliveryReport(
         accepted=done.states[MessageState.ACCEPTED],
         rejected=done.states[MessageState.REJECTED],

@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sqlalchemy import Connection, Row, select
 
 from worker.core.logs import carrying_on, working_on
+from worker.core.progress import Progress, untold
 from worker.core.states import MessageKind, MessageState
 from worker.limits.account_gate import permitted
 from worker.limits.limiter import IN_FLIGHT_WAIT_SECONDS, NO_ROOM
 from worker.messages.attempts import Attempt, begin_attempt, make_request, store_result
-from worker.messages.claims import MessageClaim, owned, release_unstarted
+from worker.messages.claims import MessageClaim, count_due, owned, release_unstarted
 from worker.messages.results import AttemptResult
 from worker.messages.simulation import simulate
 from worker.runtime import Runtime
-from worker.store.db import writing
+from worker.store.db import reading, writing
 from worker.store.leases import Lease
 from worker.store.models import utcnow
 from worker.store.tables import message
@@ -77,17 +78,20 @@ class Dispatched:
     waiting: tuple[tuple[str, str], ...]
 
 
-def dispatch_due(runtime: Runtime, strategies: Iterable[DispatchStrategy], limit: int | None) -> Dispatched:
+def dispatch_due(
+    runtime: Runtime, strategies: Iterable[DispatchStrategy], limit: int | None, progress: Progress = untold
+) -> Dispatched:
     """Work through what is due, account by account, until nothing is left, ``limit`` is reached or a stop is requested.
 
-    May run in any number of processes at once: each message is requested by one of them, once.
+    May run in any number of processes at once: each message is requested by one of them, once. ``progress`` counts the
+    messages of one account.
     """
     states: Counter[MessageState] = Counter()
     waiting = []
     for strategy in strategies:
         left = None if limit is None else limit - states.total()
         with working_on(account=strategy.account):
-            reached, reason = _dispatch_account(runtime, strategy, left)
+            reached, reason = _dispatch_account(runtime, strategy, left, progress)
         states += reached
         if reason:
             waiting.append((strategy.account, reason))
@@ -95,12 +99,16 @@ def dispatch_due(runtime: Runtime, strategies: Iterable[DispatchStrategy], limit
 
 
 def _dispatch_account(
-    runtime: Runtime, strategy: DispatchStrategy, limit: int | None
+    runtime: Runtime, strategy: DispatchStrategy, limit: int | None, progress: Progress
 ) -> tuple[Counter[MessageState], str]:
     """Return how many messages reached which state, and why the account waits; "" when it does not."""
     account = strategy.account
     reached: Counter[MessageState] = Counter()
     size = runtime.settings.accounts[account].concurrency * BATCH_PER_THREAD
+    total = 0
+    if progress is not untold:
+        with reading(runtime.engine) as connection:
+            total = count_due(connection, account, strategy.kind, utcnow())
     while not runtime.stop.requested:
         permit = permitted(runtime.engine, account, runtime.stop.wait)
         if not permit:
@@ -119,6 +127,7 @@ def _dispatch_account(
             runtime.stop.wait(IN_FLIGHT_WAIT_SECONDS)
             continue
         reached += states
+        progress(reached.total(), total)
         if not states:
             return reached, NO_ROOM.format(account=account) if batch.held_back else ""
     return reached, ""
