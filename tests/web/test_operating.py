@@ -292,6 +292,16 @@ def test_a_reply_to_two_accounts_is_not_waved_through_by_one_of_them(site: Site)
     assert stopped.json()["opted_out"] is True, "to stop is always safe"
 
 
+def test_a_key_of_all_accounts_of_a_review_decides_about_it(site: Site) -> None:
+    phone = review(site)
+    review(site, account="other", excerpt="stop it")
+    both = site.headers(accounts=("main", "other"))
+    (shown,) = shown_reviews(site, headers=both)
+    body = {"verdict": "continue", "last_at": shown["last_at"]}
+    done = site.http.post(f"/v1/reviews/{phone}", json=body, headers=both)
+    assert (done.status_code, done.json()["opted_out"], shown_reviews(site)) == (200, False, [])
+
+
 # Connections, deliveries, people
 
 

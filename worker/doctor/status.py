@@ -26,6 +26,7 @@ from worker.doctor.connections import ConnectionNow, check_connections, judge_co
 from worker.doctor.encryption import pending_rewrite
 from worker.doctor.pauses import judge_pause
 from worker.messages.blast_guard import people_today
+from worker.messages.opt_outs import reviews_of
 from worker.messages.permission import missing_policy_fields, read_shape
 from worker.messages.simulation import notes_on_test_mode
 from worker.messages.transitions import has_reason
@@ -421,7 +422,7 @@ def _waiting(
             "vtsync status --rejected",
         ),
         _wait(
-            _some_of(db, number_review.c.since, *of(number_review.c.account, names)),
+            _some_of(db, number_review.c.since, *([reviews_of(names)] if only else [])),
             *("reply", "that may mean STOP", "vtsync review"),
             many="replies",
             alert=AlertKind.REVIEW_NEEDED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import Connection
 
 from worker.messages.decisions import opt_in_number, opt_out_number
@@ -13,6 +13,7 @@ from worker.messages.request_problems import E164_PATTERN, NOT_BLANK_PATTERN
 from worker.policy.decide import OptedOut
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
+from worker.web.audit import note_request
 from worker.web.auth import Guard, require_known
 from worker.web.body import ONLY_JSON
 from worker.web.context import WebContext
@@ -28,10 +29,11 @@ def add_opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
     lifter = Depends(guard.needs("opt-outs:lift"))
 
     @router.post("/opt-outs", tags=["opt-outs"], responses=problem_answers_to_a_body(), dependencies=ONLY_JSON)
-    def opt_out(body: OptOutBody, key: Key = writer) -> OptOutOut:
+    def opt_out(request: Request, body: OptOutBody, key: Key = writer) -> OptOutOut:
         """Stop texting a number, from every account. Waiting texts to it are not sent."""
         runtime = context.runtime
         opt_out_number(runtime, body.phone, source="http", detail=body.reason, actor=key.actor, accounts=key.accounts)
+        note_request(context, request, key, "opt_out", about=body.phone, detail=body.reason)
         with reading(runtime.engine) as connection:
             return opt_out_of(connection, key, body.phone)
 
@@ -61,6 +63,7 @@ def add_opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
 
     @router.delete("/opt-outs/{phone}", tags=["opt-outs"], responses=problem_answers(404))
     def opt_in(
+        request: Request,
         phone: PhonePath,
         reason: Annotated[
             str, Query(pattern=NOT_BLANK_PATTERN, max_length=500, description="How the person agreed; the proof.")
@@ -79,6 +82,7 @@ def add_opt_outs(router: APIRouter, context: WebContext, guard: Guard) -> None:
         if left.opted_out:
             detail = "this opt-out was not made through an account of this key alone; `vtsync opt-in` lifts it"
             raise Problem(403, "forbidden", detail)
+        note_request(context, request, key, "opt_in", about=phone, detail=reason)
         return left
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
+from worker.core.phones import mask, without_number
 from worker.messages.forgotten import NoNumberKey
 from worker.messages.request_problems import NOT_BLANK_PATTERN
-from worker.people.erase import ForgetRefused, accounts_beyond, forget
+from worker.people.erase import INSTEAD, ForgetRefused, accounts_beyond, forget
 from worker.people.export import export_person as export
 from worker.people.export import is_known
 from worker.store.db import reading
+from worker.web.audit import note_request
 from worker.web.auth import Guard, require_known
 from worker.web.context import WebContext
 from worker.web.keys import Key
@@ -25,7 +27,7 @@ def add_people(router: APIRouter, context: WebContext, guard: Guard) -> None:
     reader, eraser = Depends(guard.needs("people:read")), Depends(guard.needs("people:forget"))
 
     @router.get("/people/{phone}/export", tags=["people"], responses=problem_answers(404))
-    def export_person(phone: PhonePath, key: Key = reader) -> PersonExport:
+    def export_person(request: Request, phone: PhonePath, key: Key = reader) -> PersonExport:
         """Return everything that is stored about a person: CRM records, texts, replies, opt-outs, consents.
 
         A key for some accounts gets their part.
@@ -35,10 +37,12 @@ def add_people(router: APIRouter, context: WebContext, guard: Guard) -> None:
         found = export(context.runtime, phone, key.accounts)
         if not is_known(found):
             raise Problem(404, "not_found", "nothing is stored about this number")
+        note_request(context, request, key, "exported_person", about=phone)
         return PersonExport.model_validate(found)
 
     @router.delete("/people/{phone}", tags=["people"], responses=problem_answers(404, 409))
     def forget_person(
+        request: Request,
         phone: PhonePath,
         reason: Annotated[
             str,
@@ -61,4 +65,6 @@ def add_people(router: APIRouter, context: WebContext, guard: Guard) -> None:
             done = forget(runtime, phone, why=reason, actor=key.actor)
         except (ForgetRefused, NoNumberKey) as error:
             raise Problem(409, "too_late", str(error)) from None
+        why = without_number(reason, phone, INSTEAD)
+        note_request(context, request, key, "forgot_person", about=mask(phone), detail=why)
         return ForgottenOut(**{name: getattr(done, name) for name in ForgottenOut.model_fields})
