@@ -30,7 +30,7 @@ from worker.store.tables import (
     sync_run,
 )
 from worker.web.keys import FLEET_SCOPES, SCOPES, create_key
-from worker.web.operating_schemas import JobsOut
+from worker.web.status_schemas import JobsOut
 
 OURS, THEIRS, SHARED, STRANGER, BY_HAND, OUT = (number(i) for i in range(6))
 """Known to the account "main", to "other", to both, to nobody; opted out by a person; opted out by our own key."""

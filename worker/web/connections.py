@@ -15,11 +15,7 @@ from worker.store.db import reading
 from worker.web.audit import note_request
 from worker.web.auth import Guard
 from worker.web.body import ONLY_JSON
-from worker.web.context import WebContext
-from worker.web.keys import Key
-from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.operating_schemas import (
-    LARGEST_ROW_ID,
+from worker.web.connection_schemas import (
     ConnectionList,
     ConnectionOut,
     RejectedList,
@@ -29,6 +25,10 @@ from worker.web.operating_schemas import (
     SyncAsked,
     SyncBody,
 )
+from worker.web.context import WebContext
+from worker.web.keys import Key
+from worker.web.openapi import problem_answers, problem_answers_to_a_body
+from worker.web.operating_schemas import LARGEST_ROW_ID
 from worker.web.problems import RETRY_AFTER_SECONDS, Problem
 from worker.web.visible import require_connection
 

@@ -11,7 +11,7 @@ from worker.web.auth import Guard
 from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers
-from worker.web.operating_schemas import StatusOut
+from worker.web.status_schemas import StatusOut
 
 
 def add_status(router: APIRouter, context: WebContext, guard: Guard) -> None:
