@@ -602,17 +602,30 @@ class StuckContact:
     attempted_at: datetime | None
     next_attempt_at: datetime | None
     """When it is tried again. None: a change, a look-up or a person must come first."""
+    id: int
 
 
-def contacts_in(runtime: Runtime, state: str, limit: int, *, failing: bool = False) -> list[StuckContact]:
-    """Return the contacts in one push state. ``failing``: only those whose updates fail again and again."""
+def contacts_in(
+    runtime: Runtime,
+    state: str,
+    limit: int,
+    *,
+    failing: bool = False,
+    accounts: Collection[str] = (),
+    after: int = 0,
+) -> list[StuckContact]:
+    """Return the contacts in one push state, in the order of their ids.
+
+    ``failing``: only those whose updates fail again and again. ``accounts``: only of these; empty: of all that are
+    configured. ``after``: only those with a larger id.
+    """
     c = contact.c
     next_attempt_at = case((c.push_state == PushState.DUE, c.next_attempt_at), else_=None)
     columns = (c.account, c.phone, c.full_name, c.push_state, c.last_error, c.attempts, c.attempted_at)
     with reading(runtime.engine) as db:
         rows = db.execute(
-            select(*columns, type_coerce(next_attempt_at, c.next_attempt_at.type))
-            .where(c.account.in_(list(runtime.settings.accounts)), c.push_state == state)
+            select(*columns, type_coerce(next_attempt_at, c.next_attempt_at.type), c.id)
+            .where(c.account.in_(list(accounts or runtime.settings.accounts)), c.push_state == state, c.id > after)
             .where(*(_KEEPS_FAILING if failing else ()))
             .order_by(c.id)
             .limit(limit)

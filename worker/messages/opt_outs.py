@@ -158,12 +158,15 @@ def opt_outs_after(
     return [(row.phone, _read(row)) for row in connection.execute(rows)]
 
 
-def all_opt_outs(engine: Engine) -> Iterator[list[tuple[str, OptedOut]]]:
-    """Yield all opt-outs by number, a few thousand at a time, each portion in a transaction of its own."""
+def all_opt_outs(engine: Engine, accounts: Collection[str] = ()) -> Iterator[list[tuple[str, OptedOut]]]:
+    """Yield all opt-outs by number, a few thousand at a time, each portion in a transaction of its own.
+
+    ``accounts``: see ``opt_outs_after``.
+    """
     after = ""
     while True:
         with reading(engine) as connection:
-            found = opt_outs_after(connection, after, PORTION)
+            found = opt_outs_after(connection, after, PORTION, accounts)
         if not found:
             return
         yield found
@@ -209,7 +212,9 @@ def reviews_of(accounts: Collection[str]) -> ColumnElement[bool]:
 def open_reviews(
     connection: Connection, accounts: Collection[str] = (), phones: Collection[str] | None = None
 ) -> list[Review]:
-    """Return the numbers that wait for a person's decision, oldest first. ``accounts``: see ``reviews_of``; empty: all.
+    """Return the numbers that wait for a person's decision, oldest first.
+
+    ``accounts``: see ``reviews_of``; empty: all.
     """
     r = number_review.c
     mine = [reviews_of(accounts)] if accounts else []
@@ -375,9 +380,7 @@ def _open_reviews(
     publish_each(connection, EventType.CONTACT_REVIEW_OPENED, account=account, now=now, data=begun)
 
 
-def _prove_review_end(
-    connection: Connection, phone: str, why: str, *, account: str, now: datetime, actor: str
-) -> None:
+def _prove_review_end(connection: Connection, phone: str, why: str, *, account: str, now: datetime, actor: str) -> None:
     """Store the proof of a review that ended, and publish its event."""
     row = {"phone": phone, "at": now, "opened": False, "detail": why, "actor": actor[:80]}
     connection.execute(plain_insert(review_event), row)

@@ -114,3 +114,9 @@ class UnreadValueOut(OperatingOut):
     field: str = Field(examples=["visit"])
     value: str = Field(examples=["soon"])
     reason: str = Field(examples=["it is no date"])
+
+
+class UnreadList(OperatingOut):
+    """Records with values that triggers cannot read."""
+
+    unread: list[UnreadValueOut]
