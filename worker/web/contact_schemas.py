@@ -1,4 +1,4 @@
-"""The request bodies and answers of decisions about contacts that VirtualText refused, or may have lost."""
+"""The request bodies and answers of decisions about contacts: refused and lost ones, and the first link-up."""
 
 from __future__ import annotations
 
@@ -134,3 +134,40 @@ class ResolvedContactOut(OperatingOut):
         description="With `create`: the id under which VirtualText's list has it, so that it is not created again.",
         examples=[None],
     )
+
+
+class LinkOut(OperatingOut):
+    """How an account was linked for the first time, and how many contacts wait to be created."""
+
+    account: str = Field(examples=["main"])
+    linked: bool = Field(examples=[False])
+    waiting: int = Field(description="The `contacts` of `POST /v1/accounts/{name}/link`.", examples=[1040])
+    how: str = Field(
+        description="`list`, `file`, `without list`, or `contacts`: it has created some. Empty: it is not linked.",
+        examples=[""],
+    )
+    at: datetime | None = Field(description="When it was linked, if that is known.")
+    by: str = Field(description="Who decided it.", examples=[""])
+
+
+class LinkBody(OperatingBody):
+    """Create every contact without VirtualText's list, also those that VirtualText may have already."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"without_list": True, "contacts": 1040}]})
+
+    without_list: Literal[True] = Field(description="As `vtsync link ACCOUNT --without-list`.", examples=[True])
+    contacts: int = Field(
+        ge=0,
+        le=MOST_SHOWN,
+        strict=True,
+        description="The `waiting` that `GET /v1/accounts/{name}/link` showed. If more wait, nothing is done (409).",
+        examples=[1040],
+    )
+
+
+class LinkedOut(OperatingOut):
+    """An account that is linked."""
+
+    account: str = Field(examples=["main"])
+    changed: bool = Field(description="False: it was linked before, and nothing was done.", examples=[True])
+    created: int = Field(description="How many contacts will be created.", examples=[1040])

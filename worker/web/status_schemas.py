@@ -1,4 +1,4 @@
-"""The answer of ``/v1/status``."""
+"""The answers of ``/v1/status`` and ``/v1/alerts``."""
 
 from __future__ import annotations
 
@@ -59,3 +59,20 @@ class StatusOut(OperatingOut):
     configuration: list[UnusedFileOut]
     paused_triggers: dict[str, PauseState] = Field(description="The triggers that are paused.", examples=[{}])
     jobs: JobsOut | None = Field(description="Null for a key of some accounts.")
+
+
+class AlertOut(OperatingOut):
+    """An open alert."""
+
+    kind: str = Field(examples=["approval_needed"])
+    urgent: bool = Field(examples=[False])
+    found: str = Field(examples=["3 texts of one sync waiting for approval"])
+    remedy: str = Field(examples=[f"`vtsync approve {EXAMPLE_BATCH}`"])
+    since: datetime
+    told_at: datetime | None = Field(description="When the channels were told; null: not yet.")
+
+
+class AlertList(OperatingOut):
+    """The open alerts, oldest first."""
+
+    alerts: list[AlertOut]

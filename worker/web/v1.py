@@ -32,6 +32,7 @@ from worker.web.explain import add_explain
 from worker.web.forwards import add_forwards
 from worker.web.incoming import add_incoming
 from worker.web.keys import Key
+from worker.web.linking import add_linking
 from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
 from worker.web.opt_outs import add_opt_outs
 from worker.web.pause_routes import add_pauses
@@ -78,7 +79,7 @@ def routes(context: WebContext) -> APIRouter:
     add_people(router, context, guard)
     for add in (add_decisions, add_reviews, add_stuck_contacts, add_explain, add_connections, add_pauses):
         add(router, context, guard)
-    for add in (add_forwards, add_incoming, add_status):
+    for add in (add_linking, add_forwards, add_incoming, add_status):
         add(router, context, guard)
     return router
 
