@@ -171,7 +171,7 @@ def test_nothing_is_decided_that_nobody_has_seen(shell: Shell, decision: str) ->
     for wrong in ("yesterday", "2026-03-01T10:00:00", "2026-03-01"):
         assert "the last_at of `vtsync review" in shell("review", ANNA, decision, "--last-at", wrong, code=2).stderr
     other = "2026-03-01T10:00:00.000001+00:00"
-    assert "wrote again" in shell("review", ANNA, decision, "--last-at", other, code=1).stderr
+    assert "another reply than the newest" in shell("review", ANNA, decision, "--last-at", other, code=1).stderr
     assert shell.json("review") == [shown]
     done = shell.json("review", ANNA, decision, "--last-at", shown["last_at"])
     assert (done["last_at"], done["opted_out"]) == (shown["last_at"], decision == "--opt-out")

@@ -323,7 +323,7 @@ def _end_review(
             f"{phone} is under review. {reply}", f"Opt {phone} out?" if out else f"Resume texts to {phone}?"
         )
     elif last_at not in (None, shown.last_at):
-        fail(f"{phone} wrote again after the reply that --last-at names; nothing was decided; {newest}", FAILED)
+        fail(f"--last-at names another reply than the newest of {phone}; nothing was decided; {newest}", FAILED)
     try:
         released = decide_review(runtime, phone, verdict, actor(), last_at=shown.last_at)
     except NotUnderReview as error:
