@@ -477,7 +477,7 @@ MISTAKES = [
     ("POST", "/v1/connections/people/sync", {"fll": True}, "/fll", 'did you mean "full"?'),
     ("GET", "/v1/contacts?state=rejectd", None, "state", 'did you mean "rejected"?'),
     ("GET", "/v1/contacts", None, "state", "missing"),
-    ("POST", "/v1/contacts:retry", {}, "/contacts", "give the retried of GET /v1/contacts"),
+    ("POST", "/v1/contacts:retry", {}, "/contacts", "give the retryable of GET /v1/contacts"),
     ("POST", "/v1/contacts:retry", {"phone": "415"}, "/phone", "E.164"),
     ("POST", RESOLVE, {"verdict": "creat"}, "/verdict", 'did you mean "create"?'),
     ("POST", RESOLVE, {"verdict": "create"}, "/attempted_at", "give the attempted_at of GET /v1/contacts"),

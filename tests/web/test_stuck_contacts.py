@@ -75,18 +75,18 @@ def test_contacts_are_listed_by_state_with_their_reasons(site: Site) -> None:
     put(site, number(5), "due", next_attempt_at=PAST)
     page = listed(site, "rejected", "&limit=3&account=main")
     assert [one["phone"] for one in page["contacts"]] == [number(0), number(1), number(2)]
-    assert (page["contacts"][0]["error"], page["contacts"][0]["attempts"], page["retried"]) == ("400: no", 1, 4)
+    assert (page["contacts"][0]["error"], page["contacts"][0]["attempts"], page["retryable"]) == ("400: no", 1, 4)
     assert listed(site, "rejected", f"&after={page['next']}")["contacts"][0]["phone"] == number(3)
     assert [one["phone"] for one in listed(site, "due", "&failing=true")["contacts"]] == [number(4)]
     theirs = listed(site, "rejected", headers=site.headers(accounts=("other",)))
-    assert ([one["account"] for one in theirs["contacts"]], theirs["retried"]) == (["other"], 1)
-    assert listed(site, "unknown") == {"contacts": [], "retried": 5, "next": None}
+    assert ([one["account"] for one in theirs["contacts"]], theirs["retryable"]) == (["other"], 1)
+    assert listed(site, "unknown") == {"contacts": [], "retryable": 5, "next": None}
 
 
 def test_contacts_are_retried_as_they_were_counted(site: Site) -> None:
     put(site, ADA, "rejected")
     put(site, ADA, "rejected", account="other")
-    shown = listed(site, "rejected")["retried"]
+    shown = listed(site, "rejected")["retryable"]
     put(site, BOB, "rejected")
     refused = site.http.post("/v1/contacts:retry", json={"contacts": shown})
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/not_as_shown")

@@ -170,36 +170,29 @@ def _note_resolved(db: Connection, contact_id: int, now: datetime, detail: str) 
 
 
 def retry_contacts(
-    runtime: Runtime,
-    *,
-    account: str | None = None,
-    phone: str | None = None,
-    accounts: Collection[str] = (),
-    shown: int | None = None,
+    runtime: Runtime, *, phone: str | None = None, accounts: Collection[str] = (), shown: int | None = None
 ) -> int:
     """Make refused contacts, and those that wait for their next attempt, due now. Return how many.
 
-    ``account``, ``phone``: only those of this account, with this number. ``accounts``: only of these; empty: of all.
-    ``shown``: how many the person was shown; where more match, none is retried. Raises ContactsNotAsShown.
+    ``phone``: only those with this number. ``accounts``: only of these; empty: of all. ``shown``: how many the person
+    was shown; where more match, none is retried. Raises ContactsNotAsShown.
     """
     with writing(runtime.engine) as db:
         due = {"push_state": PushState.DUE, "attempts": 0, "next_attempt_at": utcnow()}
-        count = db.execute(update(contact).where(*_retried(account, phone, accounts)).values(due)).rowcount
+        count = db.execute(update(contact).where(*_retryable(phone, accounts)).values(due)).rowcount
         if shown is not None and count > shown:
             raise ContactsNotAsShown(count, shown)
         return count
 
 
-def count_retried(db: Connection, *, account: str | None = None, accounts: Collection[str] = ()) -> int:
+def count_retryable(db: Connection, accounts: Collection[str] = ()) -> int:
     """Return how many contacts ``retry_contacts`` would make due."""
-    return db.scalar(select(func.count()).select_from(contact).where(*_retried(account, None, accounts))) or 0
+    return db.scalar(select(func.count()).select_from(contact).where(*_retryable(None, accounts))) or 0
 
 
-def _retried(account: str | None, phone: str | None, accounts: Collection[str]) -> list[ColumnElement[bool]]:
+def _retryable(phone: str | None, accounts: Collection[str]) -> list[ColumnElement[bool]]:
     waiting = and_(c.push_state == PushState.DUE, c.next_attempt_at > utcnow())
     chosen: list[ColumnElement[bool]] = [(c.push_state == PushState.REJECTED) | waiting]
-    if account is not None:
-        chosen.append(c.account == account)
     if phone is not None:
         chosen.append(c.phone == phone)
     if accounts:

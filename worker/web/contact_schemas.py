@@ -36,7 +36,7 @@ class StuckContactList(OperatingOut):
     """Contacts in one state, with how many can be retried."""
 
     contacts: list[StuckContactOut]
-    retried: int = Field(
+    retryable: int = Field(
         description="How many contacts `POST /v1/contacts:retry` would try again: those that VirtualText refused, and"
         " those that wait for their next attempt. The `contacts` of that request.",
         examples=[3],
@@ -58,15 +58,15 @@ class RetryContactsBody(OperatingBody):
         ge=0,
         le=MOST_SHOWN,
         strict=True,
-        description="Without `phone`: the `retried` that `GET /v1/contacts` showed. If more match now, nothing is done"
-        " (409).",
+        description="Without `phone`: the `retryable` that `GET /v1/contacts` showed. If more match now, nothing is"
+        " done (409).",
         examples=[3],
     )
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
         if self.phone is None and self.contacts is None:
-            raise FieldProblem("contacts", "is missing; give the retried of GET /v1/contacts")
+            raise FieldProblem("contacts", "is missing; give the retryable of GET /v1/contacts")
         return self
 
 

@@ -13,7 +13,7 @@ from worker.contacts.resolve import (
     ListNotRead,
     NotUnknown,
     ShownAttempt,
-    count_retried,
+    count_retryable,
     resolve_by_list,
     resolve_contact,
     retry_contacts,
@@ -68,10 +68,10 @@ def add_stuck_contacts(router: APIRouter, context: WebContext, guard: Guard) -> 
         runtime, accounts = context.runtime, _accounts(context, key, account)
         found = contacts_in(runtime, state, limit, failing=failing, accounts=accounts, after=after)
         with reading(runtime.engine) as connection:
-            retried = count_retried(connection, accounts=accounts)
+            retryable = count_retryable(connection, accounts)
         following = found[-1].id if len(found) == limit else None
         listed = [StuckContactOut.model_validate(one) for one in found]
-        return StuckContactList(contacts=listed, retried=retried, next=following)
+        return StuckContactList(contacts=listed, retryable=retryable, next=following)
 
     @router.post("/contacts:retry", tags=["contacts"], responses=problem_answers_to_a_body(409), dependencies=ONLY_JSON)
     def retry_many_contacts(request: Request, body: RetryContactsBody, key: Key = decider) -> RetriedContacts:
