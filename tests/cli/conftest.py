@@ -49,11 +49,11 @@ class Shell:
             pytest.fail(f"{command} ended with {result.exit_code} ({result.exception!r}):\n{result.output}")
         return result
 
-    def run(self, *command: str) -> Result:
-        """Run a command, whatever its exit code."""
+    def run(self, *command: str, answers: str | None = None) -> Result:
+        """Run a command, whatever its exit code. ``answers``: what the person types."""
         common.console.cache_clear()
         common.error_console.cache_clear()
-        return CliRunner().invoke(load_commands(), list(command))
+        return CliRunner().invoke(load_commands(), list(command), input=answers)
 
     def json(self, *command: str, code: int = 0) -> Any:
         return json.loads(self(*command, "--json", code=code).stdout)

@@ -132,7 +132,7 @@ def test_what_somebody_wrote_is_read_and_texts_go_on(shell: Shell) -> None:
     held = under_review(shell)
     assert "decide with" in shell("review", ANNA, code=2).stderr
     assert "decide with" in shell("review", ANNA, "--continue", "--opt-out", code=2).stderr
-    done = shell.json("review", ANNA, "--continue")
+    done = shell.json("review", ANNA, "--continue", "--yes")
     assert (done["released"], done["excerpt"], done["last_at"][:10]) == (1, "not now please", "2026-03-01")
     assert "not under review" in shell("review", ANNA, "--continue", code=1).stderr
     assert {one["id"]: one["state"] for one in shell.json("messages")} == {held: "queued"}
@@ -152,15 +152,54 @@ def test_a_reply_that_comes_while_the_command_runs_is_not_decided(
 
     with monkeypatch.context() as patch:
         patch.setattr("worker.messages.decisions.decide_review", decides)
-        assert "wrote again" in shell("review", ANNA, "--continue", code=1).stderr
+        assert "wrote again" in shell("review", ANNA, "--continue", "--yes", code=1).stderr
     shown = shell("review").stdout
     assert "leave me alone" in shown
-    assert "The last reply, " in shell("review", ANNA, "--continue").stdout
+    assert "The last reply, " in shell("review", ANNA, "--continue", "--yes").stdout
+
+
+DECISIONS = ("--continue", "--opt-out")
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_nothing_is_decided_that_nobody_has_seen(shell: Shell, decision: str) -> None:
+    under_review(shell)
+    refused = shell("review", ANNA, decision, code=2).stderr
+    assert "--last-at" in refused
+    assert "--yes" in refused
+    (shown,) = shell.json("review")
+    for wrong in ("yesterday", "2026-03-01T10:00:00", "2026-03-01"):
+        assert "the last_at of `vtsync review" in shell("review", ANNA, decision, "--last-at", wrong, code=2).stderr
+    other = "2026-03-01T10:00:00.000001+00:00"
+    assert "another reply than the newest" in shell("review", ANNA, decision, "--last-at", other, code=1).stderr
+    assert shell.json("review") == [shown]
+    done = shell.json("review", ANNA, decision, "--last-at", shown["last_at"])
+    assert (done["last_at"], done["opted_out"]) == (shown["last_at"], decision == "--opt-out")
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_at_a_terminal_the_reply_is_shown_before_the_question(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, decision: str
+) -> None:
+    under_review(shell)
+    (before,) = shell.json("review")
+    monkeypatch.setattr("typer.testing._NamedTextIOWrapper.isatty", lambda _: True)
+    for answer, code in (("", 1), ("n\n", 1), ("y\n", 0)):
+        assert shell.json("review") == [before]
+        asked = shell.run("review", ANNA, decision, answers=answer)
+        assert asked.exit_code == code
+        shown, _, question = asked.stderr.partition('"not now please"')
+        assert ("The last reply, " in shown, "?" in shown, "? [y/N]" in question) == (True, False, True)
+    assert shell.json("review") == []
+
+
+def test_a_decision_without_a_number_is_refused(shell: Shell) -> None:
+    assert "name the number" in shell("review", "--continue", code=2).stderr
 
 
 def test_what_somebody_wrote_is_read_and_was_a_no(shell: Shell) -> None:
     under_review(shell)
-    assert "is opted out" in shell("review", ANNA, "--opt-out").stdout
+    assert "is opted out" in shell("review", ANNA, "--opt-out", "--yes").stdout
     (listed,) = shell.json("opt-outs")
     assert listed["detail"] == 'read as an opt-out: "not now please"'
 

@@ -222,7 +222,7 @@ public_url = "http://127.0.0.1:{self.port}"
 
     def run(self) -> None:
         assert self.fleet.process("migrate").returncode == 0
-        scopes = ("messages:write", "messages:read", "contacts:read", "metrics:read", "opt-outs:write")
+        scopes = ("messages:write", "messages:read", "contacts:read", "metrics:read", "opt-outs:write", "operate:read")
         self.key = self.command(
             "keys", "create", "shop", "--all-accounts", *(f"--scope={one}" for one in scopes)
         ).strip()
@@ -305,6 +305,8 @@ public_url = "http://127.0.0.1:{self.port}"
         for pid in descendants(process.pid for process in self.fleet.processes):
             self.seen[ARGUMENTS].append((f"process {pid}", Path(f"/proc/{pid}/cmdline").read_bytes()))
         for path in ("/v1/messages", f"/v1/contacts/{NUMBERS[0]}", "/health/ready", "/health/fleet", "/openapi.json"):
+            self.request("GET", path)
+        for path in ("/v1/dead-letters", "/v1/relay/events", "/v1/contacts?state=rejected", "/v1/status", "/v1/alerts"):
             self.request("GET", path)
         self.request("GET", "/metrics")
         commands = (

@@ -39,9 +39,9 @@ def opts_out(box: Outbox, phone: str) -> None:
         add_opt_out(connection, phone, source="relay", detail='wrote "STOP"', now=utcnow(), actor="relay")
 
 
-def may_opt_out(box: Outbox, phone: str, excerpt: str = "please leave me alone") -> None:
+def may_opt_out(box: Outbox, phone: str, excerpt: str = "please leave me alone", *, account: str = "main") -> None:
     with writing(box.engine) as connection:
-        open_review(connection, phone, excerpt=excerpt, inbound_id="i1", since=utcnow(), account="main")
+        open_review(connection, phone, excerpt=excerpt, inbound_id="i1", since=utcnow(), account=account)
 
 
 def follow(box: Outbox, *changes: tuple[str, str]) -> list[str]:
@@ -195,8 +195,34 @@ def test_to_continue_is_about_what_was_shown(box: Outbox, later: str) -> None:
     if not account:
         with pytest.raises(OthersReply):
             decide_review(box.runtime, OLD, "continue", "ann", last_at=review.last_at, only_of=["main"])
+        known = further["account"] != ""
+        with reading(box.engine) as connection:
+            assert [one.phone for one in open_reviews(connection, ["main", "other"])] == ([OLD] if known else [])
     assert decide_review(box.runtime, OLD, "continue", "ann", last_at=review.last_at) == 1
     assert reviews(box) == {}
+
+
+def test_the_people_of_all_accounts_of_a_review_decide_about_it(box: Outbox) -> None:
+    for account in ("main", "other", "main"):
+        may_opt_out(box, OLD, account=account)
+    may_opt_out(box, NEW)
+    held = box.send(OLD)
+    deliver_due(box.runtime)
+    both, shown = ["main", "other"], box.last_reply(OLD)
+    with reading(box.engine) as connection:
+        assert [one.phone for one in open_reviews(connection, both)] == [OLD, NEW]
+        assert [one.phone for one in open_reviews(connection, ["main", "third"])] == [NEW]
+    may_opt_out(box, OLD, account="third")  # while they read
+    with pytest.raises(OthersReply):
+        decide_review(box.runtime, OLD, "continue", "ann", last_at=shown, only_of=both)
+    assert box.state(held) is MessageState.HELD
+    assert decide_review(box.runtime, OLD, "continue", "ann", last_at=box.last_reply(OLD)) == 1
+    may_opt_out(box, OLD, account="other")  # the replies of a review that has ended do not count
+    may_opt_out(box, OLD, account="main")
+    with pytest.raises(ReplyNotAsShown):
+        decide_review(box.runtime, OLD, "continue", "ann", last_at=shown, only_of=both)
+    decide_review(box.runtime, OLD, "continue", "ann", last_at=box.last_reply(OLD), only_of=both)
+    assert reviews(box).keys() == {NEW}
 
 
 def test_a_review_that_began_after_the_one_that_was_shown_stays(box: Outbox) -> None:
@@ -349,4 +375,4 @@ def test_nothing_but_this_module_writes_opt_outs_their_proofs_and_reviews() -> N
         for line in writes(ast.parse(path.read_text("utf-8")))
     }
     assert lines == set()
-    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 9, "the test sees writes"
+    assert len(writes(ast.parse((root / "messages/opt_outs.py").read_text("utf-8")))) == 10, "the test sees writes"

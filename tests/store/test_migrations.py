@@ -628,8 +628,11 @@ def test_a_review_with_replies_to_two_accounts_belongs_to_neither_and_the_versio
             values = {"id": phone, "account": account, "phone": phone, "word": word, "at": at}
             connection.execute(wrote, values)
     migrate(empty)
+    proof = f"INSERT INTO review_event (phone, at, opened, detail, actor) VALUES ('+5', '{begun}', TRUE, 'hm', 'relay')"
     with writing(empty) as connection:  # as a worker of the version before, which is not restarted yet
         connection.execute(put, {"phone": "+5"})
+        connection.execute(text(proof))
     with reading(empty) as connection:
         found = connection.execute(text("SELECT phone, account, last_at FROM number_review ORDER BY phone")).all()
+        assert connection.scalars(text("SELECT account FROM review_event")).all() == [""], "it is not known"
     assert [tuple(row) for row in found] == [*((phone, then, None) for phone, *_, then in rows), ("+5", "main", None)]

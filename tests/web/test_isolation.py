@@ -26,17 +26,19 @@ from worker.store.tables import (
     contact_mapping,
     delivery,
     inbound_message,
+    inbox_event,
     rejected_record,
     sync_run,
 )
 from worker.web.keys import FLEET_SCOPES, SCOPES, create_key
-from worker.web.operating_schemas import JobsOut
+from worker.web.status_schemas import JobsOut
 
 OURS, THEIRS, SHARED, STRANGER, BY_HAND, OUT = (number(i) for i in range(6))
 """Known to the account "main", to "other", to both, to nobody; opted out by a person; opted out by our own key."""
 CANARY = "canary-of-the-other-account"
 
 MESSAGE = "0" * 32
+FOUND = {"verdict": "found", "virtualtext_id": "5512"}
 ERROR = {"error": ""}
 ROUTES: dict[str, tuple[str, str, Any]] = {
     "send": ("POST", "/v1/messages", {"account": "main", "to": OURS, "message": "x"}),
@@ -68,7 +70,9 @@ ROUTES: dict[str, tuple[str, str, Any]] = {
     "forget a person of both": ("DELETE", f"/v1/people/{SHARED}?reason=x", None),
     "forget one opted out by hand": ("DELETE", f"/v1/people/{BY_HAND}?reason=x", None),
     "forget ours": ("DELETE", f"/v1/people/{OURS}?reason=x", None),
+    "remember ours": ("POST", f"/v1/people/{OURS}/remember", {"reason": "x"}),
     "list opt-outs": ("GET", "/v1/opt-outs", None),
+    "export opt-outs": ("GET", "/v1/opt-outs:export", None),
     "approve": ("POST", f"/v1/messages/{MESSAGE}/approve", None),
     "retry": ("POST", f"/v1/messages/{MESSAGE}/retry", None),
     "resolve": ("POST", f"/v1/messages/{MESSAGE}/resolve", {"verdict": "sent"}),
@@ -80,6 +84,19 @@ ROUTES: dict[str, tuple[str, str, Any]] = {
     "reviews": ("GET", "/v1/reviews", None),
     "end a review of ours": ("POST", f"/v1/reviews/{OURS}", {"verdict": "opt_out"}),
     "end a review of theirs": ("POST", f"/v1/reviews/{THEIRS}", {"verdict": "opt_out"}),
+    "contacts that wait": ("GET", "/v1/contacts?state=due", None),
+    "retry contacts": ("POST", "/v1/contacts:retry", {"contacts": 1000}),
+    "resolve a contact of ours": ("POST", f"/v1/contacts/{OURS}/resolve", {"account": "main", **FOUND}),
+    "resolve a contact of theirs": ("POST", f"/v1/contacts/{THEIRS}/resolve", {"account": "other", **FOUND}),
+    "link of ours": ("GET", "/v1/accounts/main/link", None),
+    "link of theirs": ("GET", "/v1/accounts/other/link", None),
+    "link ours": ("POST", "/v1/accounts/main/link", {"without_list": True, "contacts": 1000}),
+    "link theirs": ("POST", "/v1/accounts/other/link", {"without_list": True, "contacts": 1000}),
+    "dead letters": ("GET", "/v1/dead-letters", None),
+    "clear dead letters": ("POST", "/v1/dead-letters:clear", {"letters": 0}),
+    "events": ("GET", "/v1/relay/events", None),
+    "retry events": ("POST", "/v1/relay/events:retry", {"events": 1000}),
+    "alerts": ("GET", "/v1/alerts", None),
     "explain ours": ("GET", f"/v1/people/{OURS}/explain", None),
     "explain theirs": ("GET", f"/v1/people/{THEIRS}/explain", None),
     "consents of ours": ("GET", f"/v1/people/{OURS}/consents", None),
@@ -89,6 +106,8 @@ ROUTES: dict[str, tuple[str, str, Any]] = {
     "runs of theirs": ("GET", "/v1/connections/other-crm/runs", None),
     "rejected of ours": ("GET", "/v1/connections/main-crm/rejected", None),
     "rejected of theirs": ("GET", "/v1/connections/other-crm/rejected", None),
+    "unread of ours": ("GET", "/v1/connections/main-crm/unread", None),
+    "unread of theirs": ("GET", "/v1/connections/other-crm/unread", None),
     "sync ours": ("POST", "/v1/connections/main-crm/sync", {}),
     "sync theirs": ("POST", "/v1/connections/other-crm/sync", {}),
     "forwards": ("GET", "/v1/forwards", None),
@@ -128,7 +147,9 @@ NEEDS = {
     "forget a person of both": "people:forget",
     "forget one opted out by hand": "people:forget",
     "forget ours": "people:forget",
+    "remember ours": "people:forget",
     "list opt-outs": "contacts:read",
+    "export opt-outs": "contacts:read",
     "approve": "operate:write",
     "retry": "operate:write",
     "resolve": "operate:write",
@@ -140,6 +161,19 @@ NEEDS = {
     "reviews": "operate:read",
     "end a review of ours": "operate:write",
     "end a review of theirs": "operate:write",
+    "contacts that wait": "operate:read",
+    "retry contacts": "operate:write",
+    "resolve a contact of ours": "operate:write",
+    "resolve a contact of theirs": "operate:write",
+    "link of ours": "operate:read",
+    "link of theirs": "operate:read",
+    "link ours": "operate:write",
+    "link theirs": "operate:write",
+    "dead letters": "operate:read",
+    "clear dead letters": "operate:write",
+    "events": "operate:read",
+    "retry events": "operate:write",
+    "alerts": "operate:read",
     "explain ours": "operate:read",
     "explain theirs": "operate:read",
     "consents of ours": "contacts:read",
@@ -149,6 +183,8 @@ NEEDS = {
     "runs of theirs": "operate:read",
     "rejected of ours": "operate:read",
     "rejected of theirs": "operate:read",
+    "unread of ours": "operate:read",
+    "unread of theirs": "operate:read",
     "sync ours": "operate:write",
     "sync theirs": "operate:write",
     "forwards": "operate:read",
@@ -175,10 +211,18 @@ BEYOND_MAIN = {  # what a key of the account "main" gets in place of an answer, 
     "forget a person of both": 403,
     "forget one opted out by hand": 403,
     "end a review of theirs": 404,
+    "resolve a contact of theirs": 403,
+    "link of theirs": 404,
+    "link theirs": 404,
+    "dead letters": 403,
+    "clear dead letters": 403,
+    "alerts": 403,
+    "remember ours": 403,
     "explain theirs": 404,
     "consents of theirs": 404,
     "runs of theirs": 404,
     "rejected of theirs": 404,
+    "unread of theirs": 404,
     "sync theirs": 404,
     "pause a connection": 404,
     "resume a connection": 404,
@@ -230,6 +274,8 @@ def put_work(db: Any, account: str, phone: str, canary: str) -> None:
     event |= {"last_error": canary, "created_at": PAST, "due_at": PAST}
     for target in (f"crm:{crm}:{canary}", f"subscriber:{canary}" if canary == CANARY else "subscriber:ours"):
         db.execute(insert(delivery), event | {"target": target})
+    failed = {"source": "relay", "name": account, "payload": canary, "state": "failed", "detail": canary}
+    db.execute(insert(inbox_event), failed | {"received_at": PAST, "due_at": PAST})
     open_review(db, phone, excerpt=canary, inbound_id=None, since=PAST, account=account)
     add_consent(db, phone, source="http", words=canary, now=PAST, actor="test", account=account)
     add_consent(db, SHARED, source="http", words=canary, now=PAST, actor="test", account=account)
@@ -290,7 +336,8 @@ def test_the_table_has_every_route_and_scope(site: Site) -> None:
     }
     for phone in (OURS, THEIRS, SHARED, BY_HAND):
         rows = {(m, p.partition("?")[0].replace(phone, "{phone}")) for m, p, _ in ROUTES.values()}
-        known -= {(m, p.replace(MESSAGE, "{message_id}").replace("main-crm", "{name}")) for m, p in rows}
+        placed = {(m, p.replace(MESSAGE, "{message_id}").replace("main-crm", "{name}")) for m, p in rows}
+        known -= {(m, p.replace("/accounts/main", "/accounts/{name}")) for m, p in placed}
     assert known == set()
     assert {scope for needs in NEEDS.values() for scope in needs.split()} == set(SCOPES)
     assert NEEDS.keys() == ROUTES.keys()
@@ -305,6 +352,7 @@ def test_no_answer_to_a_key_of_one_account_has_data_of_another(people: Site) -> 
     for phone in (OURS, THEIRS, SHARED, STRANGER, BY_HAND):
         asked += [("GET", f"/v1/{part}/{phone}", None) for part in ("contacts", "opt-outs")]
         asked += [("GET", f"/v1/people/{phone}/{part}", None) for part in ("export", "explain", "consents")]
+        asked += [("POST", f"/v1/contacts/{phone}/resolve", {"account": one, **FOUND}) for one in ("main", "other")]
         asked += [("POST", f"/v1/reviews/{phone}", {"verdict": "continue", "last_at": PAST.isoformat()})]
         asked += [("GET", f"/v1/messages?to=%2B{phone[1:]}", None)]
         asked += [("POST", "/v1/messages", {"to": phone, "message": "x", "account": "main"})]

@@ -292,6 +292,16 @@ def test_a_reply_to_two_accounts_is_not_waved_through_by_one_of_them(site: Site)
     assert stopped.json()["opted_out"] is True, "to stop is always safe"
 
 
+def test_a_key_of_all_accounts_of_a_review_decides_about_it(site: Site) -> None:
+    phone = review(site)
+    review(site, account="other", excerpt="stop it")
+    both = site.headers(accounts=("main", "other"))
+    (shown,) = shown_reviews(site, headers=both)
+    body = {"verdict": "continue", "last_at": shown["last_at"]}
+    done = site.http.post(f"/v1/reviews/{phone}", json=body, headers=both)
+    assert (done.status_code, done.json()["opted_out"], shown_reviews(site)) == (200, False, [])
+
+
 # Connections, deliveries, people
 
 
@@ -438,6 +448,7 @@ def test_the_status_is_what_the_command_prints(crm: Site, monkeypatch: pytest.Mo
 
 # Mistakes
 
+RESOLVE = f"/v1/contacts/{number(0)}/resolve"
 MISTAKES = [
     # method, path, body; where, and what the answer suggests
     ("GET", "/v1/messages?state=qued", None, "state", 'did you mean "queued"?'),
@@ -464,6 +475,22 @@ MISTAKES = [
     ("POST", "/v1/forwards:retry", {}, "/ids", "name ids or a target"),
     ("POST", "/v1/forwards:retry", {"failed": True}, "/deliveries", "say how many GET /v1/forwards counted"),
     ("POST", "/v1/connections/people/sync", {"fll": True}, "/fll", 'did you mean "full"?'),
+    ("GET", "/v1/contacts?state=rejectd", None, "state", 'did you mean "rejected"?'),
+    ("GET", "/v1/contacts", None, "state", "missing"),
+    ("POST", "/v1/contacts:retry", {}, "/contacts", "give the retryable of GET /v1/contacts"),
+    ("POST", "/v1/contacts:retry", {"phone": "415"}, "/phone", "E.164"),
+    ("POST", RESOLVE, {"verdict": "creat"}, "/verdict", 'did you mean "create"?'),
+    ("POST", RESOLVE, {"verdict": "create"}, "/attempted_at", "give the attempted_at of GET /v1/contacts"),
+    ("POST", RESOLVE, {"verdict": "found"}, "/virtualtext_id", "give the id that VirtualText shows"),
+    ("POST", RESOLVE, {"verdict": "create", "virtualtext_id": "1"}, "/virtualtext_id", "belongs to the verdict found"),
+    ("POST", RESOLVE, {"verdict": "found", "virtualtext_id": "1", "without_list": True}, "/without_list", "belongs to"),
+    ("POST", "/v1/accounts/main/link", {"contacts": 1}, "/without_list", "missing"),
+    ("POST", "/v1/accounts/main/link", {"without_list": True}, "/contacts", "missing"),
+    ("POST", "/v1/dead-letters:clear", {}, "/letters", "missing"),
+    ("POST", "/v1/dead-letters:clear", {"letters": 1}, "/until", "give the until of GET /v1/dead-letters"),
+    ("POST", "/v1/dead-letters:clear", {"leters": 1}, "/leters", 'did you mean "letters"?'),
+    ("POST", "/v1/relay/events:retry", {}, "/events", "missing"),
+    ("GET", "/v1/relay/events?bfore=1", None, "bfore", 'did you mean "before"?'),
 ]
 
 
@@ -512,6 +539,17 @@ ADDRESSES = [
     ("POST", "/v1/triggers/{}/resume"),
     ("GET", "/v1/forwards"),
     ("POST", "/v1/forwards:retry"),
+    ("GET", "/v1/contacts"),
+    ("POST", "/v1/contacts:retry"),
+    ("POST", "/v1/contacts/{}/resolve"),
+    ("GET", "/v1/accounts/{}/link"),
+    ("POST", "/v1/accounts/{}/link"),
+    ("GET", "/v1/connections/{}/unread"),
+    ("GET", "/v1/dead-letters"),
+    ("POST", "/v1/dead-letters:clear"),
+    ("GET", "/v1/relay/events"),
+    ("POST", "/v1/relay/events:retry"),
+    ("GET", "/v1/alerts"),
 ]
 NAMES = [
     "ids",
@@ -526,6 +564,13 @@ NAMES = [
     "failed",
     "deliveries",
     "state",
+    "contacts",
+    "letters",
+    "events",
+    "account",
+    "attempted_at",
+    "virtualtext_id",
+    "without_list",
 ]
 NAMES += ["limit", "before", "after", "brief", "accept_removals", "x", ""]
 SCALARS = st.one_of(

@@ -25,7 +25,7 @@ from worker.messages.opt_outs import open_review
 from worker.store.db import reading, writing
 from worker.store.ids import new_message_id
 from worker.store.models import utcnow
-from worker.store.tables import delivery
+from worker.store.tables import contact, dead_letter, delivery, inbox_event
 from worker.web.app import create_app
 from worker.web.audit import entries
 from worker.web.keys import create_key
@@ -36,7 +36,9 @@ BLOCKS = re.findall(r"^```(sh|json)\n(.*?)^```", SECTION, re.DOTALL | re.MULTILI
 UNTIL = "01931f6ac2d97b6aa1f2b3c4d5e6f7ff"
 READ = "2026-11-02T09:30:00Z"
 BATCH, UNKNOWN, ADA = "01931f6ac2d97b6aa1f2b3c4d5e6f700", "01931f6ac2d97b6aa1f2b3c4d5e6f708", "+14155552671"
-ACTIONS = ["approve", "sent", "review_continue", "asked_for_sync", "retry_forwards", "read_person"]
+CAME = "2027-03-01T14:30:00Z"
+ACTIONS = ["approve", "sent", "review_continue", "asked_for_sync", "retry_contacts", "contact_found", "retry_events"]
+ACTIONS += ["clear_dead_letters", "retry_forwards", "read_person"]
 
 
 @pytest.fixture
@@ -58,6 +60,13 @@ def api(
     row = {"target": "subscriber:shop", "type": "message.sent", "payload": "{}", "state": "failed"}
     with writing(engine) as db:
         open_review(db, ADA, excerpt="stop it lol", inbound_id=None, since=PAST, account="main")
+        stuck = {"account": "main", "wanted_hash": b"1", "created_at": PAST}
+        for index, state in enumerate(("rejected", "rejected", "unknown")):
+            db.execute(insert(contact), stuck | {"phone": f"+1415555267{index}", "push_state": state})
+        event = {"source": "relay", "name": "main", "payload": "{}", "state": "failed", "detail": "bad"}
+        db.execute(insert(inbox_event), event | {"received_at": PAST, "due_at": PAST})
+        letter = {"id": "a", "reason": "to is missing", "first_at": PAST, "last_at": PAST}
+        db.execute(insert(dead_letter), letter)
         for _ in range(3):
             db.execute(insert(delivery), row | {"event_id": new_message_id(), "created_at": PAST, "due_at": PAST})
     server = uvicorn.Server(uvicorn.Config(create_app(runtime), port=0, log_config=None))
@@ -91,13 +100,14 @@ def test_the_examples_do_what_they_say(api: tuple[Outbox, str, str]) -> None:
             .replace(UNKNOWN, unknown)
             .replace(UNTIL, unknown)
             .replace(READ, PAST.isoformat())
+            .replace(CAME, PAST.isoformat())
             .replace("curl ", "curl -sS --fail-with-body ")
         )
         for command in re.split(r"\n(?=curl)", commands):
             done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             answers.append(json.loads(done.stdout))
-    assert len(answers) == 13
+    assert len(answers) == 20
     assert box.state(unknown) == MessageState.CONFIRMED
     with reading(box.engine) as db:
         lines = entries(db, limit=20)[::-1]

@@ -18,6 +18,7 @@ from worker.cli.common import (
     ago,
     app,
     complain,
+    confirm,
     fail,
     local_time,
     open_store_runtime,
@@ -33,6 +34,8 @@ from worker.cli.progress import progress
 from worker.core.text import counted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from worker.contacts.opt_out_file import OptOutFile
     from worker.messages.decisions import ReviewVerdict
     from worker.messages.opt_out_lists import ComparedOptOuts
@@ -247,17 +250,29 @@ def review(
     ] = None,
     go_on: Annotated[bool, typer.Option("--continue", help="The person did not mean STOP: resume texts.")] = False,
     out: Annotated[bool, typer.Option("--opt-out", help="The person meant STOP: opt the number out.")] = False,
+    last_at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Decide about the reply that you have read: its last_at in the JSON list."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Decide without a question about the newest reply.")] = False,
     json: Json = False,
 ) -> None:
-    """Decide about replies that may mean STOP. Texts to these numbers wait for your decision."""
+    """Decide about replies that may mean STOP. Texts to these numbers wait for your decision.
+
+    It shows the newest reply of the number, and asks.
+    """
     from worker.messages.opt_outs import open_reviews
     from worker.store.db import reading
 
+    decides = go_on or out or last_at is not None or yes
+    if decides and number is None:
+        usage("name the number that you decide about")
+    read = None if last_at is None else _moment(last_at)
     runtime = open_store_runtime()
     if number is not None:
         if go_on == out:
             usage("decide with --continue or with --opt-out")
-        _end_review(runtime, typed_number(runtime, number), "opt_out" if out else "continue", json)
+        _end_review(runtime, typed_number(runtime, number), "opt_out" if out else "continue", read, yes, json)
         return
     with reading(runtime.engine) as connection:
         found = open_reviews(connection)
@@ -272,8 +287,26 @@ def review(
         say("Decide about each with `vtsync review NUMBER --opt-out` or `vtsync review NUMBER --continue`.")
 
 
-def _end_review(runtime: Runtime, phone: str, verdict: ReviewVerdict, json: bool) -> None:
-    """Show the newest reply of ``phone``, and decide about no newer one."""
+def _moment(text: str) -> datetime:
+    """Read the time of a reply, or end the command."""
+    from datetime import datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        usage("--last-at must be the last_at of `vtsync review --json`, such as 2027-03-01T14:30:00.123456+00:00")
+    return moment
+
+
+def _end_review(
+    runtime: Runtime, phone: str, verdict: ReviewVerdict, last_at: datetime | None, yes: bool, json: bool
+) -> None:
+    """Decide about the newest reply of ``phone``, which the person has read, and about no newer one.
+
+    ``last_at``: of the reply that they have read. None: show it and ask, unless ``yes`` is given.
+    """
     from worker.messages.decisions import NotUnderReview, ReplyNotAsShown, decide_review
     from worker.messages.opt_outs import open_reviews
     from worker.store.db import reading
@@ -282,14 +315,32 @@ def _end_review(runtime: Runtime, phone: str, verdict: ReviewVerdict, json: bool
         shown = next(iter(open_reviews(connection, phones=[phone])), None)
     if shown is None:
         fail(str(NotUnderReview(phone)), FAILED)
+    reply = f'The last reply, {ago(shown.last_at)}: "{shown.excerpt}"'
+    out = verdict == "opt_out"
+    newest = "read the newest reply with `vtsync review`"
+    if last_at is None and not yes:
+        _confirm_review(
+            f"{phone} is under review. {reply}", f"Opt {phone} out?" if out else f"Resume texts to {phone}?"
+        )
+    elif last_at not in (None, shown.last_at):
+        fail(f"--last-at names another reply than the newest of {phone}; nothing was decided; {newest}", FAILED)
     try:
         released = decide_review(runtime, phone, verdict, actor(), last_at=shown.last_at)
     except NotUnderReview as error:
         fail(str(error), FAILED)
     except ReplyNotAsShown as error:
-        fail(f"{error}; read the newest reply with `vtsync review`", FAILED)
-    out = verdict == "opt_out"
-    reply = {"excerpt": shown.excerpt, "last_at": shown.last_at}
+        fail(f"{error}; {newest}", FAILED)
     done = f"{phone} is opted out." if out else f"Texts to {phone} resume."
-    said = f'{done} The last reply, {ago(shown.last_at)}: "{shown.excerpt}"'
-    show_done(json, {"phone": phone, "opted_out": out, "released": released} | reply, said)
+    values = {"phone": phone, "opted_out": out, "released": released}
+    show_done(json, values | {"excerpt": shown.excerpt, "last_at": shown.last_at}, f"{done} {reply}")
+
+
+def _confirm_review(shown: str, question: str) -> None:
+    """Show a reply, and go on if the person at the terminal agrees. Without a terminal, an option must say it."""
+    if not sys.stdin.isatty():
+        usage(
+            "nobody can be asked here if they have read the reply; add --last-at with the last_at of"
+            " `vtsync review --json`, or --yes for the newest reply. Nothing was decided."
+        )
+    complain(shown)
+    confirm(question, yes=False)

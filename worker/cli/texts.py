@@ -254,7 +254,8 @@ def retry(
     runtime = open_store_runtime()
     if contacts:
         phone = None if number is None else typed_number(runtime, number)
-        count, what = retry_contacts(runtime, account=account, phone=phone), ("contact", "will be tried again")
+        count = retry_contacts(runtime, phone=phone, accounts=() if account is None else (account,))
+        what = ("contact", "will be tried again")
     else:
         chosen = chosen_messages(runtime, message_ids or [])
         count, what = retry_messages(runtime, chosen, actor=actor()), ("message", "queued again")

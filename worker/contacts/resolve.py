@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, update
 
 from worker.contacts import push_rows
 from worker.contacts.remote_list import Listing, is_unavailable, list_state, read_list
 from worker.core.states import PushState
+from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.tables import contact, contact_event
 
+RESOLVED = "create_resolved"
 c = contact.c
 _Row: TypeAlias = Row[int, PushState, int, datetime | None, str | None]
 
@@ -23,39 +26,67 @@ class NotUnknown(ValueError):
     """The contact is not a lost create, and its updates do not fail."""
 
 
+class AttemptNotAsShown(ValueError):
+    """Another attempt was made since the one that the person was shown. Nothing was decided."""
+
+
+class ContactsNotAsShown(ValueError):
+    """More contacts match now than the person was shown. Nothing was done."""
+
+    def __init__(self, now: int, shown: int) -> None:
+        super().__init__(f"{counted(now, 'contact matches', 'contacts match')} now, and you were shown {shown:,}")
+
+
 class ListNotRead(Exception):
     """VirtualText's list cannot show if the contact is there. The message says why."""
 
 
-def resolve_contact(runtime: Runtime, account: str, phone: str, *, virtualtext_id: str | None, actor: str) -> None:
+class ShownAttempt(NamedTuple):
+    """When the last attempt was made, as the person who decides was shown it. None: none was made."""
+
+    at: datetime | None
+
+
+def resolve_contact(
+    runtime: Runtime,
+    account: str,
+    phone: str,
+    *,
+    virtualtext_id: str | None,
+    actor: str,
+    shown: ShownAttempt | None = None,
+) -> None:
     """Store how a lost create ended: the contact is in VirtualText as ``virtualtext_id``, or (None) it is not.
 
     The same for a contact whose updates fail, because VirtualText may not know its id any more.
 
-    Either way the contact is due again: as an update of that id, or as a new create.
-    Raises LookupError for an unknown number, NotUnknown when the contact is not a lost create.
+    Either way the contact is due again: as an update of that id, or as a new create. ``shown``: only if no attempt was
+    made since; None: in any case.
+    Raises LookupError for an unknown number, NotUnknown when the contact is not a lost create, AttemptNotAsShown.
     """
     now = utcnow()
     with writing(runtime.engine) as db:
-        row = _unsettled(db, account, phone)
+        row = _unsettled(db, account, phone, shown)
         _make_due(db, row, virtualtext_id, now)
-        found = f"{actor} found it as {virtualtext_id}" if virtualtext_id else f"{actor} found that it is not there"
-        _note_resolved(db, row.id, now, found)
+        _note_resolved(db, row.id, now, _found(actor, virtualtext_id))
 
 
-def resolve_by_list(runtime: Runtime, account: str, phone: str, *, actor: str) -> str | None:
+def resolve_by_list(
+    runtime: Runtime, account: str, phone: str, *, actor: str, shown: ShownAttempt | None = None
+) -> str | None:
     """Look a lost create up in VirtualText's list, and make it due again: to be adopted if it is there, else created.
 
-    Return its id in VirtualText; None: it is not there, and is created. Raises ListNotRead if the list cannot tell,
-    LookupError for an unknown number, NotUnknown when the contact is not a lost create.
+    Return its id in VirtualText; None: it is not there, and is created. ``shown``: see ``resolve_contact``. Raises
+    ListNotRead if the list cannot tell, LookupError for an unknown number, NotUnknown when the contact is not a lost
+    create, AttemptNotAsShown.
     """
     with reading(runtime.engine) as db:
-        _unsettled(db, account, phone)
+        _unsettled(db, account, phone, shown)
         unavailable = is_unavailable(db, account)
     began = utcnow()
     listing = Listing.UNAVAILABLE if unavailable else read_list(runtime, account)
     with writing(runtime.engine) as db:
-        row, now = _unsettled(db, account, phone), utcnow()
+        row, now = _unsettled(db, account, phone, shown), utcnow()
         there = push_rows.remote_matches(db, account, [phone]).get(phone)
         shown_by = began - runtime.settings.accounts[account].lookup_after
         is_lost_create = row.push_state == PushState.UNKNOWN
@@ -65,11 +96,29 @@ def resolve_by_list(runtime: Runtime, account: str, phone: str, *, actor: str) -
             push_rows.confirm_or_retry_creates(db, account, [(row.id, phone)], now, now)
         else:
             _make_due(db, row, there[0].id if there else None, now)
-        found = f"{actor} asked for it, and VirtualText's list " + (
-            f"has it as {there[0].id}" if there else "does not have it"
-        )
-        _note_resolved(db, row.id, now, found)
+        answer = f"has it as {there[0].id}" if there else "does not have it"
+        _note_resolved(db, row.id, now, f"{_asked(actor)} {answer}")
         return there[0].id if there else None
+
+
+def was_resolved(db: Connection, account: str, phone: str, *, virtualtext_id: str | None, actor: str) -> bool:
+    """Return whether ``actor`` was the last to resolve this contact, and in this way, so that it need not be repeated.
+
+    ``virtualtext_id``: where they found it; None: they wanted it to be created.
+    """
+    e = contact_event.c
+    resolved = (c.account == account, c.phone == phone, e.kind == RESOLVED)
+    newest = select(e.detail).join(contact, c.id == e.contact_id).where(*resolved).order_by(e.id.desc()).limit(1)
+    detail = db.scalar(newest) or ""
+    return detail == _found(actor, virtualtext_id) or (virtualtext_id is None and detail.startswith(_asked(actor)))
+
+
+def _found(actor: str, virtualtext_id: str | None) -> str:
+    return f"{actor} found it as {virtualtext_id}" if virtualtext_id else f"{actor} found that it is not there"
+
+
+def _asked(actor: str) -> str:
+    return f"{actor} asked for it, and VirtualText's list"
 
 
 def _require_proof(
@@ -83,8 +132,11 @@ def _require_proof(
         raise ListNotRead("the create was lost so recently that VirtualText's contact list may not show it yet")
 
 
-def _unsettled(db: Connection, account: str, phone: str) -> _Row:
-    """Return the contact if it is a lost create, or its updates fail. Raises LookupError or NotUnknown."""
+def _unsettled(db: Connection, account: str, phone: str, shown: ShownAttempt | None) -> _Row:
+    """Return the contact if it is a lost create, or its updates fail.
+
+    Raises LookupError, NotUnknown or AttemptNotAsShown.
+    """
     columns = (c.id, c.push_state, c.attempts, c.attempted_at, c.virtualtext_id)
     row = db.execute(select(*columns).where(c.account == account, c.phone == phone)).first()
     if row is None:
@@ -92,6 +144,8 @@ def _unsettled(db: Connection, account: str, phone: str) -> _Row:
     update_fails = row.push_state == PushState.DUE and row.virtualtext_id is not None and row.attempts > 0
     if row.push_state != PushState.UNKNOWN and not update_fails:
         raise NotUnknown(f"contact {phone} is {row.push_state}; only an unknown one can be resolved")
+    if shown is not None and row.attempted_at != shown.at:
+        raise AttemptNotAsShown(f"another attempt was made for the contact {phone} since; nothing was decided")
     return row
 
 
@@ -103,7 +157,7 @@ def _make_due(db: Connection, row: _Row, virtualtext_id: str | None, now: dateti
         .values(
             push_state=PushState.DUE,
             virtualtext_id=virtualtext_id,
-            former_id=row.virtualtext_id or c.former_id,
+            former_id=c.former_id if row.virtualtext_id in (None, virtualtext_id) else row.virtualtext_id,
             missing_checks=0,
             next_attempt_at=now,
             last_error="",
@@ -112,22 +166,35 @@ def _make_due(db: Connection, row: _Row, virtualtext_id: str | None, now: dateti
 
 
 def _note_resolved(db: Connection, contact_id: int, now: datetime, detail: str) -> None:
-    db.execute(
-        contact_event.insert(), {"contact_id": contact_id, "at": now, "kind": "create_resolved", "detail": detail}
-    )
+    db.execute(contact_event.insert(), {"contact_id": contact_id, "at": now, "kind": RESOLVED, "detail": detail})
 
 
-def retry_contacts(runtime: Runtime, *, account: str | None = None, phone: str | None = None) -> int:
-    """Make refused contacts, and those that wait for their next attempt, due now. Return how many."""
+def retry_contacts(
+    runtime: Runtime, *, phone: str | None = None, accounts: Collection[str] = (), shown: int | None = None
+) -> int:
+    """Make refused contacts, and those that wait for their next attempt, due now. Return how many.
+
+    ``phone``: only those with this number. ``accounts``: only of these; empty: of all. ``shown``: how many the person
+    was shown; where more match, none is retried. Raises ContactsNotAsShown.
+    """
+    with writing(runtime.engine) as db:
+        due = {"push_state": PushState.DUE, "attempts": 0, "next_attempt_at": utcnow()}
+        count = db.execute(update(contact).where(*_retryable(phone, accounts)).values(due)).rowcount
+        if shown is not None and count > shown:
+            raise ContactsNotAsShown(count, shown)
+        return count
+
+
+def count_retryable(db: Connection, accounts: Collection[str] = ()) -> int:
+    """Return how many contacts ``retry_contacts`` would make due."""
+    return db.scalar(select(func.count()).select_from(contact).where(*_retryable(None, accounts))) or 0
+
+
+def _retryable(phone: str | None, accounts: Collection[str]) -> list[ColumnElement[bool]]:
     waiting = and_(c.push_state == PushState.DUE, c.next_attempt_at > utcnow())
     chosen: list[ColumnElement[bool]] = [(c.push_state == PushState.REJECTED) | waiting]
-    if account is not None:
-        chosen.append(c.account == account)
     if phone is not None:
         chosen.append(c.phone == phone)
-    with writing(runtime.engine) as db:
-        return int(
-            db.execute(
-                update(contact).where(*chosen).values(push_state=PushState.DUE, attempts=0, next_attempt_at=utcnow())
-            ).rowcount
-        )
+    if accounts:
+        chosen.append(c.account.in_(accounts))
+    return chosen

@@ -26,6 +26,7 @@ from worker.doctor.connections import ConnectionNow, check_connections, judge_co
 from worker.doctor.encryption import pending_rewrite
 from worker.doctor.pauses import judge_pause
 from worker.messages.blast_guard import people_today
+from worker.messages.opt_outs import reviews_of
 from worker.messages.permission import missing_policy_fields, read_shape
 from worker.messages.simulation import notes_on_test_mode
 from worker.messages.transitions import has_reason
@@ -433,7 +434,7 @@ def _waiting(
         ),
         _wait(
             AlertKind.REVIEW_NEEDED,
-            _some_of(db, number_review.c.since, *of(number_review.c.account, names)),
+            _some_of(db, number_review.c.since, *([reviews_of(names)] if only else [])),
             *("reply", "that may mean STOP", "vtsync review"),
             many="replies",
         ),
@@ -616,17 +617,30 @@ class StuckContact:
     attempted_at: datetime | None
     next_attempt_at: datetime | None
     """When it is tried again. None: a change, a look-up or a person must come first."""
+    id: int
 
 
-def contacts_in(runtime: Runtime, state: str, limit: int, *, failing: bool = False) -> list[StuckContact]:
-    """Return the contacts in one push state. ``failing``: only those whose updates fail again and again."""
+def contacts_in(
+    runtime: Runtime,
+    state: str,
+    limit: int,
+    *,
+    failing: bool = False,
+    accounts: Collection[str] = (),
+    after: int = 0,
+) -> list[StuckContact]:
+    """Return the contacts in one push state, in the order of their ids.
+
+    ``failing``: only those whose updates fail again and again. ``accounts``: only of these; empty: of all that are
+    configured. ``after``: only those with a larger id.
+    """
     c = contact.c
     next_attempt_at = case((c.push_state == PushState.DUE, c.next_attempt_at), else_=None)
     columns = (c.account, c.phone, c.full_name, c.push_state, c.last_error, c.attempts, c.attempted_at)
     with reading(runtime.engine) as db:
         rows = db.execute(
-            select(*columns, type_coerce(next_attempt_at, c.next_attempt_at.type))
-            .where(c.account.in_(list(runtime.settings.accounts)), c.push_state == state)
+            select(*columns, type_coerce(next_attempt_at, c.next_attempt_at.type), c.id)
+            .where(c.account.in_(list(accounts or runtime.settings.accounts)), c.push_state == state, c.id > after)
             .where(*(_KEEPS_FAILING if failing else ()))
             .order_by(c.id)
             .limit(limit)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
+from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -41,6 +42,15 @@ class DeadLetterView:
     times: int
 
 
+class LettersNotAsShown(ValueError):
+    """More dead letters match now than the person was shown. Nothing was deleted."""
+
+    def __init__(self, now: int, shown: int) -> None:
+        super().__init__(
+            f"{counted(now, 'dead letter matches', 'dead letters match')} now, and you were shown {shown:,}"
+        )
+
+
 def set_message_aside(runtime: Runtime, refused: RefusedMessage) -> None:
     """Store a dead letter. The same message again only counts."""
     now = utcnow()
@@ -58,7 +68,21 @@ def dead_letters(runtime: Runtime, limit: int) -> list[DeadLetterView]:
         return [DeadLetterView(**row._mapping) for row in rows]
 
 
-def clear_dead_letters(runtime: Runtime) -> int:
-    """Delete all dead letters, and return how many there were."""
+def count_dead_letters(runtime: Runtime) -> int:
+    """Return how many dead letters there are."""
+    with reading(runtime.engine) as db:
+        return db.scalar(select(func.count()).select_from(dead_letter)) or 0
+
+
+def clear_dead_letters(runtime: Runtime, *, shown: int | None = None, until: datetime | None = None) -> int:
+    """Delete dead letters, and return how many.
+
+    ``shown``: how many the person was shown; where more match, none is deleted. ``until``: the newest that they were
+    shown; those that came later, or again, stay. Raises LettersNotAsShown.
+    """
+    old = [] if until is None else [dead_letter.c.last_at <= until]
     with writing(runtime.engine) as db:
-        return db.execute(delete(dead_letter)).rowcount
+        count = db.execute(delete(dead_letter).where(*old)).rowcount
+        if shown is not None and count > shown:
+            raise LettersNotAsShown(count, shown)
+        return count

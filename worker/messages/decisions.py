@@ -307,8 +307,8 @@ def decide_review(
 
     They are released in both cases: after ``opt_out`` the policy suppresses each with its reason. ``last_at``: of the
     review as the person was shown it, required to continue. ``source`` is kept with the opt-out (``cli``, ``http``).
-    ``only_of``: only if the reply was written to one of these accounts; empty: to any. To stop, it is enough that they
-    know the number whose replies went to several accounts.
+    ``only_of``: only if all replies were written to these accounts; empty: to any. To stop, it is enough that they know
+    the number whose replies went to several accounts.
 
     Raises NotUnderReview, ReplyNotAsShown and OthersReply.
     """
@@ -340,14 +340,13 @@ def review_outcome(verdict: ReviewVerdict, actor: str) -> str:
 
 def _why_none_ended(connection: Connection, phone: str, accounts: Collection[str]) -> ValueError | LookupError:
     """Return why the review of ``phone`` was not ended for ``accounts`` (empty: all)."""
-    found = open_reviews(connection, [*accounts, ""] if accounts else (), [phone])
-    if found and accounts and not found[0].account and accounts_that_know(connection, phone, accounts):
-        return OthersReply(
-            "this person wrote such a reply to another account, too; decide with a key for all accounts, or with"
-            " `vtsync review`"
-        )
-    if found and (found[0].account or not accounts):
+    if open_reviews(connection, accounts, [phone]):
         return ReplyNotAsShown(f"{phone} wrote again after the reply that you were shown; nothing was decided")
+    if accounts and open_reviews(connection, [""], [phone]) and accounts_that_know(connection, phone, accounts):
+        return OthersReply(
+            "this person wrote such a reply to another account, too; decide with a key for all of these accounts, or"
+            " with `vtsync review`"
+        )
     return NotUnderReview(phone)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Row, select
 from config.models import Settings
 from worker.core.states import PauseKind, PushState
 from worker.messages.consents import consents_known_to, decided_at, opt_out_times
-from worker.messages.opt_outs import opted_out
+from worker.messages.opt_outs import opted_out, reviews_of
 from worker.messages.people import recipient_of
 from worker.messages.policy_facts import texts_since
 from worker.messages.read_models import MessageDetails, ReceivedReply, read_details, read_replies
@@ -179,7 +179,7 @@ def explain(runtime: Runtime, phone: str, accounts: Collection[str] = ()) -> Exp
         about_others = {one for one in about - own if not accounts or one[0] in of_crms}
         out = opted_out(connection, [phone]).get(phone)
         outs = opt_out_times(connection, [phone]).get(phone, [])
-        mine = _of(accounts, number_review.c.account)
+        mine = [reviews_of(accounts)] if accounts else []
         review = select(number_review.c.since).where(number_review.c.phone == phone, *mine)
         return Explanation(
             phone=phone,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TextIO
 
@@ -11,13 +12,14 @@ from sqlalchemy import Connection, Engine, func, select
 
 from worker.core.progress import Progress, untold
 from worker.messages.opt_outs import NewOptOut, add_opt_outs, all_opt_outs, count_opt_outs, end_review, opted_out
-from worker.policy.decide import FORGOTTEN
+from worker.policy.decide import FORGOTTEN, OptedOut
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.store.sql import any_of
 from worker.store.tables import number_review, opt_out_event
 
 AT_ONCE = 1000
+CSV_HEADING = "phone,since,source,reason,account\r\n"
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -118,19 +120,29 @@ def take_over(
 
 
 def write_opt_outs(engine: Engine, file: TextIO, progress: Progress = untold) -> int:
-    """Write all opt-outs as CSV, by number. Return how many.
-
-    A reason that a spreadsheet would take for a formula begins with an apostrophe.
-    """
-    writer = csv.writer(file)
-    writer.writerow(["phone", "since", "source", "reason", "account"])
+    """Write all opt-outs as CSV, by number. Return how many."""
     count = 0
     with reading(engine) as connection:
         total = count_opt_outs(connection)
+    file.write(CSV_HEADING)
     for portion in all_opt_outs(engine):
-        for phone, one in portion:
-            reason = f"'{one.detail}" if one.detail[:1] in _FORMULA else one.detail
-            writer.writerow([phone, one.since.isoformat(), one.source, reason, one.account])
+        file.write(as_csv(portion))
         count += len(portion)
         progress(count, total)
     return count
+
+
+def as_csv(portion: Iterable[tuple[str, OptedOut | None]]) -> str:
+    """Return opt-outs by number as lines of CSV. None: nothing but the number is told.
+
+    A reason that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    for phone, one in portion:
+        if one is None:
+            writer.writerow([phone, "", "", "", ""])
+            continue
+        reason = f"'{one.detail}" if one.detail[:1] in _FORMULA else one.detail
+        writer.writerow([phone, one.since.isoformat(), one.source, reason, one.account])
+    return lines.getvalue()

@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, bindparam, case, delete, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy import insert as plain_insert
 
 from config.event_types import EventType
@@ -144,12 +158,15 @@ def opt_outs_after(
     return [(row.phone, _read(row)) for row in connection.execute(rows)]
 
 
-def all_opt_outs(engine: Engine) -> Iterator[list[tuple[str, OptedOut]]]:
-    """Yield all opt-outs by number, a few thousand at a time, each portion in a transaction of its own."""
+def all_opt_outs(engine: Engine, accounts: Collection[str] = ()) -> Iterator[list[tuple[str, OptedOut]]]:
+    """Yield all opt-outs by number, a few thousand at a time, each portion in a transaction of its own.
+
+    ``accounts``: see ``opt_outs_after``.
+    """
     after = ""
     while True:
         with reading(engine) as connection:
-            found = opt_outs_after(connection, after, PORTION)
+            found = opt_outs_after(connection, after, PORTION, accounts)
         if not found:
             return
         yield found
@@ -179,12 +196,28 @@ class Review:
     """To which account they wrote. Empty: to several, it is not known, or it came with a number that two share."""
 
 
+def reviews_of(accounts: Collection[str]) -> ColumnElement[bool]:
+    """Return the condition for reviews all of whose replies were written to some of these accounts.
+
+    "" among them stands for reviews of no single account, whomever the person wrote to.
+    """
+    r, e, before = number_review.c, review_event.c, review_event.alias()
+    ended = before.c.phone == r.phone, before.c.opened.is_(False)
+    last_end = select(func.coalesce(func.max(before.c.id), 0)).where(*ended).correlate(number_review).scalar_subquery()
+    reply = select(e.id).where(e.phone == r.phone, e.opened.is_(True), e.id > last_end).correlate(number_review)
+    of_these = and_(r.account == "", exists(reply), ~exists(reply.where(e.account.not_in(accounts))))
+    return or_(r.account.in_(accounts), of_these)
+
+
 def open_reviews(
     connection: Connection, accounts: Collection[str] = (), phones: Collection[str] | None = None
 ) -> list[Review]:
-    """Return the numbers that wait for a person's decision, oldest first. ``accounts``: empty means all."""
+    """Return the numbers that wait for a person's decision, oldest first.
+
+    ``accounts``: see ``reviews_of``; empty: all.
+    """
     r = number_review.c
-    mine = [r.account.in_(accounts)] if accounts else []
+    mine = [reviews_of(accounts)] if accounts else []
     these = [] if phones is None else [any_of(connection, r.phone, phones)]
     rows = connection.execute(select(number_review).where(*mine, *these).order_by(r.since, r.phone))
     return [Review(row.phone, row.since, row.last_at or row.since, row.excerpt, row.account) for row in rows]
@@ -237,10 +270,10 @@ def end_review(
 ) -> EndedReview | None:
     """End the review of ``phone`` and release its texts, for the policy to decide again. None: there was no such one.
 
-    ``only_of``: only if all replies were written to one of these accounts; empty: to any. A review of no single account
-    has the account "". ``last_at``: only if no reply was noted since this one; None: in any case.
+    ``only_of``: see ``reviews_of``; empty: any review. ``last_at``: only if no reply was noted since this one; None: in
+    any case.
     """
-    this = [number_review.c.phone == phone, *([number_review.c.account.in_(only_of)] if only_of else [])]
+    this = [number_review.c.phone == phone, *([reviews_of(only_of)] if only_of else [])]
     if last_at is not None:
         # Equal, not later: the replies of a review that began in the meantime may be older than those that were shown.
         newest = func.coalesce(number_review.c.last_at, number_review.c.since)
@@ -249,7 +282,7 @@ def end_review(
     review = connection.execute(ended).first()
     if review is None:
         return None
-    _prove_reviews(connection, {phone: why}, False, account=review.account, now=now, actor=actor)
+    _prove_review_end(connection, phone, why, account=review.account, now=now, actor=actor)
     held, reason = message.c.to_number == phone, reason_text("reviewed", why)
     released = release_holds(connection, "review", held, reason=reason, actor=actor, now=now)
     return EndedReview(review.excerpt, released, review.account)
@@ -337,36 +370,22 @@ def _open_reviews(
     }
     opened = put.on_conflict_do_update(index_elements=[r.phone], set_=newest).returning(r.phone, r.last_at)
     new = {phone for phone, last_at in connection.execute(opened, rows) if last_at is None}
-    details = {row["phone"]: row["excerpt"] for row in rows}
-    begun = {phone: detail for phone, detail in details.items() if phone in new}
-    _prove_reviews(connection, begun, True, account=account, now=now, actor=actor)
-    further = {phone: detail for phone, detail in details.items() if phone not in new}
-    _prove_reviews(connection, further, True, account=account, now=now, actor=actor, publish=False)
-
-
-def _prove_reviews(
-    connection: Connection,
-    details: Mapping[str, str],
-    opened: bool,
-    *,
-    account: str,
-    now: datetime,
-    actor: str,
-    publish: bool = True,
-) -> None:
-    """Store the proof of each review that began or ended, and publish its event."""
-    if not details:
-        return
-    rows = [
-        {"phone": phone, "at": now, "opened": opened, "detail": detail, "actor": actor[:80]}
-        for phone, detail in details.items()
+    proofs = [
+        {"phone": row["phone"], "at": now, "opened": True, "detail": row["excerpt"], "actor": actor[:80]}
+        | {"account": row["account"]}
+        for row in rows
     ]
-    connection.execute(plain_insert(review_event), rows)
-    if not publish:
-        return
-    event = EventType.CONTACT_REVIEW_OPENED if opened else EventType.CONTACT_REVIEW_ENDED
-    data = {phone: {"detail": detail} for phone, detail in details.items()}
-    publish_each(connection, event, account=account, now=now, data=data)
+    connection.execute(plain_insert(review_event), proofs)
+    begun = {row["phone"]: {"detail": row["excerpt"]} for row in rows if row["phone"] in new}
+    publish_each(connection, EventType.CONTACT_REVIEW_OPENED, account=account, now=now, data=begun)
+
+
+def _prove_review_end(connection: Connection, phone: str, why: str, *, account: str, now: datetime, actor: str) -> None:
+    """Store the proof of a review that ended, and publish its event."""
+    row = {"phone": phone, "at": now, "opened": False, "detail": why, "actor": actor[:80]}
+    connection.execute(plain_insert(review_event), row)
+    data = {phone: {"detail": why}}
+    publish_each(connection, EventType.CONTACT_REVIEW_ENDED, account=account, now=now, data=data)
 
 
 def _date_back(

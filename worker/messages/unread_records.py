@@ -103,15 +103,18 @@ def _ids(db: Connection, group: Row[Any], marked: Sequence[Any]) -> Sequence[str
     return db.scalars(select(p.external_id).where(*marked, *of_group).order_by(p.id).limit(LISTED)).all()
 
 
-def unread_records(db: Connection, settings: Settings, limit: int) -> list[UnreadRecord]:
-    """List the records that enabled triggers cannot read, with the values."""
+def unread_records(
+    db: Connection, settings: Settings, limit: int, *, connection: str | None = None
+) -> list[UnreadRecord]:
+    """List the records that enabled triggers cannot read, with the values. ``connection``: only those of this one."""
     p, m = date_plan.c, contact_mapping.c
     marked = and_(p.connection == m.connection, p.external_id == m.external_id, p.occurrence == UNREAD)
+    of_one = [] if connection is None else [p.connection == connection]
     rows = db.execute(
         records_and_contacts()
         .add_columns(p.trigger)
         .join(date_plan, marked)
-        .where(p.due_at.is_(None), m.deleted_at.is_(None))
+        .where(p.due_at.is_(None), m.deleted_at.is_(None), *of_one)
         .order_by(p.trigger, p.connection, p.id)
         .limit(limit)
     ).all()

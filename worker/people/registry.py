@@ -154,7 +154,7 @@ TABLES = (
             Holds.IDENTITY: "phone",
             Holds.CONTENT: "detail",
             Holds.LINK: "id",
-            Holds.FACT: "at opened",
+            Holds.FACT: "at opened account",
             Holds.STAFF: "actor",
         },
         owner="phone",

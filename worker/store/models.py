@@ -563,6 +563,8 @@ class ReviewEvent(SQLModel, table=True):
     """False: the review ended."""
     detail: str = _content("review_event.detail", default="")
     actor: str = Field(default="worker", max_length=80)
+    account: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """The account to which the person wrote. Empty: it is not known, or the review ended."""
 
 
 class ConsentEvent(SQLModel, table=True):

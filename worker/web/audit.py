@@ -48,10 +48,14 @@ def note_request(
     context: WebContext, request: Request, key: Key, action: str, *, about: str = "", detail: str = ""
 ) -> None:
     """Add the line of a request with an API key."""
-    runtime = context.runtime
-    address = caller_address(request.scope, runtime.settings.web.trusted_proxies)
-    with writing(runtime.engine) as connection:
+    with writing(context.runtime.engine) as connection:
+        address = address_of(context, request)
         note(connection, key.actor, action, now=utcnow(), about=about, detail=detail, address=address)
+
+
+def address_of(context: WebContext, request: Request) -> str:
+    """Return the caller's address as the trail has it."""
+    return caller_address(request.scope, context.runtime.settings.web.trusted_proxies)
 
 
 def entries(

@@ -86,6 +86,12 @@ def require_scope(key: Key, scope: Scope) -> None:
     raise Problem(403, "forbidden", detail)
 
 
+def require_all_accounts(key: Key, why: str) -> None:
+    """Raise the problem 403 if the key is for some accounts only. ``why``: the first half of a sentence."""
+    if key.accounts:
+        raise Problem(403, "forbidden", f"{why}, and this key is for some accounts; create one for all accounts")
+
+
 def require_known(connection: Connection, key: Key, phone: str) -> None:
     """Raise the problem 404 where the number is not one of the people of the key's accounts."""
     if key.accounts and not accounts_that_know(connection, phone, key.accounts):

@@ -11,15 +11,12 @@ from worker.contacts.links import RecordLinks
 from worker.contacts.runs import newest_runs
 from worker.doctor.status import Rejected, connection_statuses, rejected_records
 from worker.fleet.wake import wake
+from worker.messages.unread_records import unread_records
 from worker.store.db import reading
 from worker.web.audit import note_request
 from worker.web.auth import Guard
 from worker.web.body import ONLY_JSON
-from worker.web.context import WebContext
-from worker.web.keys import Key
-from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.operating_schemas import (
-    LARGEST_ROW_ID,
+from worker.web.connection_schemas import (
     ConnectionList,
     ConnectionOut,
     RejectedList,
@@ -28,7 +25,13 @@ from worker.web.operating_schemas import (
     RunOut,
     SyncAsked,
     SyncBody,
+    UnreadList,
+    UnreadValueOut,
 )
+from worker.web.context import WebContext
+from worker.web.keys import Key
+from worker.web.openapi import problem_answers, problem_answers_to_a_body
+from worker.web.operating_schemas import LARGEST_ROW_ID
 from worker.web.problems import RETRY_AFTER_SECONDS, Problem
 from worker.web.visible import require_connection
 
@@ -105,6 +108,22 @@ def _reads(router: APIRouter, context: WebContext, guard: Guard) -> None:
         found = rejected_records(context.runtime, [name], limit)
         with RecordLinks(context.runtime) as links:
             return RejectedList(rejected=[_rejected(one, links) for one in found])
+
+    @router.get("/connections/{name}/unread", tags=["connections"], responses=problem_answers(404))
+    def list_unread(
+        name: NamePath,
+        limit: Annotated[int, Query(ge=1, le=1000, description="How many records to return.")] = 100,
+        key: Key = reader,
+    ) -> UnreadList:
+        """List the records of a connection with a value that a trigger cannot read. It does not text about them.
+
+        Correct them in the CRM, or set `default_region` of the connection.
+        """
+        settings = context.runtime.settings
+        require_connection(settings, key, name)
+        with reading(context.runtime.engine) as connection:
+            found = unread_records(connection, settings, limit, connection=name)
+        return UnreadList(unread=[UnreadValueOut.model_validate(one) for one in found])
 
 
 def _rejected(one: Rejected, links: RecordLinks) -> RejectedOut:

@@ -29,9 +29,7 @@ from worker.web.audit import note_request
 from worker.web.auth import Guard
 from worker.web.body import ONLY_JSON
 from worker.web.context import WebContext
-from worker.web.keys import Key
-from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.operating_schemas import (
+from worker.web.decision_schemas import (
     ApprovalList,
     ApprovalOut,
     DecideBody,
@@ -41,6 +39,8 @@ from worker.web.operating_schemas import (
     PreviewOut,
     ResolveBody,
 )
+from worker.web.keys import Key
+from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.problems import Problem, invalid_request
 from worker.web.schemas import MessageIdPath, MessageOut, message_out
 from worker.web.visible import triggers_of

@@ -10,9 +10,9 @@ from worker.store.db import reading
 from worker.web.audit import note_request
 from worker.web.auth import Guard, require_known
 from worker.web.context import WebContext
+from worker.web.explain_schemas import ConsentOut, ConsentsOut, ContactEventOut, ExplainedContact, ExplainedOut
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers
-from worker.web.operating_schemas import ConsentOut, ConsentsOut, ContactEventOut, ExplainedContact, ExplainedOut
 from worker.web.opt_outs import shown_to
 from worker.web.schemas import PhonePath, message_detail, reply_out
 

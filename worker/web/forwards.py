@@ -24,16 +24,10 @@ from worker.web.audit import note_request
 from worker.web.auth import Guard
 from worker.web.body import ONLY_JSON
 from worker.web.context import WebContext
+from worker.web.forward_schemas import ForwardList, ForwardOut, RetriedForward, RetriedForwards, RetryForwardsBody
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.operating_schemas import (
-    LARGEST_ROW_ID,
-    ForwardList,
-    ForwardOut,
-    RetriedForward,
-    RetriedForwards,
-    RetryForwardsBody,
-)
+from worker.web.operating_schemas import LARGEST_ROW_ID
 from worker.web.problems import Problem
 
 

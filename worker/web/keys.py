@@ -47,8 +47,8 @@ SCOPE_HELP: dict[Scope, str] = {
     "contacts:read": "read contacts, replies and opt-outs",
     "people:read": "export everything that is stored about a person",
     "people:forget": "erase everything that is stored about a person",
-    "operate:read": "see what waits for a decision, connections, deliveries, and why a number got a text or not",
-    "operate:write": "decide: approve, cancel, retry, resolve, judge replies, retry deliveries, sync, pause and resume",
+    "operate:read": "see what waits for a decision or failed, connections, deliveries, why a number got a text or not",
+    "operate:write": "decide: about texts, replies, contacts, deliveries and refused events; sync, pause and resume",
     "metrics:read": "read metrics and the state of the fleet, which show all accounts",
 }
 FLEET_SCOPES: tuple[Scope, ...] = ("metrics:read",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.messages.request_problems import NO_NUL_PATTERN, unknown_name
@@ -13,6 +13,7 @@ from worker.messages.trigger_pause import waits_for
 from worker.runtime import Runtime
 from worker.store.db import reading
 from worker.store.pauses import Pause
+from worker.web.audit import address_of
 from worker.web.auth import Guard
 from worker.web.body import ONLY_JSON
 from worker.web.context import WebContext
@@ -93,13 +94,21 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
         responses=problem_answers_to_a_body(404),
         dependencies=ONLY_JSON,
     )
-    def pause_a_connection(name: ConnectionPath, body: PauseBody, key: Key = writer) -> PausedConnectionOut:
+    def pause_a_connection(
+        request: Request, name: ConnectionPath, body: PauseBody, key: Key = writer
+    ) -> PausedConnectionOut:
         """Stop reading a connection: neither its schedule nor an event of its CRM starts a run.
 
         Nothing is lost: the next run after the pause continues from the stored position.
         """
         require_connection(context.runtime.settings, key, name)
-        done = pause_connection(context.runtime, name, reason=pause_reason(body.reason), actor=key.actor)
+        done = pause_connection(
+            context.runtime,
+            name,
+            reason=pause_reason(body.reason),
+            actor=key.actor,
+            address=address_of(context, request),
+        )
         return PausedConnectionOut(
             **_state(name, done.pause, paused=True, changed=done.changed),
             being_read=done.being_read,
@@ -108,10 +117,10 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
         )
 
     @router.post("/connections/{name}/resume", tags=["pauses"], responses=problem_answers(404))
-    def resume_a_connection(name: ConnectionPath, key: Key = writer) -> PauseOut:
+    def resume_a_connection(request: Request, name: ConnectionPath, key: Key = writer) -> PauseOut:
         """Let a connection be read again."""
         require_connection(context.runtime.settings, key, name)
-        ended = resume_connection(context.runtime, name, actor=key.actor)
+        ended = resume_connection(context.runtime, name, actor=key.actor, address=address_of(context, request))
         context.notify(TICK.task)
         return PauseOut(**_state(name, ended, paused=False, changed=ended is not None))
 
@@ -121,18 +130,24 @@ def add_pauses(router: APIRouter, context: WebContext, guard: Guard) -> None:
         responses=problem_answers_to_a_body(404),
         dependencies=ONLY_JSON,
     )
-    def pause_a_trigger(name: TriggerPath, body: PauseBody, key: Key = writer) -> PausedTriggerOut:
+    def pause_a_trigger(request: Request, name: TriggerPath, body: PauseBody, key: Key = writer) -> PausedTriggerOut:
         """Hold the texts of a trigger. None of them begins after the answer; those in `going` have begun."""
         _require_trigger(context.runtime, key, name)
-        done = pause_trigger(context.runtime, name, reason=pause_reason(body.reason), actor=key.actor)
+        done = pause_trigger(
+            context.runtime,
+            name,
+            reason=pause_reason(body.reason),
+            actor=key.actor,
+            address=address_of(context, request),
+        )
         state = _state(name, done.pause, paused=True, changed=done.changed)
         return PausedTriggerOut(**state, held=done.held, going=done.going)
 
     @router.post("/triggers/{name}/resume", tags=["pauses"], responses=problem_answers(404))
-    def resume_a_trigger(name: TriggerPath, key: Key = writer) -> ResumedTriggerOut:
+    def resume_a_trigger(request: Request, name: TriggerPath, key: Key = writer) -> ResumedTriggerOut:
         """Let a trigger text again. What the pause has held stays held until somebody approves or cancels it."""
         _require_trigger(context.runtime, key, name)
-        done = resume_trigger(context.runtime, name, actor=key.actor)
+        done = resume_trigger(context.runtime, name, actor=key.actor, address=address_of(context, request))
         state = _state(name, done.pause, paused=False, changed=done.pause is not None)
         return ResumedTriggerOut(**state, held=done.held, held_otherwise=done.held_otherwise)
 

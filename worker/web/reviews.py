@@ -11,9 +11,9 @@ from worker.web.audit import note_request
 from worker.web.auth import Guard, require_known
 from worker.web.body import ONLY_JSON
 from worker.web.context import WebContext
+from worker.web.decision_schemas import ReviewBody, ReviewedOut, ReviewList, ReviewOut
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.operating_schemas import ReviewBody, ReviewedOut, ReviewList, ReviewOut
 from worker.web.problems import Problem
 from worker.web.schemas import PhonePath
 

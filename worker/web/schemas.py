@@ -295,6 +295,23 @@ class ForgottenOut(BaseModel):
     not_erased: list[str] = Field(description="Where the person's data may still be.")
 
 
+class RememberBody(BaseModel):
+    """Why a person who was forgotten is known again."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    reason: str = Field(
+        pattern=NOT_BLANK_PATTERN, max_length=500, description="Stored as proof.", examples=["is a customer again"]
+    )
+
+
+class RememberedOut(BaseModel):
+    """A person who may come back from the CRM."""
+
+    phone: str = Field(examples=["+14155552671"])
+    opted_out: bool = Field(description="An opt-out from before holds.", examples=[False])
+
+
 def message_out(summary: MessageSummary) -> MessageOut:
     """Return a message as a list shows it."""
     return MessageOut(**_named(MessageOut, summary))

@@ -30,7 +30,9 @@ from worker.web.context import WebContext
 from worker.web.decisions import add_decisions, no_message
 from worker.web.explain import add_explain
 from worker.web.forwards import add_forwards
+from worker.web.incoming import add_incoming
 from worker.web.keys import Key
+from worker.web.linking import add_linking
 from worker.web.openapi import TAKEN, problem_answers, problem_answers_to_a_body
 from worker.web.opt_outs import add_opt_outs
 from worker.web.pause_routes import add_pauses
@@ -57,6 +59,7 @@ from worker.web.schemas import (
 )
 from worker.web.send_jobs import own_key, send_batch, send_request, taken
 from worker.web.status import add_status
+from worker.web.stuck_contacts import add_stuck_contacts
 
 NEWEST = 20
 BATCH = "/v1/messages:batch"
@@ -74,7 +77,9 @@ def routes(context: WebContext) -> APIRouter:
     add_opt_outs(router, context, guard)
     _contacts(router, context, guard)
     add_people(router, context, guard)
-    for add in (add_decisions, add_reviews, add_explain, add_connections, add_pauses, add_forwards, add_status):
+    for add in (add_decisions, add_reviews, add_stuck_contacts, add_explain, add_connections, add_pauses):
+        add(router, context, guard)
+    for add in (add_linking, add_forwards, add_incoming, add_status):
         add(router, context, guard)
     return router
 

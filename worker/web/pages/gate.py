@@ -234,7 +234,7 @@ class Gate:
 
     def address(self, request: Request) -> str:
         """Return the address of the browser."""
-        return caller_address(request.scope, self._context.runtime.settings.web.trusted_proxies)
+        return audit.address_of(self._context, request)
 
     def is_secure(self, request: Request) -> bool:
         """Return True if the browser reaches these pages by TLS."""

@@ -9,12 +9,12 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from worker.core.phones import is_e164, mask
+from worker.core.phones import is_e164, mask, without_number
 from worker.messages.decisions import ReplyNotAsShown, ReviewVerdict, decide_review, opt_in_number, opt_out_number
 from worker.messages.explain import explain
 from worker.messages.forgotten import NoNumberKey
 from worker.messages.opt_outs import open_reviews
-from worker.people.erase import ForgetRefused, forget, rehearse_forget
+from worker.people.erase import INSTEAD, ForgetRefused, forget, rehearse_forget
 from worker.people.export import export_person
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -104,7 +104,8 @@ def _rights(router: APIRouter, context: WebContext, gate: Gate) -> None:
             erased = forget(context.runtime, phone, why=why, actor=session.person.name)
         except (ForgetRefused, NoNumberKey) as error:
             return page("forget.html", session, phone=phone, erased=None, done=False, error=str(error), status=409)
-        gate.note(request, session, "forgot_person", mask(phone), why)  # the number itself is gone now
+        # The number itself is gone now.
+        gate.note(request, session, "forgot_person", mask(phone), without_number(why, phone, INSTEAD))
         return page("forget.html", session, phone=phone, erased=erased, done=True, error="")
 
 
