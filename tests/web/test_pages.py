@@ -672,7 +672,8 @@ def test_the_api_does_not_describe_the_pages(pages: Pages) -> None:
 
 def test_errors_are_pages_for_browsers_and_problems_for_programs(pages: Pages) -> None:
     pages.as_("viewer")
-    assert "there is no such page" in pages.http.get("/ui/nothing").text
+    assert "There is no such page." in pages.http.get("/ui/nothing").text
+    assert "Sign out" in pages.http.get("/ui/nothing").text
     assert pages.http.get("/ui/me/password").headers["content-type"].startswith("text/html")
     assert pages.http.get("/v1/nothing").headers["content-type"] == "application/problem+json"
 
@@ -823,10 +824,10 @@ TRIED = [
     # words, what an operator sees, what a viewer sees
     ("record=1", "Well done, Ada", "does not fire"),
     ("record=1&connection=crm", "Well done, Ada", "does not fire"),
-    ("record=%2B14155552001", "Well done, Ada", "viewers cannot look people up"),
-    ("record=(415) 555-2001", "Well done, Ada", "viewers cannot look people up"),
+    ("record=%2B14155552001", "Well done, Ada", "Viewers cannot look people up"),
+    ("record=(415) 555-2001", "Well done, Ada", "Viewers cannot look people up"),
     ("record=2", "has stored a record 2", "has stored a record 2"),
-    ("record=%2B14155552009", "no record of crm or shop has the number", "viewers cannot look people up"),
+    ("record=%2B14155552009", "no record of crm or shop has the number", "Viewers cannot look people up"),
     ("record=7", "Several records match", "Several records match"),
     ("record=7&connection=shop", "Well done, Grace", "does not fire"),
 ]

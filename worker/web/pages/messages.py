@@ -8,11 +8,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.contacts.links import RecordLinks
 from worker.core.states import MessageState
 from worker.core.text import counted
 from worker.messages.decisions import DecisionAboutMany, NotAsShown, WrongState, approve, cancel, resolve, retry
 from worker.messages.previews import preview as preview_of
-from worker.messages.read_models import find_messages, message_details
+from worker.messages.read_models import MessageDetails, find_messages, message_details
+from worker.messages.states import MEANINGS
 from worker.messages.transitions import reason_code
 from worker.messages.trigger_pause import APPROVABLE, why_paused
 from worker.runtime import Runtime
@@ -51,7 +53,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
             states = states_of_all(connection, filters)
         following = found[-1].id if len(found) == SHOWN else ""
         values = {"filters": filters, "found": found, "states": states, "following": following, "before": before}
-        return page("messages.html", session, values)
+        return page("messages.html", session, values, meanings=MEANINGS)
 
     @router.get("/all")
     def preview(request: Request, session: Session = Depends(gate.reads("operator"))) -> Response:  # noqa: B008
@@ -130,8 +132,24 @@ def _show(runtime: Runtime, session: Session, message_id: str, error: str = "") 
         "decisions": decisions,
         "error": error,
         "test_account": account is not None and account.mode == "test",
+        "meaning": MEANINGS[found.state],
+        **_places(runtime, session, found),
     }
     return page("message.html", session, values, status=409 if error else 200)
+
+
+def _places(runtime: Runtime, session: Session, found: MessageDetails) -> dict[str, str]:
+    """Return the pages of the trigger, of the connection and of the CRM record; "" for what has none any more."""
+    trigger, (connection, record), settings = found.trigger, found.about or ("", ""), runtime.settings
+    link = ""
+    if connection in settings.connections and session.person.may("operator"):
+        with RecordLinks(runtime) as links:
+            link = links.web_address(connection, record)
+    return {
+        "trigger_page": f"/ui/triggers/{trigger}" if trigger in settings.triggers else "",
+        "connection_page": f"/ui/connections/{connection}" if connection in settings.connections else "",
+        "record_page": link,
+    }
 
 
 def _decide_one(runtime: Runtime, message_id: str, what: str, actor: str) -> bool:
