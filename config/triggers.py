@@ -118,9 +118,9 @@ class ChangedTrigger(TriggerOptions):
     @property
     def event(self) -> str:
         """Return what sets it off."""
-        before = f" from `{self.from_value}`" if self.from_value is not None else ""
-        after = f" to `{self.to_value}`" if self.to_value is not None else ""
-        return f"whose field `{self.field}` changes{before}{after}"
+        values = (("from", self.from_value), ("to", self.to_value))
+        limits = (f" {word} {f'`{value}`' if value else 'empty'}" for word, value in values if value is not None)
+        return f"whose field `{self.field}` changes{''.join(limits)}"
 
     @field_validator("to_value")
     @classmethod

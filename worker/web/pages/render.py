@@ -35,6 +35,11 @@ STATIC = {
     "ui.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Safari", "Safari"))
+_SYSTEMS = (
+    *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "macOS")),
+    *(("CrOS", "ChromeOS"), ("Linux", "Linux")),
+)
 HIDDEN = "••••••"
 
 
@@ -99,6 +104,7 @@ def _environment() -> Environment:
         "query": query,
         "words": words,
         "schedule": schedule,
+        "browser": browser,
         "about": about,
         "bars": bars,
     }
@@ -181,6 +187,12 @@ def schedule(written: str) -> str:
     if written in ("by hand", "disabled"):
         return written
     return f"cron {written}" if " " in written else f"every {written}"
+
+
+def browser(agent: str) -> str:
+    """Return what a browser says of itself as a person knows it: ``Firefox on Linux``. What is not known stays."""
+    names = [next((name for mark, name in known if mark in agent), "") for known in (_BROWSERS, _SYSTEMS)]
+    return " on ".join(names) if all(names) else agent
 
 
 def bars(runs: Sequence[tuple[str, int, str]]) -> Markup:
