@@ -33,7 +33,7 @@ WHEN: list[tuple[dict[str, Any], str]] = [
     ({"on": "entered", "condition": "a > 1"}, "each record of crm that begins to meet `a > 1`"),
     ({"on": "created", "only_if": "a"}, "each record of crm that is new, if `a` holds"),
     ({"on": "date", "field": "visit"}, "each record of crm at the date in `visit`"),
-    ({"on": "date", "field": "visit", "offset": "-1d"}, "each record of crm 1d before the date in `visit`"),
+    ({"on": "date", "field": "visit", "offset": "-24h"}, "each record of crm 24h before the date in `visit`"),
     (
         {"on": "date", "field": "born", "offset": "+2h", "at": "10:00", "every_year": True},
         "each record of crm 2h after the date in `born`, every year, at 10:00",

@@ -50,7 +50,7 @@ from worker.web.pages.entrance import inside
 from worker.web.pages.gate import BACKGROUND
 from worker.web.pages.overview import page_of
 from worker.web.pages.queries import DAY, states_of_all, texts_by_state
-from worker.web.pages.render import about, bars, browser, schedule, sentence
+from worker.web.pages.render import about, bars, breakable, browser, schedule, sentence
 from worker.web.users import UserRefused, _network, create_user, set_disabled, set_role, set_totp
 
 PASSWORD = "correct horse battery"
@@ -624,6 +624,7 @@ WORDS = [
     (sentence("Look again."), "Look again."),
     (sentence("`vtsync up` starts it"), "<code>vtsync up</code> starts it."),
     (sentence(""), ""),
+    (breakable("a_name<"), "a_<wbr>name&lt;"),
 ]
 
 

@@ -189,7 +189,7 @@ def test_sync_now_says_that_the_connection_is_paused(site: Paused, monkeypatch: 
     assert "crm was not read: it is paused since" in answer.text
     assert "vtsync resume connection crm" in answer.text
     assert asked == []
-    assert "is paused since" in site.http.get("/ui/connections/crm?fields").text
+    assert "has been paused since" in site.http.get("/ui/connections/crm?fields").text
 
 
 def test_what_is_paused_over_http(site: Paused, monkeypatch: pytest.MonkeyPatch) -> None:

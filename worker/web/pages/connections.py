@@ -79,7 +79,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
                 context.notify(TICK.task)
             return RedirectResponse(f"/ui/connections/{name}", 303)
         if paused := paused_reason(context.runtime.engine, name):
-            raise Refused(f"{name} was not read: {paused}", 409)
+            raise Refused(f"the connection {name} was not read: {paused}", 409)
         full = fields.get("what") == "full"
         if not wake("vtsync.sync_connection", name, full=full):  # no row is behind it, so nothing would repeat it
             raise Refused("the broker cannot be used now; try again in a minute", 503)

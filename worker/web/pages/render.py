@@ -105,6 +105,7 @@ def _environment() -> Environment:
         "words": words,
         "schedule": schedule,
         "browser": browser,
+        "breakable": breakable,
         "about": about,
         "bars": bars,
     }
@@ -187,6 +188,11 @@ def schedule(written: str) -> str:
     if written in ("by hand", "disabled"):
         return written
     return f"cron {written}" if " " in written else f"every {written}"
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a narrow column breaks after an underscore rather than within a word."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def browser(agent: str) -> str:
