@@ -280,6 +280,7 @@ def test_no_page_has_a_serious_flaw(visit: Visit) -> None:
         "/ui/connections/crm?fields",
         "/ui/messages",
         "/ui/messages?trigger=hello",
+        "/ui/messages?trigger=hello&day=2099-01-01",
         "/ui/messages?trigger=nothing",
         f"/ui/messages/{sent}",
         f"/ui/messages/{unknown}",

@@ -679,6 +679,28 @@ def test_a_review_shows_what_was_sent_before_the_reply(pages: Pages) -> None:
     assert not any(words in shown for words in ("Ada Lovelace", "your order is ready", "enough"))
 
 
+def test_messages_are_shown_up_to_a_day(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = utcnow()
+    with monkeypatch.context() as three_days_ago:
+        three_days_ago.setattr("worker.store.ids.utcnow", lambda: now - timedelta(days=3))
+        three_days_ago.setattr("worker.store.ids._last", 0)
+        pages.send(text="the old one")
+    pages.send(text="the new one")
+    pages.as_("operator")
+    for days, shown in ((-4, ()), (-3, ("old",)), (-2, ("old",)), (1, ("old", "new")), (None, ("old", "new"))):
+        day = "" if days is None else (now + timedelta(days=days)).date().isoformat()
+        text = pages.http.get(f"/ui/messages?day={day}").text
+        assert tuple(one for one in ("old", "new") if f"the {one} one" in text) == shown, day
+        assert f'value="{day}"' in text
+    pages.trigger_text("hello", number(3), state="held", reason="approval: x")
+    assert "Approve all that wait" in pages.http.get("/ui/messages?trigger=hello").text
+    assert (
+        "Approve all that wait" not in pages.http.get("/ui/messages?trigger=hello&day=2099-01-01").text
+    )  # it is of all
+    for wrong in ("yesterday", "2027-02-30", "9999-12-31", "0001"):
+        assert pages.http.get(f"/ui/messages?day={wrong}").status_code == 400, wrong
+
+
 def test_the_audit_trail_is_filtered_by_what_it_shows(pages: Pages) -> None:
     pages.as_("admin")
     pages.http.get(f"/ui/people/{PHONE}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -19,6 +20,7 @@ from worker.messages.transitions import reason_code
 from worker.messages.trigger_pause import APPROVABLE, why_paused
 from worker.runtime import Runtime
 from worker.store.db import reading
+from worker.store.ids import first_id_at
 from worker.web.context import WebContext
 from worker.web.pages.gate import Form, Gate, Refused
 from worker.web.pages.queries import states_of_all
@@ -39,7 +41,8 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         runtime, filters = context.runtime, _filters(request.query_params)
         if "number" in filters and not session.person.may("operator"):
             raise Refused("viewers cannot look people up")
-        before = request.query_params.get("before") or None
+        day = request.query_params.get("day", "").strip()
+        before = request.query_params.get("before") or _end_of(day)
         found = find_messages(
             runtime,
             state=filters.get("state"),
@@ -52,7 +55,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         with reading(runtime.engine) as connection:
             states = states_of_all(connection, filters)
         following = found[-1].id if len(found) == SHOWN else ""
-        values = {"filters": filters, "found": found, "states": states, "following": following, "before": before}
+        values = {"filters": filters, "found": found, "states": states, "following": following, "day": day}
         return page("messages.html", session, values, meanings=MEANINGS)
 
     @router.get("/all")
@@ -172,6 +175,16 @@ def _filters(values: Mapping[str, str]) -> dict[str, str]:
     if "state" in found and found["state"] not in list(MessageState):
         raise Refused(f'there is no state "{found["state"]}"', 404)
     return found
+
+
+def _end_of(day: str) -> str | None:
+    """Return the id before which all messages up to the end of this day (UTC) are; None: no day is given."""
+    if not day:
+        return None
+    try:
+        return first_id_at(datetime.combine(date.fromisoformat(day) + timedelta(days=1), time.min, UTC))
+    except (ValueError, OverflowError):
+        raise Refused("write the day with year, month and day, such as 2027-03-01", 400) from None
 
 
 def _about_many(what: str, filters: Mapping[str, str]) -> DecisionAboutMany:
