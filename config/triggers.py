@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
+from datetime import timedelta
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, StrictBool, ValidationInfo, field_validator
 
 from config.base import Model
 from config.policy import PolicyOverride
-from config.types import E164, Duration, Hour, Offset, PublicUrl, invalid_value, one_or_many
+from config.types import E164, Duration, Hour, Offset, PublicUrl, invalid_value, one_or_many, readable_duration
 
 
 def _not_empty(text: str) -> str:
@@ -79,11 +81,30 @@ class TriggerOptions(Model):
     )
     enabled: StrictBool = Field(True, description="`false`: the trigger sends nothing.")
 
+    @property
+    @abstractmethod
+    def event(self) -> str:
+        """Return what sets it off, as words that continue "each record"."""
+
+    @property
+    def when(self) -> str:
+        """Return when it fires, in one sentence for a person, with code between backquotes."""
+        record = "record" if self.record == "contact" else self.record
+        parts = [f"It texts about each {record} of {', '.join(self.connections)} {self.event}"]
+        parts += [f"if `{self.only_if}` holds"] if self.only_if else []
+        parts += [f"{readable_duration(self.delay)} later"] if self.delay else []
+        return ", ".join(parts)
+
 
 class CreatedTrigger(TriggerOptions):
     """A trigger for new records."""
 
     on: Literal["created"] = Field(description="A new record.", examples=["created"])
+
+    @property
+    def event(self) -> str:
+        """Return what sets it off."""
+        return "that is new"
 
 
 class ChangedTrigger(TriggerOptions):
@@ -93,6 +114,13 @@ class ChangedTrigger(TriggerOptions):
     field: str = Field(description="The CRM field to watch.", examples=["status"])
     from_value: str | None = Field(None, alias="from", description="Only from this value.", examples=["Ordered"])
     to_value: str | None = Field(None, alias="to", description="Only to this value.", examples=["Ready"])
+
+    @property
+    def event(self) -> str:
+        """Return what sets it off."""
+        values = (("from", self.from_value), ("to", self.to_value))
+        limits = (f" {word} {f'`{value}`' if value else 'empty'}" for word, value in values if value is not None)
+        return f"whose field `{self.field}` changes{''.join(limits)}"
 
     @field_validator("to_value")
     @classmethod
@@ -113,6 +141,11 @@ class EnteredTrigger(TriggerOptions):
         description="A Liquid condition over the record's fields.", examples=["status == 'ready' and balance > 0"]
     )
 
+    @property
+    def event(self) -> str:
+        """Return what sets it off."""
+        return f"that begins to meet `{self.condition}`"
+
 
 class DateTrigger(TriggerOptions):
     """A trigger for a time relative to a date of the record."""
@@ -124,6 +157,16 @@ class DateTrigger(TriggerOptions):
     )
     at: Hour | None = Field(None, description="The local time of day, applied after `offset`.", examples=["10:00"])
     every_year: StrictBool = Field(False, description="Every year on that day, as for birthdays.")
+
+    @property
+    def event(self) -> str:
+        """Return what sets it off."""
+        side = "before" if self.offset is not None and self.offset < timedelta(0) else "after"
+        away = f"{readable_duration(abs(self.offset))} {side} " if self.offset else ""
+        hour = f", at {self.at:%H:%M}" if self.at is not None else ""
+        return (
+            f"{away}{'' if away else 'at '}the date in `{self.field}`{', every year' if self.every_year else ''}{hour}"
+        )
 
 
 Trigger: TypeAlias = Annotated[

@@ -13,7 +13,7 @@ from packaging.version import Version
 from config.alert_kinds import AlertKind
 from worker.core.findings import DOCS, FindingCode
 from worker.core.states import MessageState
-from worker.messages.states import EDGES
+from worker.messages.states import EDGES, MEANINGS
 from worker.sandbox.document import with_tables
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +36,12 @@ STATES = {names_in(row[0])[0]: names_in(row[2]) for row in rows_of("message-stat
 
 def test_every_state_is_described() -> None:
     assert list(STATES) == [str(state) for state in MessageState]
+
+
+def test_the_pages_say_the_same_about_each_state() -> None:
+    meanings = {names_in(row[0])[0]: row[1] for row in rows_of("message-states.md", 4)}
+    assert list(MEANINGS) == list(MessageState)
+    assert [state for state, text in MEANINGS.items() if not meanings[state].startswith(text)] == []
 
 
 @pytest.mark.parametrize("state", list(MessageState))

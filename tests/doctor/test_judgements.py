@@ -338,6 +338,7 @@ def test_a_good_fleet() -> None:
     [
         ((), "warning", "no vtsync process is running"),
         ([process("worker", age=200)], "warning", "no vtsync process is running"),
+        ([process("web")], "problem", "no worker is running, and no scheduler is running"),
         ([process("beat"), process("web")], "problem", "no worker is running"),
         ([process("worker"), process("web")], "problem", "no scheduler is running"),
         ([process("worker"), process("beat"), process("tick")], "warning", "`vtsync web`"),

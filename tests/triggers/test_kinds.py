@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
+from pydantic import TypeAdapter
 
 from config.models import Settings
 from config.triggers import Trigger
@@ -19,6 +20,25 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 US = "US"
 OLD = {"status": "Ordered", "balance": "5", "Order Status": "x"}
 NEW = {"status": "ready", "balance": "5", "Order Status": ""}
+
+WHEN: list[tuple[dict[str, Any], str]] = [
+    ({"on": "created"}, "each record of crm that is new"),
+    ({"on": "created", "record": "deal", "delay": "2h"}, "each deal of crm that is new, 2h later"),
+    ({"on": "changed", "field": "status"}, "each record of crm whose field `status` changes"),
+    (
+        {"on": "changed", "field": "a", "from": "x", "to": "y"},
+        "each record of crm whose field `a` changes from `x` to `y`",
+    ),
+    ({"on": "changed", "field": "a", "to": ""}, "each record of crm whose field `a` changes to empty"),
+    ({"on": "entered", "condition": "a > 1"}, "each record of crm that begins to meet `a > 1`"),
+    ({"on": "created", "only_if": "a"}, "each record of crm that is new, if `a` holds"),
+    ({"on": "date", "field": "visit"}, "each record of crm at the date in `visit`"),
+    ({"on": "date", "field": "visit", "offset": "-24h"}, "each record of crm 24h before the date in `visit`"),
+    (
+        {"on": "date", "field": "born", "offset": "+2h", "at": "10:00", "every_year": True},
+        "each record of crm 2h after the date in `born`, every year, at 10:00",
+    ),
+]
 
 ONCE, AGAIN = "trigger:t:5:created", "trigger:t:crm:17:r4"
 # Of the first release with triggers: (options, fingerprint, key for a new record, key for its fourth version).
@@ -196,3 +216,9 @@ def test_a_trigger_watches_one_kind_of_record(options: dict[str, Any]) -> None:
 
 def test_every_kind_of_the_configuration_has_its_class() -> None:
     assert {kind.model for kind in KINDS} == set(get_args(get_args(Trigger)[0]))
+
+
+@pytest.mark.parametrize(("options", "when"), WHEN)
+def test_when_a_trigger_fires_in_words(options: dict[str, Any], when: str) -> None:
+    trigger = TypeAdapter[Trigger](Trigger).validate_python({"connections": "crm", "message": "hi"} | options)
+    assert trigger.when == f"It texts about {when}"

@@ -19,6 +19,7 @@ import uvicorn
 from argon2 import PasswordHasher
 from sqlalchemy import Engine, insert, update
 
+from config.alerts import Alerts
 from config.web import Web
 from tests.alerts.conftest import SECRET as HOOK_SECRET
 from tests.messages.conftest import Outbox, number
@@ -26,6 +27,7 @@ from tests.services import REQUIRED
 from tests.web.conftest import furnish, runtime_over
 from tests.web.provider import CLIENT, SECRET, running_provider
 from worker.core.states import MessageState
+from worker.messages.decisions import opt_out_number
 from worker.messages.opt_outs import opted_out
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -44,6 +46,26 @@ AXE = Path(__file__).parent / "axe" / "axe.min.js"
 PASSWORD = "correct horse battery"
 PHONE = number(1)
 DESK, TELEPHONE = (1280, 900), (390, 844)
+SCREENS = tuple(product((DESK, TELEPHONE), ("light", "dark")))
+# Buttons that are closer than this are one to a finger. Text that is wider than its box is cut, or must be scrolled.
+APART = 6
+LAYOUT = """
+const shown = css => [...document.querySelectorAll(css)].filter(one => one.checkVisibility() && one.offsetWidth > 1);
+const name = one => one.outerHTML.slice(0, 80), flaws = [];
+if (document.documentElement.scrollWidth > innerWidth) flaws.push("wider than the screen");
+const buttons = shown("button, .button").map(one => [one, one.getBoundingClientRect()]);
+for (const [one, a] of buttons) for (const [other, b] of buttons) {
+  const across = Math.max(a.left, b.left) - Math.min(a.right, b.right);
+  const down = Math.max(a.top, b.top) - Math.min(a.bottom, b.bottom);
+  if (one !== other && across < arguments[0] && down < arguments[0])
+    flaws.push(`too near: ${name(one)}, ${name(other)}`);
+}
+for (const one of shown("button, .button, pre, h1, h2, h3, th, .number, .count, time"))
+  if (one.scrollWidth > one.clientWidth + 1 && one.clientWidth) flaws.push(`cut: ${name(one)}`);
+for (const one of shown(".number, .count, time, button"))
+  if (one.getClientRects().length > 1) flaws.push(`broken into lines: ${name(one)}`);
+return flaws;
+"""
 PAUSED = ("/ui", "/ui/connections", "/ui/connections/crm", "/ui/triggers", "/ui/triggers/won")
 """The pages that show what is paused."""
 
@@ -93,8 +115,8 @@ class Visit(Outbox):
         wait.until(staleness_of(here))
         wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
-    def sign_in(self) -> None:
-        self.find("[name=name]").send_keys("ana")
+    def sign_in(self, name: str = "ana") -> None:
+        self.find("[name=name]").send_keys(name)
         self.find("[name=password]").send_keys(PASSWORD)
         self.press("Sign in")
 
@@ -106,15 +128,14 @@ class Visit(Outbox):
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
 
     def flaws(self) -> list[str]:
-        """What axe-core finds that is serious, and whether the page is wider than the screen."""
+        """What axe-core finds that is serious, and what of the layout is wrong."""
         self.driver.execute_script(AXE.read_text("utf-8"))
         found = self.driver.execute_async_script(
             "const done = arguments[0];"
             "axe.run().then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes.map(n => n.html).join(' ')])));"
         )
         serious = [f"{name}: {where[:200]}" for impact, name, where in found if impact in ("serious", "critical")]
-        wide = self.driver.execute_script("return document.documentElement.scrollWidth > innerWidth")
-        return serious + (["wider than the screen"] if wide else [])
+        return serious + list(self.driver.execute_script(LAYOUT, APART))
 
 
 @pytest.fixture(scope="module")
@@ -234,8 +255,11 @@ def test_a_person_signs_in_at_a_provider_on_another_site(visit: Visit) -> None:
 
 def test_no_page_has_a_serious_flaw(visit: Visit) -> None:
     flaws = {}
-    visit.open("/ui/sign-in")
-    flaws["sign-in"] = visit.flaws()
+    for size, scheme in SCREENS:
+        visit.look(size, scheme)
+        for place in ("/ui/sign-in", "/ui/signed-out", "/docs"):
+            visit.open(place)
+            flaws[f"{place} {size[0]} {scheme}"] = visit.flaws()
     sent = visit.send(to=PHONE, text="hello", metadata={"order": "A-17"})
     visit.trigger_text("hello", number(2), state="held", reason="approval: many")
     visit.replied(PHONE, words="Thanks")
@@ -253,21 +277,34 @@ def test_no_page_has_a_serious_flaw(visit: Visit) -> None:
             connection.execute(insert(delivery).values(**what, state=state, created_at=now, due_at=now))
         rejected = {"connection": "crm", "key": name, "code": "x", "reason": f"no phone in {name}", "where": "row 3"}
         connection.execute(insert(rejected_record).values(**rejected, since=now, seen_at=now))
+    visit.open("/ui/sign-in")
     visit.sign_in()
+    unknown = visit.send(to=number(4), text=f"{name} " * 9)
+    visit.change(unknown, state=MessageState.UNKNOWN, reason="no_response: the connection broke")
+    opt_out_number(visit.runtime, number(4), source="page", detail=name, actor="ana")
     places = [
         "/ui",
         "/ui/connections",
         "/ui/connections/crm?fields",
         "/ui/messages",
+        "/ui/messages?trigger=hello",
+        "/ui/messages?trigger=hello&day=2099-01-01",
+        "/ui/messages?trigger=nothing",
         f"/ui/messages/{sent}",
+        f"/ui/messages/{unknown}",
+        "/ui/messages/nothing",
         "/ui/messages/all?what=approve&trigger=hello",
+        "/ui/messages/all?what=approve&trigger=nothing",
         f"/ui/people/{PHONE}",
+        f"/ui/people/{number(4)}",
+        f"/ui/people/{number(99)}",
         "/ui/reviews",
         "/ui/triggers",
         "/ui/triggers/won",
         "/ui/triggers/won?record=1",
         "/ui/alerts",
         "/ui/failures",
+        "/ui/find?q=ada",
         "/ui/find?q=nobody",
         "/ui/nothing",
         f"/ui/people/{PHONE}/forget",
@@ -275,19 +312,42 @@ def test_no_page_has_a_serious_flaw(visit: Visit) -> None:
         "/ui/users",
         "/ui/audit",
     ]
-    screens = list(product((DESK, TELEPHONE), ("light", "dark")))
-    for size, scheme in screens:
+    for size, scheme in SCREENS:
         visit.look(size, scheme)
         for place in places:
             visit.open(place)
             flaws[f"{place} {size[0]} {scheme}"] = visit.flaws()
     pause_connection(visit.runtime, "crm", reason=name, actor="ana")
     pause_trigger(visit.runtime, "won", reason=name, actor="ana")
-    for (size, scheme), place in product(screens, PAUSED):
+    for (size, scheme), place in product(SCREENS, PAUSED):
         visit.look(size, scheme)
         visit.open(place)
         flaws[f"paused: {place} {size[0]} {scheme}"] = visit.flaws()
         assert "paused" in visit.find("main").text, place
+    assert {place: found for place, found in flaws.items() if found} == {}
+
+
+def test_no_page_of_a_new_installation_has_a_serious_flaw(visit: Visit) -> None:
+    nothing: dict[str, Any] = {"connections": {}, "triggers": {}, "alerts": Alerts()}
+    visit.runtime.settings = visit.runtime.settings.model_copy(update=nothing)
+    with writing(visit.engine) as connection:
+        create_user(connection, "vera", "viewer", PASSWORD, by="test", now=utcnow())
+    visit.open("/ui")
+    visit.sign_in()
+    flaws = {}
+    parts = ("", "/connections", "/messages", "/triggers", "/reviews", "/alerts", "/failures")
+    for (size, scheme), part in product(SCREENS, parts):
+        visit.look(size, scheme)
+        visit.open(f"/ui{part}")
+        flaws[f"{part} {size[0]} {scheme}"] = visit.flaws()
+        assert visit.driver.find_elements("css selector", "thead") == [] or part == "", part  # no head without a row
+    visit.press("Sign out")
+    visit.sign_in("vera")
+    for size, scheme in SCREENS:
+        visit.look(size, scheme)
+        visit.open("/ui/users")
+        assert visit.find("h1").text == "Not allowed"
+        flaws[f"refused {size[0]} {scheme}"] = visit.flaws()
     assert {place: found for place, found in flaws.items() if found} == {}
 
 

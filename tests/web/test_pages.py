@@ -28,6 +28,7 @@ from worker.core.states import MessageState
 from worker.deliveries.notices import NOTICE, NotedAlert, Notice
 from worker.doctor.exposure import Unprotected, check_exposure, check_web
 from worker.messages.opt_outs import open_review, opted_out
+from worker.messages.states import MEANINGS
 from worker.rehearsal.backtest import Backtest, backtest
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -49,7 +50,7 @@ from worker.web.pages.entrance import inside
 from worker.web.pages.gate import BACKGROUND
 from worker.web.pages.overview import page_of
 from worker.web.pages.queries import DAY, states_of_all, texts_by_state
-from worker.web.pages.render import about
+from worker.web.pages.render import about, bars, breakable, browser, schedule, sentence
 from worker.web.users import UserRefused, _network, create_user, set_disabled, set_role, set_totp
 
 PASSWORD = "correct horse battery"
@@ -607,6 +608,108 @@ def test_counts_of_many_messages_stop_somewhere(pages: Pages, monkeypatch: pytes
     assert (about(3, 3), about(4, 3), about(12_345)) == ("3", "3+", "10,000+")
 
 
+WORDS = [
+    (browser("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"), "Firefox on Linux"),
+    (browser("Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140 Safari/537.36 Edg/140.0"), "Edge on Windows"),
+    (browser("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18 Safari/604.1"), "Safari on iPhone"),
+    (
+        browser("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/140 Mobile Safari/537.36"),
+        "Chrome on Android",
+    ),
+    (browser("curl/8.5.0"), "curl/8.5.0"),
+    (schedule("15m"), "every 15m"),
+    (schedule("0 */2 * * *"), "cron 0 */2 * * *"),
+    (schedule("by hand"), "by hand"),
+    (sentence("there is no <page>"), "There is no &lt;page&gt;."),
+    (sentence("Look again."), "Look again."),
+    (sentence("`vtsync up` starts it"), "<code>vtsync up</code> starts it."),
+    (sentence(""), ""),
+    (breakable("a_name<"), "a_<wbr>name&lt;"),
+]
+
+
+@pytest.mark.parametrize(("shown", "expected"), WORDS)
+def test_words_of_the_pages(shown: str, expected: str) -> None:
+    assert shown == expected
+
+
+def test_a_run_beside_one_that_read_everything_is_still_seen() -> None:
+    heights = [
+        int(one) for one in re.findall(r'height="(\d+)"', bars([("done", n, "") for n in (0, 40, 4000, 1_234_567)]))
+    ]
+    assert heights == sorted(heights)
+    assert heights[0] == 3 < heights[1] < heights[2] < heights[3] == 24
+
+
+def test_a_message_leads_to_its_trigger_connection_and_record(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    crm = "https://crm.example/1"
+    monkeypatch.setattr("worker.contacts.links.RecordLinks.of", lambda *_: crm)
+    known, removed = pages.trigger_text("won", number(1)), pages.trigger_text("hello", number(2), connection="gone")
+    for role, sees_record in (("operator", True), ("viewer", False)):
+        pages.as_(role)  # type: ignore[arg-type]
+        shown = pages.http.get(f"/ui/messages/{known}").text
+        assert MEANINGS[MessageState.QUEUED] in shown
+        assert all(f'href="{place}"' in shown for place in ("/ui/triggers/won", "/ui/connections/crm"))
+        assert (f'href="{crm}"' in shown) is sees_record
+        shown = pages.http.get(f"/ui/messages/{removed}").text  # the configuration has neither any more
+        assert not any(place in shown for place in ('"/ui/triggers/hello', '"/ui/connections/gone', crm))
+
+
+def test_a_review_shows_what_was_sent_before_the_reply(pages: Pages) -> None:
+    now = utcnow()
+    for hours, text, state in (
+        (5, "an old one", "delivered"),
+        (3, "your order is ready", "confirmed"),
+        (2, "held", "held"),
+    ):
+        at = now - timedelta(hours=hours)
+        pages.change(
+            pages.send(to=PHONE, text=text), state=state, created_at=at, sent_at=at if state != "held" else None
+        )
+    late = pages.send(to=PHONE, text="sent after the reply")
+    pages.change(late, state="delivered", sent_at=now)
+    with writing(pages.engine) as connection:
+        open_review(connection, PHONE, excerpt="enough", inbound_id=None, since=now - timedelta(hours=1))
+    pages.as_("operator")
+    shown = pages.http.get("/ui/reviews").text
+    assert all(words in shown for words in ("Ada Lovelace", "your order is ready", "enough"))
+    assert not any(words in shown for words in ("an old one", "held", "sent after the reply"))
+    pages.as_("viewer")
+    shown = pages.http.get("/ui/reviews").text
+    assert not any(words in shown for words in ("Ada Lovelace", "your order is ready", "enough"))
+
+
+def test_messages_are_shown_up_to_a_day(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = utcnow()
+    with monkeypatch.context() as three_days_ago:
+        three_days_ago.setattr("worker.store.ids.utcnow", lambda: now - timedelta(days=3))
+        three_days_ago.setattr("worker.store.ids._last", 0)
+        pages.send(text="the old one")
+    pages.send(text="the new one")
+    pages.as_("operator")
+    for days, shown in ((-4, ()), (-3, ("old",)), (-2, ("old",)), (1, ("old", "new")), (None, ("old", "new"))):
+        day = "" if days is None else (now + timedelta(days=days)).date().isoformat()
+        text = pages.http.get(f"/ui/messages?day={day}").text
+        assert tuple(one for one in ("old", "new") if f"the {one} one" in text) == shown, day
+        assert f'value="{day}"' in text
+    pages.trigger_text("hello", number(3), state="held", reason="approval: x")
+    assert "Approve all that wait" in pages.http.get("/ui/messages?trigger=hello").text
+    assert (
+        "Approve all that wait" not in pages.http.get("/ui/messages?trigger=hello&day=2099-01-01").text
+    )  # it is of all
+    for wrong in ("yesterday", "2027-02-30", "9999-12-31", "0001"):
+        assert pages.http.get(f"/ui/messages?day={wrong}").status_code == 400, wrong
+
+
+def test_the_audit_trail_is_filtered_by_what_it_shows(pages: Pages) -> None:
+    pages.as_("admin")
+    pages.http.get(f"/ui/people/{PHONE}")
+    shown = pages.http.get("/ui/audit?action=read+person").text
+    assert PHONE in shown
+    assert 'value="read person"' in shown
+    assert "Nothing yet" in pages.http.get("/ui/audit?action=approve").text
+
+
 def test_texts_are_counted_by_the_day_on_which_they_were_due(pages: Pages) -> None:
     now = utcnow()
     for hours, state in ((1, "delivered"), (23, "delivered"), (25, "delivered"), (47, "failed"), (49, "failed")):
@@ -672,7 +775,8 @@ def test_the_api_does_not_describe_the_pages(pages: Pages) -> None:
 
 def test_errors_are_pages_for_browsers_and_problems_for_programs(pages: Pages) -> None:
     pages.as_("viewer")
-    assert "there is no such page" in pages.http.get("/ui/nothing").text
+    assert "There is no such page." in pages.http.get("/ui/nothing").text
+    assert "Sign out" in pages.http.get("/ui/nothing").text
     assert pages.http.get("/ui/me/password").headers["content-type"].startswith("text/html")
     assert pages.http.get("/v1/nothing").headers["content-type"] == "application/problem+json"
 
@@ -825,10 +929,10 @@ TRIED = [
     # words, what an operator sees, what a viewer sees
     ("record=1", "Well done, Ada", "does not fire"),
     ("record=1&connection=crm", "Well done, Ada", "does not fire"),
-    ("record=%2B14155552001", "Well done, Ada", "viewers cannot look people up"),
-    ("record=(415) 555-2001", "Well done, Ada", "viewers cannot look people up"),
+    ("record=%2B14155552001", "Well done, Ada", "Viewers cannot look people up"),
+    ("record=(415) 555-2001", "Well done, Ada", "Viewers cannot look people up"),
     ("record=2", "has stored a record 2", "has stored a record 2"),
-    ("record=%2B14155552009", "no record of crm or shop has the number", "viewers cannot look people up"),
+    ("record=%2B14155552009", "no record of crm or shop has the number", "Viewers cannot look people up"),
     ("record=7", "Several records match", "Several records match"),
     ("record=7&connection=shop", "Well done, Grace", "does not fire"),
 ]
@@ -955,6 +1059,7 @@ def test_a_rejected_record_leads_to_the_crm(
     pages.as_("operator")
     shown = pages.http.get("/ui/connections/crm").text
     assert "it has no phone" in shown
+    assert "<b>1</b> no phone" in shown
     assert (f'href="{link}"' in shown) is followed
     pages.as_("viewer")
     assert "Open it in the CRM" not in pages.http.get("/ui/connections/crm").text

@@ -189,7 +189,7 @@ def test_sync_now_says_that_the_connection_is_paused(site: Paused, monkeypatch: 
     assert "crm was not read: it is paused since" in answer.text
     assert "vtsync resume connection crm" in answer.text
     assert asked == []
-    assert "is paused since" in site.http.get("/ui/connections/crm?fields").text
+    assert "has been paused since" in site.http.get("/ui/connections/crm?fields").text
 
 
 def test_what_is_paused_over_http(site: Paused, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_what_a_pause_has_held_is_decided_after_it(site: Paused) -> None:
     assert 'value="approve"' not in site.http.get(f"/ui/messages/{text}").text
     assert "nothing was done" in site.post(f"/ui/messages/{text}", what="approve").text
     site.post("/ui/triggers/welcome", what="resume")
-    assert "1 text is held since a pause that has ended" in site.http.get("/ui/triggers/welcome").text
+    assert "1 text has been held since a pause that has ended" in site.http.get("/ui/triggers/welcome").text
     assert "Approve 1 text to 1 person?" in site.http.get(waits).text
     assert "1 text held because the trigger welcome was paused" in site.http.get("/ui").text
     site.post("/ui/messages/all", what="approve", trigger="welcome", shown="1")
@@ -249,6 +249,6 @@ def test_a_reason_that_is_too_long_is_not_cut_in_silence(site: Paused) -> None:
     site.as_("operator")
     for place in ("/ui/connections/crm", "/ui/triggers/welcome"):
         answer = site.post(place, what="pause", reason="x" * 501)
-        assert (answer.status_code, "nothing was done" in answer.text) == (400, True)
+        assert (answer.status_code, "Nothing was done" in answer.text) == (400, True)
     assert site.post("/ui/triggers/welcome", what="dance").status_code == 400
     assert site.trail() == []

@@ -36,6 +36,11 @@ class RecordLinks:
             return "" if adapter is None else adapter.link(external_id)
         return ""
 
+    def web_address(self, connection: str, external_id: str) -> str:
+        """Return the record's address if a browser may follow it, else ""."""
+        link = self.of(connection, external_id)
+        return link if link.startswith(("https://", "http://")) else ""
+
     def _open(self, connection: str) -> Adapter | None:
         with suppress(Exception):  # a connection that was removed or is wrong has no links
             memory = stored_or_new(self._runtime.engine, connection)["memory"]

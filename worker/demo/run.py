@@ -89,6 +89,7 @@ def _offer_pages(console: Console, setting: Setting) -> None:
     console.print(f"  VTSYNC_CONFIG={setting.configuration} {prefix}vtsync web --port {PAGES_PORT}", markup=False)
     console.print(f"Then sign in at http://127.0.0.1:{PAGES_PORT}/ui", markup=False)
     console.print(f"  name demo, password {password}", markup=False)
+    console.print("The demo has stopped its worker and scheduler; the first page says so.")
 
 
 @dataclass

@@ -100,7 +100,15 @@ def judge_processes(
         yield from _long_silence(processes, now)
         return
     yield ok("fleet", ", ".join(f"{number} {role}" for role, number in count.items() if number))
-    if not count["worker"]:
+    if not count["worker"] and not count["beat"]:
+        yield problem(
+            "fleet",
+            "no worker is running, and no scheduler is running",
+            "nothing is synced or sent",
+            "`vtsync up` starts both on one machine; `vtsync worker` and `vtsync beat` start them one by one",
+            alert=AlertKind.NO_TICK,
+        )
+    elif not count["worker"]:
         yield problem(
             AlertKind.NO_TICK,
             "fleet",
@@ -108,7 +116,7 @@ def judge_processes(
             "nothing is synced or sent",
             "start `vtsync worker`; the log of the last one says why it stopped",
         )
-    if not count["beat"]:
+    elif not count["beat"]:
         yield problem(
             AlertKind.NO_TICK,
             "fleet",

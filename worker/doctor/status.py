@@ -130,8 +130,8 @@ def attention_text(finding: Finding) -> str:
     """Describe in one line what waits for a person: ``3 texts of one sync waiting for approval``."""
     if finding.what == WAITING:
         return finding.found
-    # Most findings continue the name of what they are about; some are a sentence of their own.
-    return f"{finding.what}{':' if finding.found.startswith('its ') else ''} {finding.found}"
+    # Some findings continue the name of what they are about ("is stopped"); the others are sentences of their own.
+    return f"{finding.what}{'' if finding.found.startswith(('is ', 'has ')) else ':'} {finding.found}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +283,13 @@ def rejected_records(runtime: Runtime, connections: Sequence[str], limit: int) -
             .limit(limit)
         )
         return [Rejected(*row) for row in rows]
+
+
+def rejected_by_code(db: Connection, connection: str) -> dict[str, int]:
+    """Count the rejected records of a connection by what is wrong with them, the most frequent first."""
+    r = rejected_record.c
+    found = db.execute(select(r.code, func.count()).where(r.connection == connection).group_by(r.code)).all()
+    return {str(code): int(count) for code, count in sorted(found, key=lambda row: (-row[1], row[0]))}
 
 
 def _connection(db: Connection, settings: Settings, state: ConnectionNow) -> ConnectionStatus:

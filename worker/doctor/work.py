@@ -88,7 +88,7 @@ def judge_work(work: OverdueWork, now: datetime) -> Iterator[Finding]:
             "work",
             f"the oldest due text has been waiting for {duration(late)}",
             "people get their texts late, or not at all once the texts expire",
-            "fix the problems above; look for paused accounts in `vtsync status`; otherwise start more workers",
+            "`vtsync doctor` lists what holds them up, such as a paused account; if nothing does, start more workers",
         )
     if work.abandoned:
         yield problem(

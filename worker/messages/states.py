@@ -15,6 +15,7 @@ Elsewhere the conversation may have one more copy.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +30,29 @@ MAY_HAVE_GONE_OUT = (
     MessageState.FAILED,
 )
 """The states of a text that somebody may have received."""
+
+
+MEANINGS: Mapping[MessageState, str] = {
+    MessageState.QUEUED: "It goes when it is due and the policy allows it. The reason says what it waits for: its time,"
+    " the end of quiet hours, a cap.",
+    MessageState.HELD: "It waits for a person or an event: an approval, a review, a time zone. The reason names the"
+    " command.",
+    MessageState.DISPATCHING: "The request is on its way. This state is committed before the request, so that a crash"
+    " never loses it.",
+    MessageState.ACCEPTED: "VirtualText accepted it.",
+    MessageState.CONFIRMED: "VirtualText reported the text itself (its echo), so it is in the conversation.",
+    MessageState.DELIVERED: "The carrier delivered it to the phone.",
+    MessageState.FAILED: "The carrier could not deliver it. The reason has the carrier's words.",
+    MessageState.REJECTED: "VirtualText refused it, or could not be reached in all attempts. Nothing was sent.",
+    MessageState.UNKNOWN: "The response was lost: it may have been sent. It is never sent again by itself.",
+    MessageState.SUPPRESSED: "It will not be sent: an opt-out, another number, a condition that no longer holds. The"
+    " reason says which rule.",
+    MessageState.EXPIRED: "It was not sent in time. Late texts are not sent.",
+    MessageState.CANCELLED: "A person cancelled it.",
+    MessageState.SIMULATED: "It would have gone, and did not: the account is in test mode, or it was made with a test"
+    " key.",
+}
+"""What each state means, for the pages and docs/message-states.md."""
 
 
 class Ground(StrEnum):

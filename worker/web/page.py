@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -155,8 +156,8 @@ def _resolve(schema: dict[str, Any], part: dict[str, Any] | None) -> dict[str, A
 
 
 def _prose(text: str) -> str:
-    """Render text that contains `code`."""
-    pieces = _text(text).split("`")
+    """Render text that contains `code`. A line continues the one before, unless it begins a paragraph or an item."""
+    pieces = _text(re.sub(r"(?<!\n)\n(?![\n-])", " ", text)).split("`")
     return "".join(f"<code>{piece}</code>" if index % 2 else piece for index, piece in enumerate(pieces))
 
 

@@ -61,6 +61,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     @router.get("/audit")
     def trail(request: Request, session: Session = admin) -> Response:
         filters = {name: request.query_params.get(name, "").strip()[:200] for name in ("actor", "action", "about")}
+        filters["action"] = filters["action"].replace(" ", "_")  # as the page shows it
         before = request.query_params.get("before", "")
         is_export = "export" in request.query_params
         with reading(context.runtime.engine) as connection:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from worker.store.db import STORE_AWAY
@@ -41,10 +43,10 @@ def install(app: FastAPI, context: WebContext) -> None:
         return page("refused.html", gate.of(request), message=error.message, status=error.status)
 
     for kind in (HTTPException, *STORE_AWAY):
-        _show_as_page(app, kind)
+        _show_as_page(app, gate, kind)
 
 
-def _show_as_page(app: FastAPI, kind: type[Exception]) -> None:
+def _show_as_page(app: FastAPI, gate: Gate, kind: type[Exception]) -> None:
     """Show an error as a page to who reads pages; programs get what they got before."""
     otherwise: Callable[[Request, Exception], Awaitable[Response]] = app.exception_handlers[kind]  # type: ignore[assignment]
 
@@ -53,8 +55,13 @@ def _show_as_page(app: FastAPI, kind: type[Exception]) -> None:
         if not f"{request.url.path}/".startswith("/ui/"):
             return await otherwise(request, error)
         status = getattr(error, "status_code", 503)
-        message = "the store cannot be used now; try again in a minute" if status == 503 else "there is no such page"
-        return page("refused.html", None, message=message, status=status)
+        if status == 503:  # without a store, nobody can be recognised
+            message = "the store cannot be used now; try again in a minute"
+            return page("refused.html", None, message=message, status=status)
+        session = None
+        with suppress(*STORE_AWAY):
+            session = await run_in_threadpool(gate.of, request)
+        return page("refused.html", session, message="there is no such page", status=status)
 
 
 def _files() -> APIRouter:

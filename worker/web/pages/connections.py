@@ -10,7 +10,7 @@ from worker.contacts.connection_gate import pause_effect, paused_reason
 from worker.contacts.links import RecordLinks
 from worker.contacts.runs import newest_runs
 from worker.doctor.fields import report_fields
-from worker.doctor.status import connection_statuses, rejected_records
+from worker.doctor.status import connection_statuses, rejected_by_code, rejected_records
 from worker.fleet.wake import wake
 from worker.store.db import reading
 from worker.store.models import utcnow
@@ -55,12 +55,19 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         with reading(runtime.engine) as connection:
             runs = newest_runs(connection, name)
             effect = pause_effect(connection, name, utcnow())
+            mistakes = rejected_by_code(connection, name)
         rejected = rejected_records(runtime, [name], REJECTED)
         with RecordLinks(runtime) as links:
-            places = {row.key: _web_address(links.of(name, row.key)) for row in rejected}
+            places = {row.key: links.web_address(name, row.key) for row in rejected}
         fields.sort(key=lambda field: not field.used_for)  # the order of the source within each part
         values = {"one": found, "runs": runs, "rejected": rejected, "fields": fields, "problem_of_fields": problem}
-        values |= {"places": places, "most_rejected": REJECTED, "effect": effect, "longest": LONGEST_REASON}
+        values |= {
+            "places": places,
+            "most_rejected": REJECTED,
+            "effect": effect,
+            "longest": LONGEST_REASON,
+            "mistakes": mistakes,
+        }
         return page("connection.html", session, values, asked="asked" in request.query_params)
 
     @router.post("/connections/{name}")
@@ -72,7 +79,7 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
                 context.notify(TICK.task)
             return RedirectResponse(f"/ui/connections/{name}", 303)
         if paused := paused_reason(context.runtime.engine, name):
-            raise Refused(f"{name} was not read: {paused}", 409)
+            raise Refused(f"the connection {name} was not read: {paused}", 409)
         full = fields.get("what") == "full"
         if not wake("vtsync.sync_connection", name, full=full):  # no row is behind it, so nothing would repeat it
             raise Refused("the broker cannot be used now; try again in a minute", 503)
@@ -80,8 +87,3 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         return RedirectResponse(f"/ui/connections/{name}?asked", 303)
 
     return router
-
-
-def _web_address(link: str) -> str:
-    """Return a link of an adapter if a browser may follow it, else "". Pure."""
-    return link if link.startswith(("https://", "http://")) else ""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.contacts.links import RecordLinks
 from worker.core.states import MessageState
 from worker.core.text import counted
 from worker.messages.decisions import DecisionAboutMany, NotAsShown, WrongState, approve, cancel, resolve, retry
 from worker.messages.previews import preview as preview_of
-from worker.messages.read_models import find_messages, message_details
+from worker.messages.read_models import MessageDetails, find_messages, message_details
+from worker.messages.states import MEANINGS
 from worker.messages.transitions import reason_code
 from worker.messages.trigger_pause import APPROVABLE, why_paused
 from worker.runtime import Runtime
 from worker.store.db import reading
+from worker.store.ids import first_id_at
 from worker.web.context import WebContext
 from worker.web.pages.gate import Form, Gate, Refused
 from worker.web.pages.queries import states_of_all
@@ -37,7 +41,8 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         runtime, filters = context.runtime, _filters(request.query_params)
         if "number" in filters and not session.person.may("operator"):
             raise Refused("viewers cannot look people up")
-        before = request.query_params.get("before") or None
+        day = request.query_params.get("day", "").strip()
+        before = request.query_params.get("before") or _end_of(day)
         found = find_messages(
             runtime,
             state=filters.get("state"),
@@ -50,8 +55,8 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         with reading(runtime.engine) as connection:
             states = states_of_all(connection, filters)
         following = found[-1].id if len(found) == SHOWN else ""
-        values = {"filters": filters, "found": found, "states": states, "following": following, "before": before}
-        return page("messages.html", session, values)
+        values = {"filters": filters, "found": found, "states": states, "following": following, "day": day}
+        return page("messages.html", session, values, meanings=MEANINGS)
 
     @router.get("/all")
     def preview(request: Request, session: Session = Depends(gate.reads("operator"))) -> Response:  # noqa: B008
@@ -130,8 +135,24 @@ def _show(runtime: Runtime, session: Session, message_id: str, error: str = "") 
         "decisions": decisions,
         "error": error,
         "test_account": account is not None and account.mode == "test",
+        "meaning": MEANINGS[found.state],
+        **_places(runtime, session, found),
     }
     return page("message.html", session, values, status=409 if error else 200)
+
+
+def _places(runtime: Runtime, session: Session, found: MessageDetails) -> dict[str, str]:
+    """Return the pages of the trigger, of the connection and of the CRM record; "" for what has none any more."""
+    trigger, (connection, record), settings = found.trigger, found.about or ("", ""), runtime.settings
+    link = ""
+    if connection in settings.connections and session.person.may("operator"):
+        with RecordLinks(runtime) as links:
+            link = links.web_address(connection, record)
+    return {
+        "trigger_page": f"/ui/triggers/{trigger}" if trigger in settings.triggers else "",
+        "connection_page": f"/ui/connections/{connection}" if connection in settings.connections else "",
+        "record_page": link,
+    }
 
 
 def _decide_one(runtime: Runtime, message_id: str, what: str, actor: str) -> bool:
@@ -154,6 +175,16 @@ def _filters(values: Mapping[str, str]) -> dict[str, str]:
     if "state" in found and found["state"] not in list(MessageState):
         raise Refused(f'there is no state "{found["state"]}"', 404)
     return found
+
+
+def _end_of(day: str) -> str | None:
+    """Return the id before which all messages up to the end of this day (UTC) are; None: no day is given."""
+    if not day:
+        return None
+    try:
+        return first_id_at(datetime.combine(date.fromisoformat(day) + timedelta(days=1), time.min, UTC))
+    except (ValueError, OverflowError):
+        raise Refused("write the day with year, month and day, such as 2027-03-01", 400) from None
 
 
 def _about_many(what: str, filters: Mapping[str, str]) -> DecisionAboutMany:

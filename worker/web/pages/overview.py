@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 
 from worker.alerts.listing import count_open
 from worker.contacts.runs import newest_runs
-from worker.core.findings import Level
+from worker.core.findings import Finding, Level
 from worker.core.states import MessageState
 from worker.doctor.fleet import check_processes
 from worker.doctor.status import UNTIL_YOU_ACT, attention_text, overview
@@ -72,7 +72,11 @@ def _read(runtime: Runtime) -> dict[str, Any]:
         runs = {one.name: newest_runs(connection, one.name)[::-1] for one in found.connections}
         today, before = texts_by_state(connection, runtime.settings.accounts, now)
         alerts = count_open(connection)
-    fleet = [one for one in check_processes(runtime) if one.level is not Level.OK]
+    fleet = [
+        (one.level is Level.PROBLEM, _fleet_text(one), one.why, one.do)
+        for one in check_processes(runtime)
+        if one.level is not Level.OK
+    ]
     return {
         "at": now,
         "waiting": [
@@ -126,6 +130,11 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
         return page("find.html", session, words=words, people=people)
 
     return router
+
+
+def _fleet_text(finding: Finding) -> str:
+    """Describe a finding about the processes. The names of the checks mean nothing to a reader, those of things do."""
+    return finding.found if finding.what in ("fleet", "work") else attention_text(finding)
 
 
 def page_of(command: str) -> str:

@@ -20,9 +20,12 @@ from worker.store.db import reading, writing
 from worker.store.models import utcnow
 from worker.web.context import WebContext
 from worker.web.pages.gate import Form, Gate, Refused
-from worker.web.pages.queries import conversation
+from worker.web.pages.queries import before_reply, conversation
 from worker.web.pages.render import HEADERS, page
 from worker.web.sessions import Session
+
+WITH_CONTEXT = 100
+"""So many reviews show what was sent before the reply: each needs two queries."""
 
 
 def routes(context: WebContext, gate: Gate) -> APIRouter:
@@ -69,7 +72,8 @@ def routes(context: WebContext, gate: Gate) -> APIRouter:
     def reviews(session: Session = Depends(gate.reads())) -> Response:  # noqa: B008
         with reading(context.runtime.engine) as connection:
             found = open_reviews(connection)
-        return page("reviews.html", session, reviews=found)
+            before = {one.phone: before_reply(connection, one.phone, one.last_at) for one in found[:WITH_CONTEXT]}
+        return page("reviews.html", session, reviews=found, before=before)
 
     return router
 

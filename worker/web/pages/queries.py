@@ -15,6 +15,8 @@ from worker.store.tables import contact, inbound_message, message
 DAY = timedelta(hours=24)
 COUNTED = 10_000
 """More messages than this are not counted for a page."""
+GONE = (MessageState.ACCEPTED, MessageState.CONFIRMED, MessageState.DELIVERED)
+"""The states of texts that have gone to the person."""
 WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.UNKNOWN)
 COMPARED = 50_000
 """Encrypted names that are compared with the words of a search."""
@@ -92,6 +94,25 @@ def conversation(connection: Connection, phone: str, limit: int = 200) -> list[B
     found = [Bubble(m_at, True, text, state, id_) for m_at, text, state, id_ in connection.execute(ours)]
     found += [Bubble(i_at, False, text, keyword, id_) for i_at, text, keyword, id_ in connection.execute(theirs)]
     return sorted(found, key=lambda one: one.at)[-limit:]
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeReply:
+    """Who wrote a reply, and the text that they had received before. Empty where nothing is stored."""
+
+    name: str = ""
+    text: str = ""
+    at: datetime | None = None
+
+
+def before_reply(connection: Connection, phone: str, reply_at: datetime) -> BeforeReply:
+    """Return the person and the last text that had gone to this number when its owner wrote."""
+    m, c = message.c, contact.c
+    at = func.coalesce(m.sent_at, m.attempted_at, m.created_at)
+    name = connection.scalar(select(c.full_name).where(c.phone == phone).order_by(c.id).limit(1))
+    newest = select(m.text, at).where(m.to_number == phone, m.state.in_(GONE), m.created_at <= reply_at, at <= reply_at)
+    last = connection.execute(newest.order_by(m.created_at.desc()).limit(1)).first()
+    return BeforeReply(name or "", *(() if last is None else last))
 
 
 def people_called(connection: Connection, words: str, limit: int = 20) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -34,6 +35,11 @@ STATIC = {
     "ui.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Safari", "Safari"))
+_SYSTEMS = (
+    *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "macOS")),
+    *(("CrOS", "ChromeOS"), ("Linux", "Linux")),
+)
 HIDDEN = "••••••"
 
 
@@ -42,7 +48,7 @@ def page(
 ) -> Response:
     """Return a page. ``session`` decides what is masked; without one, the page has no navigation."""
     masks = Masks(session)
-    context = {"session": session, "masks": masks, "static": static_urls(), **(values or {}), **more}
+    context = {"session": session, "masks": masks, "static": static_urls(), "status": status, **(values or {}), **more}
     html = _environment().get_template(template).render(context)
     return Response(html, status, HEADERS, "text/html; charset=utf-8")
 
@@ -90,11 +96,16 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "prose": prose,
+        "sentence": sentence,
         "when": when,
+        "exact": exact,
         "lasting": lasting,
         "counted": counted,
         "query": query,
         "words": words,
+        "schedule": schedule,
+        "browser": browser,
+        "breakable": breakable,
         "about": about,
         "bars": bars,
     }
@@ -108,14 +119,24 @@ def when(moment: datetime | None) -> Markup:
     return _time(moment, _ago(moment - utcnow()))
 
 
+def exact(moment: datetime) -> Markup:
+    """Return a time element that shows the exact time, with how long ago it is beside it."""
+    return Markup('<time class="exact" datetime="{}" title="{}">{}</time>').format(
+        moment.isoformat(), _ago(moment - utcnow()), _exact(moment)
+    )
+
+
 def lasting(moment: datetime) -> Markup:
     """Return a time element: how long something lasts since then, with the exact time beside it."""
     return _time(moment, _length(utcnow() - moment) or "less than a minute")
 
 
 def _time(moment: datetime, shown: str) -> Markup:
-    exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), exact, shown)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(moment.isoformat(), _exact(moment), shown)
+
+
+def _exact(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _ago(difference: timedelta) -> str:
@@ -141,6 +162,11 @@ def prose(text: str) -> Markup:
     )
 
 
+def sentence(text: str) -> Markup:
+    """Return what a check or an error says, which begins small and has no full stop, as a sentence."""
+    return prose(f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}") if text else Markup()
+
+
 def query(values: Mapping[str, Any], **changed: Any) -> str:
     """Return a query string of these values; empty ones are left out."""
     kept = {name: value for name, value in {**values, **changed}.items() if value not in (None, "")}
@@ -157,15 +183,36 @@ def words(code: str) -> str:
     return code.replace("_", " ")
 
 
+def schedule(written: str) -> str:
+    """Return the schedule of a connection as words: ``15m`` as "every 15m". Cron lines have their name before them."""
+    if written in ("by hand", "disabled"):
+        return written
+    return f"cron {written}" if " " in written else f"every {written}"
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a narrow column breaks after an underscore rather than within a word."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def browser(agent: str) -> str:
+    """Return what a browser says of itself as a person knows it: ``Firefox on Linux``. What is not known stays."""
+    names = [next((name for mark, name in known if mark in agent), "") for known in (_BROWSERS, _SYSTEMS)]
+    return " on ".join(names) if all(names) else agent
+
+
 def bars(runs: Sequence[tuple[str, int, str]]) -> Markup:
-    """Draw runs as bars, oldest first: (state, size, title). The titles are for screen readers, too."""
-    largest = max((size for _, size, _ in runs), default=0) or 1
+    """Draw runs as bars, oldest first: (state, size, title). The titles are for screen readers, too.
+
+    The heights are logarithms: beside a run that read everything, the others would not be seen.
+    """
+    largest = math.log1p(max((size for _, size, _ in runs), default=0)) or 1
     parts = [
         Markup('<rect class="run {}" x="{}" y="{}" width="5" height="{}"><title>{}</title></rect>').format(
             state, 7 * number, 24 - height, height, title
         )
         for number, (state, size, title) in enumerate(runs)
-        for height in [max(3, round(24 * size / largest))]
+        for height in [max(3, round(24 * math.log1p(size) / largest))]
     ]
     label = f"the last {counted(len(runs), 'run')}"
     return Markup('<svg class="bars" role="img" aria-label="{}" viewBox="0 0 {} 24">{}</svg>').format(
