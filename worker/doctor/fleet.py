@@ -102,11 +102,11 @@ def judge_processes(
     yield ok("fleet", ", ".join(f"{number} {role}" for role, number in count.items() if number))
     if not count["worker"] and not count["beat"]:
         yield problem(
+            AlertKind.NO_TICK,
             "fleet",
             "no worker is running, and no scheduler is running",
             "nothing is synced or sent",
             "`vtsync up` starts both on one machine; `vtsync worker` and `vtsync beat` start them one by one",
-            alert=AlertKind.NO_TICK,
         )
     elif not count["worker"]:
         yield problem(
