@@ -17,7 +17,7 @@ from config.alert_kinds import AlertKind
 from config.alerts import Alerts, Channel
 from worker.core.findings import Finding, Level
 from worker.core.log_lines import masked
-from worker.doctor.status import WAITING
+from worker.doctor.waiting import WAITING
 
 GONE = timedelta(minutes=5)
 """What comes back within this time never ended, so that something that comes and goes is one alert."""

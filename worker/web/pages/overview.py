@@ -15,7 +15,8 @@ from worker.contacts.runs import newest_runs
 from worker.core.findings import Finding, Level
 from worker.core.states import MessageState
 from worker.doctor.fleet import check_processes
-from worker.doctor.status import UNTIL_YOU_ACT, attention_text, overview
+from worker.doctor.status import attention_text, overview
+from worker.doctor.waiting import UNTIL_YOU_ACT
 from worker.messages.read_models import is_message_id
 from worker.messages.short_ids import candidates
 from worker.policy.countries import possible_numbers
