@@ -70,6 +70,11 @@ PAUSED = ("/ui", "/ui/connections", "/ui/connections/crm", "/ui/triggers", "/ui/
 """The pages that show what is paused."""
 
 
+def is_replaced(error: Exception) -> bool:
+    """Return True if an element is no longer part of the page. Chromium has two errors for it; Selenium knows one."""
+    return any(words in str(error) for words in ("stale element", "does not belong to the document"))
+
+
 @dataclass
 class Visit(Outbox):
     """A browser at the pages, and the outbox behind them."""
@@ -101,18 +106,28 @@ class Visit(Outbox):
             try:
                 return self.driver.find_element("xpath", path).click()  # type: ignore[no-any-return]
             except WebDriverException as error:
-                if not any(words in str(error) for words in ("stale element", "does not belong to the document")):
+                if not is_replaced(error):
                     raise
         raise AssertionError(f"{path} was replaced again and again")
 
     def leave(self, how: Callable[[], object]) -> None:
         """Do something that leads to another page, and wait for it."""
-        from selenium.webdriver.support.expected_conditions import staleness_of
+        from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.wait import WebDriverWait
 
         here, wait = self.find("html"), WebDriverWait(self.driver, 20)
         how()
-        wait.until(staleness_of(here))
+
+        def has_left(_: object) -> bool:
+            try:
+                here.is_enabled()
+            except WebDriverException as error:
+                if not is_replaced(error):
+                    raise
+                return True
+            return False
+
+        wait.until(has_left)
         wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
     def sign_in(self, name: str = "ana") -> None:
