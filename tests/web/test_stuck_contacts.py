@@ -176,6 +176,21 @@ def test_a_contact_that_somebody_found_gets_its_id(crm: Site) -> None:
         assert set(db.scalars(select(contact_event.c.detail))) == {"key test found it as 5512"}
 
 
+def test_an_id_of_another_contact_is_refused(crm: Site) -> None:
+    crm.runtime.fake.create_contact(BODY)
+    (remote,) = crm.runtime.fake.contacts
+    put(crm, ADA, "synced", virtualtext_id=remote)
+    put(crm, BOB, "unknown")
+    refused = resolve(crm, BOB, verdict="found", virtualtext_id=remote)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"]) == (422, "/virtualtext_id")
+    assert f"vt1 is the contact {ADA} in VirtualText" in error["detail"]
+    push_account(crm.runtime, "main")
+    assert crm.runtime.fake.phones()[ADA] == 1, "the other person's contact keeps its number"
+    put(crm, BOB, "unknown", account="other")
+    assert resolve(crm, BOB, account="other", verdict="found", virtualtext_id=remote).status_code == 200
+
+
 def test_a_key_decides_about_contacts_of_its_accounts(crm: Site) -> None:
     put(crm, ADA, "unknown")
     put(crm, BOB, "rejected")

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from worker.contacts.resolve import (
     AttemptNotAsShown,
     ContactsNotAsShown,
+    IdTaken,
     ListNotRead,
     NotUnknown,
     ShownAttempt,
@@ -39,7 +40,7 @@ from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.operating_schemas import LARGEST_ROW_ID
-from worker.web.problems import Problem
+from worker.web.problems import Problem, invalid_request
 from worker.web.schemas import PhonePath
 
 _PUSH = "vtsync.push_contacts"
@@ -120,6 +121,8 @@ def _resolve(router: APIRouter, context: WebContext, guard: Guard) -> None:
         except AttemptNotAsShown as error:
             detail = f"{error}. Look at `GET /v1/contacts` again, and decide with its `attempted_at`"
             raise Problem(409, "not_as_shown", detail) from None
+        except IdTaken as error:
+            raise invalid_request([("/virtualtext_id", str(error))]) from None
         except NotUnknown as error:
             adopted_as = None
             _require_repetition(context, key, account, phone, body, error)
