@@ -370,6 +370,28 @@ USERINFO: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"sub": "17"}, "did not send the claim groups"),
     ({"_claim_names": {"groups": "src1"}}, {"sub": "17", "groups": ["boss"]}, "left out groups"),
 ]
+BOSS, OTHER = {"email": "boss@example.com"}, {"email": "eve@example.org"}
+VERIFIED, UNVERIFIED = {"email_verified": True}, {"email_verified": False}
+EMAILS_OF_USERINFO: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({}, BOSS | VERIFIED, "admin"),
+    (BOSS, BOSS | VERIFIED, "admin"),
+    (BOSS | VERIFIED, OTHER | UNVERIFIED, "admin"),
+    (BOSS, OTHER | VERIFIED, "does not say whether your email address is verified"),
+    (VERIFIED, BOSS, "does not say whether your email address is verified"),
+    (VERIFIED, BOSS | UNVERIFIED, "has no verified email address"),
+    (BOSS, {"xms_edov": True}, "does not say whether your email address is verified"),
+]
+
+
+@pytest.mark.parametrize(("claims", "userinfo", "expected"), EMAILS_OF_USERINFO)
+def test_an_email_address_is_verified_by_the_answer_that_has_it(
+    staff: Staff, claims: dict[str, Any], userinfo: dict[str, Any], expected: str
+) -> None:
+    staff.provider.person, staff.provider.userinfo = {"sub": "17"} | claims, {"sub": "17"} | userinfo
+    staff.configure(userinfo=True, role_claim="email", roles={"boss@example.com": "admin"})
+    answer = staff.sign_in()
+    roles = [role for _, role, *_ in staff.users()]
+    assert roles == [expected] if answer.status_code == 303 else expected in answer.text
 
 
 @pytest.mark.parametrize(("claims", "userinfo", "expected"), USERINFO)
