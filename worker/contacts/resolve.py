@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, updat
 
 from worker.contacts import push_rows
 from worker.contacts.remote_list import Listing, is_unavailable, list_state, read_list
+from worker.core.shown import require_as_shown
 from worker.core.states import PushState
-from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -33,13 +33,6 @@ class AttemptNotAsShown(ValueError):
 
 class IdTaken(ValueError):
     """Another contact has this id: VirtualText would get the values of one person for another. Nothing was decided."""
-
-
-class ContactsNotAsShown(ValueError):
-    """More contacts match now than the person was shown. Nothing was done."""
-
-    def __init__(self, now: int, shown: int) -> None:
-        super().__init__(f"{counted(now, 'contact matches', 'contacts match')} now, and you were shown {shown:,}")
 
 
 class ListNotRead(Exception):
@@ -198,13 +191,12 @@ def retry_contacts(
     """Make refused contacts, and those that wait for their next attempt, due now. Return how many.
 
     ``phone``: only those with this number. ``accounts``: only of these; empty: of all. ``shown``: how many the person
-    was shown; where more match, none is retried. Raises ContactsNotAsShown.
+    was shown; where more match, none is retried. Raises NotAsShown.
     """
     with writing(runtime.engine) as db:
         due = {"push_state": PushState.DUE, "attempts": 0, "next_attempt_at": utcnow()}
         count = db.execute(update(contact).where(*_retryable(phone, accounts)).values(due)).rowcount
-        if shown is not None and count > shown:
-            raise ContactsNotAsShown(count, shown)
+        require_as_shown(count, shown, "contact")
         return count
 
 

@@ -9,7 +9,6 @@ from sqlalchemy import select
 
 from worker.contacts.resolve import (
     AttemptNotAsShown,
-    ContactsNotAsShown,
     IdTaken,
     ListNotRead,
     NotUnknown,
@@ -20,6 +19,7 @@ from worker.contacts.resolve import (
     retry_contacts,
     was_resolved,
 )
+from worker.core.shown import NotAsShown
 from worker.core.states import PushState
 from worker.core.text import counted
 from worker.doctor.status import contacts_in
@@ -40,7 +40,7 @@ from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.operating_schemas import LARGEST_ROW_ID
-from worker.web.problems import Problem, invalid_request
+from worker.web.problems import Problem, invalid_request, not_as_shown
 from worker.web.schemas import PhonePath
 
 _PUSH = "vtsync.push_contacts"
@@ -83,9 +83,8 @@ def add_stuck_contacts(router: APIRouter, context: WebContext, guard: Guard) -> 
         try:
             accounts = _accounts(context, key, body.account)
             count = retry_contacts(context.runtime, phone=body.phone, accounts=accounts, shown=body.contacts)
-        except ContactsNotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/contacts` again"
-            raise Problem(409, "not_as_shown", detail) from None
+        except NotAsShown as error:
+            raise not_as_shown(error, "GET /v1/contacts") from None
         if count:
             context.notify(_PUSH)
         about = body.phone or body.account or ""

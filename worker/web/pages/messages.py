@@ -8,9 +8,10 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.core.shown import NotAsShown
 from worker.core.states import MessageState
 from worker.core.text import counted
-from worker.messages.decisions import DecisionAboutMany, NotAsShown, WrongState, approve, cancel, resolve, retry
+from worker.messages.decisions import DecisionAboutMany, WrongState, approve, cancel, resolve, retry
 from worker.messages.previews import preview as preview_of
 from worker.messages.read_models import find_messages, message_details
 from worker.messages.transitions import reason_code
