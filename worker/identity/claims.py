@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Claims = Mapping[str, Any]
 ELSEWHERE = "_claim_names"
 """Names the claims that the provider has left out, because they are too long for a token (OpenID Connect, 5.6.2)."""
-
-
 EMAIL_VERIFIED = ("email_verified", "xms_edov")
 """The claims by which providers say that an email address is verified. The second one is of Microsoft Entra ID."""
+YES = (True, "true", "1")
+"""How providers write that it is: some with the word or a number."""
 
 
 class ClaimUnclear(Exception):
@@ -64,9 +64,10 @@ def with_userinfo(id_token: Claims, userinfo: Claims) -> Claims:
     if id_token.get("email") == userinfo.get("email"):
         return {**userinfo, **id_token}
     if "email" in id_token:
-        return {**_without(userinfo, EMAIL_VERIFIED), **id_token}
-    return {**userinfo, **_without(id_token, EMAIL_VERIFIED)}
+        return {**_without_yes(userinfo), **id_token}
+    return {**userinfo, **_without_yes(id_token)}
 
 
-def _without(claims: Claims, names: Collection[str]) -> Claims:
-    return {name: value for name, value in claims.items() if name not in names}
+def _without_yes(claims: Claims) -> Claims:
+    """Leave out that an address is verified. That one is not verified stays: then none counts."""
+    return {name: value for name, value in claims.items() if name not in EMAIL_VERIFIED or value not in YES}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.sign_in import OidcSignIn, ProxySignIn, Role
-from worker.identity.claims import EMAIL_VERIFIED, Claims, ClaimUnclear, claim_at
+from worker.identity.claims import EMAIL_VERIFIED, YES, Claims, ClaimUnclear, claim_at
 
 PROXY = "proxy"
 """The issuer of those whom a proxy signs in. The issuers of OpenID Connect are addresses."""
@@ -113,8 +113,7 @@ def _verified_email(oidc: OidcSignIn, claims: Claims) -> str:
     """Return the address of the account; "" if it has none that counts."""
     email = claims.get("email")
     said = [claims[name] for name in EMAIL_VERIFIED if name in claims]
-    # Some providers write the word or a number.
-    is_verified = all(one in (True, "true", "1") for one in said) if said else oidc.trust_email
+    is_verified = all(one in YES for one in said) if said else oidc.trust_email
     return email if isinstance(email, str) and is_verified else ""
 
 
