@@ -83,6 +83,18 @@ def test_contacts_are_listed_by_state_with_their_reasons(site: Site) -> None:
     assert listed(site, "unknown") == {"contacts": [], "retryable": 5, "next": None}
 
 
+def test_a_key_for_operating_lists_nobody_of_whom_nothing_waits(site: Site) -> None:
+    put(site, ADA, "synced")
+    refused = site.http.get("/v1/contacts?state=synced", headers=site.headers("operate:read"))
+    assert (refused.status_code, '"contacts:read"' in refused.json()["detail"], ADA in refused.text) == (
+        403,
+        True,
+        False,
+    )
+    reader = site.headers("operate:read", "contacts:read")
+    assert [one["phone"] for one in listed(site, "synced", headers=reader)["contacts"]] == [ADA]
+
+
 def test_contacts_are_retried_as_they_were_counted(site: Site) -> None:
     put(site, ADA, "rejected")
     put(site, ADA, "rejected", account="other")

@@ -26,7 +26,7 @@ from worker.doctor.status import contacts_in
 from worker.store.db import reading
 from worker.store.tables import contact
 from worker.web.audit import note_request
-from worker.web.auth import Guard, account_of
+from worker.web.auth import Guard, account_of, require_scope
 from worker.web.body import ONLY_JSON
 from worker.web.contact_schemas import (
     ResolveContactBody,
@@ -64,8 +64,11 @@ def add_stuck_contacts(router: APIRouter, context: WebContext, guard: Guard) -> 
         """List contacts in one state with the reason, and count those that can be retried.
 
         VirtualText refused those that are `rejected`. The response to the create of an `unknown` one was lost; it is
-        looked up before anything else is tried. A key for some accounts sees their contacts.
+        looked up before anything else is tried. A key for some accounts sees their contacts. `synced` are those of whom
+        nothing waits: listing them needs `contacts:read`, too.
         """
+        if state is PushState.SYNCED:
+            require_scope(key, "contacts:read")
         runtime, accounts = context.runtime, _accounts(context, key, account)
         found = contacts_in(runtime, state, limit, failing=failing, accounts=accounts, after=after)
         with reading(runtime.engine) as connection:
