@@ -209,6 +209,17 @@ def test_a_value_that_a_condition_cannot_compare_is_named(world: World) -> None:
     assert (unread_values(world), unread_list(world), explain(world.runtime(), ANNA).unread) == ([], [], ())
 
 
+def test_what_a_disabled_trigger_could_not_read_hides_nothing(world: World) -> None:
+    one = trigger("entered", condition="total > 10")["t"]
+    world.triggers = {"a": one, "t": one}
+    for total in ("5", "soon"):
+        world.source.put("1", ANNA, "Anna", total=total)
+        world.sync()
+    world.triggers = {"a": one.model_copy(update={"enabled": False}), "t": one}
+    assert [one.count for one in unread_values(world)] == [1]
+    assert [one.trigger for one in unread_list(world, limit=1)] == ["t"]
+
+
 def test_a_record_that_is_gone_or_a_trigger_that_watches_something_else_is_not_named_any_more(world: World) -> None:
     world.triggers = trigger("entered", condition="total > 10")
     for number, phone in (("1", ANNA), ("2", BEN)):
@@ -341,9 +352,9 @@ def test_a_date_that_cannot_be_read_is_named_and_never_guessed(world: World) -> 
     assert unread_values(world) == []
 
 
-def unread_list(world: World) -> list[UnreadRecord]:
+def unread_list(world: World, limit: int = 50) -> list[UnreadRecord]:
     with reading(world.engine) as db:
-        return unread_records(db, world.runtime().settings, 50)
+        return unread_records(db, world.runtime().settings, limit)
 
 
 def unread_values(world: World) -> list[Finding]:

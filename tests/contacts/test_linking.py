@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import update
 
 from tests.contacts.conftest import World
 from tests.fakes import not_done, numbers, unknown
+from worker.contacts import resolve
 from worker.contacts.linking import (
     ListBusy,
     is_linked,
@@ -180,6 +182,34 @@ def test_a_create_is_looked_up_before_a_person_has_it_repeated(world: World, app
         resolve_by_list(world.runtime(), "main", ANNA, actor="kim")
     with pytest.raises(LookupError):
         resolve_by_list(world.runtime(), "main", BORIS, actor="kim")
+
+
+def test_two_people_who_decide_at_once_do_not_both_succeed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost(world, applied=True)
+    note, outcome = resolve._note_resolved, []
+
+    def create() -> None:
+        try:
+            resolve_contact(world.runtime(), "main", ANNA, virtualtext_id=None, actor="lee")
+        except NotUnknown:
+            outcome.append("too late")
+
+    second = threading.Thread(target=create)
+
+    def note_late(*given: Any) -> None:
+        if not second.ident:
+            second.start()
+            second.join(0.3)  # it waits for the transaction of the first
+        note(*given)
+
+    monkeypatch.setattr(resolve, "_note_resolved", note_late)
+    found = world.virtualtext.by_phone(ANNA).id
+    resolve_contact(world.runtime(), "main", ANNA, virtualtext_id=found, actor="kim")
+    second.join(20)
+    assert outcome == ["too late"]
+    world.push()
+    assert world.contact(ANNA).virtualtext_id == found
+    assert world.virtualtext.phones() == Counter([ANNA])
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import insert
 
 from tests.messages.conftest import PAST, Outbox, number
+from worker.core.shown import NotAsShown
 from worker.core.states import MessageState
-from worker.deliveries.listing import DeliveriesNotAsShown, count_deliveries, find_deliveries, retry_deliveries
+from worker.deliveries.listing import count_deliveries, find_deliveries, retry_deliveries
 from worker.doctor.status import overview
 from worker.messages.consents import add_consent, consents_known_to
 from worker.messages.decisions import (
-    NotAsShown,
     approve,
     cancel,
     decide_review,
@@ -140,7 +140,7 @@ def test_deliveries_are_repeated_as_far_as_they_were_shown(box: Outbox) -> None:
     assert [one.target for one in found] == ["crm:people:3", "crm:people:1"]
     assert find_deliveries(box.runtime, before=found[1].id) == []
     assert count_deliveries(box.runtime, receivers=["crm:people"]) == {"failed": 1, "due": 0}
-    with pytest.raises(DeliveriesNotAsShown, match="2 deliveries match now, and you were shown 1"):
+    with pytest.raises(NotAsShown, match="2 deliveries match now, and you were shown 1"):
         retry_deliveries(box.runtime, failed_only=True, shown=1)
     assert retry_deliveries(box.runtime, failed_only=True, receivers=["crm:people"], shown=1) == 1
     assert count_deliveries(box.runtime) == {"failed": 1, "due": 1}

@@ -370,6 +370,34 @@ USERINFO: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {"sub": "17"}, "did not send the claim groups"),
     ({"_claim_names": {"groups": "src1"}}, {"sub": "17", "groups": ["boss"]}, "left out groups"),
 ]
+BOSS, OTHER = {"email": "boss@example.com"}, {"email": "eve@example.org"}
+VERIFIED, UNVERIFIED = {"email_verified": True}, {"email_verified": False}
+UNSAID, REFUSED = "does not say whether your email address is verified", "has no verified email address"
+EMAILS_OF_USERINFO: list[tuple[dict[str, Any], dict[str, Any], bool, str]] = [
+    # the id_token, the userinfo endpoint, trust_email, the role or what the person reads
+    ({}, BOSS | VERIFIED, False, "admin"),
+    (BOSS, BOSS | VERIFIED, False, "admin"),
+    (BOSS | VERIFIED, OTHER | UNVERIFIED, False, "admin"),
+    (BOSS, OTHER | VERIFIED, False, UNSAID),
+    (VERIFIED, BOSS, False, UNSAID),
+    (VERIFIED, BOSS | UNVERIFIED, False, REFUSED),
+    (BOSS, {"xms_edov": True}, False, UNSAID),
+    ({}, BOSS, True, "admin"),
+    (UNVERIFIED, BOSS, True, REFUSED),
+    (UNVERIFIED, BOSS | VERIFIED, True, REFUSED),
+    (BOSS, OTHER | UNVERIFIED, True, REFUSED),
+]
+
+
+@pytest.mark.parametrize(("claims", "userinfo", "trust_email", "expected"), EMAILS_OF_USERINFO)
+def test_an_email_address_is_verified_by_the_answer_that_has_it(
+    staff: Staff, claims: dict[str, Any], userinfo: dict[str, Any], trust_email: bool, expected: str
+) -> None:
+    staff.provider.person, staff.provider.userinfo = {"sub": "17"} | claims, {"sub": "17"} | userinfo
+    staff.configure(userinfo=True, trust_email=trust_email, role_claim="email", roles={"boss@example.com": "admin"})
+    answer = staff.sign_in()
+    roles = [role for _, role, *_ in staff.users()]
+    assert roles == [expected] if answer.status_code == 303 else expected in answer.text
 
 
 @pytest.mark.parametrize(("claims", "userinfo", "expected"), USERINFO)

@@ -83,6 +83,18 @@ def test_contacts_are_listed_by_state_with_their_reasons(site: Site) -> None:
     assert listed(site, "unknown") == {"contacts": [], "retryable": 5, "next": None}
 
 
+def test_a_key_for_operating_lists_nobody_of_whom_nothing_waits(site: Site) -> None:
+    put(site, ADA, "synced")
+    refused = site.http.get("/v1/contacts?state=synced", headers=site.headers("operate:read"))
+    assert (refused.status_code, '"contacts:read"' in refused.json()["detail"], ADA in refused.text) == (
+        403,
+        True,
+        False,
+    )
+    reader = site.headers("operate:read", "contacts:read")
+    assert [one["phone"] for one in listed(site, "synced", headers=reader)["contacts"]] == [ADA]
+
+
 def test_contacts_are_retried_as_they_were_counted(site: Site) -> None:
     put(site, ADA, "rejected")
     put(site, ADA, "rejected", account="other")
@@ -174,6 +186,21 @@ def test_a_contact_that_somebody_found_gets_its_id(crm: Site) -> None:
     with reading(crm.engine) as db:
         assert db.execute(select(contact.c.virtualtext_id, contact.c.former_id)).one() == ("5512", "old")
         assert set(db.scalars(select(contact_event.c.detail))) == {"key test found it as 5512"}
+
+
+def test_an_id_of_another_contact_is_refused(crm: Site) -> None:
+    crm.runtime.fake.create_contact(BODY)
+    (remote,) = crm.runtime.fake.contacts
+    put(crm, ADA, "synced", virtualtext_id=remote)
+    put(crm, BOB, "unknown")
+    refused = resolve(crm, BOB, verdict="found", virtualtext_id=remote)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"]) == (422, "/virtualtext_id")
+    assert f"vt1 is the contact {ADA} in VirtualText" in error["detail"]
+    push_account(crm.runtime, "main")
+    assert crm.runtime.fake.phones()[ADA] == 1, "the other person's contact keeps its number"
+    put(crm, BOB, "unknown", account="other")
+    assert resolve(crm, BOB, account="other", verdict="found", virtualtext_id=remote).status_code == 200
 
 
 def test_a_key_decides_about_contacts_of_its_accounts(crm: Site) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from worker.contacts import push_rows
 from worker.contacts.remote_list import list_state, store_other_list
-from worker.contacts.resolve import ContactsNotAsShown
 from worker.core.progress import Progress, untold
+from worker.core.shown import require_as_shown
 from worker.core.states import PushState
 from worker.core.text import counted
 from worker.runtime import Runtime
@@ -103,12 +103,11 @@ def waits_for_link_text(account: str, waiting: int) -> str:
 def link_without_list(runtime: Runtime, account: str, actor: str, *, shown: int | None = None) -> int:
     """Let contacts be created without VirtualText's list. Return how many wait for it.
 
-    ``shown``: how many the person was shown; where more wait, nothing is done. Raises ContactsNotAsShown.
+    ``shown``: how many the person was shown; where more wait, nothing is done. Raises NotAsShown.
     """
     with writing(runtime.engine) as db:
         waiting = db.scalar(select(func.count()).where(_to_create(account))) or 0
-        if shown is not None and waiting > shown:
-            raise ContactsNotAsShown(waiting, shown)
+        require_as_shown(waiting, shown, "contact")
         _decide(db, account, "without list", actor)
     return waiting
 

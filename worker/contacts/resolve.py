@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, updat
 
 from worker.contacts import push_rows
 from worker.contacts.remote_list import Listing, is_unavailable, list_state, read_list
+from worker.core.shown import require_as_shown
 from worker.core.states import PushState
-from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
+from worker.store.sql import lock_account
 from worker.store.tables import contact, contact_event
 
 RESOLVED = "create_resolved"
@@ -30,11 +31,8 @@ class AttemptNotAsShown(ValueError):
     """Another attempt was made since the one that the person was shown. Nothing was decided."""
 
 
-class ContactsNotAsShown(ValueError):
-    """More contacts match now than the person was shown. Nothing was done."""
-
-    def __init__(self, now: int, shown: int) -> None:
-        super().__init__(f"{counted(now, 'contact matches', 'contacts match')} now, and you were shown {shown:,}")
+class IdTaken(ValueError):
+    """Another contact has this id: VirtualText would get the values of one person for another. Nothing was decided."""
 
 
 class ListNotRead(Exception):
@@ -62,11 +60,14 @@ def resolve_contact(
 
     Either way the contact is due again: as an update of that id, or as a new create. ``shown``: only if no attempt was
     made since; None: in any case.
-    Raises LookupError for an unknown number, NotUnknown when the contact is not a lost create, AttemptNotAsShown.
+    Raises LookupError for an unknown number, NotUnknown when the contact is not a lost create, AttemptNotAsShown,
+    IdTaken.
     """
     now = utcnow()
     with writing(runtime.engine) as db:
-        row = _unsettled(db, account, phone, shown)
+        row = _lock_unsettled(db, account, phone, shown)
+        if virtualtext_id is not None:
+            _require_free(db, account, virtualtext_id, row.id)
         _make_due(db, row, virtualtext_id, now)
         _note_resolved(db, row.id, now, _found(actor, virtualtext_id))
 
@@ -86,7 +87,7 @@ def resolve_by_list(
     began = utcnow()
     listing = Listing.UNAVAILABLE if unavailable else read_list(runtime, account)
     with writing(runtime.engine) as db:
-        row, now = _unsettled(db, account, phone, shown), utcnow()
+        row, now = _lock_unsettled(db, account, phone, shown), utcnow()
         there = push_rows.remote_matches(db, account, [phone]).get(phone)
         shown_by = began - runtime.settings.accounts[account].lookup_after
         is_lost_create = row.push_state == PushState.UNKNOWN
@@ -132,13 +133,27 @@ def _require_proof(
         raise ListNotRead("the create was lost so recently that VirtualText's contact list may not show it yet")
 
 
-def _unsettled(db: Connection, account: str, phone: str, shown: ShownAttempt | None) -> _Row:
+def _require_free(db: Connection, account: str, virtualtext_id: str, contact_id: int) -> None:
+    """Raise IdTaken if another contact of the account has this id."""
+    of_another = (c.account == account, c.virtualtext_id == virtualtext_id, c.id != contact_id)
+    if (phone := db.scalar(select(c.phone).where(*of_another).limit(1))) is not None:
+        raise IdTaken(f"{virtualtext_id} is the contact {phone} in VirtualText; nothing was decided")
+
+
+def _lock_unsettled(db: Connection, account: str, phone: str, shown: ShownAttempt | None) -> _Row:
+    """Return the contact as ``_unsettled`` does, and keep workers and other people from changing it meanwhile."""
+    lock_account(db, account)  # before the row, as workers do; otherwise they would wait for each other
+    return _unsettled(db, account, phone, shown, lock=True)
+
+
+def _unsettled(db: Connection, account: str, phone: str, shown: ShownAttempt | None, *, lock: bool = False) -> _Row:
     """Return the contact if it is a lost create, or its updates fail.
 
     Raises LookupError, NotUnknown or AttemptNotAsShown.
     """
     columns = (c.id, c.push_state, c.attempts, c.attempted_at, c.virtualtext_id)
-    row = db.execute(select(*columns).where(c.account == account, c.phone == phone)).first()
+    chosen = select(*columns).where(c.account == account, c.phone == phone)
+    row = db.execute(chosen.with_for_update() if lock else chosen).first()
     if row is None:
         raise LookupError(f"account {account} has no contact {phone}")
     update_fails = row.push_state == PushState.DUE and row.virtualtext_id is not None and row.attempts > 0
@@ -153,10 +168,11 @@ def _make_due(db: Connection, row: _Row, virtualtext_id: str | None, now: dateti
     """Make the contact due: as an update of this id, or (None) as a new create."""
     db.execute(
         update(contact)
-        .where(c.id == row.id, c.push_state == row.push_state)
+        .where(c.id == row.id)
         .values(
             push_state=PushState.DUE,
             virtualtext_id=virtualtext_id,
+            attempts=0,  # so that a decision by somebody who saw the contact before this one does not replace it
             former_id=c.former_id if row.virtualtext_id in (None, virtualtext_id) else row.virtualtext_id,
             missing_checks=0,
             next_attempt_at=now,
@@ -175,13 +191,12 @@ def retry_contacts(
     """Make refused contacts, and those that wait for their next attempt, due now. Return how many.
 
     ``phone``: only those with this number. ``accounts``: only of these; empty: of all. ``shown``: how many the person
-    was shown; where more match, none is retried. Raises ContactsNotAsShown.
+    was shown; where more match, none is retried. Raises NotAsShown.
     """
     with writing(runtime.engine) as db:
         due = {"push_state": PushState.DUE, "attempts": 0, "next_attempt_at": utcnow()}
         count = db.execute(update(contact).where(*_retryable(phone, accounts)).values(due)).rowcount
-        if shown is not None and count > shown:
-            raise ContactsNotAsShown(count, shown)
+        require_as_shown(count, shown, "contact")
         return count
 
 

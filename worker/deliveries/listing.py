@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select, update
 
 from config.models import Settings
+from worker.core.shown import require_as_shown
 from worker.core.states import DeliveryState
-from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -33,13 +33,6 @@ class ListedDelivery:
 
 REPEATED = (DeliveryState.FAILED, DeliveryState.DUE)
 """The states in which a delivery can be repeated."""
-
-
-class DeliveriesNotAsShown(ValueError):
-    """More deliveries match now than the person was shown. None is repeated."""
-
-    def __init__(self, now: int, shown: int) -> None:
-        super().__init__(f"{counted(now, 'delivery matches', 'deliveries match')} now, and you were shown {shown:,}")
 
 
 def receivers_of(settings: Settings, accounts: Collection[str]) -> list[str]:
@@ -100,7 +93,7 @@ def retry_deliveries(
     """Repeat deliveries now that were given up or wait for their next attempt. Their schedule starts again.
 
     With ``failed_only``, waiting deliveries are left alone. ``receivers``: only to these. ``shown``: how many the
-    person was shown; where more match, none is repeated. Return how many are repeated. Raises DeliveriesNotAsShown.
+    person was shown; where more match, none is repeated. Return how many are repeated. Raises NotAsShown.
     """
     states = [DeliveryState.FAILED] if failed_only else REPEATED
     chosen = [delivery.c.id.in_(ids)] if ids else []
@@ -111,8 +104,7 @@ def retry_deliveries(
     )
     with writing(runtime.engine) as connection:
         count = connection.execute(again).rowcount
-        if shown is not None and count > shown:
-            raise DeliveriesNotAsShown(count, shown)
+        require_as_shown(count, shown, "delivery", "deliveries")
     return count
 
 

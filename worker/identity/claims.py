@@ -8,6 +8,10 @@ from typing import Any
 Claims = Mapping[str, Any]
 ELSEWHERE = "_claim_names"
 """Names the claims that the provider has left out, because they are too long for a token (OpenID Connect, 5.6.2)."""
+EMAIL_VERIFIED = ("email_verified", "xms_edov")
+"""The claims by which providers say that an email address is verified. The second one is of Microsoft Entra ID."""
+YES = (True, "true", "1")
+"""How providers write that it is: some with the word or a number."""
 
 
 class ClaimUnclear(Exception):
@@ -50,3 +54,20 @@ def _values(claims: Any, path: str) -> Iterator[Any]:
 def beginnings(path: str) -> list[str]:
     """Return the path and each part of it before a dot, the longest first."""
     return [path, *(path[:dot] for dot in range(len(path) - 1, 0, -1) if path[dot] == ".")]
+
+
+def with_userinfo(id_token: Claims, userinfo: Claims) -> Claims:
+    """Return the claims of both. Where they differ, the id_token counts.
+
+    What one of them says about the email address does not make the address of the other verified.
+    """
+    if id_token.get("email") == userinfo.get("email"):
+        return {**userinfo, **id_token}
+    if "email" in id_token:
+        return {**_without_yes(userinfo), **id_token}
+    return {**userinfo, **_without_yes(id_token)}
+
+
+def _without_yes(claims: Claims) -> Claims:
+    """Leave out that an address is verified. That one is not verified stays: then none counts."""
+    return {name: value for name, value in claims.items() if name not in EMAIL_VERIFIED or value not in YES}

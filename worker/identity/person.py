@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.sign_in import OidcSignIn, ProxySignIn, Role
-from worker.identity.claims import Claims, ClaimUnclear, claim_at
+from worker.identity.claims import EMAIL_VERIFIED, YES, Claims, ClaimUnclear, claim_at
 
 PROXY = "proxy"
 """The issuer of those whom a proxy signs in. The issuers of OpenID Connect are addresses."""
 LONGEST_SUBJECT = 255
-VERIFIED = ("email_verified", "xms_edov")
-"""The claims by which providers say that an email address is verified. The second one is of Microsoft Entra ID."""
 
 
 class IdentityRefused(Exception):
@@ -114,16 +112,15 @@ def _no_role(what: str) -> str:
 def _verified_email(oidc: OidcSignIn, claims: Claims) -> str:
     """Return the address of the account; "" if it has none that counts."""
     email = claims.get("email")
-    said = [claims[name] for name in VERIFIED if name in claims]
-    # Some providers write the word or a number.
-    is_verified = all(one in (True, "true", "1") for one in said) if said else oidc.trust_email
+    said = [claims[name] for name in EMAIL_VERIFIED if name in claims]
+    is_verified = all(one in YES for one in said) if said else oidc.trust_email
     return email if isinstance(email, str) and is_verified else ""
 
 
 def _no_email(claims: Claims) -> str:
     if not isinstance(claims.get("email"), str):
         return "the provider did not send the email address of your account, which is needed here"
-    if any(name in claims for name in VERIFIED):
+    if any(name in claims for name in EMAIL_VERIFIED):
         return "your account has no verified email address, which is needed here; verify it at the provider"
     return (
         "the provider does not say whether your email address is verified, which is needed here; an admin can let it"

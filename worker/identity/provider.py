@@ -18,7 +18,7 @@ from config.sign_in import DISCOVERY, OidcSignIn
 from crm_adapters.unreachable import explain_unreachable
 from worker.core.clock import utcnow
 from worker.core.http import HttpTransport, NoResponse
-from worker.identity.claims import Claims
+from worker.identity.claims import Claims, with_userinfo
 from worker.identity.id_token import UnknownKey, read_key_set, verified_claims
 from worker.identity.metadata import ProviderFailed, ProviderMetadata, read_metadata
 
@@ -148,7 +148,7 @@ class OidcProvider:
             claims = verified(self.read(fresh=True)[1])
         if metadata.userinfo_endpoint is None:
             return claims
-        return {**self._userinfo(metadata.userinfo_endpoint, access, claims["sub"]), **claims}
+        return with_userinfo(claims, self._userinfo(metadata.userinfo_endpoint, access, claims["sub"]))
 
     def _userinfo(self, endpoint: str, access: Any, subject: str) -> dict[str, Any]:
         """Return the claims of the userinfo endpoint. Raises ProviderFailed if they are of somebody else."""

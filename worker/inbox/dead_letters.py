@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import delete, func, select
 
-from worker.core.text import counted
+from worker.core.shown import require_as_shown
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -42,15 +42,6 @@ class DeadLetterView:
     times: int
 
 
-class LettersNotAsShown(ValueError):
-    """More dead letters match now than the person was shown. Nothing was deleted."""
-
-    def __init__(self, now: int, shown: int) -> None:
-        super().__init__(
-            f"{counted(now, 'dead letter matches', 'dead letters match')} now, and you were shown {shown:,}"
-        )
-
-
 def set_message_aside(runtime: Runtime, refused: RefusedMessage) -> None:
     """Store a dead letter. The same message again only counts."""
     now = utcnow()
@@ -78,11 +69,10 @@ def clear_dead_letters(runtime: Runtime, *, shown: int | None = None, until: dat
     """Delete dead letters, and return how many.
 
     ``shown``: how many the person was shown; where more match, none is deleted. ``until``: the newest that they were
-    shown; those that came later, or again, stay. Raises LettersNotAsShown.
+    shown; those that came later, or again, stay. Raises NotAsShown.
     """
     old = [] if until is None else [dead_letter.c.last_at <= until]
     with writing(runtime.engine) as db:
         count = db.execute(delete(dead_letter).where(*old)).rowcount
-        if shown is not None and count > shown:
-            raise LettersNotAsShown(count, shown)
+        require_as_shown(count, shown, "dead letter")
         return count

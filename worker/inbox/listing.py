@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
 from config.models import Settings
+from worker.core.shown import require_as_shown
 from worker.core.states import InboxState
-from worker.core.text import counted
 from worker.runtime import Runtime
 from worker.store.db import reading, writing
 from worker.store.models import utcnow
@@ -37,13 +37,6 @@ class FailedEvent:
     name: str
     received_at: datetime
     detail: str
-
-
-class EventsNotAsShown(ValueError):
-    """More failed events match now than the person was shown. Nothing was done."""
-
-    def __init__(self, now: int, shown: int) -> None:
-        super().__init__(f"{counted(now, 'event matches', 'events match')} now, and you were shown {shown:,}")
 
 
 def inbox_counts(runtime: Runtime, accounts: Collection[str] = ()) -> list[InboxCount]:
@@ -81,7 +74,7 @@ def retry_failed(runtime: Runtime, *, accounts: Collection[str] = (), shown: int
     """Make failed events due again. Return how many.
 
     ``accounts``: see ``inbox_counts``. ``shown``: how many the person was shown; where more match, none is repeated.
-    Raises EventsNotAsShown.
+    Raises NotAsShown.
     """
     again = (
         update(inbox_event)
@@ -90,8 +83,7 @@ def retry_failed(runtime: Runtime, *, accounts: Collection[str] = (), shown: int
     )
     with writing(runtime.engine) as connection:
         count = connection.execute(again).rowcount
-        if shown is not None and count > shown:
-            raise EventsNotAsShown(count, shown)
+        require_as_shown(count, shown, "event")
         return count
 
 

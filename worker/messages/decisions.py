@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, literal, not_, or_
 from config.models import Account, Settings
 from config.models import Connection as ConnectionSettings
 from config.triggers import TriggerOptions
+from worker.core.shown import require_as_shown
 from worker.core.states import MessageState, PauseKind
-from worker.core.text import counted
 from worker.messages.acquaintance import accounts_that_know
 from worker.messages.consents import add_consent
 from worker.messages.forgotten import let_back
@@ -35,13 +35,6 @@ class NothingChosen(ValueError):
 
 class WrongState(ValueError):
     """The message is not in a state that allows this decision."""
-
-
-class NotAsShown(ValueError):
-    """More messages match now than the person was shown. Nothing was decided."""
-
-    def __init__(self, now: int, shown: int) -> None:
-        super().__init__(f"{counted(now, 'text matches', 'texts match')} now, and you were shown {shown:,}")
 
 
 DecisionAboutMany: TypeAlias = Literal["approve", "cancel"]
@@ -149,7 +142,7 @@ def approve(
             due_at=not_before(now),
             approved_at=now,
         )
-        _require_shown(len(released), shown)
+        require_as_shown(len(released), shown, "text")
     return len(released)
 
 
@@ -187,7 +180,7 @@ def cancel(
                 actor=actor,
                 now=now,
             )
-        _require_shown(len(cancelled), shown)
+        require_as_shown(len(cancelled), shown, "text")
     return len(cancelled)
 
 
@@ -397,12 +390,6 @@ def remember_number(runtime: Runtime, phone: str, *, why: str, actor: str) -> bo
         if before is not None and before.opted_out:
             add_opt_out(connection, phone, source="remembered", detail=why, now=now, actor=actor)
     return before is not None
-
-
-def _require_shown(count: int, shown: int | None) -> None:
-    """Raise NotAsShown, which undoes the transaction, where a decision touched more than the person was shown."""
-    if shown is not None and count > shown:
-        raise NotAsShown(count, shown)
 
 
 def _due_again(runtime: Runtime, now: datetime) -> dict[str, Any]:

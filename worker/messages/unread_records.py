@@ -110,15 +110,17 @@ def unread_records(
     p, m = date_plan.c, contact_mapping.c
     marked = and_(p.connection == m.connection, p.external_id == m.external_id, p.occurrence == UNREAD)
     of_one = [] if connection is None else [p.connection == connection]
+    rules = _rules(settings)
+    # Marks of a trigger that was disabled stay until the next sync. They must not take the place of the others.
+    enabled = any_of(db, p.trigger, sorted({trigger for _, trigger in rules}))
     rows = db.execute(
         records_and_contacts()
         .add_columns(p.trigger)
         .join(date_plan, marked)
-        .where(p.due_at.is_(None), m.deleted_at.is_(None), *of_one)
+        .where(p.due_at.is_(None), m.deleted_at.is_(None), enabled, *of_one)
         .order_by(p.trigger, p.connection, p.id)
         .limit(limit)
     ).all()
-    rules = _rules(settings)
     found = []
     for row in rows:
         rule = rules.get((row.connection, row.trigger))

@@ -7,11 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from worker.core.shown import NotAsShown
 from worker.core.text import counted
 from worker.messages.decisions import (
     Decision,
     DecisionAboutMany,
-    NotAsShown,
     WrongState,
     approve,
     cancel,
@@ -41,7 +41,7 @@ from worker.web.decision_schemas import (
 )
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.problems import Problem, invalid_request
+from worker.web.problems import Problem, invalid_request, not_as_shown
 from worker.web.schemas import MessageIdPath, MessageOut, message_out
 from worker.web.visible import triggers_of
 
@@ -180,8 +180,7 @@ def _many(router: APIRouter, context: WebContext, guard: Guard) -> None:
                 actor=key.actor,
             )
         except NotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/messages:preview` again"
-            raise Problem(409, "not_as_shown", detail) from None
+            raise not_as_shown(error, "GET /v1/messages:preview") from None
         _note(context, request, key, decision, body.batch or body.trigger or "", count)
         return DecidedOut(decided=count, outcomes=[])
 

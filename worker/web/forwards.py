@@ -7,11 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from worker.core.shown import NotAsShown
 from worker.core.states import DeliveryState
 from worker.core.text import counted
 from worker.deliveries.listing import (
     REPEATED,
-    DeliveriesNotAsShown,
     ListedDelivery,
     count_deliveries,
     find_deliveries,
@@ -28,7 +28,7 @@ from worker.web.forward_schemas import ForwardList, ForwardOut, RetriedForward, 
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.operating_schemas import LARGEST_ROW_ID
-from worker.web.problems import Problem
+from worker.web.problems import not_as_shown
 
 
 def add_forwards(router: APIRouter, context: WebContext, guard: Guard) -> None:
@@ -83,9 +83,8 @@ def add_forwards(router: APIRouter, context: WebContext, guard: Guard) -> None:
                 receivers=receivers,
                 shown=body.deliveries,
             )
-        except DeliveriesNotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/forwards` again"
-            raise Problem(409, "not_as_shown", detail) from None
+        except NotAsShown as error:
+            raise not_as_shown(error, "GET /v1/forwards") from None
         if count:
             context.notify("vtsync.forward_events")
         about = body.target or ("all failed" if body.failed else ", ".join(map(str, body.ids or ())))

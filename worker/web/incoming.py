@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from worker.core.shown import NotAsShown
 from worker.core.states import InboxState
 from worker.core.text import counted
-from worker.inbox.dead_letters import LettersNotAsShown, clear_dead_letters, count_dead_letters, dead_letters
-from worker.inbox.listing import EventsNotAsShown, failed_events, inbox_counts, retry_failed
+from worker.inbox.dead_letters import clear_dead_letters, count_dead_letters, dead_letters
+from worker.inbox.listing import failed_events, inbox_counts, retry_failed
 from worker.web.audit import note_request
 from worker.web.auth import Guard, require_all_accounts
 from worker.web.body import ONLY_JSON
@@ -28,7 +29,7 @@ from worker.web.incoming_schemas import (
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.operating_schemas import LARGEST_ROW_ID
-from worker.web.problems import Problem
+from worker.web.problems import not_as_shown
 
 _LETTERS = "dead letters belong to no account"
 
@@ -68,9 +69,8 @@ def _dead_letters(router: APIRouter, context: WebContext, guard: Guard) -> None:
         require_all_accounts(key, _LETTERS)
         try:
             count = clear_dead_letters(context.runtime, shown=body.letters, until=body.until)
-        except LettersNotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/dead-letters` again"
-            raise Problem(409, "not_as_shown", detail) from None
+        except NotAsShown as error:
+            raise not_as_shown(error, "GET /v1/dead-letters") from None
         note_request(context, request, key, "clear_dead_letters", detail=counted(count, "dead letter"))
         return ClearedLetters(deleted=count)
 
@@ -110,9 +110,8 @@ def _events(router: APIRouter, context: WebContext, guard: Guard) -> None:
         """
         try:
             count = retry_failed(context.runtime, accounts=key.accounts, shown=body.events)
-        except EventsNotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/relay/events` again"
-            raise Problem(409, "not_as_shown", detail) from None
+        except NotAsShown as error:
+            raise not_as_shown(error, "GET /v1/relay/events") from None
         if count:
             context.notify("vtsync.process_inbox")
         note_request(context, request, key, "retry_events", detail=counted(count, "event"))

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 
 from worker.contacts.linking import link_state, link_without_list
-from worker.contacts.resolve import ContactsNotAsShown
+from worker.core.shown import NotAsShown
 from worker.core.text import counted
 from worker.messages.request_problems import unknown_name
 from worker.runtime import Runtime
@@ -19,7 +19,7 @@ from worker.web.contact_schemas import LinkBody, LinkedOut, LinkOut
 from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
-from worker.web.problems import Problem
+from worker.web.problems import Problem, not_as_shown
 
 AccountPath = Annotated[str, Path(max_length=200, description="The account's name.", examples=["main"])]
 
@@ -60,9 +60,8 @@ def add_linking(router: APIRouter, context: WebContext, guard: Guard) -> None:
                 return LinkedOut(account=name, changed=False, created=0)
         try:
             count = link_without_list(runtime, name, key.actor, shown=body.contacts)
-        except ContactsNotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/accounts/{name}/link` again"
-            raise Problem(409, "not_as_shown", detail) from None
+        except NotAsShown as error:
+            raise not_as_shown(error, f"GET /v1/accounts/{name}/link") from None
         context.notify("vtsync.push_contacts")
         note_request(context, request, key, "linked_without_list", about=name, detail=counted(count, "contact"))
         return LinkedOut(account=name, changed=True, created=count)

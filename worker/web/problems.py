@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worker.core.shown import NotAsShown
 from worker.inbox.intake import Overloaded
 from worker.messages.request_problems import IdempotencyConflict, InvalidRequest, printable, read_errors
 from worker.store.db import STORE_AWAY
@@ -157,6 +158,11 @@ def install_error_handlers(app: FastAPI) -> None:
 def invalid_request(errors: Iterable[tuple[str, str]]) -> Problem:
     """Return the problem for a request that is wrong at these (pointer, detail)."""
     return Problem(422, "invalid_request", "the request cannot be done as it stands", errors=list(errors))
+
+
+def not_as_shown(error: NotAsShown, listed_by: str) -> Problem:
+    """Return the problem for a decision about more than ``listed_by``, a request, has shown."""
+    return Problem(409, "not_as_shown", f"{error}; nothing was done. Look at `{listed_by}` again")
 
 
 def refused_problem(error: InvalidRequest, *, of_batch: bool = False) -> Problem:

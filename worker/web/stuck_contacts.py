@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from worker.contacts.resolve import (
     AttemptNotAsShown,
-    ContactsNotAsShown,
+    IdTaken,
     ListNotRead,
     NotUnknown,
     ShownAttempt,
@@ -19,13 +19,14 @@ from worker.contacts.resolve import (
     retry_contacts,
     was_resolved,
 )
+from worker.core.shown import NotAsShown
 from worker.core.states import PushState
 from worker.core.text import counted
 from worker.doctor.status import contacts_in
 from worker.store.db import reading
 from worker.store.tables import contact
 from worker.web.audit import note_request
-from worker.web.auth import Guard, account_of
+from worker.web.auth import Guard, account_of, require_scope
 from worker.web.body import ONLY_JSON
 from worker.web.contact_schemas import (
     ResolveContactBody,
@@ -39,7 +40,7 @@ from worker.web.context import WebContext
 from worker.web.keys import Key
 from worker.web.openapi import problem_answers, problem_answers_to_a_body
 from worker.web.operating_schemas import LARGEST_ROW_ID
-from worker.web.problems import Problem
+from worker.web.problems import Problem, invalid_request, not_as_shown
 from worker.web.schemas import PhonePath
 
 _PUSH = "vtsync.push_contacts"
@@ -63,8 +64,11 @@ def add_stuck_contacts(router: APIRouter, context: WebContext, guard: Guard) -> 
         """List contacts in one state with the reason, and count those that can be retried.
 
         VirtualText refused those that are `rejected`. The response to the create of an `unknown` one was lost; it is
-        looked up before anything else is tried. A key for some accounts sees their contacts.
+        looked up before anything else is tried. A key for some accounts sees their contacts. `synced` are those of whom
+        nothing waits: listing them needs `contacts:read`, too.
         """
+        if state is PushState.SYNCED:
+            require_scope(key, "contacts:read")
         runtime, accounts = context.runtime, _accounts(context, key, account)
         found = contacts_in(runtime, state, limit, failing=failing, accounts=accounts, after=after)
         with reading(runtime.engine) as connection:
@@ -82,9 +86,8 @@ def add_stuck_contacts(router: APIRouter, context: WebContext, guard: Guard) -> 
         try:
             accounts = _accounts(context, key, body.account)
             count = retry_contacts(context.runtime, phone=body.phone, accounts=accounts, shown=body.contacts)
-        except ContactsNotAsShown as error:
-            detail = f"{error}; nothing was done. Look at `GET /v1/contacts` again"
-            raise Problem(409, "not_as_shown", detail) from None
+        except NotAsShown as error:
+            raise not_as_shown(error, "GET /v1/contacts") from None
         if count:
             context.notify(_PUSH)
         about = body.phone or body.account or ""
@@ -120,6 +123,8 @@ def _resolve(router: APIRouter, context: WebContext, guard: Guard) -> None:
         except AttemptNotAsShown as error:
             detail = f"{error}. Look at `GET /v1/contacts` again, and decide with its `attempted_at`"
             raise Problem(409, "not_as_shown", detail) from None
+        except IdTaken as error:
+            raise invalid_request([("/virtualtext_id", str(error))]) from None
         except NotUnknown as error:
             adopted_as = None
             _require_repetition(context, key, account, phone, body, error)

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from worker.contacts.links import RecordLinks
+from worker.core.shown import NotAsShown
 from worker.core.states import MessageState
 from worker.core.text import counted
-from worker.messages.decisions import DecisionAboutMany, NotAsShown, WrongState, approve, cancel, resolve, retry
+from worker.messages.decisions import DecisionAboutMany, WrongState, approve, cancel, resolve, retry
 from worker.messages.previews import preview as preview_of
 from worker.messages.read_models import MessageDetails, find_messages, message_details
 from worker.messages.states import MEANINGS
