@@ -47,9 +47,11 @@ def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                 except OSError:
                     pass
 
-        threading.Thread(target=serve, daemon=True).start()
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}/hook"
         server.shutdown(socket.SHUT_RDWR)
+        serving.join()
 
 
 def subscribe(outward: Outward, **urls: str) -> None:

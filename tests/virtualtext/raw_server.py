@@ -57,11 +57,16 @@ class RawServer:
     def __enter__(self) -> RawServer:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.released.set()
+        # Closing alone would leave the thread in accept(): the next server may get the number of this descriptor, and
+        # the thread would then take a connection of that server.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
         self._listener.close()
 
     @property
