@@ -2,7 +2,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test interfaces adapters faults lint types imports check lowest bench lock sbom licences audit \
+.PHONY: install demo test histories interfaces adapters faults lint types imports check lowest bench lock sbom licences audit \
 	pin-images docs picture clean
 
 install: $(STAMP)
@@ -22,8 +22,16 @@ FLEETS := tests/faults tests/fleet/test_processes.py tests/fleet/test_canaries.p
 # What people and other programs use: commands, HTTP API and pages, deployment files, documented examples.
 INTERFACES := tests/cli tests/web tests/deploy tests/testing
 
+# Long histories in one process: a stop before each commit, random histories against the plan, erasures, migrations.
+HISTORIES := tests/contacts/test_interruptions.py tests/contacts/test_remote_list.py tests/contacts/test_plan.py \
+	tests/people/test_forget.py tests/store/test_migrations.py tests/inbox/test_ambiguous.py
+
+ELSEWHERE := tests/adapters tests/bench $(HISTORIES) $(INTERFACES) $(FLEETS)
 test: $(STAMP)
-	@$(PY) -m pytest -n 4 --dist worksteal tests $(patsubst %,--ignore %,tests/adapters tests/bench $(INTERFACES) $(FLEETS))
+	@$(PY) -m pytest -n 4 --dist worksteal tests $(ELSEWHERE:%=--ignore %)
+
+histories: $(STAMP)
+	@$(PY) -m pytest -n 4 --dist worksteal $(HISTORIES)
 
 interfaces: $(STAMP)
 	@$(PY) -m pytest -n 4 --dist worksteal $(INTERFACES) $(FLEETS:%=--ignore %)
@@ -60,7 +68,7 @@ types: $(STAMP)
 imports: $(STAMP)
 	@$(VENV)/bin/lint-imports
 
-check: lint types imports test interfaces adapters faults
+check: lint types imports test histories interfaces adapters faults
 
 # On a machine that does nothing else; see docs/performance.md.
 bench: $(STAMP)
