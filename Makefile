@@ -24,7 +24,9 @@ INTERFACES := tests/cli tests/web tests/deploy tests/testing
 
 # Long histories in one process: a stop before each commit, random histories against the plan, erasures, migrations.
 HISTORIES := tests/contacts/test_interruptions.py tests/contacts/test_remote_list.py tests/contacts/test_plan.py \
-	tests/people/test_forget.py tests/store/test_migrations.py tests/inbox/test_ambiguous.py
+	tests/people/test_forget.py tests/store/test_migrations.py tests/inbox/test_ambiguous.py tests/inbox/test_echo_choice.py \
+	tests/contacts/test_belonging.py tests/messages/test_outbox_machine.py tests/rehearsal tests/upkeep/test_restore.py \
+	tests/store/test_encryption.py tests/store/test_encrypted_life.py
 
 ELSEWHERE := tests/adapters tests/bench $(HISTORIES) $(INTERFACES) $(FLEETS)
 test: $(STAMP)
