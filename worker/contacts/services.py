@@ -131,5 +131,8 @@ def _connects_by_oauth(cls: type[Adapter]) -> bool:
 
     Its module and the HTTP client take 8 MB. An adapter that needs them has loaded them; a CSV file does without.
     """
-    oauth = sys.modules.get("crm_adapters.oauth")
-    return oauth is not None and issubclass(cls, oauth.ConnectsByOAuth)
+    if "crm_adapters.oauth" not in sys.modules:
+        return False
+    from crm_adapters.oauth import ConnectsByOAuth  # waits for another thread that imports it at this moment
+
+    return issubclass(cls, ConnectsByOAuth)
