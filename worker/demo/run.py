@@ -322,7 +322,7 @@ class Demo:
         return self.setting.contacts_in_state("synced")
 
     def _waiting(self) -> int:
-        return self.setting.contacts_in_state("due") + self.setting.contacts_in_state("updating")
+        return sum(map(self.setting.contacts_in_state, ("due", "creating", "updating")))
 
     def _texts_sent(self) -> int:
         return self.setting.messages("send", "accepted")
