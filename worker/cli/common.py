@@ -9,7 +9,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -264,16 +264,15 @@ def _print(text: str, style: str | None = None) -> None:
     console().print(text, style=style, markup=False, soft_wrap=True)
 
 
-def show_findings(findings: Iterable[Finding]) -> None:
+def show_findings(findings: Collection[Finding]) -> None:
     """Print the results of checks, one line each, and where their codes are explained."""
     from worker.core.findings import Level
 
     marks = {Level.OK: ("ok", None), Level.WARNING: ("WARN", "yellow"), Level.PROBLEM: ("FAILED", "red")}
-    shown = list(findings)
-    for one in shown:
+    for one in findings:
         mark, colour = marks[one.level]
         say(f"{mark:6} {one.what}: {one.detail}{one.mark}", colour, hang=7)
-    say_what_codes_mean(shown)
+    say_what_codes_mean(findings)
 
 
 def say_what_codes_mean(findings: Iterable[Finding]) -> None:

@@ -43,8 +43,12 @@ def check(
         show_json(
             [
                 {
-                    **{"what": one.what, "ok": one.level is Level.OK, "level": one.level, "detail": one.detail},
-                    **{"code": one.code, "docs": one.docs},
+                    "what": one.what,
+                    "ok": one.level is Level.OK,
+                    "level": one.level,
+                    "detail": one.detail,
+                    "code": one.code,
+                    "docs": one.docs,
                 }
                 for one in findings
             ]

@@ -97,8 +97,12 @@ class Overview:
             "test_mode": self.test_mode,
             "attention": [
                 {
-                    **{"what": attention_text(one), "count": one.count, "oldest": one.since, "command": one.command},
-                    **{"code": one.code, "docs": one.docs},
+                    "what": attention_text(one),
+                    "count": one.count,
+                    "oldest": one.since,
+                    "command": one.command,
+                    "code": one.code,
+                    "docs": one.docs,
                 }
                 for one in self.attention
             ],

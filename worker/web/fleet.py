@@ -43,8 +43,13 @@ def fleet_health(runtime: Runtime) -> FleetOut:
     findings = list(run_checks(checks_for(runtime, "health")))
     checks = [
         CheckOut(
-            **{"what": f.what, "status": _STATUS[f.level], "found": f.found, "why": f.why, "do": f.do},
-            **{"code": f.code or "", "docs": f.docs},
+            what=f.what,
+            status=_STATUS[f.level],
+            found=f.found,
+            why=f.why,
+            do=f.do,
+            code=f.code or "",
+            docs=f.docs,
         )
         for f in findings
     ]
