@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crm_adapters.placeholders import says_nothing
@@ -196,6 +196,9 @@ WORDS = st.lists(
 
 
 @given(st.text() | WORDS.map(" ".join))
+@example("0AAA a")
+@example("(JOHN) smith")
+@example("\u4e2dAAA b")
 def test_any_text_has_a_first_name_or_none(text: str) -> None:
     found = first_name_of(text)
     assert not any(map(str.isspace, found))

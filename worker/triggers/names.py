@@ -168,7 +168,9 @@ def _is_uniform(text: str) -> bool:
 def _recased(word: str, *, always: bool, outer: bool) -> str:
     """Return a word of a name with its capitals. ``outer``: it is the first or the last one."""
     letters = sum(map(str.isalpha, word))
-    shouts = word.isupper() and letters > 2 and not _VOWELS.isdisjoint(word.casefold()) and "." not in word
+    has_vowel = not _VOWELS.isdisjoint(word.casefold())
+    # The first character must be a capital, too: ``4EVER`` would have none afterwards.
+    shouts = word.isupper() and word[:1].isupper() and letters > 2 and has_vowel and "." not in word
     if not (always or shouts):
         return word
     bare = _bare(word)
